@@ -1,0 +1,60 @@
+# `make demo` and `make test` set everything up on a fresh machine: a virtual environment in .venv, the
+# library in it, and the clips they need. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Any torch that pip accepts. On Linux the default build carries CUDA (several GB); point TORCH_INDEX at
+# PyTorch's own CPU index to do without.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+# Passed on to pytest, as in `make test ARGS="tests/media -x"`.
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+INSTALLED_TEST := $(VENV)/.installed-test
+
+.PHONY: help install demo test lint bench clean
+
+help:
+	@echo "make demo     fetch two real clips, animate one by the other, leave the videos in demo/"
+	@echo "make test     run the tests"
+	@echo "make lint     run ruff"
+	@echo "make bench    measure what the README's figures come from"
+	@echo "make install  only make .venv with the library in it"
+	@echo "make clean    remove .venv, demo/ and what builds and tests leave"
+
+install: $(INSTALLED)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+# A torch that is there already stays.
+$(INSTALLED): $(BIN)/python pyproject.toml
+	@$(BIN)/python -c 'import torch' 2>/dev/null || \
+		{ set -x; $(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'; }
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(INSTALLED_TEST): $(INSTALLED)
+	$(PIP) install --quiet --editable '.[test]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python scripts/prepare_demo.py demo
+	$(BIN)/liveportrait-v2v demo --dir demo
+
+test: $(INSTALLED_TEST)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED_TEST)
+	$(BIN)/ruff check .
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import fetch_clips
 import pytest
+
+import fetch_clips
 
 _missing: dict[str, str] = {}
 

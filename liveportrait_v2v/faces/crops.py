@@ -1,0 +1,100 @@
+"""Regions of interest around faces, and the square crops that the landmark net sees."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .detect import Detection
+
+MARGIN = 1.5  # side of the region over the longer side of the face's box, as the net was trained
+
+
+class Region(NamedTuple):
+    """A rotated square: centre x, y and side in frame pixels, angle in radians (clockwise on the screen)."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+
+def region_of_detection(found: Detection) -> Region:
+    """Square around a detector's box, turned so that the eyes lie level."""
+    x0, y0, x1, y1 = found.box
+    (rx, ry), (lx, ly) = found.right_eye, found.left_eye
+    angle = math.atan2(ly - ry, lx - rx)
+    return Region((x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) * MARGIN, angle)
+
+
+def regions_of_landmarks(landmarks: Tensor) -> list[Region]:
+    """Squares around faces: landmarks [B, 478, 3] -> B regions, level with the outer eye corners (33 and 263)."""
+    points = landmarks[..., :2]
+    eyes = points[:, 263] - points[:, 33]
+    unit = eyes / eyes.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    cos, sin = unit[:, :1], unit[:, 1:]
+    x, y = points[..., 0], points[..., 1]
+    turned = torch.stack((x * cos + y * sin, y * cos - x * sin), -1)
+    low, high = turned.aminmax(dim=1)
+    middle = (low + high) / 2
+    centre = torch.cat((middle[:, :1] * cos - middle[:, 1:] * sin, middle[:, :1] * sin + middle[:, 1:] * cos), 1)
+    side = (high - low).amax(1, keepdim=True) * MARGIN
+    angle = torch.atan2(sin, cos)
+    return [Region(*row) for row in torch.cat((centre, side, angle), 1).tolist()]
+
+
+@lru_cache(maxsize=16)
+def _plan(region: Region, height: int, width: int, size: int, device: str) -> tuple[slice, slice, tuple, Tensor]:
+    """Rows and columns of the frame that a region touches, by how much to
+    shrink them, and the sampling grid."""
+    cos, sin = math.cos(region.angle) * region.side / 2, math.sin(region.angle) * region.side / 2
+    shrink = max(int(region.side / size), 1)  # a box filter first, else a large face would alias
+    reach = abs(cos) + abs(sin) + 2 * shrink
+
+    def axis(centre: float, length: int) -> tuple[int, int, int]:
+        low = min(max(math.floor(centre - reach), 0), length - 1)
+        high = max(min(math.ceil(centre + reach), length), low + 1)
+        step = min(shrink, high - low)
+        return low, (high - low) // step * step, step
+
+    x0, columns, step_x = axis(region.x, width)
+    y0, rows, step_y = axis(region.y, height)
+    # The grid runs over -1..1 of that window; an affine map of -1..1 of the crop.
+    theta = torch.tensor(
+        [
+            [2 * cos / columns, -2 * sin / columns, 2 * (region.x - x0) / columns - 1],
+            [2 * sin / rows, 2 * cos / rows, 2 * (region.y - y0) / rows - 1],
+        ]
+    )
+    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False).to(device)
+    return slice(y0, y0 + rows), slice(x0, x0 + columns), (step_y, step_x), grid
+
+
+def cut(frames: Tensor, region: Region, size: int) -> Tensor:
+    """The region of every frame as float32 [N, 3, size, size] in 0..1, sampled bilinearly, edges repeated.
+
+    frames: uint8 [N, H, W, 3].
+    """
+    count, height, width, _ = frames.shape
+    rows, columns, steps, grid = _plan(region, height, width, size, str(frames.device))
+    window = frames[:, rows, columns].permute(0, 3, 1, 2).float()
+    if max(steps) > 1:
+        window = F.avg_pool2d(window, steps)
+    # One grid for all frames: they become channels of one image.
+    window = window.reshape(1, count * 3, *window.shape[2:])
+    crops = F.grid_sample(window, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return crops.view(count, 3, size, size).div_(255)
+
+
+def to_frame(points: Tensor, region: Region, size: int) -> Tensor:
+    """Landmarks [..., 3] in pixels of the crop -> in pixels of the frame; z is scaled alike."""
+    scale = region.side / size
+    cos, sin = math.cos(region.angle) * scale, math.sin(region.angle) * scale
+    turn = points.new_tensor([[cos, sin, 0], [-sin, cos, 0], [0, 0, scale]])
+    middle = points.new_tensor([size / 2, size / 2, 0])
+    return (points - middle) @ turn + points.new_tensor([region.x, region.y, 0])

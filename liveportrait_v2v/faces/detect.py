@@ -1,0 +1,83 @@
+"""Face boxes in whole frames: the two BlazeFace detectors, decoding and non-maximum suppression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .boxes import Box, iou
+from .nets import load_net
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face: its box (x0, y0, x1, y1), the person's right and left eye, all in frame pixels; score 0..1."""
+
+    box: Box
+    right_eye: tuple[float, float]
+    left_eye: tuple[float, float]
+    score: float
+
+
+def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
+    """Frames uint8 [N, H, W, 3] -> (float32 [N, 3, size, size] in -1..1, scale, left, top).
+
+    The frame keeps its aspect ratio and lies in the middle, black around it. A point p of the result is
+    ((p - (left, top)) / scale) of the frame.
+    """
+    height, width = frames.shape[1:3]
+    scale = size / max(height, width)
+    inner = max(round(height * scale), 1), max(round(width * scale), 1)
+    images = frames.permute(0, 3, 1, 2)
+    if frames.device.type != "cpu":  # the antialiased resize takes bytes on the CPU alone
+        images = images.float()
+    images = F.interpolate(images, inner, mode="bilinear", antialias=True).float() / 127.5 - 1
+    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+    pad = left, size - inner[1] - left, top, size - inner[0] - top
+    return F.pad(images, pad, value=-1.0).contiguous(), scale, left, top
+
+
+def _suppress(rows: list[list[float]], overlap: float = 0.3) -> list[list[float]]:
+    """Weighted non-maximum suppression, as BlazeFace wants it: overlapping boxes are averaged by score.
+
+    Each row is (x0, y0, x1, y1, right eye x, y, left eye x, y, score).
+    """
+    rows = sorted(rows, key=lambda row: -row[-1])
+    kept = []
+    while rows:
+        same = [row for row in rows if iou(rows[0], row) > overlap]
+        rows = [row for row in rows[1:] if row not in same]
+        total = sum(row[-1] for row in same)
+        kept.append([sum(row[i] * row[-1] for row in same) / total for i in range(8)] + [same[0][-1]])
+    return kept
+
+
+def detect(frames: Tensor, net_name: str, device: str) -> list[list[Detection]]:
+    """Faces of each frame, best score first.
+
+    frames: uint8 [N, H, W, 3] on `device`; net_name: "face_detector_full_range" or "face_detector_short_range".
+    """
+    net = load_net(net_name, device)
+    images, scale, left, top = letterbox(frames, net.size)
+    boxes, logits = net(images)
+    boxes[..., 2:4].clamp_(min=0)
+    boxes = boxes.unflatten(-1, (8, 2))
+    centre = net.anchors * net.size
+    boxes[:, :, 0] += centre
+    boxes[:, :, 2:4] += centre[None, :, None]
+    offset = torch.tensor([left, top], dtype=torch.float32, device=frames.device)
+    points = (boxes[:, :, [0, 0, 2, 3]] + boxes[:, :, [1, 1, 1, 1]] * boxes.new_tensor([-0.5, 0.5, 0, 0])[:, None]
+              - offset) / scale
+    scores = logits.clamp(-100, 100).sigmoid()
+    rows = torch.cat((points.flatten(2), scores[..., None]), -1)
+    chosen = scores > net.threshold
+    counts = chosen.sum(1).tolist()
+    found = rows[chosen].tolist()
+    result = []
+    for count in counts:
+        kept, found = _suppress(found[:count]), found[count:]
+        result.append([Detection(tuple(r[:4]), (r[4], r[5]), (r[6], r[7]), r[8]) for r in kept])
+    return result

@@ -1,0 +1,32 @@
+"""Scene cuts, told by how much a coarse picture changes from one frame to the next."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class CutFinder:
+    """Feed it the frames of a clip in order; it remembers the last one.
+
+    A cut is a change of the coarse picture of more than 25 of 255 levels on average, and of more than four times
+    what has lately been usual: a shaking camera or a flicker is no cut.
+    """
+
+    def __init__(self):
+        self._last: Tensor | None = None
+        self._usual = 4.0
+
+    def find(self, frames: Tensor) -> list[bool]:
+        """frames: uint8 [N, H, W, 3] -> for each whether it begins another scene; the very first does not."""
+        height, width = frames.shape[1:3]
+        step_y, step_x = max(height // 32, 1), max(width // 32, 1)
+        coarse = frames[:, step_y // 2 :: step_y, step_x // 2 :: step_x].float()
+        last = coarse[:1] if self._last is None or self._last.shape != coarse[:1].shape else self._last
+        changes = (coarse - torch.cat((last, coarse[:-1]))).abs().mean((1, 2, 3)).tolist()
+        self._last = coarse[-1:]
+        cuts = []
+        for change in changes:
+            cuts.append(change > 25 and change > 4 * self._usual)
+            self._usual += (min(change, 25.0) - self._usual) / 8
+        return cuts

@@ -1,0 +1,308 @@
+"""Follow several faces through a clip, chunk by chunk, each under a number that stays its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
+from .crops import Region, cut, region_of_detection, regions_of_landmarks, to_frame
+from .detect import detect
+from .nets import load_net
+from .scenes import CutFinder
+
+PRESENT = 0.5  # presence from which the landmark net is believed
+SAME = 0.5  # two boxes that overlap more than this are one person
+FORGET = 30  # frames after which a lost face may come back anywhere
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What FaceTracker.track found in N frames, for F faces numbered so far. All tensors are on the CPU.
+
+    landmarks: float32 [N, F, 478, 3], x and y in continuous frame pixels (x right, y down), z in the same unit,
+        negative towards the camera; zeros where the face is not present.
+    present: bool [N, F].
+    presence: float32 [N, F], the landmark net's confidence 0..1; 0 where the face is not present.
+    """
+
+    landmarks: Tensor
+    present: Tensor
+    presence: Tensor
+
+    def face(self, number: int) -> tuple[Tensor, Tensor]:
+        """Landmarks [N, 478, 3] and presence [N] (bool) of one face; all absent if the number isn't given yet."""
+        if number < self.present.shape[1]:
+            return self.landmarks[:, number], self.present[:, number]
+        count = len(self.present)
+        return torch.zeros(count, 478, 3), torch.zeros(count, dtype=torch.bool)
+
+
+@dataclass
+class _Estimate:
+    """One face as the landmark net sees it on one frame."""
+
+    landmarks: Tensor  # [478, 3] in frame pixels
+    presence: float
+    box: Box
+    region: Region  # the square that these landmarks ask for
+
+
+@dataclass
+class _Face:
+    """One number. `region` is the square it is looked for in, None while it is lost or not followed."""
+
+    followed: bool
+    box: Box
+    region: Region | None = None
+    velocity: tuple[float, float] = (0.0, 0.0)
+    lost: int = 0  # frames since it was last seen
+    moved: bool = field(default=False, repr=False)  # region has been replaced on this frame
+
+    def expected(self) -> Box:
+        """Where it should be on the next frame, were it to move on for up to ten frames."""
+        steps = min(self.lost + 1, 10)
+        return shifted(self.box, self.velocity[0] * steps, self.velocity[1] * steps)
+
+    def seen(self, box: Box, again: bool) -> None:
+        if again:
+            (x, y), (last_x, last_y) = centre(box), centre(self.box)
+            self.velocity = (self.velocity[0] + x - last_x) / 2, (self.velocity[1] + y - last_y) / 2
+        else:
+            self.velocity = 0.0, 0.0
+        self.box, self.lost = box, 0
+
+
+def _drift(region: Region, wanted: Region) -> float:
+    """How far a square is from the one its landmarks ask for: 1 is as much as the net takes without loss."""
+    turn = math.remainder(wanted.angle - region.angle, math.tau)
+    return max(
+        math.hypot(wanted.x - region.x, wanted.y - region.y) / (0.20 * region.side),
+        abs(math.log2(max(wanted.side, 1e-6) / region.side)) / 0.40,
+        abs(turn) / math.radians(20),
+    )
+
+
+class FaceTracker:
+    """Finds, follows and numbers the faces of a clip.
+
+    track() is called chunk after chunk; the result does not depend on where the chunks end. reset() before another
+    clip. Faces get numbers on the first frame that has any, in the chosen order, and keep them:
+
+    - A number follows its face from frame to frame by the landmarks themselves.
+    - A lost face gets its number back where continuity of place and size allows it: at first near where it was
+      expected, the further off the longer it has been away, and anywhere after FORGET frames.
+    - A new number is given only while none is missing.
+    - After a scene cut nothing is near anything: the numbers are given anew in the chosen order.
+
+    Frames are told apart by place and size, not by who the person is: somebody who enters while a number is missing
+    can take it, and after a cut to another person that one has number 0.
+
+    device: torch device string. order: one of boxes.ORDERS. only: number all faces of the first frame, but follow
+    this one alone; the places of the others are looked up now and then, so that a lost face doesn't take over
+    another person's. max_faces: how many numbers are given at most.
+
+    Raises SettingsError for an unknown order or a number out of range.
+    """
+
+    def __init__(
+        self, device: str = "cpu", order: str = "large-small", only: int | None = None, max_faces: int = 6
+    ):
+        if order not in ORDERS:
+            raise SettingsError(f"order must be one of {', '.join(ORDERS)}, not {order!r}")
+        if max_faces < 1:
+            raise SettingsError(f"max_faces must be at least 1, not {max_faces}")
+        if only is not None and not 0 <= only < max_faces:
+            raise SettingsError(f"only must be from 0 to max_faces - 1 = {max_faces - 1}, not {only}")
+        self.device, self.order, self.only, self.max_faces = str(device), order, only, max_faces
+        # A GPU looks ahead: frames in one batch until something happens. On the CPU that would only cost.
+        self._ahead = 1 if torch.device(device).type == "cpu" else 8
+        self._net = load_net("face_landmarks", self.device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of another clip."""
+        self._faces: list[_Face] = []
+        self._frame = 0
+        self._searched = -FORGET
+        self._renumber = False
+        self._cuts = CutFinder()
+
+    @torch.no_grad()
+    def track(self, frames: Tensor) -> Tracks:
+        """Faces of the next frames of the clip. frames: uint8 [N, H, W, 3], on any device; not changed."""
+        frames = frames.to(self.device)
+        cuts = self._cuts.find(frames)
+        rows: list[dict[int, _Estimate]] = []
+        while len(rows) < len(frames):
+            at = len(rows)
+            stop = at + 1
+            while stop < min(at + self._ahead, len(frames)) and not cuts[stop] and not self._search_due(stop - at):
+                stop += 1
+            spans = self._follow(frames[at:stop])
+            for step in range(stop - at):
+                row = {number: span[step] for number, span in spans.items()}
+                calm = self._settle(frames[at + step : at + step + 1], row, cuts[at + step])
+                rows.append(row)
+                self._frame += 1
+                if not calm:
+                    break
+        return self._pack(rows)
+
+    def _pack(self, rows: list[dict[int, _Estimate]]) -> Tracks:
+        shape = len(rows), len(self._faces)
+        landmarks, presence = torch.zeros(*shape, 478, 3), torch.zeros(shape)
+        for at, row in enumerate(rows):
+            for number, estimate in row.items():
+                landmarks[at, number] = estimate.landmarks
+                presence[at, number] = estimate.presence
+        return Tracks(landmarks, presence > 0, presence)
+
+    def _estimates(self, crops: Tensor, regions: list[Region]) -> list[_Estimate]:
+        """Run the landmark net on crops [B, 3, 256, 256] that were cut from these B regions."""
+        points, logits = self._net(crops)
+        points = torch.stack([to_frame(p, r, self._net.size) for p, r in zip(points, regions, strict=True)]).cpu()
+        presence = logits.sigmoid().tolist()
+        low, high = points[..., :2].aminmax(dim=1)
+        boxes = torch.cat((low, high), 1).tolist()
+        wanted = regions_of_landmarks(points)
+        return [_Estimate(*e) for e in zip(points, presence, map(tuple, boxes), wanted, strict=True)]
+
+    def _look(self, frame: Tensor, regions: list[Region]) -> list[_Estimate]:
+        """Landmarks in several squares of one frame [1, H, W, 3]."""
+        if not regions:
+            return []
+        crops = torch.cat([cut(frame, region, self._net.size) for region in regions])
+        return self._estimates(crops, regions)
+
+    def _follow(self, frames: Tensor) -> dict[int, list[_Estimate]]:
+        """Every followed face that is not lost, on each of the frames, in the square that it holds."""
+        held = {number: face.region for number, face in enumerate(self._faces) if face.region}
+        if not held:
+            return {}
+        count = len(frames)
+        crops = torch.cat([cut(frames, region, self._net.size) for region in held.values()])
+        flat = self._estimates(crops, [region for region in held.values() for _ in range(count)])
+        return {number: flat[i * count : (i + 1) * count] for i, number in enumerate(held)}
+
+    def _search_due(self, ahead: int = 0) -> bool:
+        """Whether the frame `ahead` of the present one is one to run the detectors on."""
+        missing = [face for face in self._faces if face.followed and not face.region]
+        following = any(face.region for face in self._faces)
+        if not following:
+            period = 1
+        elif missing:
+            period = 3 if min(face.lost for face in missing) < FORGET else 10
+        elif self.only is not None:
+            period = 15 if len(self._faces) > 1 else math.inf
+        else:
+            period = 30 if len(self._faces) < self.max_faces else math.inf
+        return self._frame + ahead - self._searched >= period
+
+    def _settle(self, frame: Tensor, row: dict[int, _Estimate], scene_cut: bool) -> bool:
+        """Bring one frame's estimates and the faces to agree: row is changed to what holds.
+
+        Returns False if a square changed, so that later frames must be looked at anew.
+        """
+        faces = self._faces
+        calm = True
+        far = [n for n, e in row.items() if e.presence >= PRESENT and _drift(faces[n].region, e.region) > 1]
+        if far:
+            row.update(zip(far, self._look(frame, [row[n].region for n in far]), strict=True))
+        before = set(row)
+        if scene_cut and any(e.presence < PRESENT or iou(e.box, faces[n].box) < SAME for n, e in row.items()):
+            row.clear()
+            self._renumber = True
+            for face in faces:
+                face.lost = FORGET
+        for number in [n for n, e in row.items() if e.presence < PRESENT or self._jumped(n, e)]:
+            del row[number]
+        self._drop_duplicates(row)
+        dropped = before - set(row)
+        for number in dropped:
+            faces[number].region = None
+        if dropped or scene_cut or self._search_due():
+            self._search(frame, row)
+            calm = False
+        for number, face in enumerate(faces):
+            if number not in row:
+                face.lost += 1
+                continue
+            estimate = row[number]
+            if face.region is None or _drift(face.region, estimate.region) > 0.25:
+                face.region = estimate.region
+                calm = False
+            face.seen(estimate.box, again=number in before)
+        return calm
+
+    def _jumped(self, number: int, estimate: _Estimate) -> bool:
+        return distance(self._faces[number].box, estimate.box) > 1
+
+    def _drop_duplicates(self, row: dict[int, _Estimate]) -> None:
+        """Two numbers on one person: the one that had to leave its path for it is lost."""
+        strayed = {n: distance(self._faces[n].expected(), e.box) for n, e in row.items()}
+        for a in sorted(row):
+            for b in sorted(row):
+                if a < b and a in row and b in row and iou(row[a].box, row[b].box) > SAME:
+                    del row[a if strayed[a] > strayed[b] else b]
+
+    def _search(self, frame: Tensor, row: dict[int, _Estimate]) -> None:
+        """Run the detectors on one frame and give the faces that they find, beyond those in row, their numbers."""
+        self._searched = self._frame
+        found = self._candidates(frame, "face_detector_full_range", row)
+        if not found and not row:
+            found = self._candidates(frame, "face_detector_short_range", row)
+        if not found:
+            return
+        found.sort(key=lambda e: ORDERS[self.order](e.box))
+        faces = self._faces
+        taken: dict[int, _Estimate] = {}
+        if self._renumber:
+            self._renumber = False
+            taken = dict(zip(range(len(faces)), found, strict=False))
+        else:
+            pairs = [
+                (distance(face.expected(), e.box), number, i)
+                for number, face in enumerate(faces)
+                if number not in row
+                for i, e in enumerate(found)
+                if face.lost >= FORGET or distance(face.expected(), e.box) < 1 + 0.1 * face.lost
+            ]
+            used = set()
+            for _, number, i in sorted(pairs):
+                if number not in taken and i not in used:
+                    taken[number] = found[i]
+                    used.add(i)
+        rest = [e for e in found if not any(e is t for t in taken.values())]
+        missing = [n for n, face in enumerate(faces) if face.followed and n not in row and n not in taken]
+        if not missing:
+            for e in rest[: self.max_faces - len(faces)]:
+                taken[len(faces)] = e
+                faces.append(_Face(self.only in (None, len(faces)), e.box))
+        for number, estimate in taken.items():
+            if faces[number].followed:
+                row[number] = estimate
+            else:
+                faces[number].box, faces[number].lost = estimate.box, -1  # _settle counts this frame
+
+    def _candidates(self, frame: Tensor, net: str, row: dict[int, _Estimate]) -> list[_Estimate]:
+        """Detections that are in no face of row and that the landmark net confirms, twice: the second time in the
+        square that its own landmarks ask for, which is what tracking goes on with."""
+        known = [e.box for e in row.values()]
+        regions = [
+            region_of_detection(d)
+            for d in detect(frame, net, self.device)[0]
+            if side(d.box) > 0 and all(iou(d.box, box) < 0.3 for box in known)
+        ]
+        for _ in range(2):
+            looked = self._look(frame, regions)
+            regions = [e.region for e in looked if e.presence >= PRESENT]
+        kept: list[_Estimate] = []
+        for e in looked:
+            if e.presence >= PRESENT and all(iou(e.box, box) < SAME for box in known + [k.box for k in kept]):
+                kept.append(e)
+        return kept

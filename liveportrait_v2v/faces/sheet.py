@@ -1,0 +1,212 @@
+"""A look at the faces of a clip: who is in it, with which number, and what the settings crop.
+
+Frames are read once and in order, and only the few that the sheet may show are kept, so that the length of
+the clip costs no memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import Cancelled, FaceNotFoundError
+from ..geometry import face_crop
+from ..media import Clip
+from ..settings import AnimationSettings, MotionOptions
+from . import FaceTracker
+
+CELLS = 12
+CELL_SIDE = 480
+COLOURS = ("#ffd23f", "#3fc1ff", "#ff6b6b", "#7ae582", "#c792ff", "#ff9f43")
+_PAPER, _INK = "#16181d", "#e8eaed"
+
+
+@dataclass(frozen=True)
+class Face:
+    """One numbered face of a clip.
+
+    Attributes:
+        number: what `input_face_index` and `drive_face_index` call it.
+        frames: in how many frames it was found.
+        first_frame, first_seen: the first of them, counted from 0, and its time in seconds.
+        box: left, top, right, bottom of its landmarks there, in pixels.
+        crop: the four corners of the crop square there, in pixels, clockwise from the face's own top left.
+    """
+
+    number: int
+    frames: int
+    first_frame: int
+    first_seen: Fraction
+    box: tuple[float, float, float, float]
+    crop: tuple[tuple[float, float], ...]
+
+    def to_dict(self) -> dict:
+        return {
+            "number": self.number,
+            "frames": self.frames,
+            "first_frame": self.first_frame,
+            "first_seen": round(float(self.first_seen), 3),
+            "box": [round(value, 1) for value in self.box],
+            "crop": [[round(x, 1), round(y, 1)] for x, y in self.crop],
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `survey` found.
+
+    Attributes:
+        faces: in the order of their numbers.
+        frames: how many frames the clip has.
+        frames_without_face: how many of them show none.
+        size: width and height of the frames.
+        sheet: the contact sheet.
+    """
+
+    faces: list[Face]
+    frames: int
+    frames_without_face: int
+    size: tuple[int, int]
+    sheet: Image.Image
+
+    def to_dict(self) -> dict:
+        return {
+            "frames": self.frames,
+            "frames_without_face": self.frames_without_face,
+            "size": list(self.size),
+            "faces": [face.to_dict() for face in self.faces],
+        }
+
+
+@dataclass(frozen=True)
+class _Cell:
+    frame: int
+    time: Fraction
+    picture: Image.Image
+    scale: float  # cell pixels per frame pixel
+    landmarks: dict[int, torch.Tensor]  # by face number, [478, 3] in frame pixels
+
+
+def survey(
+    clip: Clip,
+    settings: AnimationSettings | None = None,
+    options: MotionOptions | None = None,
+    *,
+    device: str = "cpu",
+    on_frames: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Survey:
+    """Finds and numbers the faces of a whole clip and draws its contact sheet.
+
+    Args:
+        settings: give the crop squares (scale, vx_ratio, vy_ratio).
+        options: give the order in which faces are numbered.
+        on_frames: called with the number of frames read so far.
+        cancelled: asked after each chunk.
+
+    Raises:
+        MediaError: the clip can't be read.
+        FaceNotFoundError: no frame shows a face.
+        Cancelled: `cancelled` said so.
+    """
+    settings, options = settings or AnimationSettings(), options or MotionOptions()
+    tracker = FaceTracker(device=device, order=options.face_order)
+    cells: list[_Cell] = []
+    seen: dict[int, Face] = {}
+    counts: dict[int, int] = {}
+    frames = empty = 0
+    every = 1
+    size = (0, 0)
+    for chunk in clip.chunks(8):
+        if cancelled is not None and cancelled():
+            raise Cancelled("stopped while looking for faces")
+        tracks = tracker.track(chunk.frames)
+        size = (chunk.frames.shape[2], chunk.frames.shape[1])
+        for row, (frame, time) in enumerate(zip(chunk.frames, chunk.times, strict=True), start=frames):
+            i = row - frames
+            landmarks = {int(k): tracks.landmarks[i, k] for k in tracks.present[i].nonzero().flatten()}
+            empty += not landmarks
+            for number, points in landmarks.items():
+                counts[number] = counts.get(number, 0) + 1
+                if number not in seen:
+                    seen[number] = _first_sight(number, points, row, time, settings)
+            if row % every == 0:
+                cells.append(_cell(frame, row, time, landmarks))
+                # Twice as many as are shown: drop every other one and keep fewer from now on.
+                if len(cells) == 2 * CELLS:
+                    cells, every = cells[::2], every * 2
+        frames += len(chunk.frames)
+        if on_frames is not None:
+            on_frames(frames)
+    if not seen:
+        raise FaceNotFoundError(
+            f"none of the clip's {frames} frames shows a face; take one with a face at least 40 pixels wide"
+        )
+    faces = [
+        Face(number, counts[number], face.first_frame, face.first_seen, face.box, face.crop)
+        for number, face in sorted(seen.items())
+    ]
+    return Survey(faces, frames, empty, size, _draw(_spread(cells), size, settings))
+
+
+def _first_sight(
+    number: int, points: torch.Tensor, row: int, time: Fraction, settings: AnimationSettings
+) -> Face:
+    low, high = points[:, :2].amin(0).tolist(), points[:, :2].amax(0).tolist()
+    corners = face_crop(points[None], settings).corners()[0].tolist()
+    return Face(number, 1, row, time, (*low, *high), tuple((x, y) for x, y in corners))
+
+
+def _cell(frame: torch.Tensor, row: int, time: Fraction, landmarks: dict[int, torch.Tensor]) -> _Cell:
+    picture = Image.fromarray(frame.cpu().numpy())
+    scale = CELL_SIDE / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2)
+    kept = {number: points.cpu().clone() for number, points in landmarks.items()}
+    return _Cell(row, time, picture, scale, kept)
+
+
+def _spread(cells: list[_Cell]) -> list[_Cell]:
+    """At most CELLS of them, evenly spaced, the first and the last among them."""
+    if len(cells) <= CELLS:
+        return cells
+    return [cells[round(i * (len(cells) - 1) / (CELLS - 1))] for i in range(CELLS)]
+
+
+def _draw(cells: list[_Cell], size: tuple[int, int], settings: AnimationSettings) -> Image.Image:
+    width, height = cells[0].picture.size
+    columns = min(len(cells), 4 if size[0] >= size[1] else 6)
+    rows = math.ceil(len(cells) / columns)
+    gap, caption = 8, 24
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + caption + gap) + gap), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font, large = ImageFont.load_default(14), ImageFont.load_default(22)
+    for i, cell in enumerate(cells):
+        x, y = gap + i % columns * (width + gap), gap + i // columns * (height + caption + gap)
+        sheet.paste(_mark(cell, settings, large), (x, y))
+        label = f"frame {cell.frame}   {float(cell.time):.2f} s"
+        draw.text((x + 2, y + height + 3), label if cell.landmarks else f"{label}   no face", _INK, font)
+    return sheet
+
+
+def _mark(cell: _Cell, settings: AnimationSettings, font: ImageFont.FreeTypeFont) -> Image.Image:
+    picture = cell.picture.copy()
+    draw = ImageDraw.Draw(picture)
+    for number, points in cell.landmarks.items():
+        colour = COLOURS[number % len(COLOURS)]
+        flat = points[:, :2] * cell.scale
+        for x, y in flat.tolist():
+            draw.point((x, y), colour)
+        corners = (face_crop(points[None], settings).corners()[0] * cell.scale).tolist()
+        for start, end in zip(corners, corners[1:] + corners[:1], strict=True):
+            draw.line((*start, *end), colour, 2)
+        (left, top), (right, bottom) = flat.amin(0).tolist(), flat.amax(0).tolist()
+        draw.rectangle((left, top, right, bottom), outline=colour)
+        draw.rectangle((left, top - 26, left + 24, top), colour)
+        draw.text((left + 12, top - 13), str(number), "#000000", font, anchor="mm")
+    return picture

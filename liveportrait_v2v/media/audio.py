@@ -1,0 +1,130 @@
+"""The audio of a file as float samples that start and end exactly where they are asked to."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+
+import av
+import av.error
+import numpy as np
+import torch
+
+from ..errors import MediaError
+from .info import Audio, AudioInfo
+from .probe import audio_info, find_audio
+from .source import MAX_BYTES, Source
+
+# Timestamps that stray less than this from the sample count are rounding; more is a gap, or an overlap.
+_DRIFT_SECONDS = 0.05
+# Decoding begins this much early, so that the decoder has settled where the window begins.
+_LEAD_SECONDS = 1
+_SCALE = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648}
+
+
+def read_audio(
+    source, *, start: Fraction = Fraction(0), duration: Fraction | None = None, max_bytes: int = MAX_BYTES
+) -> Audio | None:
+    """The audio of any file that has some, music without a video included.
+
+    Args:
+        source: a path or a binary file object.
+        start, duration: seconds from the beginning of the audio; no duration means to its end.
+
+    Returns:
+        exactly round(duration * rate) samples, padded with silence where the audio is shorter; None if the
+        file holds no audio.
+
+    Raises:
+        MediaError: the file can't be read.
+    """
+    source = Source(source, max_bytes)
+    with source.container() as container:
+        stream = find_audio(container)
+        if stream is None:
+            return None
+        info, index = audio_info(stream), stream.index
+        first, end = None, Fraction(0)
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.size:
+                first = packet.pts * packet.time_base if first is None else first
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+        begin = max(first or Fraction(0), Fraction(0))
+    if duration is None:
+        duration = max(end - begin - start, Fraction(0))
+    return samples(source, index, info, begin + start, Fraction(duration))
+
+
+def samples(source: Source, index: int, info: AudioInfo, start: Fraction, duration: Fraction) -> Audio:
+    """The samples from `start`, in absolute seconds of the file, for `duration`.
+
+    Each decoded block is put where its timestamp says: what comes late leaves silence before it, what comes
+    early, such as an encoder's priming, is cut. Only the window is ever held in memory.
+
+    Returns:
+        float32 [C, round(duration * rate)].
+
+    Raises:
+        MediaError: the file can't be opened.
+    """
+    rate = info.sample_rate
+    count = round(duration * rate)
+    out = np.zeros((info.channels, count), np.float32)
+    cursor = None
+    with source.container() as container:
+        stream = container.streams[index]
+        lead = start - _LEAD_SECONDS
+        # Seeking pays only where there is something to skip.
+        if lead > 10:
+            with suppress(av.error.FFmpegError):
+                container.seek(int(lead / stream.time_base), stream=stream)
+        for frame in _frames(container, stream, info):
+            if frame.pts is not None:
+                at = round((frame.pts * frame.time_base - start) * rate)
+                if cursor is None or abs(at - cursor) > _DRIFT_SECONDS * rate:
+                    cursor = at
+            cursor = round(-start * rate) if cursor is None else cursor
+            if cursor >= count:
+                break
+            block = _planar(frame)
+            first, last = max(cursor, 0), min(cursor + block.shape[1], count)
+            if last > first:
+                out[:, first:last] = block[:, first - cursor : last - cursor]
+            cursor += block.shape[1]
+    return Audio(torch.from_numpy(out), rate, info.layout)
+
+
+def _frames(container, stream, info: AudioInfo):
+    """Decoded audio frames at the track's rate and layout; damaged packets are passed over."""
+    resampler = None
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        try:
+            frames = stream.codec_context.decode(packet)
+        except av.error.FFmpegError:
+            continue
+        for frame in frames:
+            if frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels:
+                yield frame
+            else:
+                # Broadcasts change their format on the way.
+                resampler = resampler or av.AudioResampler("fltp", info.layout, info.sample_rate)
+                yield from resampler.resample(frame)
+
+
+def _planar(frame: av.AudioFrame) -> np.ndarray:
+    """float32 [C, T]."""
+    data = frame.to_ndarray()
+    if frame.format.is_packed:
+        data = data.reshape(-1, frame.layout.nb_channels).T
+    kind = frame.format.name.removesuffix("p")
+    if kind in ("flt", "dbl"):
+        return data.astype(np.float32, copy=False)
+    if kind not in _SCALE:
+        raise MediaError("audio", f"samples of format {kind} can't be read")
+    shift = 128 if kind == "u8" else 0
+    return ((data.astype(np.float64) - shift) * _SCALE[kind]).astype(np.float32)

@@ -1,0 +1,192 @@
+"""A clip: a video, an animation or a still, as facts, frames and audio."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from ..errors import SettingsError
+from . import audio as audio_room
+from .colour import fit
+from .decode import rgb_pictures
+from .info import Audio, Chunk, ClipInfo
+from .probe import VideoTrack, probe_video
+from .source import MAX_BYTES, Source
+from .stills import Picture, animation_pictures, is_picture, probe_picture, read_still
+from .timeline import Plan, Window, make_plan, make_window
+
+
+class Clip:
+    """A video, an animation or a still picture, given as a path or a binary file object.
+
+    Frames come out as uint8 RGB [N, H, W, 3]: upright (rotation metadata, EXIF orientation), in square pixels
+    (anamorphic clips are stretched along the shorter way), with the YUV matrix and range that the stream is
+    tagged with (untagged: BT.709 above 576 lines or 1279 columns, else BT.601; limited range), transparent
+    parts over black. HDR transfer curves are left as they are.
+
+    Frame k of `chunks()` belongs at time k / info.rate. A clip of constant rate gives its frames as they are.
+    One of variable rate is resampled by its timestamps to its average rate; how the two are told apart:
+    `timeline.make_timeline`.
+
+    The file is probed once, at the first use. A path is opened again for every `chunks()` and `audio()`; a
+    file object is read into memory here. So any number of generators may run at once, in several threads.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike | BinaryIO,
+        *,
+        max_bytes: int = MAX_BYTES,
+        start: Fraction | float = Fraction(0),
+        duration: Fraction | float | None = None,
+    ):
+        """
+        Args:
+            max_bytes: the largest file that is accepted.
+            start, duration: a trim window in seconds. Frames outside of it don't come out, times and audio
+                are relative to its start. A still has no time and ignores it.
+
+        Raises:
+            MediaError: missing, a directory, unreadable, empty or too large a file.
+        """
+        self._source = Source(source, max_bytes)
+        self._start = Fraction(start).limit_denominator(10**6)
+        self._duration = None if duration is None else Fraction(duration).limit_denominator(10**6)
+        self._lock = threading.Lock()
+        self._probed: tuple[VideoTrack | Picture, Window | None] | None = None
+
+    @property
+    def info(self) -> ClipInfo:
+        """Facts about the clip inside its trim window.
+
+        Raises:
+            MediaError: it can't be read as a clip, or nothing of it lies in the trim window.
+        """
+        track, window = self._probe()
+        if window is None:
+            return ClipInfo(track.width, track.height, None, None, 1, True, None)
+        sound = track.audio if isinstance(track, VideoTrack) else None
+        return ClipInfo(track.width, track.height, window.rate, window.duration, window.count, False, sound)
+
+    def output_size(self, max_side: int = 0) -> tuple[int, int]:
+        """Width and height of the frames that `chunks` gives."""
+        info = self.info
+        return fit(info.width, info.height, max_side)
+
+    def output_rate(self, every_nth: int = 1, rate: Fraction | None = None) -> Fraction | None:
+        """The frame rate of what `chunks` gives with these options; None for a still."""
+        info = self.info
+        return None if info.is_still else Fraction(rate) if rate else info.rate / every_nth
+
+    def output_count(
+        self, *, skip: int = 0, cap: int = 0, every_nth: int = 1, rate: Fraction | None = None
+    ) -> int:
+        """How many frames `chunks` gives with these options.
+
+        Raises:
+            SettingsError, MediaError: as `chunks` does.
+        """
+        window = self._probe()[1]
+        if window is None:
+            return 1
+        plan = make_plan(self._source.name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
+        return len(plan.frames)
+
+    def chunks(
+        self,
+        size: int = 8,
+        *,
+        skip: int = 0,
+        cap: int = 0,
+        every_nth: int = 1,
+        rate: Fraction | None = None,
+        max_side: int = 0,
+    ) -> Iterator[Chunk]:
+        """Decode the clip from its start, `size` frames at a time (fewer in the last chunk).
+
+        The options apply in this order: `skip` leaves out so many frames at the beginning, `every_nth` takes
+        the first of every n that follow, `rate` resamples these to a constant rate (output frame k shows the
+        frame that is on screen k / rate later than the first), `cap` ends after so many output frames (0: no
+        end). Without `rate` the result runs at info.rate / every_nth: see `output_rate`.
+
+        Times count from the clip's (trimmed) start: after a skip the first one is above zero, and that is
+        where the audio that goes with the frames begins.
+
+        A frame that is damaged is passed over and the one before it held; a file that is truncated is an
+        error (`probe.probe_video`, `decode.rgb_pictures`).
+
+        A still is one frame, at time 0; only `max_side` applies to it.
+
+        Args:
+            max_side: scale down so that the longest side is at most this; 0 keeps the size.
+
+        Raises:
+            SettingsError: an option out of range.
+            MediaError: nothing is left by the options, or the file can't be decoded (while iterating).
+        """
+        if size < 1 or max_side < 0:
+            raise SettingsError(f"size must be 1 or more and max_side 0 or more; got {size} and {max_side}")
+        track, window = self._probe()
+        if window is None:
+            return self._still(max_side)
+        rate = None if rate is None else Fraction(rate)
+        plan = make_plan(self._source.name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
+        return self._chunks(track, plan, size, max_side)
+
+    def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
+        """The audio that is heard from `start`, in seconds from the clip's (trimmed) start.
+
+        Audio that begins later than the video has silence before it; what lies before the window is cut.
+
+        Returns:
+            exactly round(duration * rate) samples, in the track's own rate and layout, with silence where the
+            track has none; None if the clip has no audio track.
+        """
+        track, window = self._probe()
+        if window is None or not isinstance(track, VideoTrack) or track.audio is None:
+            return None
+        begin = track.start + window.origin + Fraction(start)
+        return audio_room.samples(self._source, track.audio_index, track.audio, begin, Fraction(duration))
+
+    def _probe(self) -> tuple[VideoTrack | Picture, Window | None]:
+        with self._lock:
+            if self._probed is None:
+                source = self._source
+                track = probe_picture(source) if is_picture(source) else probe_video(source)
+                window = None
+                if track.timeline is not None:
+                    window = make_window(source.name, track.timeline, self._start, self._duration)
+                self._probed = track, window
+            return self._probed
+
+    def _still(self, max_side: int) -> Iterator[Chunk]:
+        pixels = torch.from_numpy(np.array(read_still(self._source, max_side)))
+        yield Chunk(pixels[None], [Fraction(0)], 0)
+
+    def _chunks(self, track: VideoTrack | Picture, plan: Plan, size: int, max_side: int) -> Iterator[Chunk]:
+        if isinstance(track, VideoTrack):
+            pictures = rgb_pictures(self._source, track, plan.frames, max_side)
+        else:
+            pictures = animation_pictures(self._source, plan.frames, max_side)
+        width, height = fit(track.width, track.height, max_side)
+        total = len(plan.frames)
+        index = filled = 0
+        with closing(pictures):
+            for picture, repeats in pictures:
+                for _ in range(repeats):
+                    if filled == 0:
+                        frames = torch.empty((min(size, total - index), height, width, 3), dtype=torch.uint8)
+                        pixels = frames.numpy()
+                    np.copyto(pixels[filled], picture)
+                    filled += 1
+                    if filled == len(pixels):
+                        times = [plan.offset + (index + k) / plan.rate for k in range(filled)]
+                        yield Chunk(frames, times, index)
+                        index, filled = index + filled, 0

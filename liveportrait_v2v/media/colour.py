@@ -1,0 +1,113 @@
+"""A decoded frame as upright RGB of a given size: matrix, range, alpha, scaling and rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+# swscale's numbers of the YUV matrices (SWS_CS_*), and FFmpeg's tags (AVCOL_SPC_*) that ask for them.
+_BT709, _BT601 = 1, 5
+_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
+BICUBIC = 4  # SWS_BICUBIC
+
+
+def yuv_matrix(frame: av.VideoFrame) -> int:
+    """swscale's number of the YUV matrix: the frame's tag, or by size, as players do, if it has none.
+
+    Untagged frames wider than 1279 or higher than 576 pixels are taken as BT.709, others as BT.601.
+    """
+    tagged = _MATRIX.get(int(frame.colorspace))
+    return tagged or (_BT709 if frame.width >= 1280 or frame.height > 576 else _BT601)
+
+
+def yuv_range(frame: av.VideoFrame) -> int:
+    """LIMITED or FULL; untagged is limited, except for the yuvj formats, which are full by definition."""
+    full = frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL
+    return FULL if full else LIMITED
+
+
+def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatter) -> np.ndarray:
+    """The frame converted and scaled to uint8 [height, width, 3]; transparent parts lie over black."""
+    alpha = "a" in frame.format.name.replace("gray", "").replace("pal8", "a")
+    matrix = yuv_matrix(frame)
+    converted = scaler.reformat(
+        frame,
+        width,
+        height,
+        "rgba" if alpha else "rgb24",
+        src_colorspace=matrix,
+        # Means nothing for RGB, but older PyAV ignores the source's matrix and range where it is the same.
+        dst_colorspace=_BT709 if matrix != _BT709 else _BT601,
+        src_color_range=yuv_range(frame),
+        dst_color_range=FULL,
+        interpolation=BICUBIC,
+    )
+    plane = converted.planes[0]
+    depth = 4 if alpha else 3
+    pixels = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : width * depth]
+    pixels = pixels.reshape(height, width, depth)
+    return over_black(pixels) if alpha else pixels
+
+
+def over_black(rgba: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 4] with straight alpha -> uint8 [H, W, 3], composited over black."""
+    product = rgba[..., :3] * rgba[..., 3:].astype(np.uint16)
+    return ((product + 127) // 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a stored picture is turned to be upright: swap its axes, then mirror."""
+
+    swap: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Orientation:
+        """From the frame's display matrix, as FFmpeg hands it over; the nearest right angle is taken.
+
+        The matrix maps a stored point to the screen: x' = a x + c y, y' = b x + d y
+        (ISO/IEC 14496-12, 6.2.2).
+        """
+        data = frame.side_data.get("DISPLAYMATRIX")
+        if data is None:
+            return cls()
+        a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            return cls(True, c < 0, b < 0)
+        return cls(False, a < 0, d < 0)
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """A view of [H, W, 3] as it is to be seen."""
+        pixels = pixels.swapaxes(0, 1) if self.swap else pixels
+        return pixels[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        return (height, width) if self.swap else (width, height)
+
+
+def square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Display size of a picture whose pixels are `aspect` times as wide as high.
+
+    The shorter way is stretched, so that no detail is lost. Ratios beyond 4:1 are taken as errors in the
+    file.
+    """
+    if not aspect or not Fraction(1, 4) <= aspect <= 4:
+        return width, height
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def fit(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """Scaled down so that the longest side is at most `max_side`; 0 leaves the size alone."""
+    longest = max(width, height)
+    if not max_side or longest <= max_side:
+        return width, height
+    return max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest))

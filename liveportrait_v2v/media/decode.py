@@ -1,0 +1,144 @@
+"""Pictures of a video file, decoded one after the other and matched to their places in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..errors import MediaError
+from .colour import fit, to_rgb
+from .probe import VideoTrack, decoder_of
+from .source import Source
+
+# More than this undecodable at the end, and more than 5 % of the clip, is no longer one damaged frame.
+_LOST_SECONDS = 1
+
+
+def rgb_pictures(
+    source: Source, track: VideoTrack, wanted: np.ndarray, max_side: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """The wanted frames as upright RGB, each with the number of output frames that show it.
+
+    Frames that nobody wants are decoded, as others may depend on them, but not converted.
+
+    A frame that can't be decoded is passed over, and the one before it is held in its place (at the beginning
+    of the clip: the one after it). If more than a second and 5 % of the clip are lost at its end, the file is
+    truncated.
+
+    Args:
+        wanted: int64 [n], frame numbers that never decrease.
+        max_side: of the pictures; 0 for full size.
+
+    Yields:
+        uint8 [H, W, 3], valid until the next one, and how many of `wanted` it stands for.
+
+    Raises:
+        MediaError: truncated, or nothing can be decoded.
+    """
+    width, height = track.orientation.size(*fit(track.width, track.height, max_side))
+    scaler = VideoReformatter()
+
+    def upright(frame: av.VideoFrame) -> np.ndarray:
+        return track.orientation.apply(to_rgb(frame, width, height, scaler))
+
+    done, held, number = 0, None, -1
+    for number, frame in _numbered(source, track, int(wanted[0])):
+        if held is not None:
+            missed = int(np.searchsorted(wanted, number, side="left"))
+            if missed > done:
+                yield upright(held), missed - done
+                done = missed
+        reached = int(np.searchsorted(wanted, number, side="right"))
+        if reached > done:
+            yield upright(frame), reached - done
+            done = reached
+        if done == len(wanted):
+            return
+        held = frame
+    if held is None:
+        raise MediaError(source.name, "no frame can be decoded: the file is damaged")
+    timeline = track.timeline
+    lost = int(wanted[-1]) - number
+    if lost > max(_LOST_SECONDS * timeline.rate, timeline.count / 20):
+        raise MediaError(
+            source.name,
+            f"truncated: {lost} of {timeline.count} frames at its end can't be decoded; "
+            "copy or download it again",
+        )
+    yield upright(held), len(wanted) - done
+
+
+def _numbered(source: Source, track: VideoTrack, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The decoded frames with their numbers, rising; from the first wanted one or somewhat before it."""
+    if track.pts is not None:
+        key = int(np.searchsorted(track.key_pts, track.pts[first], side="right")) - 1
+        # A jump pays only past the first key frame.
+        if key > 0:
+            frames = _by_pts(source, track, int(track.key_pts[key]))
+            number, frame = next(frames, (None, None))
+            if number is not None and number <= first:
+                yield number, frame
+                yield from frames
+                return
+            frames.close()
+        yield from _by_pts(source, track, None)
+    else:
+        yield from ((n, f) for n, f in enumerate(_decoded(source, track, None)) if f is not None)
+
+
+def _by_pts(source: Source, track: VideoTrack, seek: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
+    last = -1
+    for frame in _decoded(source, track, seek):
+        if frame is None or frame.pts is None:
+            continue
+        number = int(np.searchsorted(track.pts, frame.pts, side="right")) - 1
+        if number > last:
+            last = number
+            yield number, frame
+
+
+def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av.VideoFrame | None]:
+    """Frames in display order, None in place of a damaged one; from the key frame at pts `seek` if given."""
+    with source.container() as container:
+        stream = container.streams[track.index]
+        stream.thread_type = "AUTO"
+        decoder = decoder_of(stream, source.name)
+        if seek is not None:
+            try:
+                container.seek(seek, stream=stream)
+            except av.error.FFmpegError:
+                return
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.error.FFmpegError):
+                break
+            if packet.size:
+                yield from _frames(decoder, packet)
+        # Frame threads report a damaged frame late, so draining may need several calls.
+        for _ in range(64):
+            rest = _frames(decoder, None)
+            yield from rest
+            if None not in rest:
+                break
+
+
+def _frames(decoder, packet: av.Packet | None) -> list[av.VideoFrame | None]:
+    try:
+        return [None if frame.is_corrupt else frame for frame in decoder.decode(packet)]
+    except av.error.EOFError:
+        return []
+    except av.error.FFmpegError:
+        return [None]
+
+
+def frame_time(track: VideoTrack, number: int) -> Fraction:
+    """Display time of a frame in seconds from the first one."""
+    timeline = track.timeline
+    return number / timeline.rate if timeline.constant else int(timeline.ticks[number]) * timeline.tick

@@ -1,0 +1,75 @@
+"""What passes in and out of this room: facts about a clip, chunks of frames, audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """The audio track of a clip.
+
+    Attributes:
+        sample_rate: samples per second.
+        channels: number of channels.
+        layout: FFmpeg's name of the channel layout, such as "mono", "stereo" or "5.1".
+    """
+
+    sample_rate: int
+    channels: int
+    layout: str
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """Facts about a clip as it comes out of `Clip.chunks()` with no options, inside its trim window.
+
+    Attributes:
+        width, height: size of a frame in square pixels, after rotation.
+        rate: frames per second. A variable frame rate clip has its average rate. None for a still.
+        duration: seconds, exactly `frame_count / rate`. None for a still.
+        frame_count: number of frames. 1 for a still.
+        is_still: a single picture without time.
+        audio: the audio track, None where there is none.
+    """
+
+    width: int
+    height: int
+    rate: Fraction | None
+    duration: Fraction | None
+    frame_count: int | None
+    is_still: bool
+    audio: AudioInfo | None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive frames of a clip.
+
+    Attributes:
+        frames: uint8 [N, H, W, 3], RGB. Memory of its own: the receiver may keep or change it.
+        times: N times in seconds from the clip's (trimmed) start.
+        index: place of the first frame in the output sequence.
+    """
+
+    frames: torch.Tensor
+    times: list[Fraction]
+    index: int
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Audio samples.
+
+    Attributes:
+        samples: float32 [C, T], full scale is -1..1.
+        rate: samples per second.
+        layout: FFmpeg's name of the channel layout; None means the usual one for C channels.
+    """
+
+    samples: torch.Tensor
+    rate: int
+    layout: str | None = None

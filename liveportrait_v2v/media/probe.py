@@ -1,0 +1,226 @@
+"""What a video file holds: read from its headers and its packets, with one picture decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import av.error
+import numpy as np
+
+from ..errors import MediaError
+from .colour import Orientation, square_pixels
+from .info import AudioInfo
+from .source import Source, check_size
+from .timeline import Timeline, make_timeline
+
+# Containers that state a duration of their own. Elsewhere FFmpeg estimates it, which proves nothing.
+_STATES_DURATION = ("mov,mp4", "matroska", "avi", "flv", "asf")
+# A file may end this much earlier than it states before it counts as truncated.
+_MISSING_SECONDS = Fraction(1, 2)
+_MISSING_SHARE = Fraction(2, 100)
+
+
+@dataclass(frozen=True)
+class VideoTrack:
+    """The video stream of a file.
+
+    Attributes:
+        index: of the stream.
+        width, height: upright, in square pixels.
+        orientation: from the stored picture to the upright one.
+        timeline: of all its frames.
+        pts: int64 [n], the frames' timestamps in display order, in time_base units; None where the file has
+            none that can be trusted, and the frames are counted instead.
+        key_pts: int64, sorted: the frames among them where decoding can begin.
+        start: absolute time of the first frame in seconds, to which audio is related.
+        audio: the audio stream of the file that goes with it, and its index.
+    """
+
+    index: int
+    width: int
+    height: int
+    orientation: Orientation
+    timeline: Timeline
+    pts: np.ndarray | None
+    key_pts: np.ndarray
+    start: Fraction
+    audio: AudioInfo | None
+    audio_index: int | None
+
+
+def probe_video(source: Source) -> VideoTrack:
+    """Read every packet of the file once, and decode only until the first picture comes out.
+
+    The pass over the packets gives what headers leave out or get wrong: the number of frames, their true
+    times, whether the rate is constant, and whether the file is whole. The one picture is decoded because
+    PyAV shows a stream's rotation on decoded frames alone.
+
+    A file is truncated if its packets end more than half a second and 2 % earlier than the file states; for
+    MP4, MOV, MKV, WebM, AVI, FLV and ASF, which state a duration. Shorter losses at the end are passed over.
+
+    Raises:
+        MediaError: no video stream, no decoder, no frames, truncated, or frames that are too large.
+    """
+    with source.container() as container:
+        stream = video_stream(container, source.name)
+        decoder = decoder_of(stream, source.name)
+        decoder.thread_count = 1
+        audio_stream = find_audio(container)
+        packets = _Packets(stream)
+        audio_end = None
+        picture = None
+        try:
+            for packet in container.demux([s for s in (stream, audio_stream) if s is not None]):
+                if packet.size == 0:
+                    continue
+                if packet.stream_index != stream.index:
+                    if packet.pts is not None:
+                        audio_end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    continue
+                packets.add(packet)
+                if picture is None:
+                    picture = _first_picture(decoder, packet)
+        except av.error.FFmpegError:
+            pass  # what could be read is judged below
+        if not packets.pts:
+            raise MediaError(source.name, "the video stream holds no frames (zero frames)")
+        picture = picture or _first_picture(decoder, None)
+        if picture is None:
+            raise MediaError(source.name, "no frame can be decoded: the file is damaged")
+        check_size(source.name, picture.width, picture.height)
+        timing = packets.timing(stream, container.format.name == "avi")
+        video_end = timing.start + timing.timeline.end * timing.timeline.tick
+        _check_whole(source.name, container, stream, video_end, audio_end)
+        orientation = Orientation.of(picture)
+        width, height = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
+        check_size(source.name, width, height)
+        width, height = orientation.size(width, height)
+        return VideoTrack(
+            index=stream.index,
+            width=width,
+            height=height,
+            orientation=orientation,
+            timeline=timing.timeline,
+            pts=timing.pts,
+            key_pts=np.array(sorted(packets.keys), dtype=np.int64),
+            start=timing.start,
+            audio=audio_info(audio_stream),
+            audio_index=None if audio_stream is None else audio_stream.index,
+        )
+
+
+def video_stream(container: av.container.InputContainer, name: str) -> av.video.stream.VideoStream:
+    """The stream that a player would show; cover pictures of music don't count."""
+    covers = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & covers]
+    if not streams:
+        what = "it holds audio only" if container.streams.audio else "it holds no pictures"
+        raise MediaError(name, f"has no video stream: {what}; choose another file")
+    best = container.streams.best("video")
+    return best if best in streams else streams[0]
+
+
+def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codeccontext.VideoCodecContext:
+    """The stream's decoder; VP8 and VP9 with transparency need libvpx, FFmpeg's own ones drop it."""
+    if stream.codec_context is None:
+        raise MediaError(name, "this build of FFmpeg has no decoder for its video codec; convert it to H.264")
+    libvpx = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    transparent = "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE"))
+    if transparent and libvpx in av.codecs_available:
+        return av.CodecContext.create(libvpx, "r")
+    return stream.codec_context
+
+
+def find_audio(container: av.container.InputContainer) -> av.audio.stream.AudioStream | None:
+    """The first audio stream that can be decoded."""
+    return next((s for s in container.streams.audio if s.codec_context is not None and s.sample_rate), None)
+
+
+def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
+    if stream is None:
+        return None
+    layout = stream.codec_context.layout
+    return AudioInfo(stream.sample_rate, layout.nb_channels, layout.name)
+
+
+def _first_picture(decoder, packet) -> av.VideoFrame | None:
+    try:
+        return next(iter(decoder.decode(packet)), None)
+    except av.error.FFmpegError:
+        return None
+
+
+class _Packets:
+    """Times of a video stream's packets, gathered in the order of the file."""
+
+    def __init__(self, stream: av.video.stream.VideoStream):
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
+        self.durations: list[int] = []
+        self.keys: list[int] = []
+        self._vp8 = stream.codec_context.name == "vp8"
+
+    def add(self, packet: av.Packet) -> None:
+        if packet.is_keyframe and packet.pts is not None:
+            self.keys.append(packet.pts)
+        # Packets outside of an edit list are decoded but not shown; so are VP8's hidden reference frames.
+        if packet.is_discard or (self._vp8 and not bytes(packet)[0] & 0x10):
+            return
+        self.pts.append(packet.pts)
+        self.dts.append(packet.dts)
+        self.durations.append(packet.duration or 0)
+
+    def timing(self, stream: av.video.stream.VideoStream, avi: bool) -> _Timing:
+        """Timestamps that are missing or double are replaced by the decoding times in their order, and these,
+        if they are no better, by the average rate. AVI stores decoding times only.
+        """
+        rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+        tick = stream.time_base
+        pts, dts = _increasing(self.pts), _increasing(self.dts)
+        if pts is None and dts is None:
+            rate = next((Fraction(rate) for rate in rates if rate), Fraction(25))
+            timeline = make_timeline(np.arange(len(self.pts), dtype=np.int64), 1 / rate, 1, (rate,))
+            return _Timing(timeline, None, (stream.start_time or 0) * tick)
+        if pts is None:
+            return _Timing(make_timeline(dts, tick, 0, rates), None, int(dts[0]) * tick)
+        last = self.durations[self.pts.index(int(pts[-1]))]
+        timeline = make_timeline(pts, tick, last, rates)
+        return _Timing(timeline, None, 0 * tick) if avi else _Timing(timeline, pts, int(pts[0]) * tick)
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """See VideoTrack."""
+
+    timeline: Timeline
+    pts: np.ndarray | None
+    start: Fraction
+
+
+def _increasing(times: list[int | None]) -> np.ndarray | None:
+    """The times in order, or None if one is missing or double."""
+    if any(time is None for time in times):
+        return None
+    ordered = np.array(sorted(times), dtype=np.int64)
+    return ordered if (np.diff(ordered) > 0).all() else None
+
+
+def _check_whole(name: str, container, stream, video_end: Fraction, audio_end: Fraction | None) -> None:
+    if not container.format.name.startswith(_STATES_DURATION):
+        return
+    if stream.duration:
+        stated = stream.duration * stream.time_base
+        reached = video_end - (stream.start_time or 0) * stream.time_base
+    elif container.duration:
+        stated = Fraction(container.duration, av.time_base)
+        reached = max(video_end, audio_end or video_end) - Fraction(container.start_time or 0, av.time_base)
+    else:
+        return
+    if reached < stated - max(_MISSING_SECONDS, stated * _MISSING_SHARE):
+        raise MediaError(
+            name,
+            f"truncated: it states a length of {float(stated):.2f} s, but its data ends after "
+            f"{float(reached):.2f} s; copy or download it again",
+        )

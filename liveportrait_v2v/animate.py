@@ -1,0 +1,269 @@
+"""The flow of a local run: decode, track, render, write, a chunk at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .engines.base import Cue, Engine, Session, Shot
+from .errors import Cancelled, FaceNotFoundError
+from .faces import FaceTracker
+from .media import Audio, Clip, VideoWriter
+from .pairing import Pairing, pair
+from .pipeline import Ahead, Behind, Stopwatch
+from .settings import AnimationSettings, MotionOptions
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        frames: frames finished.
+        total: frames in all.
+        stage: what is going on, a word or two.
+        fps: frames per second since the start.
+        without_face: frames so far that passed through unchanged for want of a face.
+    """
+
+    frames: int
+    total: int
+    stage: str
+    fps: float
+    without_face: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did.
+
+    Attributes:
+        frames: frames of the result.
+        frames_without_source_face: those that show the source as it is, since its face was not found.
+        frames_without_driving_face: those that show the source as it is, since there was no driving face.
+        source_rate, driving_rate: frames per second of the clips, None for a still.
+        rate: frames per second of the result.
+        size: width and height.
+        duration: seconds.
+        audio: whose sound the result has: "source", "driving" or None.
+        seconds: time spent, by stage, summed over threads; "total" is what a clock on the wall says.
+        output: the file written, None if there is none.
+    """
+
+    frames: int
+    frames_without_source_face: int
+    frames_without_driving_face: int
+    source_rate: Fraction | None
+    driving_rate: Fraction | None
+    rate: Fraction
+    size: tuple[int, int]
+    duration: Fraction
+    audio: str | None
+    seconds: dict[str, float]
+    output: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: rates as text such as "30000/1001", duration in seconds as a number."""
+        values = asdict(self)
+        for name in ("source_rate", "driving_rate", "rate"):
+            values[name] = None if values[name] is None else str(values[name])
+        values["duration"] = float(self.duration)
+        values["size"] = list(self.size)
+        values["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+        values["output"] = None if self.output is None else str(self.output)
+        return values
+
+
+def animate(
+    source: Clip | str | os.PathLike,
+    driving: Clip | str | os.PathLike,
+    *,
+    engine: Engine,
+    output: str | os.PathLike | None = None,
+    settings: AnimationSettings | None = None,
+    options: MotionOptions | None = None,
+    sink: Callable[[torch.Tensor], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    chunk: int = 8,
+    crf: int = 17,
+) -> Result:
+    """Animates the source clip's face by the driving clip's.
+
+    Memory depends on the chunk and the frame size, not on the clips' length.
+
+    Args:
+        source: clip or still with the face to animate.
+        driving: clip or still with the motion.
+        output: video file to write, replaced when the new one is whole; None writes none.
+        sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
+        on_progress: called after each chunk.
+        cancelled: asked before each chunk; True ends the run with Cancelled.
+        chunk: frames at a time.
+        crf: quality of the video file; lower is better and larger.
+
+    Raises:
+        MediaError: a clip can't be read, or the output not written.
+        FaceNotFoundError: a chosen face is in no frame of its clip.
+        Cancelled: `cancelled` said so.
+        Whatever happens, no half-written file is left.
+    """
+    settings, options = settings or AnimationSettings(), options or MotionOptions()
+    source, driving = (clip if isinstance(clip, Clip) else Clip(clip) for clip in (source, driving))
+    pairing = pair(source.info, driving.info, settings, options)
+    sound, whose = _sound(source, driving, pairing, settings)
+    clock, start = Stopwatch(), time.perf_counter()
+    session = engine.session(settings, options)
+    done = lost_source = lost_driving = 0
+
+    with ExitStack() as stack:
+        sinks = [] if sink is None else [sink]
+        if output is not None:
+            writer = stack.enter_context(VideoWriter(output, pairing.rate, audio=sound, crf=crf))
+            sinks.append(writer.write)
+        behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
+        shots = _source_shots(source, pairing, session, settings, options, engine.device, chunk, clock, stack)
+        cues = _cues(driving, pairing, session, settings, options, engine.device, chunk, clock, stack)
+        for shot in shots:
+            if cancelled is not None and cancelled():
+                raise Cancelled(f"stopped after {done} of {pairing.frames} frames")
+            here = [next(cues) for _ in range(len(shot))]
+            with clock("render"):
+                frames = session.render(shot, here)
+            behind.put(frames)
+            done += len(shot)
+            lost_source += len(shot) - int(shot.present.sum())
+            lost_driving += sum(cue.before is None and cue.after is None for cue in here)
+            if on_progress is not None:
+                speed = done / (time.perf_counter() - start)
+                on_progress(Progress(done, pairing.frames, "animating", speed, max(lost_source, lost_driving)))
+        _check_faces(done, lost_source, "source", "input_face_index", settings.input_face_index)
+        _check_faces(done, lost_driving, "driving", "drive_face_index", settings.drive_face_index)
+
+    return Result(
+        frames=done,
+        frames_without_source_face=lost_source,
+        frames_without_driving_face=lost_driving,
+        source_rate=source.info.rate,
+        driving_rate=driving.info.rate,
+        rate=pairing.rate,
+        size=source.output_size(),
+        duration=done / pairing.rate,
+        audio=whose,
+        seconds={**clock.seconds(), "total": time.perf_counter() - start},
+        output=None if output is None else Path(output),
+    )
+
+
+def _feed(sinks: list[Callable[[torch.Tensor], object]], frames: torch.Tensor, clock: Stopwatch) -> None:
+    with clock("write"):
+        for sink in sinks:
+            sink(frames)
+
+
+def _track(
+    clip: Clip, number: int, order: str, device: str, chunk: int, cap: int, clock: Stopwatch, stack: ExitStack
+) -> Iterator[Shot]:
+    """Decodes and tracks one pass through a clip, ahead of who takes the shots."""
+
+    def shots() -> Iterator[Shot]:
+        tracker = FaceTracker(device=device, order=order, only=number)
+        for part in clock.each("decode", clip.chunks(chunk, cap=cap)):
+            frames = part.frames.to(device)
+            with clock("track"):
+                landmarks, present = tracker.track(frames).face(number)
+            yield Shot(frames, landmarks, present)
+
+    ahead = Ahead(shots())
+    stack.callback(ahead.close)
+    return iter(ahead)
+
+
+def _source_shots(
+    clip: Clip,
+    pairing: Pairing,
+    session: Session,
+    settings: AnimationSettings,
+    options: MotionOptions,
+    device: str,
+    chunk: int,
+    clock: Stopwatch,
+    stack: ExitStack,
+) -> Iterator[Shot]:
+    """The source as the result shows it: repeated, held or cut to the result's length."""
+    left = pairing.frames
+    while left:
+        shots = _track(clip, settings.input_face_index, options.face_order, device, chunk, left, clock, stack)
+        for shot in session.source(shots):
+            yield shot
+            left -= len(shot)
+        if not (pairing.source_frames and pairing.repeats):
+            break
+    last = replace(shot, frames=shot.frames[-1:], landmarks=shot.landmarks[-1:], present=shot.present[-1:])
+    while left:
+        n = min(chunk, left)
+        yield Shot(last.frames.expand(n, -1, -1, -1), last.landmarks.expand(n, -1, -1), last.present.expand(n))
+        left -= n
+
+
+def _cues(
+    clip: Clip,
+    pairing: Pairing,
+    session: Session,
+    settings: AnimationSettings,
+    options: MotionOptions,
+    device: str,
+    chunk: int,
+    clock: Stopwatch,
+    stack: ExitStack,
+) -> Iterator[Cue]:
+    """What leads each frame of the result, without end."""
+    cap = pairing.driving_frames
+    current = -1
+    for frame in count():
+        lap, place = pairing.driving_at(frame)
+        if lap != current:
+            shots = _track(clip, settings.drive_face_index, options.face_order, device, chunk, cap, clock, stack)
+            motions = session.motions(shots)
+            current, at, before = lap, 0, next(motions)
+            after = next(motions, before)
+        while at < int(place):
+            at, before = at + 1, after
+            after = next(motions, before)
+        yield Cue(before, after, float(place - at))
+
+
+def _sound(
+    source: Clip, driving: Clip, pairing: Pairing, settings: AnimationSettings
+) -> tuple[Audio | None, str | None]:
+    """The result's sound, which follows its clip: repeated where that is repeated, silent where it is held."""
+    if settings.driving_audio:
+        clip, whose, frames, step = driving, "driving", pairing.driving_frames, pairing.driving_step
+    else:
+        clip, whose, frames, step = source, "source", pairing.source_frames, Fraction(1)
+    if not frames or clip.info.audio is None:
+        return None, None
+    length = pairing.frames / pairing.rate
+    lap = frames / step / pairing.rate
+    audio = clip.audio(min(lap, length))
+    if pairing.repeats and lap < length:
+        times = -(-length // lap)
+        audio = Audio(audio.samples.repeat(1, int(times)), audio.rate)
+    return audio, whose
+
+
+def _check_faces(frames: int, lost: int, clip: str, parameter: str, number: int) -> None:
+    if frames == lost:
+        raise FaceNotFoundError(
+            f"face {number} is in none of the {frames} frames of the {clip} clip; faces are numbered from 0 in the "
+            f"first frame that shows any: look at them with `liveportrait-v2v faces`, then set {parameter}"
+        )

@@ -1,0 +1,152 @@
+"""Cutting a face's square out of frames and blending a rendered one back, on whatever device the frames are on.
+
+All work is done on the frame's own region around the square. A crop's size never moves it: coordinates are
+continuous, so a crop of any size covers exactly the same square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from .geometry import CropTransform
+
+# LivePortrait's paste-back mask ramps over 16 of 512 pixels.
+FEATHER = 16 / 512
+CORNER_RADIUS = 48 / 512
+
+
+@dataclass(frozen=True)
+class Region:
+    """The rows and columns of a frame that a chunk's squares touch; empty when they lie outside the frame."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def empty(self) -> bool:
+        return self.bottom <= self.top or self.right <= self.left
+
+    def of(self, frames: torch.Tensor) -> torch.Tensor:
+        """This part of frames [N, H, W, C], as a view."""
+        return frames[:, self.top : self.bottom, self.left : self.right]
+
+    def to_square(self, transform: CropTransform) -> torch.Tensor:
+        """Where the region's pixel centres lie in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
+        device = transform.side.device
+        x = torch.arange(self.left, self.right, device=device) + 0.5
+        y = torch.arange(self.top, self.bottom, device=device) + 0.5
+        return _affine_grid(transform.m_o2c(1), x, y)
+
+    def sample_at(self, points: torch.Tensor) -> torch.Tensor:
+        """Frame coordinates [..., 2] as grid_sample wants them for this region (align_corners=False)."""
+        width, height = self.right - self.left, self.bottom - self.top
+        scale = torch.tensor([2 / width, 2 / height], device=points.device)
+        offset = torch.tensor([2 * self.left / width + 1, 2 * self.top / height + 1], device=points.device)
+        return points * scale - offset
+
+
+def region_of(transform: CropTransform, height: int, width: int, margin: int = 2) -> Region:
+    """The region that holds every square of a chunk, with room for interpolation, inside the frame."""
+    corners = transform.corners().cpu()
+    low = (corners.amin((0, 1)) - margin).floor().int().tolist()
+    high = (corners.amax((0, 1)) + margin).ceil().int().tolist()
+    return Region(max(low[1], 0), max(low[0], 0), min(high[1], height), min(high[0], width))
+
+
+def _affine_grid(matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """[N, 3, 3] applied to every (x, y) of two axes [w] and [h]: [N, h, w, 2]."""
+    rows = matrix[:, :2, 1].view(-1, 1, 1, 2) * y.view(1, -1, 1, 1) + matrix[:, :2, 2].view(-1, 1, 1, 2)
+    return torch.addcmul(rows, matrix[:, :2, 0].view(-1, 1, 1, 2), x.view(1, 1, -1, 1))
+
+
+def to_float(frames: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..1."""
+    return frames.permute(0, 3, 1, 2).contiguous().float().mul_(1 / 255)
+
+
+def to_uint8(pictures: torch.Tensor) -> torch.Tensor:
+    """float [N, 3, H, W] in 0..1 to uint8 [N, H, W, 3], rounded to nearest."""
+    return pictures.clamp(0, 1).mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Tensor:
+    """Samples each frame's square (bilinear, black outside the frame).
+
+    Args:
+        frames: uint8 [N, H, W, 3].
+        transform: one square per frame, or one for all of them.
+        size: side of the crops in pixels.
+
+    Returns:
+        float32 [N, 3, size, size] in 0..1.
+    """
+    n, height, width, _ = frames.shape
+    region = region_of(transform, height, width)
+    if region.empty:
+        return torch.zeros(n, 3, size, size, device=frames.device)
+    transform = transform.to(frames.device)
+    axis = torch.arange(size, device=frames.device) + 0.5
+    grid = region.sample_at(_affine_grid(transform.m_c2o(size), axis, axis))
+    return F.grid_sample(
+        to_float(region.of(frames)), grid.expand(n, -1, -1, -1), mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+
+
+def border_mask(coordinates: torch.Tensor, feather: float = FEATHER, radius: float = CORNER_RADIUS) -> torch.Tensor:
+    """Opacity of a pasted square: 1 inside, a linear ramp at the edges, rounded corners, 0 outside.
+
+    Args:
+        coordinates: float [..., 2], place in the square, 0..1 from edge to edge.
+        feather: width of the ramp, in sides of the square.
+        radius: radius of the corners, in sides of the square.
+
+    Returns:
+        float [...] in 0..1.
+    """
+    outside = (coordinates - 0.5).abs() - (0.5 - radius)
+    distance = outside.clamp_min(0).norm(dim=-1) + outside.amax(-1).clamp_max(0) - radius
+    return (-distance / feather).clamp(0, 1)
+
+
+def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: Region) -> torch.Tensor:
+    """mask * picture + (1 - mask) * frame in a region, rounded; pixels with mask 0 keep the frame's very bytes.
+
+    Args:
+        frames: uint8 [N, H, W, 3]; not modified.
+        pictures: float [N, 3, h, w] in 0..1, of the region.
+        mask: float [N, h, w] in 0..1.
+
+    Returns:
+        uint8 [N, H, W, 3].
+    """
+    result = frames.clone()
+    part = region.of(result)
+    background = part.permute(0, 3, 1, 2).float()
+    mixed = torch.lerp(background, pictures * 255, mask.unsqueeze(1)).round_().clamp_(0, 255)
+    part.copy_(mixed.to(torch.uint8).permute(0, 2, 3, 1))
+    return result
+
+
+def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: CropTransform) -> torch.Tensor:
+    """Blends rendered squares into their frames.
+
+    Args:
+        frames: uint8 [N, H, W, 3]; not modified.
+        crops: float [N, 3, h, w] in 0..1, of any size: each covers the whole of its square.
+        transform: one square per frame.
+
+    Returns:
+        uint8 [N, H, W, 3]; every pixel that the mask does not touch has the bytes it had.
+    """
+    _, height, width, _ = frames.shape
+    region = region_of(transform, height, width)
+    if region.empty:
+        return frames.clone()
+    place = region.to_square(transform.to(frames.device))
+    pictures = F.grid_sample(crops, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False)
+    return blend(frames, pictures, border_mask(place), region)

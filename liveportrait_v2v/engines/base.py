@@ -1,0 +1,65 @@
+"""What an engine is, and what passes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ..settings import AnimationSettings, MotionOptions
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A chunk of a clip with the track of the one face that was chosen.
+
+    Attributes:
+        frames: uint8 [N, H, W, 3].
+        landmarks: float32 [N, 478, 3] in pixels; zeros where the face is not present.
+        present: bool [N].
+    """
+
+    frames: torch.Tensor
+    landmarks: torch.Tensor
+    present: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What the driving clip says at the moment of one output frame.
+
+    `before` and `after` are the motions of the driving frames on both sides of that moment, `fraction` (0..1) says
+    how far between them it lies. A motion is whatever the engine's `motions` made of a frame, None without a face.
+    """
+
+    before: Any
+    after: Any
+    fraction: float
+
+
+class Session(Protocol):
+    """One run of an engine: what it remembers of the two clips."""
+
+    def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
+        """Passes the source clip's shots on, in order, perhaps with steadier landmarks and a little later."""
+
+    def motions(self, shots: Iterable[Shot]) -> Iterator[Any]:
+        """The motion of each driving frame, in order; None for a frame without the face."""
+
+    def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+        """The output frames uint8 [N, H, W, 3] of a source shot; frames without a face come back as they are."""
+
+
+class Engine(Protocol):
+    """A way to animate. Holds what outlives a run: networks, device."""
+
+    name: str
+    device: str
+
+    def session(self, settings: AnimationSettings, options: MotionOptions) -> Session:
+        """Starts a run."""

@@ -1,0 +1,146 @@
+"""One face's landmarks apart: head pose, shape in head coordinates, openings of eyes and mouth.
+
+Head coordinates are those of `faces.canonical` (centimetres, x right, y down, z away from the viewer), so that shapes
+of different people, seen at any angle and distance, can be compared.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from ...faces import topology
+from ...faces.canonical import canonical_face
+from ...geometry import Pose, fit_pose
+
+EYES = (
+    (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER, topology.LEFT_IRIS),
+    (topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER, topology.RIGHT_IRIS),
+)
+UPPER, LOWER = list(topology.LIP_INNER_UPPER), list(topology.LIP_INNER_LOWER)
+_MIDDLE = len(UPPER) // 2
+
+
+def first_pose(landmarks: torch.Tensor) -> Pose:
+    """Pose of landmarks [N, 478, 3] by the canonical face, for want of the person's own shape."""
+    rigid = list(topology.RIGID)
+    return fit_pose(landmarks[:, rigid], canonical_face().vertices[rigid].to(landmarks.device))
+
+
+def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
+    """Pose of landmarks [N, 478, 3] by the same person's shape [478, 3] in head coordinates."""
+    rigid = list(topology.RIGID)
+    return fit_pose(landmarks[:, rigid], shape[rigid])
+
+
+def mouth_opening(points: torch.Tensor) -> torch.Tensor:
+    """Inner height / inner width of the mouth, [N], of points [N, >=468, 2 or 3]; LivePortrait's lip ratio."""
+    height = (points[:, UPPER[_MIDDLE]] - points[:, LOWER[_MIDDLE]]).norm(dim=-1)
+    return height / ((points[:, UPPER[0]] - points[:, UPPER[-1]]).norm(dim=-1) + 1e-6)
+
+
+def eye_openings(points: torch.Tensor) -> torch.Tensor:
+    """Height / width of the left and the right eye, [N, 2], of points [N, >=468, 2 or 3]; LivePortrait's eye ratio."""
+    ratios = []
+    for upper, lower, _ in EYES:
+        height = (points[:, upper[4]] - points[:, lower[4]]).norm(dim=-1)
+        ratios.append(height / ((points[:, upper[0]] - points[:, upper[-1]]).norm(dim=-1) + 1e-6))
+    return torch.stack(ratios, dim=-1)
+
+
+def gaze(shape: torch.Tensor) -> torch.Tensor:
+    """Place of each iris's centre between its eye's corners, [N, 2, 2], in widths of the eye, of [N, 478, 3]."""
+    places = []
+    for upper, _, iris in EYES:
+        corners = shape[:, [upper[0], upper[-1]], :2]
+        width = (corners[:, 1] - corners[:, 0]).norm(dim=-1, keepdim=True)
+        places.append((shape[:, iris[0], :2] - corners.mean(1)) / width)
+    return torch.stack(places, dim=1)
+
+
+def lip_gaps(shape: torch.Tensor) -> torch.Tensor:
+    """How far the lower inner lip lies below the upper one, [N, 11] along the mouth, in the shape's unit."""
+    return shape[:, LOWER, 1] - shape[:, UPPER, 1]
+
+
+def move_lips(shape: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
+    """Lowers the lower lip by `drop` [N, 11] along the mouth (negative: raises), and the jaw with its middle.
+
+    Args:
+        shape: float [N, 478, 3] in head coordinates; not modified.
+    """
+    moved = shape.clone()
+    moved[:, :468, 1] += drop @ jaw_weights().to(shape.device).mT
+    return moved
+
+
+def close_lips(shape: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Shapes [N, 478, 3] with the lips brought together where they are open by at least the threshold."""
+    is_open = (mouth_opening(shape) >= threshold).unsqueeze(-1)
+    return move_lips(shape, torch.where(is_open, -lip_gaps(shape), 0.0))
+
+
+@lru_cache(maxsize=1)
+def jaw_weights() -> torch.Tensor:
+    """How far each vertex goes with each of the 11 places along the lower lip, float32 [468, 11].
+
+    The lower lip follows the place it belongs to; further down the chin and the jaw follow the lip's middle, less to
+    the sides; what lies above the line between the lips stays.
+    """
+    vertices = canonical_face().vertices
+    x, y = vertices[:, 0], vertices[:, 1]
+    line_x, line_y = x[LOWER], (y[LOWER] + y[UPPER]) / 2
+    place = torch.bucketize(x.contiguous(), line_x.contiguous()).clamp(1, len(LOWER) - 1)
+    part = ((x - line_x[place - 1]) / (line_x[place] - line_x[place - 1])).clamp(0, 1)
+    along = torch.zeros(len(x), len(LOWER))
+    along.scatter_(1, place.unsqueeze(1), part.unsqueeze(1))
+    along.scatter_add_(1, (place - 1).unsqueeze(1), (1 - part).unsqueeze(1))
+    line = (along * line_y).sum(1)
+
+    is_lip = torch.zeros(len(x), dtype=torch.bool)
+    is_lip[list(topology.LIP_INNER_LOWER + topology.LIP_OUTER_LOWER)] = True
+    below = torch.where(is_lip, torch.ones_like(y), (y - line > 0.02).float())
+    lip_end = (along * y[list(topology.LIP_OUTER_LOWER)]).sum(1)
+    chin = smoothstep((y - lip_end) / 2.0).unsqueeze(1)
+    middle = torch.zeros_like(along)
+    middle[:, _MIDDLE] = 1 - 0.6 * smoothstep((x.abs() - 2.5) / 4)
+    weights = torch.lerp(along, middle, chin) * below.unsqueeze(1)
+    weights[UPPER] = 0
+    return weights
+
+
+@lru_cache(maxsize=1)
+def expression_weights() -> torch.Tensor:
+    """How much of a vertex's motion in head coordinates is expression, float32 [468]: nothing at the hairline."""
+    y = canonical_face().vertices[:, 1]
+    weights = smoothstep((y - y.min()) / 3.5)
+    weights[list(topology.OVAL)] *= smoothstep((y[list(topology.OVAL)] - y[33]) / 4)
+    return weights
+
+
+@lru_cache
+def region_weights(region: str) -> torch.Tensor:
+    """What part of the expression a motion region moves, float32 [468] in 0..1."""
+    x, y, _ = canonical_face().vertices.unbind(-1)
+    if region == "pose":
+        return torch.zeros(468)
+    if region == "lip":
+        nose = y[2]
+        weights = smoothstep((y - nose) / 1.0)
+        weights[list(topology.LIP_OUTER_UPPER + topology.LIP_INNER_UPPER)] = 1
+        return weights
+    if region == "eyes":
+        weights = torch.zeros(468)
+        for upper, lower, _ in EYES:
+            corners = canonical_face().vertices[[upper[0], upper[-1]], :2].mean(0)
+            away = torch.stack((x, y), dim=-1) - corners
+            weights = torch.maximum(weights, 1 - smoothstep((away / torch.tensor([3.0, 1.8])).norm(dim=-1) * 2 - 1))
+        return weights
+    return torch.ones(468)
+
+
+def smoothstep(x: torch.Tensor) -> torch.Tensor:
+    """0 below 0, 1 above 1, and a smooth rise between."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)

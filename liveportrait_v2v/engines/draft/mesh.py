@@ -1,0 +1,75 @@
+"""The mesh that carries the warp: the face mesh, and rings of vertices from its outline to the crop's border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from ...faces import topology
+from ...faces.canonical import canonical_face
+
+FACE, MOUTH, LEFT_EYE, RIGHT_EYE = range(4)
+
+# Where the rings lie between the face's outline (0) and the border (1).
+RING_PLACES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
+
+
+@dataclass(frozen=True)
+class WarpMesh:
+    """Which vertices make which triangle.
+
+    Vertices 0..467 are the landmarks without the irises; then come the rings, inner ring first, each with the 36
+    vertices of `topology.OVAL` in its order.
+
+    Attributes:
+        triangles: int64 [T, 3], wound so that a triangle seen from the front has a positive area (y down).
+        tags: int64 [T], FACE, MOUTH, LEFT_EYE or RIGHT_EYE; the last three are the openings.
+        outer: bool [T], triangles of the rings.
+        mouth_uv: float32 [468, 2], for the inner lip's vertices: place along the mouth (-1 left corner to 1), and 1
+            for the lower lip, 0 for the upper one and the corners.
+    """
+
+    triangles: torch.Tensor
+    tags: torch.Tensor
+    outer: torch.Tensor
+    mouth_uv: torch.Tensor
+
+
+@lru_cache(maxsize=1)
+def warp_mesh() -> WarpMesh:
+    """The mesh, on the CPU. Shared: do not write into its tensors."""
+    face = canonical_face().triangles.flip(1)
+    rings = torch.tensor(_ring_triangles())
+    openings = {
+        MOUTH: topology.LIP_INNER_UPPER + topology.LIP_INNER_LOWER,
+        LEFT_EYE: topology.LEFT_EYE_UPPER + topology.LEFT_EYE_LOWER,
+        RIGHT_EYE: topology.RIGHT_EYE_UPPER + topology.RIGHT_EYE_LOWER,
+    }
+    tags = torch.zeros(len(face), dtype=torch.long)
+    for tag, vertices in openings.items():
+        tags[torch.isin(face, torch.tensor(vertices)).all(1)] = tag
+
+    uv = torch.zeros(468, 2)
+    along = torch.linspace(-1, 1, len(topology.LIP_INNER_UPPER))
+    uv[list(topology.LIP_INNER_UPPER), 0] = along
+    uv[list(topology.LIP_INNER_LOWER), 0] = along
+    uv[list(topology.LIP_INNER_LOWER[1:-1]), 1] = 1
+
+    outer = torch.cat((torch.zeros(len(face), dtype=torch.bool), torch.ones(len(rings), dtype=torch.bool)))
+    return WarpMesh(
+        torch.cat((face, rings)), torch.cat((tags, torch.zeros(len(rings), dtype=torch.long))), outer, uv
+    )
+
+
+def _ring_triangles() -> list[tuple[int, int, int]]:
+    count = len(topology.OVAL)
+    rows = [list(topology.OVAL)]
+    rows += [list(range(468 + j * count, 468 + (j + 1) * count)) for j in range(len(RING_PLACES))]
+    triangles = []
+    for inner, outer in zip(rows[:-1], rows[1:], strict=True):
+        for k in range(count):
+            a, b, c, d = inner[k], inner[(k + 1) % count], outer[k], outer[(k + 1) % count]
+            triangles += [(a, c, d), (a, d, b)]
+    return triangles

@@ -1,0 +1,219 @@
+"""Where the source face's landmarks go: the driving face's motion, carried over to another face's shape and pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...geometry import Pose
+from ...settings import AnimationSettings, MotionOptions
+from . import face
+
+# LivePortrait's constants: source eyes narrower than this count as shut and get the usual opening instead.
+SHUT_EYE, USUAL_EYE = 0.18, 0.39
+# Eyes open wider than at rest by at most this share, approached softly.
+WIDER = 0.8
+# The landmarks of a tightly shut eye still leave this height / width.
+SHUT_FLOOR = 0.05
+# Head translation is followed up to this share of the face's width, softly.
+REACH = 0.35
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a face looks like at rest: the first frame that shows it.
+
+    Attributes:
+        shape: float32 [478, 3] in head coordinates.
+        pose: of that frame, batch of 1.
+        eyes: float32 [2], opening of the left and the right eye.
+        gaze: float32 [2, 2].
+    """
+
+    shape: torch.Tensor
+    pose: Pose
+    eyes: torch.Tensor
+    gaze: torch.Tensor
+
+    @classmethod
+    def of(cls, landmarks: torch.Tensor) -> Reference:
+        """From one frame's landmarks, float32 [478, 3] in pixels."""
+        pose = face.first_pose(landmarks.unsqueeze(0))
+        shape = pose.undo(landmarks.unsqueeze(0))
+        eyes = face.eye_openings(shape)[0]
+        return cls(shape[0], pose, torch.where(eyes < SHUT_EYE, torch.full_like(eyes, USUAL_EYE), eyes), face.gaze(shape)[0])
+
+    @property
+    def size(self) -> torch.Tensor:
+        """Width and height of the face in head coordinates, [2]."""
+        points = self.shape[list(face.topology.OVAL), :2]
+        return points.amax(0) - points.amin(0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a source face's vertices are and where they go, for a chunk of frames.
+
+    Attributes:
+        source: float32 [N, 478, 3] in pixels.
+        moved: float32 [N, 478, 3] in pixels.
+        pose, moved_pose: the head before and after.
+        look: float32 [N, 2, 2], shift of each iris in widths of its eye.
+        eyes: float32 [N, 2], opening of the source's eyes in the frame itself.
+        rest_eyes: float32 [2], opening of the source's eyes at rest.
+    """
+
+    source: torch.Tensor
+    moved: torch.Tensor
+    pose: Pose
+    moved_pose: Pose
+    look: torch.Tensor
+    eyes: torch.Tensor
+    rest_eyes: torch.Tensor
+
+
+def transfer(
+    source: torch.Tensor,
+    driving: torch.Tensor,
+    source_rest: Reference,
+    driving_rest: Reference,
+    settings: AnimationSettings,
+    options: MotionOptions,
+) -> Target:
+    """Carries the driving face's motion over to the source face.
+
+    Args:
+        source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
+    """
+    source_pose = face.pose_of(source, source_rest.shape)
+    driving_pose = face.pose_of(driving, driving_rest.shape)
+    own = source_pose.undo(source)
+    drive = driving_pose.undo(driving)
+    replace = options.source_motion == "replace"
+
+    base = source_rest.shape.expand_as(own) if replace else own
+    shape = _expression(base, drive, source_rest, driving_rest, settings, options)
+    weights = face.region_weights(options.region).to(own.device).view(1, -1, 1)
+    shape = torch.cat((own[:, :468] + weights * (shape - own)[:, :468], own[:, 468:]), dim=1)
+    moves_eyes = options.region in ("all", "exp", "eyes")
+    look = torch.zeros_like(face.gaze(own))
+    if moves_eyes:
+        at = source_rest.gaze.expand_as(look) if replace else face.gaze(own)
+        look = at + options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze) - face.gaze(own)
+
+    pose = source_pose
+    if options.region in ("all", "pose"):
+        start = source_rest.pose.rotation.expand_as(source_pose.rotation) if replace else source_pose.rotation
+        pose = _head(source_pose, start, driving_pose, driving_rest, settings, options.driving_multiplier)
+    return Target(source, pose.apply(shape), source_pose, pose, look, face.eye_openings(own), source_rest.eyes)
+
+
+def _head(
+    source: Pose, start: torch.Tensor, driving: Pose, rest: Reference, settings: AnimationSettings, strength: float
+) -> Pose:
+    """The head's new pose: rotation from `start`, distance and place from the source frame."""
+    turned = driving.rotation
+    if settings.relative:
+        turned = start @ rest.pose.rotation.mT @ driving.rotation
+    rotation = _scale_rotation(start, turned, strength)
+    # Both clips' motion is measured in their own face's width.
+    unit = source.scale / rest.pose.scale
+    width = (rest.size[0] * source.scale).unsqueeze(-1)
+    moved = (driving.translation - rest.pose.translation) * unit.unsqueeze(-1) * strength
+    moved = torch.tanh(moved / (width * REACH)) * width * REACH
+    moved[:, 2] = 0
+    grown = (driving.scale / rest.pose.scale).clamp(0.85, 1.15) ** strength
+    return Pose(rotation, source.scale * grown, source.translation + moved)
+
+
+def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:
+    """Goes `strength` of the way from one rotation [N, 3, 3] to another, about a fixed axis (Rodrigues)."""
+    if strength == 1:
+        return end
+    step = start.mT @ end
+    cosine = ((step.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1)
+    angle = torch.acos(cosine)
+    axis = torch.stack((step[:, 2, 1] - step[:, 1, 2], step[:, 0, 2] - step[:, 2, 0], step[:, 1, 0] - step[:, 0, 1]), -1)
+    axis = axis / axis.norm(dim=-1, keepdim=True).clamp_min(1e-8)
+    k = torch.zeros_like(step)
+    k[:, 2, 1], k[:, 0, 2], k[:, 1, 0] = axis.unbind(-1)
+    k = k - k.mT
+    angle = (angle * strength).view(-1, 1, 1)
+    partial = torch.eye(3, device=k.device) + torch.sin(angle) * k + (1 - torch.cos(angle)) * (k @ k)
+    return start @ partial
+
+
+def _expression(
+    base: torch.Tensor,
+    drive: torch.Tensor,
+    source_rest: Reference,
+    driving_rest: Reference,
+    settings: AnimationSettings,
+    options: MotionOptions,
+) -> torch.Tensor:
+    """Shapes [N, 478, 3] in head coordinates: the base with the driving face's change since its rest."""
+    rest = driving_rest.shape.unsqueeze(0)
+    if settings.lip_zero:
+        # Closed lips of the one face stand for closed lips of the other.
+        base = face.close_lips(base, settings.lip_zero_threshold)
+        rest = face.close_lips(rest, 0.0)
+    ratio = source_rest.size / driving_rest.size
+    change = (drive - rest) * torch.stack((ratio[0], ratio[1], ratio[0]))
+    change[:, :468] *= face.expression_weights().to(change.device).view(1, -1, 1)
+    shape = base + options.driving_multiplier * change
+    shape = _set_mouth(shape, base, drive, rest, settings, options.driving_multiplier)
+    return _set_eyes(shape, base, drive, source_rest, driving_rest, settings, options.driving_multiplier)
+
+
+def _set_mouth(
+    shape: torch.Tensor,
+    base: torch.Tensor,
+    drive: torch.Tensor,
+    rest: torch.Tensor,
+    settings: AnimationSettings,
+    strength: float,
+) -> torch.Tensor:
+    """Gives the mouth the opening that the driving mouth has, in widths of the mouth; the lips never pass each other."""
+    wanted = face.mouth_opening(drive)
+    if settings.lip_retargeting:
+        wanted = wanted * settings.lip_retargeting_multiplier
+    elif settings.relative:
+        wanted = face.mouth_opening(base) + strength * (wanted - face.mouth_opening(rest))
+    width = (shape[:, face.UPPER[0]] - shape[:, face.UPPER[-1]]).norm(dim=-1)
+    now = face.lip_gaps(shape)[:, len(face.UPPER) // 2] / width
+    profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
+    shape = face.move_lips(shape, ((wanted.clamp_min(0) - now) * width).unsqueeze(-1) * profile)
+    overlap = (-face.lip_gaps(shape)).clamp_min(0)
+    shape[:, face.LOWER, 1] += overlap / 2
+    shape[:, face.UPPER, 1] -= overlap / 2
+    return shape
+
+
+def _set_eyes(
+    shape: torch.Tensor,
+    base: torch.Tensor,
+    drive: torch.Tensor,
+    source_rest: Reference,
+    driving_rest: Reference,
+    settings: AnimationSettings,
+    strength: float,
+) -> torch.Tensor:
+    """Puts the lids where the driving eyes' opening has them, as a share of the source eyes' own opening."""
+    openings = face.eye_openings(drive)
+    if settings.eye_retargeting or not settings.relative:
+        wanted = openings * (settings.eyes_retargeting_multiplier if settings.eye_retargeting else 1.0)
+    else:
+        usual = (driving_rest.eyes - SHUT_FLOOR).clamp_min(0.05)
+        share = 1 + strength * ((openings - SHUT_FLOOR).clamp_min(0) / usual - 1)
+        wanted = source_rest.eyes * torch.where(share > 1, 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0))
+    shape = shape.clone()
+    for eye, (upper, lower, _) in enumerate(face.EYES):
+        upper, lower = list(upper[1:-1]), list(lower[1:-1])
+        gap = base[:, lower] - base[:, upper]
+        now = face.eye_openings(base)[:, eye].clamp_min(0.02)
+        factor = (wanted[:, eye] / now).view(-1, 1, 1)
+        # A lid's own motion: the upper one does most of it.
+        shape[:, lower] = base[:, lower] - 0.15 * (1 - factor).clamp(0, 1) * gap
+        shape[:, upper] = shape[:, lower] - factor * gap
+    return shape

@@ -1,0 +1,182 @@
+"""Crop squares and keypoint math that needs no network.
+
+Coordinates are continuous pixel coordinates: x right, y down, the pixel in column i and row j covers
+[i, i+1) x [j, j+1). Scaling a picture by k therefore scales coordinates by k, with no half-pixel terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .faces import topology
+from .settings import AnimationSettings
+
+_LEFT_EYE = topology.LEFT_EYE_UPPER[::4] + topology.LEFT_EYE_LOWER[4:5]
+_RIGHT_EYE = topology.RIGHT_EYE_UPPER[::4] + topology.RIGHT_EYE_LOWER[4:5]
+_LIP_CORNERS = (topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1])
+
+
+@dataclass(frozen=True)
+class CropTransform:
+    """A square per frame, turned with the face, between frame and crop coordinates.
+
+    Attributes:
+        center: float32 [N, 2], the square's centre in frame coordinates.
+        axes: float32 [N, 2, 2], rows are the unit vectors of the square's x and y axis in the frame.
+        side: float32 [N], the square's side in frame pixels.
+    """
+
+    center: torch.Tensor
+    axes: torch.Tensor
+    side: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    def __getitem__(self, index) -> CropTransform:
+        return CropTransform(self.center[index], self.axes[index], self.side[index])
+
+    def to(self, device) -> CropTransform:
+        return CropTransform(self.center.to(device), self.axes.to(device), self.side.to(device))
+
+    def to_crop(self, points: torch.Tensor, size: float = 1.0) -> torch.Tensor:
+        """Frame coordinates [N, ..., 2] to coordinates in a crop of `size` pixels a side."""
+        n = len(self)
+        spread = (n,) + (1,) * (points.dim() - 2)
+        local = (points - self.center.view(*spread, 2)) @ self.axes.view(*spread[:-1], 2, 2).mT
+        return local * (size / self.side).view(*spread, 1) + size / 2
+
+    def to_frame(self, points: torch.Tensor, size: float = 1.0) -> torch.Tensor:
+        """Coordinates [N, ..., 2] in a crop of `size` pixels a side to frame coordinates."""
+        n = len(self)
+        spread = (n,) + (1,) * (points.dim() - 2)
+        local = (points - size / 2) * (self.side / size).view(*spread, 1)
+        return local @ self.axes.view(*spread[:-1], 2, 2) + self.center.view(*spread, 2)
+
+    def corners(self) -> torch.Tensor:
+        """The square's corners in frame coordinates, [N, 4, 2], clockwise from the top left one."""
+        unit = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], device=self.side.device)
+        return self.to_frame(unit.expand(len(self), 4, 2))
+
+    def m_o2c(self, size: float) -> torch.Tensor:
+        """[N, 3, 3]: homogeneous frame coordinates to coordinates in a crop of `size` pixels a side."""
+        matrix = torch.zeros(len(self), 3, 3, device=self.side.device)
+        matrix[:, :2, :2] = self.axes * (size / self.side).view(-1, 1, 1)
+        matrix[:, :2, 2] = size / 2 - (matrix[:, :2, :2] @ self.center.unsqueeze(-1)).squeeze(-1)
+        matrix[:, 2, 2] = 1
+        return matrix
+
+    def m_c2o(self, size: float) -> torch.Tensor:
+        """[N, 3, 3]: the inverse of `m_o2c`."""
+        matrix = torch.zeros(len(self), 3, 3, device=self.side.device)
+        matrix[:, :2, :2] = self.axes.mT * (self.side / size).view(-1, 1, 1)
+        matrix[:, :2, 2] = self.center - (matrix[:, :2, :2] @ torch.full((2, 1), size / 2, device=self.side.device)).squeeze(-1)
+        matrix[:, 2, 2] = 1
+        return matrix
+
+
+def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
+    """Unit vectors of a face's own x and y axis, float32 [N, 2, 2] (rows), from landmarks [N, 478, >=2].
+
+    y runs from the centre of the eyes to the centre of the lip corners, as LivePortrait's two-point parse has it;
+    a distance of at most 0.001 pixels gives the picture's own axes.
+    """
+    points = landmarks[..., :2]
+    eyes = (points[:, _LEFT_EYE].mean(1) + points[:, _RIGHT_EYE].mean(1)) / 2
+    down = points[:, _LIP_CORNERS].mean(1) - eyes
+    length = down.norm(dim=-1, keepdim=True)
+    upright = torch.tensor([0.0, 1.0], device=points.device).expand_as(down)
+    y = torch.where(length > 1e-3, down / length.clamp_min(1e-3), upright)
+    x = torch.stack((y[:, 1], -y[:, 0]), dim=-1)
+    return torch.stack((x, y), dim=1)
+
+
+def crop_square(
+    landmarks: torch.Tensor, *, scale: float, vx_ratio: float = 0.0, vy_ratio: float = 0.0, rotate: bool = True
+) -> CropTransform:
+    """The square around a face, for each frame.
+
+    The box of the face lies along the face's own axes; its longer side times `scale` is the square's side, its
+    centre the square's, shifted by `vx_ratio` and `vy_ratio` sides along those axes.
+
+    Args:
+        landmarks: float [N, 478, >=2], pixels. The points of `topology.CROP_POINTS` make the box.
+        rotate: False keeps the square upright, with the same centre and side.
+    """
+    axes = face_axes(landmarks)
+    points = landmarks[:, topology.CROP_POINTS, :2] @ axes.mT
+    low, high = points.amin(1), points.amax(1)
+    side = (high - low).amax(-1) * scale
+    shift = torch.tensor([vx_ratio, vy_ratio], device=side.device) * side.unsqueeze(-1)
+    center = (((low + high) / 2 + shift).unsqueeze(1) @ axes).squeeze(1)
+    if not rotate:
+        axes = torch.eye(2, device=side.device).expand_as(axes)
+    return CropTransform(center, axes, side)
+
+
+def face_crop(landmarks: torch.Tensor, settings: AnimationSettings) -> CropTransform:
+    """The crop square that the settings give a face: landmarks float [N, 478, >=2] in pixels."""
+    return crop_square(landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A similarity transform per frame: points = scale * shape @ rotation + translation (row vectors).
+
+    Attributes:
+        rotation: float32 [N, 3, 3].
+        scale: float32 [N].
+        translation: float32 [N, 3].
+    """
+
+    rotation: torch.Tensor
+    scale: torch.Tensor
+    translation: torch.Tensor
+
+    def __getitem__(self, index) -> Pose:
+        return Pose(self.rotation[index], self.scale[index], self.translation[index])
+
+    def apply(self, shape: torch.Tensor) -> torch.Tensor:
+        """Head coordinates [N, K, 3] to frame coordinates."""
+        return shape @ self.rotation * self.scale.view(-1, 1, 1) + self.translation.unsqueeze(1)
+
+    def undo(self, points: torch.Tensor) -> torch.Tensor:
+        """Frame coordinates [N, K, 3] to head coordinates."""
+        return (points - self.translation.unsqueeze(1)) / self.scale.view(-1, 1, 1) @ self.rotation.mT
+
+
+def fit_pose(points: torch.Tensor, shape: torch.Tensor, weights: torch.Tensor | None = None) -> Pose:
+    """The similarity transform that brings a shape nearest to points in the least-squares sense (Umeyama 1991).
+
+    Args:
+        points: float [N, K, 3].
+        shape: float [K, 3] or [N, K, 3].
+        weights: float [K] >= 0, all alike when left out.
+    """
+    shape = shape.expand_as(points)
+    weights = torch.ones_like(points[0, :, 0]) if weights is None else weights
+    weights = (weights / weights.sum()).view(1, -1, 1)
+    from_mean, to_mean = (shape * weights).sum(1, keepdim=True), (points * weights).sum(1, keepdim=True)
+    from_points, to_points = shape - from_mean, points - to_mean
+    u, s, vt = torch.linalg.svd((from_points * weights).mT @ to_points)
+    sign = torch.ones_like(s)
+    sign[:, 2] = torch.det(u @ vt).sign()
+    rotation = u * sign.unsqueeze(1) @ vt
+    scale = (s * sign).sum(-1) / (from_points.square() * weights).sum((1, 2))
+    translation = to_mean - scale.view(-1, 1, 1) * from_mean @ rotation
+    return Pose(rotation, scale, translation.squeeze(1))
+
+
+def euler_angles(rotation: torch.Tensor) -> torch.Tensor:
+    """Pitch, yaw and roll in degrees, [N, 3], of row-vector rotations [N, 3, 3] (points = shape @ rotation).
+
+    The rotation is (Rz(roll) Ry(yaw) Rx(pitch)) transposed, with the column matrices of a right-handed turn about
+    each axis, as LivePortrait has it: pitch acts first, then yaw, then roll.
+    """
+    m = rotation.mT
+    pitch = torch.atan2(m[:, 2, 1], m[:, 2, 2])
+    yaw = torch.asin((-m[:, 2, 0]).clamp(-1, 1))
+    roll = torch.atan2(m[:, 1, 0], m[:, 0, 0])
+    return torch.rad2deg(torch.stack((pitch, yaw, roll), dim=-1))

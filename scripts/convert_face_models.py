@@ -79,9 +79,9 @@ def original(name: str, packages: Path) -> bytes:
 
 
 def parameters_of(model: bytes) -> Iterator[torch.Tensor]:
-    """Weights of a .tflite file in the order in which it runs them, in torch's layout.
+    """Weights of a .tflite file in the order in which it runs them.
 
-    Convolutions come as weight [out, in, kh, kw], then bias [out]; PReLU as slopes [C].
+    Convolutions come as weight [out, kh, kw, in], then bias [out]; PReLU as slopes [C].
     """
     import tflite
 
@@ -104,10 +104,10 @@ def parameters_of(model: bytes) -> Iterator[torch.Tensor]:
         if kind == "DEQUANTIZE":
             origin[operator.Outputs(0)] = inputs[0]
         elif kind == "CONV_2D":
-            yield constant(inputs[1]).permute(0, 3, 1, 2)
+            yield constant(inputs[1])
             yield constant(inputs[2])
         elif kind == "DEPTHWISE_CONV_2D":
-            yield constant(inputs[1]).permute(3, 0, 1, 2)
+            yield constant(inputs[1]).permute(3, 1, 2, 0)
             yield constant(inputs[2])
         elif kind == "PRELU":
             yield constant(inputs[1]).flatten()
@@ -121,8 +121,10 @@ def convert_net(name: str, packages: Path) -> dict[str, torch.Tensor]:
     state = {}
     for key, parameter in NETS[name]().named_parameters():
         tensor = next(weights)
-        if tensor.shape != parameter.shape and not tensor.any():
-            tensor = next(weights)  # FaceMesh's depthwise layers have a bias of zeros, which the module leaves out
+        if tensor.ndim == 1 < parameter.ndim and not tensor.any():
+            tensor = next(weights)  # the zero bias of a depthwise layer of FaceMesh, which the module leaves out
+        if tensor.ndim == 4:  # a matrix over the channels-last values it sees, or a convolution as torch has it
+            tensor = tensor.flatten(1) if parameter.ndim == 2 else tensor.permute(0, 3, 1, 2)
         if tensor.shape != parameter.shape:
             raise SystemExit(f"{name}: {key} wants {tuple(parameter.shape)}, the file has {tuple(tensor.shape)}")
         state[key] = tensor.contiguous().half()

@@ -76,7 +76,7 @@ def _plan(region: Region, height: int, width: int, size: int, device: str) -> tu
 
 
 def cut(frames: Tensor, region: Region, size: int) -> Tensor:
-    """The region of every frame as float32 [N, 3, size, size] in 0..1, sampled bilinearly, edges repeated.
+    """The region of every frame as float32 [N, size, size, 3] in 0..1, sampled bilinearly, edges repeated.
 
     frames: uint8 [N, H, W, 3].
     """
@@ -88,13 +88,13 @@ def cut(frames: Tensor, region: Region, size: int) -> Tensor:
     # One grid for all frames: they become channels of one image.
     window = window.reshape(1, count * 3, *window.shape[2:])
     crops = F.grid_sample(window, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return crops.view(count, 3, size, size).div_(255)
+    return crops.div_(255).view(count, 3, size, size).permute(0, 2, 3, 1)
 
 
-def to_frame(points: Tensor, region: Region, size: int) -> Tensor:
-    """Landmarks [..., 3] in pixels of the crop -> in pixels of the frame; z is scaled alike."""
-    scale = region.side / size
-    cos, sin = math.cos(region.angle) * scale, math.sin(region.angle) * scale
-    turn = points.new_tensor([[cos, sin, 0], [-sin, cos, 0], [0, 0, scale]])
-    middle = points.new_tensor([size / 2, size / 2, 0])
-    return (points - middle) @ turn + points.new_tensor([region.x, region.y, 0])
+def to_frame(points: Tensor, regions: list[Region], size: int) -> Tensor:
+    """Landmarks [B, 478, 3] in pixels of the crops of B regions -> in pixels of the frame; z is scaled alike."""
+    x, y, side, angle = torch.tensor(regions).T[:, :, None]
+    points = (points - points.new_tensor([size / 2, size / 2, 0])) * (side / size)[..., None]
+    cos, sin = angle.cos(), angle.sin()
+    u, v, depth = points.unbind(-1)
+    return torch.stack((x + u * cos - v * sin, y + u * sin + v * cos, depth), -1)

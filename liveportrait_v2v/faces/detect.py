@@ -23,7 +23,7 @@ class Detection:
 
 
 def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
-    """Frames uint8 [N, H, W, 3] -> (float32 [N, 3, size, size] in -1..1, scale, left, top).
+    """Frames uint8 [N, H, W, 3] -> (float32 [N, size, size, 3] in -1..1, scale, left, top).
 
     The frame keeps its aspect ratio and lies in the middle, black around it. A point p of the result is
     ((p - (left, top)) / scale) of the frame.
@@ -34,10 +34,10 @@ def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
     images = frames.permute(0, 3, 1, 2)
     if frames.device.type != "cpu":  # the antialiased resize takes bytes on the CPU alone
         images = images.float()
-    images = F.interpolate(images, inner, mode="bilinear", antialias=True).float() / 127.5 - 1
+    images = F.interpolate(images, inner, mode="bilinear", antialias=True).permute(0, 2, 3, 1).float() / 127.5 - 1
     top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
-    pad = left, size - inner[1] - left, top, size - inner[0] - top
-    return F.pad(images, pad, value=-1.0).contiguous(), scale, left, top
+    pad = 0, 0, left, size - inner[1] - left, top, size - inner[0] - top
+    return F.pad(images, pad, value=-1.0), scale, left, top
 
 
 def _suppress(rows: list[list[float]], overlap: float = 0.3) -> list[list[float]]:

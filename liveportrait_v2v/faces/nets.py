@@ -1,9 +1,12 @@
 """The three MediaPipe networks as plain torch modules: two BlazeFace detectors and FaceMesh V2.
 
-Architectures: BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047) for the detectors; the 478-point net is the
-successor of the face mesh net of Kartynnik et al. 2019 (arXiv:1907.06724). The layer tables follow the published
-model files; parameters are declared in the order in which those files run them, which is what
-scripts/convert_face_models.py relies on.
+Architectures: BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047) for the detectors; the 478-point net succeeds
+the face mesh net of Kartynnik et al. 2019 (arXiv:1907.06724). The layer tables follow the published model files;
+parameters are declared in the order in which those files run them, on which scripts/convert_face_models.py relies.
+
+Inside, everything is channels last, [N, H, W, C]: the nets are so narrow that on a CPU most of their time goes into
+moving memory, and this layout turns the pointwise convolutions into plain matrix products that can add to the
+shortcut in place.
 
 Weights lie next to this module as float16 safetensors, made by scripts/convert_face_models.py.
 """
@@ -21,53 +24,89 @@ from torch import Tensor, nn
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def _same_pad(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """TensorFlow's SAME padding: an odd total goes to the right and the bottom."""
-    total = kernel - stride if stride > 1 else kernel - 1
-    before = total // 2
-    return F.pad(x, (before, total - before, before, total - before))
-
-
 class Conv(nn.Conv2d):
-    """Convolution with SAME padding as TensorFlow does it, also for stride 2 on even sizes."""
+    """Convolution over [N, H, W, C] with SAME padding as TensorFlow has it: an odd rest goes right and below."""
 
-    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = True):
-        self.same = kernel if stride > 1 and (kernel - stride) % 2 else 0
-        padding = 0 if self.same else (kernel - 1) // 2 if stride == 1 else (kernel - stride) // 2
-        super().__init__(cin, cout, kernel, stride, padding, groups=groups, bias=bias)
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = True):
+        total = kernel - stride
+        self.uneven = total % 2
+        super().__init__(cin, cout, kernel, stride, total // 2, groups=groups, bias=bias)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(_same_pad(x, self.same, self.stride[0]) if self.same else x)
+        if self.uneven:
+            before, after = self.padding[0], self.padding[0] + 1
+            x = F.pad(x, (0, 0, before, after, before, after))
+            y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, self.stride, 0, 1, self.groups)
+        else:
+            y = super().forward(x.permute(0, 3, 1, 2))
+        return y.permute(0, 2, 3, 1)
 
 
-def _widen(x: Tensor, channels: int) -> Tensor:
-    """Zero channels at the end, so that the shortcut has as many as the block's output."""
-    return x if x.shape[1] == channels else F.pad(x, (0, 0, 0, 0, 0, channels - x.shape[1]))
+def halve(x: Tensor) -> Tensor:
+    """2x2 max pooling of [N, H, W, C]; on a CPU three times as fast as max_pool2d on large maps."""
+    x = torch.maximum(x[:, ::2], x[:, 1::2])
+    return torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+
+
+def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
+    """shortcut + layer(x), both [N, H, W, C]. Writes into shortcut, which first gets more channels if need be."""
+    channels = layer.out_features
+    if shortcut.shape[-1] < channels:
+        shortcut = F.pad(shortcut, (0, channels - shortcut.shape[-1]))
+    flat = shortcut.reshape(-1, channels).add_(layer.bias)
+    flat.addmm_(x.reshape(-1, x.shape[-1]), layer.weight.t())
+    return flat.view(shortcut.shape)
 
 
 class Bottleneck(nn.Module):
     """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, the narrowing conv is 2x2 / 2."""
 
-    def __init__(self, cin: int, cout: int, down: bool = False):
+    def __init__(self, cin: int, cout: int, size: int, down: bool = False):
         super().__init__()
         mid = cout // 2
-        self.down = down
-        self.narrow = Conv(cin, mid, 2 if down else 1, 2 if down else 1)
+        self.size, self.down = size, down
+        self.narrow = Conv(cin, mid, 2, 2) if down else nn.Linear(cin, mid)
         self.narrow_act = nn.PReLU(mid)
         self.depthwise = Conv(mid, mid, 3, groups=mid, bias=False)
-        self.widen = Conv(mid, cout)
+        self.widen = nn.Linear(mid, cout)
         self.act = nn.PReLU(cout)
 
+    def prepare(self) -> None:
+        """Put loaded weights into the forms that run fast on small maps and on few channels."""
+        mid = self.depthwise.groups
+        if self.size <= 4:
+            # A map of P = 2x2 or 4x4 pixels: the 3x3 kernel as P x P weights for each channel.
+            pixels = self.size**2
+            impulses = torch.eye(pixels).view(pixels, self.size, self.size, 1).expand(-1, -1, -1, mid)
+            spread = self.depthwise(impulses.contiguous()).reshape(pixels, pixels, mid)  # from, to, channel
+            self.register_buffer("mixing", spread.transpose(0, 1).contiguous(), persistent=False)
+        # Matrix products with eight columns are slow: take two neighbouring pixels as one.
+        self.pixels = 2 if mid == 8 else 1
+        if self.pixels == 2:
+            self.narrow.weight = nn.Parameter(torch.block_diag(self.narrow.weight, self.narrow.weight))
+            self.narrow.bias = nn.Parameter(self.narrow.bias.repeat(2))
+            self.narrow_act.weight = nn.Parameter(self.narrow_act.weight.repeat(2))
+
     def forward(self, x: Tensor) -> Tensor:
-        y = self.widen(self.depthwise(self.narrow_act(self.narrow(x))))
-        shortcut = F.max_pool2d(x, 2) if self.down else x
-        return self.act(_widen(shortcut, y.shape[1]) + y)
+        count, size, mid = len(x), self.size, self.depthwise.groups
+        if self.down:
+            y, x = self.narrow(x), halve(x)
+        else:
+            y = self.narrow(x.reshape(count, size, size // self.pixels, -1))
+        y = F.prelu(y.reshape(-1, mid * self.pixels), self.narrow_act.weight)
+        if size <= 4:
+            y = (y.view(count, 1, size * size, mid) * self.mixing).sum(2)
+        else:
+            y = self.depthwise(y.view(count, size, size, mid))
+        y = add_to(x, self.widen, y)
+        return F.prelu(y.view(-1, y.shape[-1]), self.act.weight).view(y.shape)
 
 
 class FaceMesh(nn.Module):
     """478 landmarks of one face in a square crop.
 
-    forward(x float32 [N, 3, 256, 256], RGB 0..1) -> landmarks [N, 478, 3] in pixels of the crop (z in the same unit,
+    forward(x float32 [N, 256, 256, 3], RGB 0..1) -> landmarks [N, 478, 3] in pixels of the crop (z in the same unit,
     negative towards the camera), presence [N] as a logit.
     """
 
@@ -77,20 +116,35 @@ class FaceMesh(nn.Module):
         super().__init__()
         self.stem = Conv(3, 16, 3, 2)
         self.stem_act = nn.PReLU(16)
-        blocks = [Bottleneck(16, 16) for _ in range(4)]
-        width = 16
+        self.fine = nn.Sequential(*(Bottleneck(16, 16, 128) for _ in range(4)))
+        blocks, width, size = [], 16, 128
         for wider in (32, 64, 128, 128, 128, 128):
-            blocks.append(Bottleneck(width, wider, down=True))
-            blocks += [Bottleneck(wider, wider) for _ in range(4)]
+            size //= 2
+            blocks.append(Bottleneck(width, wider, size, down=True))
+            blocks += [Bottleneck(wider, wider, size) for _ in range(4)]
             width = wider
-        self.blocks = nn.Sequential(*blocks)
-        self.tongue = nn.Conv2d(128, 1, 2)
-        self.presence = nn.Conv2d(128, 1, 2)
-        self.landmarks = nn.Conv2d(128, 478 * 3, 2)
+        self.coarse = nn.Sequential(*blocks)
+        self.tongue = nn.Linear(4 * 128, 1)  # in the file, not asked for here
+        self.presence = nn.Linear(4 * 128, 1)
+        self.landmarks = nn.Linear(4 * 128, 478 * 3)
+
+    def prepare(self) -> None:
+        for block in (*self.fine, *self.coarse):
+            block.prepare()
+
+    def _start(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.fine(F.prelu(x.reshape(-1, 16), self.stem_act.weight).view(x.shape))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.blocks(self.stem_act(self.stem(x)))
-        return self.landmarks(x).view(-1, 478, 3), self.presence(x).view(-1)
+        if x.device.type == "cpu":
+            # The largest maps one by one, as several don't fit into a core's cache; the rest at once, as there
+            # the weights are what doesn't.
+            x = torch.cat([self._start(image) for image in x.split(1)])
+        else:
+            x = self._start(x)
+        x = self.coarse(x).view(len(x), -1)
+        return self.landmarks(x).view(-1, 478, 3), self.presence(x)[:, 0]
 
 
 class BlazeBlock(nn.Module):
@@ -100,12 +154,11 @@ class BlazeBlock(nn.Module):
         super().__init__()
         self.stride = stride
         self.depthwise = Conv(cin, cin, 3, stride, groups=cin)
-        self.pointwise = Conv(cin, cout)
+        self.pointwise = nn.Linear(cin, cout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.pointwise(self.depthwise(x))
-        shortcut = F.max_pool2d(x, 2) if self.stride == 2 else x
-        return F.relu(_widen(shortcut, y.shape[1]) + y)
+        y = self.depthwise(x)
+        return F.relu_(add_to(halve(x) if self.stride == 2 else x, self.pointwise, y))
 
 
 class DoubleBlazeBlock(nn.Module):
@@ -115,19 +168,13 @@ class DoubleBlazeBlock(nn.Module):
         super().__init__()
         self.stride = stride
         self.depthwise1 = Conv(cin, cin, 3, stride, groups=cin)
-        self.narrow = Conv(cin, mid)
+        self.narrow = nn.Linear(cin, mid)
         self.depthwise2 = Conv(mid, mid, 3, groups=mid)
-        self.widen = Conv(mid, cout)
+        self.widen = nn.Linear(mid, cout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.widen(self.depthwise2(F.relu(self.narrow(self.depthwise1(x)))))
-        shortcut = F.max_pool2d(x, 2) if self.stride == 2 else x
-        return F.relu(_widen(shortcut, y.shape[1]) + y)
-
-
-def _anchor_rows(x: Tensor, values: int) -> Tensor:
-    """Head output [N, anchors * values, H, W] as rows [N, H * W * anchors, values], row by row of the grid."""
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
+        y = self.depthwise2(F.relu_(self.narrow(self.depthwise1(x))))
+        return F.relu_(add_to(halve(x) if self.stride == 2 else x, self.widen, y))
 
 
 def _grid(cells: int, per_cell: int) -> Tensor:
@@ -140,7 +187,7 @@ def _grid(cells: int, per_cell: int) -> Tensor:
 class ShortRangeDetector(nn.Module):
     """BlazeFace short range, for faces within about two metres of a phone.
 
-    forward(x float32 [N, 3, 128, 128], RGB -1..1) -> boxes [N, 896, 16] (centre x, y, width, height, then x, y of
+    forward(x float32 [N, 128, 128, 3], RGB -1..1) -> boxes [N, 896, 16] (centre x, y, width, height, then x, y of
     right eye, left eye, nose, mouth, right ear, left ear; in pixels of the input, relative to `anchors`),
     score logits [N, 896].
     """
@@ -155,22 +202,24 @@ class ShortRangeDetector(nn.Module):
         table += (56, 64, 1), (64, 72, 1), (72, 80, 1), (80, 88, 1)
         self.fine = nn.Sequential(*(BlazeBlock(*row) for row in table))
         self.coarse = nn.Sequential(BlazeBlock(88, 96, 2), *(BlazeBlock(96, 96) for _ in range(4)))
-        self.score_fine, self.score_coarse = Conv(88, 2), Conv(96, 6)
-        self.box_fine, self.box_coarse = Conv(88, 2 * 16), Conv(96, 6 * 16)
+        self.score_fine, self.score_coarse = nn.Linear(88, 2), nn.Linear(96, 6)
+        self.box_fine, self.box_coarse = nn.Linear(88, 2 * 16), nn.Linear(96, 6 * 16)
         self.register_buffer("anchors", torch.cat((_grid(16, 2), _grid(8, 6))), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        fine = self.fine(F.relu(self.stem(x)))
+        fine = self.fine(F.relu_(self.stem(x)))
+        boxes, scores = self.box_fine(fine), self.score_fine(fine)
         coarse = self.coarse(fine)
-        boxes = torch.cat((_anchor_rows(self.box_fine(fine), 16), _anchor_rows(self.box_coarse(coarse), 16)), 1)
-        scores = torch.cat((_anchor_rows(self.score_fine(fine), 1), _anchor_rows(self.score_coarse(coarse), 1)), 1)
-        return boxes, scores[..., 0]
+        count = len(x)
+        boxes = boxes.view(count, -1, 16), self.box_coarse(coarse).view(count, -1, 16)
+        scores = scores.view(count, -1), self.score_coarse(coarse).view(count, -1)
+        return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
 class FullRangeDetector(nn.Module):
     """BlazeFace full range (dense): a feature pyramid that also finds small and distant faces.
 
-    forward(x float32 [N, 3, 192, 192], RGB -1..1) -> boxes [N, 2304, 16], score logits [N, 2304], laid out as in
+    forward(x float32 [N, 192, 192, 3], RGB -1..1) -> boxes [N, 2304, 16], score logits [N, 2304], laid out as in
     ShortRangeDetector.
     """
 
@@ -184,33 +233,36 @@ class FullRangeDetector(nn.Module):
         self.stage48 = nn.Sequential(
             block(32, 8, 32), block(32, 8, 32), block(32, 12, 48, 2), block(48, 12, 48), block(48, 16, 64)
         )
-        self.stage24 = nn.Sequential(
-            block(64, 24, 96, 2), block(96, 32, 128), block(128, 32, 128)
-        )
+        self.stage24 = nn.Sequential(block(64, 24, 96, 2), block(96, 32, 128), block(128, 32, 128))
         self.stage12 = nn.Sequential(block(128, 36, 144, 2), block(144, 48, 192), block(192, 64, 256))
         self.stage6 = nn.Sequential(block(256, 96, 384, 2), *(block(384, 96, 384) for _ in range(3)))
-        self.up6, self.side12 = Conv(384, 96), Conv(256, 96)
+        self.up6, self.side12 = nn.Linear(384, 96), nn.Linear(256, 96)
         self.merge12 = nn.Sequential(block(96, 48, 96), block(96, 48, 96))
-        self.up12, self.side24 = Conv(96, 64), Conv(128, 64)
+        self.up12, self.side24 = nn.Linear(96, 64), nn.Linear(128, 64)
         self.merge24 = nn.Sequential(block(64, 32, 64), block(64, 32, 64))
-        self.up24, self.side48 = Conv(64, 48), Conv(64, 48)
+        self.up24, self.side48 = nn.Linear(64, 48), nn.Linear(64, 48)
         self.merge48 = block(48, 24, 48)
-        self.score, self.box = Conv(48, 1), Conv(48, 16)
+        self.score, self.box = nn.Linear(48, 1), nn.Linear(48, 16)
         self.register_buffer("anchors", _grid(48, 1), persistent=False)
 
     @staticmethod
     def _join(coarse: Tensor, fine: Tensor) -> Tensor:
-        return F.relu(fine) + F.interpolate(F.relu(coarse), scale_factor=2.0, mode="bilinear", align_corners=False)
+        up = F.relu_(coarse).permute(0, 3, 1, 2)
+        up = F.interpolate(up, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return F.relu_(fine).add_(up.permute(0, 2, 3, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x48 = self.stage48(F.relu(self.stem(x)))
-        x24 = self.stage24(x48)
-        x12 = self.stage12(x24)
-        x6 = self.stage6(x12)
-        y = self.merge12(self._join(self.up6(x6), self.side12(x12)))
-        y = self.merge24(self._join(self.up12(y), self.side24(x24)))
-        y = self.merge48(self._join(self.up24(y), self.side48(x48)))
-        return _anchor_rows(self.box(y), 16), _anchor_rows(self.score(y), 1)[..., 0]
+        # The blocks write into what they are given, so the side branches are taken first.
+        x = self.stage48(F.relu_(self.stem(x)))
+        side48 = self.side48(x)
+        x = self.stage24(x)
+        side24 = self.side24(x)
+        x = self.stage12(x)
+        side12 = self.side12(x)
+        x = self.merge12(self._join(self.up6(self.stage6(x)), side12))
+        x = self.merge24(self._join(self.up12(x), side24))
+        x = self.merge48(self._join(self.up24(x), side48))
+        return self.box(x).view(len(x), -1, 16), self.score(x).view(len(x), -1)
 
 
 NETS: dict[str, type[nn.Module]] = {
@@ -224,8 +276,13 @@ NETS: dict[str, type[nn.Module]] = {
 def load_net(name: str, device: str = "cpu") -> nn.Module:
     """One of NETS with its weights, ready for inference: float32, no gradients, cached per device.
 
-    `device` is a torch device string. The module is shared by all who ask for it, so do not change it.
+    `device` is a torch device string. The module is shared by all who ask for it, so do not change it. Call it
+    under torch.no_grad().
     """
     net = NETS[name]()
-    net.load_state_dict({key: value.float() for key, value in load_file(WEIGHTS / f"{name}.safetensors").items()})
-    return net.eval().requires_grad_(False).to(device)
+    weights = load_file(WEIGHTS / f"{name}.safetensors")
+    net.load_state_dict({key: value.float() for key, value in weights.items()})
+    net.eval().requires_grad_(False)
+    if isinstance(net, FaceMesh):
+        net.prepare()
+    return net.requires_grad_(False).to(device)

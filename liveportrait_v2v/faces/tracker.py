@@ -119,8 +119,9 @@ class FaceTracker:
         if only is not None and not 0 <= only < max_faces:
             raise SettingsError(f"only must be from 0 to max_faces - 1 = {max_faces - 1}, not {only}")
         self.device, self.order, self.only, self.max_faces = str(device), order, only, max_faces
-        # A GPU looks ahead: frames in one batch until something happens. On the CPU that would only cost.
-        self._ahead = 1 if torch.device(device).type == "cpu" else 8
+        # Frames go into one batch on the guess that nothing happens in them; what comes after a frame where
+        # something did is looked at again.
+        self._batch = 4 if torch.device(device).type == "cpu" else 16
         self._net = load_net("face_landmarks", self.device)
         self.reset()
 
@@ -131,6 +132,7 @@ class FaceTracker:
         self._searched = -FORGET
         self._renumber = False
         self._cuts = CutFinder()
+        self._ahead = 1
 
     @torch.no_grad()
     def track(self, frames: Tensor) -> Tracks:
@@ -151,6 +153,7 @@ class FaceTracker:
                 self._frame += 1
                 if not calm:
                     break
+            self._ahead = min(self._ahead * 2, self._batch) if calm else 1
         return self._pack(rows)
 
     def _pack(self, rows: list[dict[int, _Estimate]]) -> Tracks:
@@ -163,10 +166,11 @@ class FaceTracker:
         return Tracks(landmarks, presence > 0, presence)
 
     def _estimates(self, crops: Tensor, regions: list[Region]) -> list[_Estimate]:
-        """Run the landmark net on crops [B, 3, 256, 256] that were cut from these B regions."""
+        """Run the landmark net on crops [B, 256, 256, 3] that were cut from these B regions."""
         points, logits = self._net(crops)
-        points = torch.stack([to_frame(p, r, self._net.size) for p, r in zip(points, regions, strict=True)]).cpu()
-        presence = logits.sigmoid().tolist()
+        result = torch.cat((points.flatten(1), logits.sigmoid()[:, None]), 1).cpu()  # a GPU is waited for here only
+        points = to_frame(result[:, :-1].unflatten(1, (478, 3)), regions, self._net.size)
+        presence = result[:, -1].tolist()
         low, high = points[..., :2].aminmax(dim=1)
         boxes = torch.cat((low, high), 1).tolist()
         wanted = regions_of_landmarks(points)

@@ -95,14 +95,14 @@ class Orientation:
 def square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
     """Display size of a picture whose pixels are `aspect` times as wide as high.
 
-    The shorter way is stretched, so that no detail is lost. Ratios beyond 4:1 are taken as errors in the
-    file.
+    The shorter way is stretched, so that no detail is lost, to an even length, as encoders want it. Ratios
+    beyond 4:1 are taken as errors in the file.
     """
-    if not aspect or not Fraction(1, 4) <= aspect <= 4:
+    if not aspect or aspect == 1 or not Fraction(1, 4) <= aspect <= 4:
         return width, height
     if aspect > 1:
-        return round(width * aspect), height
-    return width, round(height / aspect)
+        return 2 * round(width * aspect / 2), height
+    return width, 2 * round(height / aspect / 2)
 
 
 def fit(width: int, height: int, max_side: int) -> tuple[int, int]:

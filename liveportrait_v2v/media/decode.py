@@ -61,7 +61,7 @@ def rgb_pictures(
             return
         held = frame
     if held is None:
-        raise MediaError(source.name, "no frame can be decoded: the file is damaged")
+        raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
     timeline = track.timeline
     lost = int(wanted[-1]) - number
     if lost > max(_LOST_SECONDS * timeline.rate, timeline.count / 20):

@@ -88,7 +88,7 @@ def probe_video(source: Source) -> VideoTrack:
             raise MediaError(source.name, "the video stream holds no frames (zero frames)")
         picture = picture or _first_picture(decoder, None)
         if picture is None:
-            raise MediaError(source.name, "no frame can be decoded: the file is damaged")
+            raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
         check_size(source.name, picture.width, picture.height)
         timing = packets.timing(stream, container.format.name == "avi")
         video_end = timing.start + timing.timeline.end * timing.timeline.tick

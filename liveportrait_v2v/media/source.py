@@ -71,11 +71,13 @@ class Source:
         # "file:" keeps a name such as "a:b.mp4" or "%d.png" from meaning a protocol or a pattern.
         target = io.BytesIO(self._bytes) if self._path is None else f"file:{self._path}"
         try:
-            container = av.open(target, "r", metadata_errors="ignore")
+            # The whitelist keeps a playlist from reaching into the network.
+            limits = {"protocol_whitelist": "file,crypto,data"}
+            container = av.open(target, "r", metadata_errors="ignore", container_options=limits)
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(self.name, self._why_not(error)) from error
         try:
-            # A text file counts as terminal art to FFmpeg.
+            # To FFmpeg a text file is terminal art.
             if container.format.name == "tty":
                 raise MediaError(self.name, _NOT_MEDIA)
             yield container
@@ -84,6 +86,8 @@ class Source:
 
     def _why_not(self, error: Exception) -> str:
         head = self.head(16)
+        if head.startswith((b"#EXTM3U", b"ffconcat")):
+            return "is a playlist; give the video itself"
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
             return "HEIC pictures can't be read; save it as JPEG or PNG first"
         if head[4:8] in _MP4_BOXES:

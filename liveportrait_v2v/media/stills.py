@@ -17,7 +17,8 @@ from .colour import fit, over_black
 from .source import Source, check_size
 from .timeline import Timeline, make_timeline
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+Image.init()  # registers all formats; builds of Pillow differ in which they know
+_FORMATS = sorted({"PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"} & set(Image.OPEN))
 _ANIMATED = ("WEBP", "GIF", "PNG", "AVIF")
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
 _ORIENTATION_TAG = 0x0112
@@ -48,9 +49,10 @@ def probe_picture(source: Source) -> Picture:
     """
     with _opened(source) as image:
         if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
-            milliseconds = _durations(source, image)
-            ticks = np.cumsum([0, *milliseconds[:-1]], dtype=np.int64)
-            timeline = make_timeline(ticks, Fraction(1, 1000), milliseconds[-1], exact=True)
+            unit = 10 if image.format == "GIF" else 1
+            units = [milliseconds // unit for milliseconds in _durations(source, image)]
+            ticks = np.cumsum([0, *units[:-1]], dtype=np.int64)
+            timeline = make_timeline(ticks, Fraction(unit, 1000), units[-1], exact=True)
             return Picture(*image.size, timeline)
         width, height = image.size
         sideways = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)

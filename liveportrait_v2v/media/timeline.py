@@ -16,6 +16,7 @@ _STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60,
 ]
 # Of a frame.
 _JITTER = 0.4
+_FILLED = 0.95
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def make_timeline(
     The rates that the file claims, the usual ones near the average and the average itself are tried in turn.
     The rate is constant if on the grid of one of them every frame keeps its number: the timestamps stray
     from it by less than 0.4 of a frame, from the earliest to the latest one. So timestamps rounded to
-    milliseconds, or a camera's jitter, neither double nor drop a frame, while one lost frame makes the clip
-    variable. Among several that would do, the first that explains the timestamps down to their rounding wins.
+    milliseconds, or a camera's jitter, neither double nor drop a frame. Among several that would do, the
+    first that explains the timestamps down to their rounding wins. Where up to 5 % of the frames are missing
+    from such a grid, the clip keeps its rate, and the frame before a gap is held. All else is variable.
 
     Args:
         ticks: int64 [n], display times, strictly increasing.
@@ -92,7 +94,7 @@ def make_timeline(
     points = np.append(ticks, ticks[-1] + last_duration) if exact else ticks
     numbers = np.arange(len(points))
     mean = Fraction(len(points) - 1) / (int(points[-1]) * tick)
-    near = [rate for rate in _STANDARD_RATES if abs(rate / mean - 1) < Fraction(1, count)]
+    near = [rate for rate in _STANDARD_RATES if abs(rate / mean - 1) < max(1 / count, 1.1 - _FILLED)]
     best, best_spread = None, 0.0 if exact else _JITTER
     for rate in [*claimed, *near, mean.limit_denominator(1001), mean]:
         phase = points * float(tick * rate) - numbers
@@ -102,9 +104,15 @@ def make_timeline(
             break
         if spread < best_spread:
             best, best_spread = rate, spread
-    long_last = best is not None and last_duration * tick * best > 1.9
-    if best is not None and not long_last:
+    if best is not None and last_duration * tick * best <= 1.9:
         return Timeline(ticks, tick, int(ticks[-1]) + round(1 / (best * tick)), best, True)
+    for rate in [] if exact else [best] if best else [*claimed, *near]:
+        at = ticks * float(tick * rate)
+        numbers = np.rint(at).astype(np.int64)
+        even = np.ptp(at - numbers) < _JITTER and (np.diff(numbers) > 0).all()
+        end = int(numbers[-1]) + max(1, round(last_duration * tick * rate))
+        if even and end <= count / _FILLED:
+            return Timeline(numbers, 1 / rate, end, rate, False)
 
     end = int(ticks[-1]) + (last_duration if last_duration > 0 else round(1 / (mean * tick)))
     average = (count / (end * tick)).limit_denominator(1001)
@@ -118,12 +126,14 @@ class Window:
     Attributes:
         timeline: of the whole clip.
         origin: the window's zero, in seconds from the clip's first frame.
+        length: seconds.
         first: the first frame, for a constant rate.
-        count: number of frames.
+        count: number of frames, length * rate rounded to whole frames.
     """
 
     timeline: Timeline
     origin: Fraction
+    length: Fraction
     first: int
     count: int
 
@@ -161,9 +171,11 @@ def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fracti
         # A hundredth of a frame forgives times that were given in rounded seconds.
         first = math.ceil(start * timeline.rate - Fraction(1, 100))
         stop = min(timeline.count, math.ceil(end * timeline.rate - Fraction(1, 100)))
-        window = Window(timeline, first / timeline.rate, first, stop - first)
+        count = stop - first
+        window = Window(timeline, first / timeline.rate, count / timeline.rate, first, count)
     else:
-        window = Window(timeline, start, 0, max(round((end - start) * timeline.rate), int(end > start)))
+        length = end - start
+        window = Window(timeline, start, length, 0, max(round(length * timeline.rate), int(length > 0)))
     if window.count < 1:
         raise MediaError(
             name,
@@ -220,10 +232,11 @@ def make_plan(
         frames = window.frames(np.arange(skip, window.count, every_nth))
         return Plan(frames[: cap or None], thinned, offset)
 
-    count = math.ceil((window.duration - offset) * rate)
+    # A variable rate's length need not be whole frames: never none, never one past the end.
+    count = max(1, math.ceil((window.length - offset) * rate))
     count = min(count, cap) if cap else count
     if every_nth == 1 and not window.timeline.constant:
         return Plan(window.timeline.on_screen(window.origin + offset, 1 / rate, count), rate, offset)
     ratio = thinned / rate
     numbers = [skip + every_nth * (k * ratio.numerator // ratio.denominator) for k in range(count)]
-    return Plan(window.frames(np.array(numbers, dtype=np.int64)), rate, offset)
+    return Plan(window.frames(np.minimum(numbers, window.count - 1)), rate, offset)

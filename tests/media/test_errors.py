@@ -1,0 +1,122 @@
+"""Whatever can't be read is one clear error with the file and the reason."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_clips import beep, count_up, encode, encode_audio
+
+from liveportrait_v2v.errors import MediaError
+from liveportrait_v2v.media import Clip
+
+
+def error_of(source, **options):
+    with pytest.raises(MediaError) as caught:
+        list(Clip(source, **options).chunks())
+    assert ("file object" if hasattr(source, "read") else str(source)) in str(caught.value)
+    return caught.value.reason
+
+
+def test_a_missing_file(tmp_path):
+    assert "no such file" in error_of(tmp_path / "missing.mp4")
+
+
+def test_a_directory(tmp_path):
+    assert "directory" in error_of(tmp_path)
+
+
+def test_an_empty_file(tmp_path):
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    assert "empty" in error_of(path)
+    assert "empty" in error_of(io.BytesIO())
+
+
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = encode(tmp_path / "a.mp4", count_up(2))
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("runs as root, who may read everything")
+    assert "can't be opened" in error_of(path)
+
+
+def test_a_name_no_file_can_have():
+    assert "can't be opened" in error_of("a\0b.mp4")
+
+
+def test_a_device_or_pipe(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes here")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "not a plain file" in error_of(tmp_path / "pipe.mp4")
+
+
+def test_a_file_larger_than_the_limit(tmp_path):
+    path = encode(tmp_path / "a.mp4", count_up(5))
+    assert "limit of 100 bytes" in error_of(path, max_bytes=100)
+    assert "limit of 100 bytes" in error_of(io.BytesIO(path.read_bytes()), max_bytes=100)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "webm", "txt", "gif", "png"])
+def test_garbage_of_any_extension(tmp_path, suffix):
+    path = tmp_path / f"garbage.{suffix}"
+    path.write_bytes(np.random.default_rng(1).bytes(20000))
+    assert "not a video" in error_of(path)
+
+
+def test_a_text_file(tmp_path):
+    for suffix in ("txt", "nfo", "mp4"):
+        path = tmp_path / f"notes.{suffix}"
+        path.write_text("Once upon a time\n" * 200)
+        assert "not a video" in error_of(path)
+
+
+def test_a_file_object_in_text_mode():
+    assert "binary" in error_of(io.StringIO("text"))
+
+
+def test_audio_only(tmp_path):
+    path = encode_audio(tmp_path / "song.m4a", beep(0.1, 1))
+    assert "no video stream" in error_of(path) and "audio only" in error_of(path)
+
+
+def test_a_video_without_frames(tmp_path):
+    path = encode(tmp_path / "a.avi", count_up(1), codec="mjpeg", pix_fmt="yuvj420p", audio=beep(0, 1))
+    data = path.read_bytes()
+    # Rename the one video chunk, and its index entry, to something that no player shows.
+    path.write_bytes(data.replace(b"00dc", b"JUNK"))
+    assert "frame" in error_of(path)
+
+
+def test_a_codec_that_nobody_knows(tmp_path):
+    path = encode(tmp_path / "a.mp4", count_up(3))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
+    assert "codec" in error_of(path)
+
+
+def test_a_heic_picture_is_named_as_such(tmp_path):
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    assert "HEIC" in error_of(path)
+
+
+def test_a_playlist_does_not_lead_to_other_files(tmp_path):
+    encode(tmp_path / "a.ts", count_up(3))
+    path = tmp_path / "list.m3u8"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n")
+    assert "playlist" in error_of(path)
+
+
+@pytest.mark.parametrize("name", ["%03d.mp4", "a:b.mp4", "ein Übel.mp4", "concat:a|b.mp4"])
+def test_names_that_mean_something_to_ffmpeg_are_just_names(tmp_path, name):
+    if os.name == "nt":
+        pytest.skip("not a file name there")
+    assert Clip(encode(tmp_path / "plain.mp4", count_up(3)).rename(tmp_path / name)).info.frame_count == 3
+
+
+def test_a_relative_path(tmp_path, monkeypatch):
+    encode(tmp_path / "a.mp4", count_up(3))
+    monkeypatch.chdir(tmp_path)
+    assert Clip("a.mp4").info.frame_count == Clip(Path("a.mp4")).info.frame_count == 3

@@ -14,12 +14,15 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__
 from .errors import Cancelled, LivePortraitError, MediaError, SettingsError
 from .progress import ProgressLine
 from .settings import AnimationSettings, MotionOptions
+
+if TYPE_CHECKING:
+    from .animate import Result
 
 ERROR = 2
 
@@ -62,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
             return 0
         except (Cancelled, KeyboardInterrupt):
-            print("liveportrait-v2v: stopped; nothing was written", file=sys.stderr)
+            print("liveportrait-v2v: stopped; no unfinished file is left", file=sys.stderr)
             return 128 + (stop.signal or signal.SIGINT)
         except LivePortraitError as error:
             print(f"liveportrait-v2v: {_one_line(error)}", file=sys.stderr)
@@ -168,7 +171,7 @@ def parse_settings(words: list[str]) -> tuple[AnimationSettings, MotionOptions]:
 
 def _animate(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
-    output = _output(options.output, ".mp4", options.source, options.driving)
+    output = _output(options.output, options.source, options.driving)
     # torch takes seconds to load: what needs none is checked before.
     from .animate import animate
     from .engines import ENGINES, create_engine
@@ -190,21 +193,25 @@ def _animate(options: argparse.Namespace, stop: Stop) -> None:
     if options.json:
         print(json.dumps(result.to_dict()))
         return
+    print(_describe(result))
+
+
+def _describe(result: Result) -> str:
     sound = f"sound of the {result.audio} clip" if result.audio else "no sound"
-    print(
-        f"{output}: {result.frames} frames, {result.size[0]}x{result.size[1]}, {float(result.rate):.5g} fps, "
-        f"{float(result.duration):.2f} s, {sound}"
-    )
-    print(
-        f"without a face: {result.frames_without_source_face} source frames (left as they are), "
-        f"{result.frames_without_driving_face} driving frames"
+    stages = [f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items() if name != "total"]
+    return (
+        f"{result.output}: {result.frames} frames, {result.size[0]}x{result.size[1]}, "
+        f"{float(result.rate):.5g} fps, {float(result.duration):.2f} s, {sound}\n"
+        f"without a face: {result.frames_without_source_face} source frames, "
+        f"{result.frames_without_driving_face} driving frames; there the source is shown as it is\n"
+        f"took {result.seconds['total']:.1f} s ({', '.join(stages)}; stages overlap)"
     )
 
 
 def _faces(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
     name = options.output or f"{Path(options.source).stem}_faces.png"
-    output = _output(name, ".png", options.source)
+    output = _sheet_output(name, options.source)
     from .faces.sheet import survey
     from .media import Clip
 
@@ -239,11 +246,11 @@ def _demo(options: argparse.Namespace, stop: Stop) -> None:
         raise MediaError(
             folder, f"{' and '.join(missing)} not found; run `make demo`, or put your own two clips there"
         )
-    from .demo import run_demo
+    from .demo import SIDE_BY_SIDE, run_demo
 
     with ProgressLine() as line:
-        report = run_demo(folder, on_progress=line.show, on_count=line.show_count, cancelled=stop)
-    print(report)
+        result = run_demo(folder, on_progress=line.show, on_count=line.show_count, cancelled=stop)
+    print(f"{_describe(result)}\n{folder / SIDE_BY_SIDE}: driving, source and result side by side")
 
 
 def _device(name: str) -> str:
@@ -258,20 +265,21 @@ def _device(name: str) -> str:
     return name
 
 
-def _output(name: str, suffix: str, *inputs: str) -> Path:
-    """The path to write to, held to what can be known before any work is done."""
-    path = Path(name)
-    if path.suffix.lower() != suffix:
-        raise MediaError(name, f"the output must end in {suffix}")
-    if path.is_dir():
-        raise MediaError(name, "is a folder; name a file")
-    if not path.parent.is_dir():
-        raise MediaError(name, f"there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise MediaError(name, f"the folder {path.parent} can't be written to; choose another")
+def _output(name: str, *inputs: str) -> Path:
     for source in inputs:
-        if path.exists() and os.path.exists(source) and os.path.samefile(path, source):
+        if os.path.exists(name) and os.path.exists(source) and os.path.samefile(name, source):
             raise MediaError(name, "is an input too, which would be lost; choose another name for the output")
+    return Path(name)
+
+
+def _sheet_output(name: str, source: str) -> Path:
+    path = _output(name, source)
+    if path.suffix.lower() != ".png":
+        raise MediaError(name, "a contact sheet must end in .png")
+    if not path.parent.is_dir():
+        raise MediaError(name, f"there is no directory {path.parent}; create it first")
+    if path.is_dir():
+        raise MediaError(name, "is a directory; give a file name")
     return path
 
 

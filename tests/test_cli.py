@@ -1,0 +1,255 @@
+"""The command line: what it prints, what it leaves, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from liveportrait_v2v.cli import main, parse_settings
+from liveportrait_v2v.errors import SettingsError
+from liveportrait_v2v.media import Clip, VideoWriter
+
+COMMAND = [sys.executable, "-m", "liveportrait_v2v.cli"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+# A crop this small makes the draft engine quick.
+QUICK = ["--set", "dsize=128", "--set", "video_frame_load_cap=4"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder that commands run in."""
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture
+def grey(tmp_path) -> str:
+    """A clip without any face."""
+    path = tmp_path / "grey.mp4"
+    with VideoWriter(path, Fraction(25)) as writer:
+        writer.write(torch.full((5, 96, 128, 3), 128, dtype=torch.uint8))
+    return str(path)
+
+
+def refusal(capsys, *arguments: str) -> str:
+    """The line with which a command line is refused with exit code 2."""
+    try:
+        code = main(list(arguments))
+    except SystemExit as error:
+        code = error.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("liveportrait-v2v: ")
+    assert printed.err.count("\n") == 1 and printed.err.endswith("\n")
+    return printed.err
+
+
+def test_animate_writes_the_clip_and_says_what_it_is(clips, folder, capsys):
+    code = main(["animate", str(clips["single_face"]), str(clips["jwp_intro"]), "-o", "out.mp4", *QUICK])
+    assert code == 0
+    info = Clip("out.mp4").info
+    assert (info.width, info.height, info.rate) == (640, 360, Fraction(30))
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"out.mp4: {info.frame_count} frames, 640x360, 30 fps, ")
+    assert "without a face: 0 source frames" in printed.out
+    assert printed.err == ""
+    assert os.listdir(folder) == ["out.mp4"]
+
+
+def test_animate_with_json_prints_json_alone(clips, folder, capsys):
+    arguments = [str(clips["single_face"]), str(clips["jwp_intro"]), "-o", "out.mp4", "--json", *QUICK]
+    assert main(["animate", *arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["frames"] == Clip("out.mp4").info.frame_count
+    assert report["size"] == [640, 360]
+    assert report["frames_without_source_face"] == report["frames_without_driving_face"] == 0
+    assert report["output"] == "out.mp4"
+    assert {"source_rate", "driving_rate", "rate", "duration", "audio", "seconds"} <= set(report)
+
+
+def test_animate_replaces_an_existing_output(clips, folder):
+    Path("out.mp4").write_text("old")
+    assert main(["animate", str(clips["astronaut"]), str(clips["jwp_intro"]), "-o", "out.mp4", *QUICK]) == 0
+    assert Clip("out.mp4").info.width == 512
+
+
+def test_a_clip_that_does_not_exist_is_refused(clips, folder, capsys):
+    line = refusal(capsys, "animate", "nowhere.mp4", str(clips["jwp_intro"]), "-o", "out.mp4")
+    assert "nowhere.mp4" in line
+    assert os.listdir(folder) == []
+
+
+def test_a_file_that_is_no_clip_is_refused(clips, folder, capsys):
+    Path("letter.mp4").write_text("Dear reader, this is not a film.")
+    line = refusal(capsys, "animate", str(clips["astronaut"]), "letter.mp4", "-o", "out.mp4")
+    assert "letter.mp4" in line
+    assert os.listdir(folder) == ["letter.mp4"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_clip_without_a_face_is_refused_and_leaves_nothing(clips, folder, grey, capsys, swapped):
+    pair = [grey, str(clips["astronaut"])]
+    refusal(capsys, "animate", *(reversed(pair) if swapped else pair), "-o", "out.mp4", *QUICK)
+    assert os.listdir(folder) == []
+
+
+def test_a_failed_run_leaves_the_old_output_as_it_was(clips, folder, grey, capsys):
+    Path("out.mp4").write_text("old")
+    refusal(capsys, "animate", grey, str(clips["jwp_intro"]), "-o", "out.mp4", *QUICK)
+    assert Path("out.mp4").read_text() == "old"
+
+
+def test_an_output_that_is_also_an_input_is_refused(folder, grey, capsys):
+    before = Path(grey).read_bytes()
+    Path("link.mp4").symlink_to(grey)
+    assert "is an input too" in refusal(capsys, "animate", "x.mp4", grey, "-o", "link.mp4")
+    assert Path(grey).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("out.avi", "the extension must be one of .mp4"),
+        ("nowhere/out.mp4", "there is no directory nowhere"),
+        ("folder.mp4", "is a directory; give a file name"),
+    ],
+)
+def test_a_clip_that_cannot_be_written_is_refused_before_any_work(folder, grey, capsys, output, said):
+    Path("folder.mp4").mkdir()
+    assert said in refusal(capsys, "animate", grey, grey, "-o", output)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("sheet.jpg", "a contact sheet must end in .png"),
+        ("nowhere/sheet.png", "there is no directory nowhere"),
+        ("folder.png", "is a directory; give a file name"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(folder, grey, capsys, output, said):
+    Path("folder.png").mkdir()
+    assert said in refusal(capsys, "faces", grey, "-o", output)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("scale", "--set takes name=value, got 'scale'"),
+        ("size=3", "unknown parameter 'size'; known are dsize"),
+        ("scale=9", "scale must be a number from 1 to 4, got 9.0"),
+        ("dsize=wide", "dsize must be a whole number from 64 to 2048, got 'wide'"),
+        ("stitching=maybe", "stitching must be true or false, got 'maybe'"),
+        ("mismatch_method=loop", "mismatch_method must be one of cut, circle, none, got 'loop'"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_with_its_rule(folder, grey, capsys, word, said):
+    assert said in refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--set", word)
+
+
+def test_set_reaches_the_settings_and_the_options_and_the_last_word_counts():
+    settings, options = parse_settings(["scale=2", "stitching=no", "region=lip", "dsize=256", "scale=3"])
+    assert (settings.scale, settings.stitching, settings.dsize) == (3.0, False, 256)
+    assert options.region == "lip"
+
+
+def test_values_are_checked_when_they_are_set():
+    with pytest.raises(SettingsError, match="video_frame_load_cap"):
+        parse_settings(["video_frame_load_cap=-1"])
+
+
+def test_an_unknown_engine_is_refused_with_those_there_are(folder, grey, capsys):
+    line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--engine", "magic")
+    assert "--engine must be one of draft" in line and "got 'magic'" in line
+
+
+def test_an_unknown_device_is_refused(folder, grey, capsys):
+    line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--device", "abacus")
+    assert "got 'abacus'" in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["animate"], ["animate", "a.mp4", "b.mp4"]])
+def test_a_wrong_command_line_is_one_line_that_names_the_help(capsys, arguments):
+    assert "--help" in refusal(capsys, *arguments)
+
+
+def test_the_help_of_animate_lists_every_parameter(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["animate", "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    settings, options = parse_settings([])
+    for name in [*settings.to_dict(), *options.to_dict()]:
+        assert f"  {name}=" in text
+
+
+def test_faces_draws_a_sheet_and_lists_the_faces(clips, folder, capsys):
+    assert main(["faces", str(clips["astronaut"])]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("face 0: in 1 of 1 frames, first at 0.00 s: ")
+    assert printed.endswith("astronaut_faces.png\n")
+    assert os.listdir(folder) == ["astronaut_faces.png"]
+    assert Image.open("astronaut_faces.png").width > 400
+
+
+def test_faces_with_json_prints_json_alone(clips, folder, capsys):
+    assert main(["faces", str(clips["astronaut"]), "-o", "sheet.png", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["frames"], report["frames_without_face"], report["size"]) == (1, 0, [512, 512])
+    assert report["sheet"] == "sheet.png"
+    (face,) = report["faces"]
+    assert set(face) == {"number", "frames", "first_frame", "first_seen", "box", "crop"}
+    assert face["number"] == 0
+    left, top, right, bottom = face["box"]
+    assert 150 < left < right < 300 and 40 < top < bottom < 220
+    assert len(face["crop"]) == 4
+
+
+def test_faces_of_a_clip_without_any_is_refused(folder, grey, capsys):
+    assert "none of the clip's 5 frames shows a face" in refusal(capsys, "faces", grey)
+    assert os.listdir(folder) == []
+
+
+def test_the_demo_without_clips_says_how_to_get_them(folder, capsys):
+    line = refusal(capsys, "demo")
+    assert "source.mp4 and driving.mp4 not found; run `make demo`, or put your own two clips there" in line
+
+
+def test_output_that_nobody_reads_is_refused(clips, folder):
+    read, write = os.pipe()
+    os.close(read)
+    arguments = [*COMMAND, "faces", str(clips["astronaut"]), "--json"]
+    done = subprocess.run(arguments, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    os.close(write)
+    assert done.returncode == 2
+    assert done.stderr == "liveportrait-v2v: nobody reads the output any more\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_leaves_nothing(clips, folder, number, code):
+    long = [str(clips["cap12"]), str(clips["cap13"]), "-o", "out.mp4", "--set", "video_frame_load_cap=0"]
+    command = [*COMMAND, "animate", *long]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as run:
+        # The unfinished file shows that the run is at work.
+        deadline = time.monotonic() + 120
+        while not os.listdir(folder) and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert os.listdir(folder) and not Path("out.mp4").exists()
+        run.send_signal(number)
+        _, said = run.communicate(timeout=120)
+    assert run.returncode == code
+    assert said == "liveportrait-v2v: stopped; no unfinished file is left\n"
+    assert os.listdir(folder) == []

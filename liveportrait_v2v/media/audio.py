@@ -108,11 +108,13 @@ def _frames(container, stream, info: AudioInfo):
         except av.error.FFmpegError:
             continue
         for frame in frames:
-            if frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels:
+            same = frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels
+            # PyAV reads past the end of 8 separate channels.
+            if same and (frame.format.is_packed or info.channels < 8):
                 yield frame
             else:
                 # Broadcasts change their format on the way.
-                resampler = resampler or av.AudioResampler("fltp", info.layout, info.sample_rate)
+                resampler = resampler or av.AudioResampler("flt", info.layout, info.sample_rate)
                 yield from resampler.resample(frame)
 
 

@@ -20,7 +20,7 @@ from .info import Audio, Chunk, ClipInfo
 from .probe import VideoTrack, probe_video
 from .source import MAX_BYTES, Source
 from .stills import Picture, animation_pictures, is_picture, probe_picture, read_still
-from .timeline import Plan, Window, make_plan, make_window
+from .timeline import MAX_DENOMINATOR, Plan, Window, make_plan, make_window
 
 
 class Clip:
@@ -83,7 +83,9 @@ class Clip:
     def output_rate(self, every_nth: int = 1, rate: Fraction | None = None) -> Fraction | None:
         """The frame rate of what `chunks` gives with these options; None for a still."""
         info = self.info
-        return None if info.is_still else Fraction(rate) if rate else info.rate / every_nth
+        if info.is_still:
+            return None
+        return Fraction(rate).limit_denominator(MAX_DENOMINATOR) if rate else info.rate / every_nth
 
     def output_count(
         self, *, skip: int = 0, cap: int = 0, every_nth: int = 1, rate: Fraction | None = None
@@ -96,8 +98,7 @@ class Clip:
         window = self._probe()[1]
         if window is None:
             return 1
-        plan = make_plan(self._source.name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
-        return len(plan.frames)
+        return len(self._plan(window, skip, cap, every_nth, rate).frames)
 
     def chunks(
         self,
@@ -136,9 +137,7 @@ class Clip:
         track, window = self._probe()
         if window is None:
             return self._still(max_side)
-        rate = None if rate is None else Fraction(rate)
-        plan = make_plan(self._source.name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
-        return self._chunks(track, plan, size, max_side)
+        return self._chunks(track, self._plan(window, skip, cap, every_nth, rate), size, max_side)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
         """The audio that is heard from `start`, in seconds from the clip's (trimmed) start.
@@ -165,6 +164,10 @@ class Clip:
                     window = make_window(source.name, track.timeline, self._start, self._duration)
                 self._probed = track, window
             return self._probed
+
+    def _plan(self, window: Window, skip: int, cap: int, every_nth: int, rate: Fraction | None) -> Plan:
+        rate = None if rate is None else Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+        return make_plan(self._source.name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
 
     def _still(self, max_side: int) -> Iterator[Chunk]:
         pixels = torch.from_numpy(np.array(read_still(self._source, max_side)))

@@ -106,8 +106,8 @@ def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av
     """Frames in display order, None in place of a damaged one; from the key frame at pts `seek` if given."""
     with source.container() as container:
         stream = container.streams[track.index]
-        stream.thread_type = "AUTO"
         decoder = decoder_of(stream, source.name)
+        decoder.thread_type = "AUTO"
         if seek is not None:
             try:
                 container.seek(seek, stream=stream)

@@ -7,6 +7,9 @@ from fractions import Fraction
 
 import torch
 
+USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
+"""FFmpeg's names of the channel layouts that 1, 2, ... 8 channels are taken for."""
+
 
 @dataclass(frozen=True)
 class AudioInfo:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import MediaError
 from .colour import Orientation, square_pixels
-from .info import AudioInfo
+from .info import USUAL_LAYOUTS, AudioInfo
 from .source import Source, check_size
 from .timeline import Timeline, make_timeline
 
@@ -20,6 +20,8 @@ _STATES_DURATION = ("mov,mp4", "matroska", "avi", "flv", "asf")
 # A file may end this much earlier than it states before it counts as truncated.
 _MISSING_SECONDS = Fraction(1, 2)
 _MISSING_SHARE = Fraction(2, 100)
+# Codecs reorder at most 16 frames; twice that tells B-frames from a clock that jumped back.
+_REORDERING = 32
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,10 @@ def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
     if stream is None:
         return None
     layout = stream.codec_context.layout
-    return AudioInfo(stream.sample_rate, layout.nb_channels, layout.name)
+    count = layout.nb_channels
+    # FFmpeg says "2 channels" where the file does not say which.
+    unnamed = layout.name.endswith("channels") and count <= len(USUAL_LAYOUTS)
+    return AudioInfo(stream.sample_rate, count, USUAL_LAYOUTS[count - 1] if unnamed else layout.name)
 
 
 def _first_picture(decoder, packet) -> av.VideoFrame | None:
@@ -173,8 +178,8 @@ class _Packets:
         self.durations.append(packet.duration or 0)
 
     def timing(self, stream: av.video.stream.VideoStream, avi: bool) -> _Timing:
-        """Timestamps that are missing or double are replaced by the decoding times in their order, and these,
-        if they are no better, by the average rate. AVI stores decoding times only.
+        """Timestamps that are missing, double or jump back are replaced by the decoding times in their order,
+        and these, if they are no better, by the average rate. AVI stores decoding times only.
         """
         rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
         tick = stream.time_base
@@ -200,11 +205,14 @@ class _Timing:
 
 
 def _increasing(times: list[int | None]) -> np.ndarray | None:
-    """The times in order, or None if one is missing or double."""
+    """The times in order, or None if one is missing, double, or too far off to be B-frames' reordering."""
     if any(time is None for time in times):
         return None
-    ordered = np.array(sorted(times), dtype=np.int64)
-    return ordered if (np.diff(ordered) > 0).all() else None
+    values = np.array(times, dtype=np.int64)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    moved = np.abs(order - np.arange(len(order))).max()
+    return ordered if (np.diff(ordered) > 0).all() and moved <= _REORDERING else None
 
 
 def _check_whole(name: str, container, stream, video_end: Fraction, audio_end: Fraction | None) -> None:

@@ -7,9 +7,9 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from .info import Audio
+from ..errors import MediaError
+from .info import USUAL_LAYOUTS, Audio
 
-_USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 # What the encoders take as it is. FFmpeg's AAC encoder has no 6.1 of its own that players agree on.
 _KNOWN_LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"),
@@ -26,12 +26,17 @@ _BITS_PER_CHANNEL = 96_000
 class AudioTrack:
     """Encodes an `Audio` step by step, so that it interleaves with the video."""
 
-    def __init__(self, container: av.container.OutputContainer, codec: str, audio: Audio):
-        samples = audio.samples.detach().cpu().float()
-        channels = samples.shape[0]
-        usual = _USUAL_LAYOUTS[channels - 1] if channels <= len(_USUAL_LAYOUTS) else f"{channels}c"
-        self._layout = audio.layout or usual
-        self._samples = samples.numpy()
+    def __init__(self, container: av.container.OutputContainer, codec: str, audio: Audio, name: str):
+        """
+        Raises:
+            MediaError: samples of another shape than [C, T], or more than 8 channels.
+        """
+        if audio.samples.ndim != 2 or not 1 <= audio.samples.shape[0] <= len(USUAL_LAYOUTS):
+            shape = list(audio.samples.shape)
+            raise MediaError(name, f"audio must be [channels, samples] with 1 to 8 channels, got {shape}")
+        self._samples = audio.samples.detach().cpu().float().numpy()
+        channels = self._samples.shape[0]
+        self._layout = _layout(audio.layout, channels) or USUAL_LAYOUTS[channels - 1]
         self._rate = audio.rate
         self._container = container
         layout = self._layout if self._layout in _KNOWN_LAYOUTS[codec] else "stereo"
@@ -57,11 +62,20 @@ class AudioTrack:
         self._container.mux(self._stream.encode(None))
 
     def _encode(self, count: int) -> None:
-        block = np.zeros((self._samples.shape[0], count), np.float32)
-        part = self._samples[:, self._done : self._done + count]
-        block[:, : part.shape[1]] = part
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._layout)
+        # Interleaved, as PyAV reads past the end of 8 separate channels.
+        block = np.zeros((count, self._samples.shape[0]), np.float32)
+        part = self._samples[:, self._done : self._done + count].T
+        block[: part.shape[0]] = part
+        frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=self._layout)
         frame.sample_rate = self._rate
         frame.pts, frame.time_base = self._done, Fraction(1, self._rate)
         self._container.mux(self._stream.encode(frame))
         self._done += count
+
+
+def _layout(name: str | None, channels: int) -> str | None:
+    """The layout's name, if FFmpeg knows it and it fits: files may leave the order of channels open."""
+    try:
+        return name if name and av.AudioLayout(name).nb_channels == channels else None
+    except ValueError:
+        return None

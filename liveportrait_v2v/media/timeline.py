@@ -14,6 +14,8 @@ from ..errors import MediaError, SettingsError
 _STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (12, 15, 24, 30, 48, 60, 120, 240)
 ]
+MAX_DENOMINATOR = 100_000
+"""Rates given as floats become the nearest fraction up to this denominator, so that 29.97 is 2997/100."""
 # Of a frame.
 _JITTER = 0.4
 _FILLED = 0.95

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
 
-from ..errors import MediaError
+from ..errors import MediaError, SettingsError
 from .colour import BICUBIC, FULL, LIMITED
 from .info import Audio
 from .sound import AudioTrack
 from .source import check_size
+from .timeline import MAX_DENOMINATOR
 
 # Extension: FFmpeg's name of the container, video codec, audio codec.
 _KINDS = {
@@ -28,6 +29,17 @@ _KINDS = {
     ".mkv": ("matroska", "libx264", "aac"),
     ".webm": ("webm", "libvpx-vp9", "libopus"),
 }
+_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
 _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve and primaries
 
 
@@ -38,9 +50,10 @@ class VideoWriter:
     Colours are 8 bit 4:2:0, BT.709, limited range, and tagged so. A side of odd length, which 4:2:0 does not
     allow for, is made even by repeating the last row or column: players show every pixel that was written.
 
-    The frame rate is kept exactly. The audio starts with the first frame, is written along with the frames,
-    and on leaving the block is cut, or padded with silence, to the length of the video. A sample rate or a
-    channel layout that the codec does not know is converted, the latter to stereo.
+    The frame rate is kept exactly (a float becomes the nearest fraction of moderate size). The audio starts
+    with the first frame, is written along with the frames, and on leaving the block is cut, or padded with
+    silence, to the length of the video. A sample rate or a channel layout that the codec does not know is
+    converted, the latter to stereo.
 
     The file grows under a hidden name beside the target. Leaving the block normally renames it into place,
     replacing a file of that name; leaving it by any exception deletes it, and the target stays as it was.
@@ -59,16 +72,20 @@ class VideoWriter:
         Args:
             rate: frames per second.
             audio: what is heard, from the first frame on.
-            crf: constant quality; lower is better and larger. 0 to 51 for H.264, 0 to 63 for VP9.
+            crf: constant quality, 0 to 51; lower is better and larger.
             preset: x264's speed, "ultrafast" to "veryslow"; VP9 has none.
 
         Raises:
-            MediaError: unknown extension, no such directory, or nothing can be written there.
+            SettingsError: a parameter out of range.
+            MediaError: unknown extension, or no such directory. On entering: nothing can be written there.
         """
         self._path = Path(path)
-        self._rate = Fraction(rate)
-        if self._rate <= 0:
-            raise MediaError(path, f"a video needs a frame rate above 0, got {rate}")
+        self._rate = Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+        if self._rate <= 0 or not 0 <= crf <= 51 or preset not in _PRESETS:
+            raise SettingsError(
+                f"a video needs a rate above 0, crf from 0 to 51 and a preset of {', '.join(_PRESETS)}; got "
+                f"rate={rate}, crf={crf}, preset={preset}"
+            )
         if self._path.suffix.lower() not in _KINDS:
             raise MediaError(path, f"the extension must be one of {', '.join(_KINDS)}")
         if not self._path.parent.is_dir():
@@ -81,12 +98,12 @@ class VideoWriter:
         self._size: tuple[int, int] | None = None
         self._scaler = VideoReformatter()
         self._count = 0
+
+    def __enter__(self) -> VideoWriter:
         try:
             self._part.touch(exist_ok=False)
         except OSError as error:
-            raise MediaError(path, f"can't be written: {error.strerror}") from error
-
-    def __enter__(self) -> VideoWriter:
+            raise self._failure(error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
@@ -136,6 +153,8 @@ class VideoWriter:
     def _open(self, width: int, height: int) -> None:
         check_size(str(self._path), width, height)
         kind, video_codec, audio_codec = _KINDS[self._path.suffix.lower()]
+        if video_codec not in av.codecs_available:
+            raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
         faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
         self._container = av.open(str(self._part), "w", format=kind, options=faststart)
         if video_codec == "libx264":
@@ -151,7 +170,7 @@ class VideoWriter:
         context.colorspace = context.color_trc = context.color_primaries = _BT709
         self._stream = stream
         if self._audio is not None:
-            self._sound = AudioTrack(self._container, audio_codec, self._audio)
+            self._sound = AudioTrack(self._container, audio_codec, self._audio, str(self._path))
         self._rgb = av.VideoFrame(stream.width, stream.height, "rgb24")
         plane = self._rgb.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(stream.height, plane.line_size)

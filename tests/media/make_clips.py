@@ -78,6 +78,7 @@ def encode(
     audio_codec: str = "aac",
     audio_layout: str = "stereo",
     audio_start: Fraction = Fraction(0),
+    audio_gap: tuple[float, float] = (0, 0),
 ) -> Path:
     """Any video file that PyAV can write.
 
@@ -88,6 +89,7 @@ def encode(
         tags: matrix and range (AVCOL_SPC_*, AVCOL_RANGE_*).
         audio: float32 [C, T].
         audio_start: when it begins, in seconds.
+        audio_gap: the blocks that begin between these seconds are left out.
     """
     time_base = time_base or 1 / rate
     with av.open(str(path), "w", format=format, options=container_options or {}) as container:
@@ -118,7 +120,7 @@ def encode(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:
-            _encode_audio(container, sound, audio, audio_rate, audio_layout, audio_start)
+            _encode_audio(container, sound, audio, audio_rate, audio_layout, audio_start, audio_gap)
     return path
 
 
@@ -126,10 +128,12 @@ def _frame(pixels: np.ndarray) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
 
 
-def _encode_audio(container, stream, samples, rate, layout, start) -> None:
+def _encode_audio(container, stream, samples, rate, layout, start, gap=(0, 0)) -> None:
     for at in range(0, samples.shape[1], 1024):
-        block = np.ascontiguousarray(samples[:, at : at + 1024], dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+        if gap[0] <= at / rate < gap[1]:
+            continue
+        block = samples[:, at : at + 1024].T.astype(np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(block, format="flt", layout=layout)
         frame.sample_rate = rate
         frame.pts, frame.time_base = at + round(start * rate), Fraction(1, rate)
         container.mux(stream.encode(frame))

@@ -270,3 +270,15 @@ def _id3(path):
         return b""
     length = sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
     return data[: 10 + length]
+
+
+def test_a_clock_that_jumps_back_is_replaced_by_the_average_rate(tmp_path):
+    halves = [numbered(n) for n in range(80)]
+    clock = {"time_base": Fraction(1, 1000), "options": {"bf": "0"}}
+    one = encode(tmp_path / "one.ts", halves[:40], pts=[40 * n for n in range(40)], **clock).read_bytes()
+    two = encode(tmp_path / "two.ts", halves[40:], pts=[40 * n + 7 for n in range(40)], **clock).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(one + two)
+    clip = Clip(path)
+    assert clip.info.rate == 25
+    assert numbers_of(clip.chunks()) == list(range(80))

@@ -145,7 +145,9 @@ def animate(
             lost_driving += sum(cue.before is None and cue.after is None for cue in here)
             if on_progress is not None:
                 speed = done / (time.perf_counter() - start)
-                on_progress(Progress(done, pairing.frames, "animating", speed, max(lost_source, lost_driving)))
+                on_progress(
+                    Progress(done, pairing.frames, "animating", speed, max(lost_source, lost_driving))
+                )
         _check_faces(done, lost_source, "source", "input_face_index", settings.input_face_index)
         _check_faces(done, lost_driving, "driving", "drive_face_index", settings.drive_face_index)
 
@@ -211,7 +213,9 @@ def _source_shots(
     last = replace(shot, frames=shot.frames[-1:], landmarks=shot.landmarks[-1:], present=shot.present[-1:])
     while left:
         n = min(chunk, left)
-        yield Shot(last.frames.expand(n, -1, -1, -1), last.landmarks.expand(n, -1, -1), last.present.expand(n))
+        yield Shot(
+            last.frames.expand(n, -1, -1, -1), last.landmarks.expand(n, -1, -1), last.present.expand(n)
+        )
         left -= n
 
 
@@ -232,7 +236,9 @@ def _cues(
     for frame in count():
         lap, place = pairing.driving_at(frame)
         if lap != current:
-            shots = _track(clip, settings.drive_face_index, options.face_order, device, chunk, cap, clock, stack)
+            shots = _track(
+                clip, settings.drive_face_index, options.face_order, device, chunk, cap, clock, stack
+            )
             motions = session.motions(shots)
             current, at, before = lap, 0, next(motions)
             after = next(motions, before)

@@ -42,12 +42,37 @@ class Region:
         y = torch.arange(self.top, self.bottom, device=device) + 0.5
         return _affine_grid(transform.m_o2c(1), x, y)
 
+    def grid_scale(self, device) -> torch.Tensor:
+        """How far one pixel is on grid_sample's axes of this region (align_corners=False), float32 [2]."""
+        return torch.tensor([2 / (self.right - self.left), 2 / (self.bottom - self.top)], device=device)
+
     def sample_at(self, points: torch.Tensor) -> torch.Tensor:
-        """Frame coordinates [..., 2] as grid_sample wants them for this region (align_corners=False)."""
+        """Frame coordinates [..., 2] as grid_sample wants them for this region."""
+        scale = self.grid_scale(points.device)
+        return points * scale - (torch.tensor([self.left, self.top], device=points.device) * scale + 1)
+
+    def identity(self, device) -> torch.Tensor:
+        """The sampling grid that gives the region as it is, float32 [h, w, 2]."""
         width, height = self.right - self.left, self.bottom - self.top
-        scale = torch.tensor([2 / width, 2 / height], device=points.device)
-        offset = torch.tensor([2 * self.left / width + 1, 2 * self.top / height + 1], device=points.device)
-        return points * scale - offset
+        x = (torch.arange(width, device=device) * 2 + 1) / width - 1
+        y = (torch.arange(height, device=device) * 2 + 1) / height - 1
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+    def box(self, points: torch.Tensor, margin: int = 2) -> tuple[slice, slice]:
+        """Rows and columns of the region that hold all points [..., 2] given in frame coordinates; perhaps none."""
+        points = points.reshape(-1, 2).cpu()
+        first = (points.amin(0) - margin).floor().int().tolist()
+        last = (points.amax(0) + margin).ceil().int().tolist()
+        height, width = self.bottom - self.top, self.right - self.left
+        rows = (min(max(edge - self.top, 0), height) for edge in (first[1], last[1]))
+        columns = (min(max(edge - self.left, 0), width) for edge in (first[0], last[0]))
+        return slice(*rows), slice(*columns)
+
+    def pixels(self, rows: slice, columns: slice, device) -> torch.Tensor:
+        """Frame coordinates of the centres of some of the region's pixels, float32 [h, w, 2]."""
+        x = torch.arange(columns.start, columns.stop, device=device) + (self.left + 0.5)
+        y = torch.arange(rows.start, rows.stop, device=device) + (self.top + 0.5)
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
 def region_of(transform: CropTransform, height: int, width: int, margin: int = 2) -> Region:
@@ -65,13 +90,8 @@ def _affine_grid(matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torc
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..1."""
-    return frames.permute(0, 3, 1, 2).contiguous().float().mul_(1 / 255)
-
-
-def to_uint8(pictures: torch.Tensor) -> torch.Tensor:
-    """float [N, 3, H, W] in 0..1 to uint8 [N, H, W, 3], rounded to nearest."""
-    return pictures.clamp(0, 1).mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255."""
+    return frames.permute(0, 3, 1, 2).contiguous().float()
 
 
 def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Tensor:
@@ -92,12 +112,15 @@ def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Ten
     transform = transform.to(frames.device)
     axis = torch.arange(size, device=frames.device) + 0.5
     grid = region.sample_at(_affine_grid(transform.m_c2o(size), axis, axis))
-    return F.grid_sample(
-        to_float(region.of(frames)), grid.expand(n, -1, -1, -1), mode="bilinear", padding_mode="zeros", align_corners=False
+    pictures, grid = to_float(region.of(frames)), grid.expand(n, -1, -1, -1)
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False).mul_(
+        1 / 255
     )
 
 
-def border_mask(coordinates: torch.Tensor, feather: float = FEATHER, radius: float = CORNER_RADIUS) -> torch.Tensor:
+def border_mask(
+    coordinates: torch.Tensor, feather: float = FEATHER, radius: float = CORNER_RADIUS
+) -> torch.Tensor:
     """Opacity of a pasted square: 1 inside, a linear ramp at the edges, rounded corners, 0 outside.
 
     Args:
@@ -118,17 +141,15 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
 
     Args:
         frames: uint8 [N, H, W, 3]; not modified.
-        pictures: float [N, 3, h, w] in 0..1, of the region.
+        pictures: float [N, 3, h, w] in 0..255, of the region.
         mask: float [N, h, w] in 0..1.
 
     Returns:
         uint8 [N, H, W, 3].
     """
+    mixed = to_float(region.of(frames)).lerp_(pictures, mask.unsqueeze(1))
     result = frames.clone()
-    part = region.of(result)
-    background = part.permute(0, 3, 1, 2).float()
-    mixed = torch.lerp(background, pictures * 255, mask.unsqueeze(1)).round_().clamp_(0, 255)
-    part.copy_(mixed.to(torch.uint8).permute(0, 2, 3, 1))
+    region.of(result).copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
     return result
 
 
@@ -148,5 +169,7 @@ def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: CropTransfo
     if region.empty:
         return frames.clone()
     place = region.to_square(transform.to(frames.device))
-    pictures = F.grid_sample(crops, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False)
-    return blend(frames, pictures, border_mask(place), region)
+    pictures = F.grid_sample(
+        crops, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return blend(frames, pictures.mul_(255), border_mask(place), region)

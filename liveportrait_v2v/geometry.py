@@ -72,7 +72,9 @@ class CropTransform:
         """[N, 3, 3]: the inverse of `m_o2c`."""
         matrix = torch.zeros(len(self), 3, 3, device=self.side.device)
         matrix[:, :2, :2] = self.axes.mT * (self.side / size).view(-1, 1, 1)
-        matrix[:, :2, 2] = self.center - (matrix[:, :2, :2] @ torch.full((2, 1), size / 2, device=self.side.device)).squeeze(-1)
+        matrix[:, :2, 2] = self.center - (
+            matrix[:, :2, :2] @ torch.full((2, 1), size / 2, device=self.side.device)
+        ).squeeze(-1)
         matrix[:, 2, 2] = 1
         return matrix
 
@@ -94,7 +96,12 @@ def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def crop_square(
-    landmarks: torch.Tensor, *, scale: float, vx_ratio: float = 0.0, vy_ratio: float = 0.0, rotate: bool = True
+    landmarks: torch.Tensor,
+    *,
+    scale: float,
+    vx_ratio: float = 0.0,
+    vy_ratio: float = 0.0,
+    rotate: bool = True,
 ) -> CropTransform:
     """The square around a face, for each frame.
 
@@ -118,7 +125,9 @@ def crop_square(
 
 def face_crop(landmarks: torch.Tensor, settings: AnimationSettings) -> CropTransform:
     """The crop square that the settings give a face: landmarks float [N, 478, >=2] in pixels."""
-    return crop_square(landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio)
+    return crop_square(
+        landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio
+    )
 
 
 @dataclass(frozen=True)

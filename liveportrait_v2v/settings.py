@@ -54,7 +54,16 @@ class Rule:
         Raises:
             SettingsError: the word is not of the parameter's type, or outside its range.
         """
-        words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        words = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
         try:
             value = words[text.lower()] if self.type is bool else self.type(text)
         except (KeyError, ValueError):
@@ -143,18 +152,28 @@ class AnimationSettings(_Checked):
     """
 
     dsize: int = _param(int, 512, "Side in pixels of the square crop of the face.", 64, 2048)
-    scale: float = _param(float, 2.3, "Crop size relative to the face: larger shows more around the face.", 1, 4)
+    scale: float = _param(
+        float, 2.3, "Crop size relative to the face: larger shows more around the face.", 1, 4
+    )
     vx_ratio: float = _param(float, 0.0, "Shifts the crop along the face's x axis, in crop sizes.", -1, 1)
-    vy_ratio: float = _param(float, -0.125, "Shifts the crop along the face's y axis, in crop sizes; negative is up.", -1, 1)
+    vy_ratio: float = _param(
+        float, -0.125, "Shifts the crop along the face's y axis, in crop sizes; negative is up.", -1, 1
+    )
     input_face_index: int = _param(int, 0, "Which face of the source clip is animated.", 0, 5)
     drive_face_index: int = _param(int, 0, "Which face of the driving clip leads.", 0, 5)
     crop_drive_face: bool = _param(bool, False, "Crop the driving clip to its face as well.")
     lip_zero: bool = _param(bool, True, "Close the source's lips before animating.")
-    lip_zero_threshold: float = _param(float, 0.03, "Close only lips that are open by at least this ratio.", 0, 5)
+    lip_zero_threshold: float = _param(
+        float, 0.03, "Close only lips that are open by at least this ratio.", 0, 5
+    )
     eye_retargeting: bool = _param(bool, False, "Transfer the driving eyes' own openness.")
-    eyes_retargeting_multiplier: float = _param(float, 1.0, "Scales the openness that eye retargeting aims at.", 0.01, 10)
+    eyes_retargeting_multiplier: float = _param(
+        float, 1.0, "Scales the openness that eye retargeting aims at.", 0.01, 10
+    )
     lip_retargeting: bool = _param(bool, False, "Transfer the driving lips' own openness.")
-    lip_retargeting_multiplier: float = _param(float, 1.0, "Scales the openness that lip retargeting aims at.", 0.01, 10)
+    lip_retargeting_multiplier: float = _param(
+        float, 1.0, "Scales the openness that lip retargeting aims at.", 0.01, 10
+    )
     stitching: bool = _param(bool, True, "Keep the shoulders and the crop's border in place.")
     relative: bool = _param(bool, True, "Motion relative to the first driving frame.")
     mismatch_method: str = _param(
@@ -192,11 +211,20 @@ class MotionOptions(_Checked):
         SettingsError: names the parameter, its rule and the value.
     """
 
-    pairing: str = _param(str, "time", "Pair driving and source frames by time or frame by frame.", choices=("time", "frame"))
-    region: str = _param(str, "all", "Which part of the motion is transferred.", choices=("all", "exp", "pose", "lip", "eyes"))
+    pairing: str = _param(
+        str, "time", "Pair driving and source frames by time or frame by frame.", choices=("time", "frame")
+    )
+    region: str = _param(
+        str, "all", "Which part of the motion is transferred.", choices=("all", "exp", "pose", "lip", "eyes")
+    )
     driving_multiplier: float = _param(float, 1.0, "Strength of the motion; 1 = as it is.", 0, 3)
-    smoothing: float = _param(float, 3e-6, "Smoothing over time; 0 = off, each step of ten is much stronger.", 0, 1)
+    smoothing: float = _param(
+        float, 3e-6, "Smoothing over time; 0 = off, each step of ten is much stronger.", 0, 1
+    )
     source_motion: str = _param(
-        str, "replace", "Driving motion replaces the source face's own motion, or adds to it.", choices=("replace", "add")
+        str,
+        "replace",
+        "Driving motion replaces the source face's own motion, or adds to it.",
+        choices=("replace", "add"),
     )
     face_order: str = _param(str, "large-small", "How faces are numbered.", choices=FACE_ORDERS)

@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from ... import compose
-from ...geometry import face_crop
+from ...geometry import CropTransform, face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import FixedLagSmoother
 from ..base import Cue, Shot
-from . import face
 from .motion import Reference, Target, transfer
-from .paint import mouth_interior, skin_light
-from .warp import Warp, make_warp
+from .paint import EyeMemory, paint_mouths
+from .warp import make_warp
 
 
 class DraftEngine:
@@ -45,6 +44,7 @@ class DraftSession:
         self._device = device
         self._source_rest: Reference | None = None
         self._driving_rest: Reference | None = None
+        self._eyes = EyeMemory()
 
     def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
         return _steady(shots, self._options.smoothing)
@@ -66,7 +66,9 @@ class DraftSession:
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
         driving = torch.stack([led[k] for k in shown])
-        target = transfer(source, driving, self._source_rest, self._driving_rest, self._settings, self._options)
+        target = transfer(
+            source, driving, self._source_rest, self._driving_rest, self._settings, self._options
+        )
         frames = shot.frames.clone()
         frames[shown] = self._draw(shot.frames[shown], target)
         return frames
@@ -76,37 +78,34 @@ class DraftSession:
         region = compose.region_of(square, *frames.shape[1:3])
         if region.empty:
             return frames
-        warp = make_warp(target, square, self._settings.dsize // 2, self._settings.stitching)
-        place = region.to_square(square)
-        grid = place * 2 - 1
-        shift, mouth = (
-            F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            for maps in (warp.shift, warp.mouth)
+        size = self._settings.dsize // 2
+        warp = make_warp(target, square, size, self._settings.stitching)
+        # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.
+        maps = torch.cat(
+            (_to_region(warp.shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
         )
-        pictures = _shifted(compose.to_float(region.of(frames)), shift, square, region)
-        pictures = self._open_mouths(pictures, mouth, frames, target)
-        return compose.blend(frames, pictures, compose.border_mask(place), region)
+        place = region.to_square(square).mul_(2).sub_(1)
+        maps = F.grid_sample(maps, place, mode="bilinear", padding_mode="zeros", align_corners=False)
+        grid = maps[:, :2].permute(0, 2, 3, 1) + region.identity(frames.device)
+        pictures = compose.to_float(region.of(frames))
+        pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        paint_mouths(pictures, place, warp.mouth, frames, target, region)
+        self._eyes.learn(frames, target)
+        self._eyes.paint(pictures, place, warp.eyes, target, region)
+        return compose.blend(frames, pictures, maps[:, 2], region)
 
-    def _open_mouths(self, pictures: torch.Tensor, mouth: torch.Tensor, frames: torch.Tensor, target: Target) -> torch.Tensor:
-        opening, own = face.mouth_opening(target.moved), face.mouth_opening(target.source)
-        painted = mouth_interior(mouth, opening, skin_light(frames, target.source))
-        # What the source itself shows between its lips serves as long as it need not be stretched far.
-        shown = face.smoothstep((own / opening.clamp_min(1e-3) - 0.4) / 0.4).view(-1, 1, 1)
-        return torch.lerp(pictures, painted, (mouth[:, 0] * (1 - shown)).unsqueeze(1))
+
+def _opacity(size: int, count: int, device) -> torch.Tensor:
+    axis = (torch.arange(size, device=device) + 0.5) / size
+    places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+    return compose.border_mask(places).expand(count, 1, size, size)
 
 
-def _shifted(pictures: torch.Tensor, shift: torch.Tensor, square, region: compose.Region) -> torch.Tensor:
-    """Samples a region's pictures where the shift [N, 2, h, w], in sides of the square, says."""
-    axes = square.axes * square.side.view(-1, 1, 1)
-    height, width = pictures.shape[-2:]
-    x = torch.arange(width, device=pictures.device) + 0.5
-    y = torch.arange(height, device=pictures.device) + 0.5
-    dx, dy = shift.unbind(1)
-    a = axes.view(-1, 2, 2, 1, 1)
-    grid_x = (dx * a[:, 0, 0] + dy * a[:, 1, 0] + x) * (2 / width) - 1
-    grid_y = (dx * a[:, 0, 1] + dy * a[:, 1, 1] + y.unsqueeze(1)) * (2 / height) - 1
-    grid = torch.stack((grid_x, grid_y), dim=-1)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+def _to_region(shift: torch.Tensor, square: CropTransform, region: compose.Region) -> torch.Tensor:
+    """Shifts [N, 2, S, S] in sides of the square as shifts of a region's sampling grid."""
+    axes = (square.axes * square.side.view(-1, 1, 1)).view(-1, 2, 2, 1, 1)
+    x, y = shift[:, :1], shift[:, 1:]
+    return (x * axes[:, 0] + y * axes[:, 1]) * region.grid_scale(shift.device).view(1, 2, 1, 1)
 
 
 def _between(cue: Cue) -> torch.Tensor | None:
@@ -121,7 +120,11 @@ def _steady(shots: Iterable[Shot], variance: float) -> Iterator[Shot]:
     done: list[torch.Tensor] = []
 
     def ready() -> Iterator[Shot]:
-        while waiting and len(done) >= int(waiting[0].present.sum()) and not (len(done) == 0 and waiting[0].present.any()):
+        while (
+            waiting
+            and len(done) >= int(waiting[0].present.sum())
+            and not (len(done) == 0 and waiting[0].present.any())
+        ):
             shot = waiting.popleft()
             count = int(shot.present.sum())
             landmarks = shot.landmarks.clone()

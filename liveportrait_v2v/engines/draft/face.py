@@ -37,7 +37,12 @@ def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
 def mouth_opening(points: torch.Tensor) -> torch.Tensor:
     """Inner height / inner width of the mouth, [N], of points [N, >=468, 2 or 3]; LivePortrait's lip ratio."""
     height = (points[:, UPPER[_MIDDLE]] - points[:, LOWER[_MIDDLE]]).norm(dim=-1)
-    return height / ((points[:, UPPER[0]] - points[:, UPPER[-1]]).norm(dim=-1) + 1e-6)
+    return height / (mouth_width(points) + 1e-6)
+
+
+def mouth_width(points: torch.Tensor) -> torch.Tensor:
+    """Inner width of the mouth, [N], of points [N, >=468, 2 or 3], in their unit."""
+    return (points[:, UPPER[0]] - points[:, UPPER[-1]]).norm(dim=-1)
 
 
 def eye_openings(points: torch.Tensor) -> torch.Tensor:
@@ -54,9 +59,22 @@ def gaze(shape: torch.Tensor) -> torch.Tensor:
     places = []
     for upper, _, iris in EYES:
         corners = shape[:, [upper[0], upper[-1]], :2]
-        width = (corners[:, 1] - corners[:, 0]).norm(dim=-1, keepdim=True)
+        width = (corners[:, 1] - corners[:, 0]).norm(dim=-1, keepdim=True).clamp_min(1e-6)
         places.append((shape[:, iris[0], :2] - corners.mean(1)) / width)
     return torch.stack(places, dim=1)
+
+
+def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centre [N, 2] and axes [N, 2, 2] (rows: corner to corner to the right, and at right angles downwards) of an eye.
+
+    Args:
+        points: float [N, >=468, 2].
+        eye: 0 for the left one, 1 for the right one.
+    """
+    upper = EYES[eye][0]
+    corners = points[:, [upper[0], upper[-1]]]
+    along = corners[:, 1] - corners[:, 0] if eye == 0 else corners[:, 0] - corners[:, 1]
+    return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)
 
 
 def lip_gaps(shape: torch.Tensor) -> torch.Tensor:
@@ -135,7 +153,9 @@ def region_weights(region: str) -> torch.Tensor:
         for upper, lower, _ in EYES:
             corners = canonical_face().vertices[[upper[0], upper[-1]], :2].mean(0)
             away = torch.stack((x, y), dim=-1) - corners
-            weights = torch.maximum(weights, 1 - smoothstep((away / torch.tensor([3.0, 1.8])).norm(dim=-1) * 2 - 1))
+            weights = torch.maximum(
+                weights, 1 - smoothstep((away / torch.tensor([3.0, 1.8])).norm(dim=-1) * 2 - 1)
+            )
         return weights
     return torch.ones(468)
 

@@ -27,7 +27,7 @@ class WarpMesh:
         triangles: int64 [T, 3], wound so that a triangle seen from the front has a positive area (y down).
         tags: int64 [T], FACE, MOUTH, LEFT_EYE or RIGHT_EYE; the last three are the openings.
         outer: bool [T], triangles of the rings.
-        mouth_uv: float32 [468, 2], for the inner lip's vertices: place along the mouth (-1 left corner to 1), and 1
+        mouth_uv: float32 [V, 2], for the inner lip's vertices: place along the mouth (-1 left corner to 1), and 1
             for the lower lip, 0 for the upper one and the corners.
     """
 
@@ -51,7 +51,7 @@ def warp_mesh() -> WarpMesh:
     for tag, vertices in openings.items():
         tags[torch.isin(face, torch.tensor(vertices)).all(1)] = tag
 
-    uv = torch.zeros(468, 2)
+    uv = torch.zeros(468 + len(RING_PLACES) * len(topology.OVAL), 2)
     along = torch.linspace(-1, 1, len(topology.LIP_INNER_UPPER))
     uv[list(topology.LIP_INNER_UPPER), 0] = along
     uv[list(topology.LIP_INNER_LOWER), 0] = along

@@ -10,12 +10,12 @@ from ...geometry import Pose
 from ...settings import AnimationSettings, MotionOptions
 from . import face
 
-# LivePortrait's constants: source eyes narrower than this count as shut and get the usual opening instead.
-SHUT_EYE, USUAL_EYE = 0.18, 0.39
+# Eyes narrower than this at rest count as shut (LivePortrait's constant) and get the usual opening instead.
+SHUT_EYE, USUAL_EYE = 0.18, 0.32
 # Eyes open wider than at rest by at most this share, approached softly.
 WIDER = 0.8
-# The landmarks of a tightly shut eye still leave this height / width.
-SHUT_FLOOR = 0.05
+# The landmarks of a shut eye leave a height / width of 0.04 to 0.13; lids go down a little ahead of them.
+SHUT_FLOOR, SHUT_EARLY = 0.08, 1.2
 # Head translation is followed up to this share of the face's width, softly.
 REACH = 0.35
 
@@ -42,7 +42,12 @@ class Reference:
         pose = face.first_pose(landmarks.unsqueeze(0))
         shape = pose.undo(landmarks.unsqueeze(0))
         eyes = face.eye_openings(shape)[0]
-        return cls(shape[0], pose, torch.where(eyes < SHUT_EYE, torch.full_like(eyes, USUAL_EYE), eyes), face.gaze(shape)[0])
+        return cls(
+            shape[0],
+            pose,
+            torch.where(eyes < SHUT_EYE, torch.full_like(eyes, USUAL_EYE), eyes),
+            face.gaze(shape)[0],
+        )
 
     @property
     def size(self) -> torch.Tensor:
@@ -59,7 +64,8 @@ class Target:
         source: float32 [N, 478, 3] in pixels.
         moved: float32 [N, 478, 3] in pixels.
         pose, moved_pose: the head before and after.
-        look: float32 [N, 2, 2], shift of each iris in widths of its eye.
+        gaze: float32 [N, 2, 2], where each iris goes, as `face.gaze` has it.
+        own_gaze: float32 [N, 2, 2], where it is in the source frame.
         eyes: float32 [N, 2], opening of the source's eyes in the frame itself.
         rest_eyes: float32 [2], opening of the source's eyes at rest.
     """
@@ -68,7 +74,8 @@ class Target:
     moved: torch.Tensor
     pose: Pose
     moved_pose: Pose
-    look: torch.Tensor
+    gaze: torch.Tensor
+    own_gaze: torch.Tensor
     eyes: torch.Tensor
     rest_eyes: torch.Tensor
 
@@ -96,21 +103,26 @@ def transfer(
     shape = _expression(base, drive, source_rest, driving_rest, settings, options)
     weights = face.region_weights(options.region).to(own.device).view(1, -1, 1)
     shape = torch.cat((own[:, :468] + weights * (shape - own)[:, :468], own[:, 468:]), dim=1)
-    moves_eyes = options.region in ("all", "exp", "eyes")
-    look = torch.zeros_like(face.gaze(own))
-    if moves_eyes:
-        at = source_rest.gaze.expand_as(look) if replace else face.gaze(own)
-        look = at + options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze) - face.gaze(own)
+    own_gaze = gaze = face.gaze(own)
+    if options.region in ("all", "exp", "eyes"):
+        start = source_rest.gaze if replace else own_gaze
+        gaze = start + options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
 
     pose = source_pose
     if options.region in ("all", "pose"):
         start = source_rest.pose.rotation.expand_as(source_pose.rotation) if replace else source_pose.rotation
         pose = _head(source_pose, start, driving_pose, driving_rest, settings, options.driving_multiplier)
-    return Target(source, pose.apply(shape), source_pose, pose, look, face.eye_openings(own), source_rest.eyes)
+    moved = pose.apply(shape)
+    return Target(source, moved, source_pose, pose, gaze, own_gaze, face.eye_openings(own), source_rest.eyes)
 
 
 def _head(
-    source: Pose, start: torch.Tensor, driving: Pose, rest: Reference, settings: AnimationSettings, strength: float
+    source: Pose,
+    start: torch.Tensor,
+    driving: Pose,
+    rest: Reference,
+    settings: AnimationSettings,
+    strength: float,
 ) -> Pose:
     """The head's new pose: rotation from `start`, distance and place from the source frame."""
     turned = driving.rotation
@@ -134,7 +146,9 @@ def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> 
     step = start.mT @ end
     cosine = ((step.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1)
     angle = torch.acos(cosine)
-    axis = torch.stack((step[:, 2, 1] - step[:, 1, 2], step[:, 0, 2] - step[:, 2, 0], step[:, 1, 0] - step[:, 0, 1]), -1)
+    axis = torch.stack(
+        (step[:, 2, 1] - step[:, 1, 2], step[:, 0, 2] - step[:, 2, 0], step[:, 1, 0] - step[:, 0, 1]), -1
+    )
     axis = axis / axis.norm(dim=-1, keepdim=True).clamp_min(1e-8)
     k = torch.zeros_like(step)
     k[:, 2, 1], k[:, 0, 2], k[:, 1, 0] = axis.unbind(-1)
@@ -162,7 +176,9 @@ def _expression(
     change = (drive - rest) * torch.stack((ratio[0], ratio[1], ratio[0]))
     change[:, :468] *= face.expression_weights().to(change.device).view(1, -1, 1)
     shape = base + options.driving_multiplier * change
-    shape = _set_mouth(shape, base, drive, rest, settings, options.driving_multiplier)
+    # Lips open as far as the driving ones do for the size of the face: a broad smile's width does not add to it.
+    width = face.mouth_width(rest) * ratio[0] / face.mouth_width(source_rest.shape.unsqueeze(0))
+    shape = _set_mouth(shape, base, drive, rest, settings, options.driving_multiplier, width.clamp(0.5, 1.3))
     return _set_eyes(shape, base, drive, source_rest, driving_rest, settings, options.driving_multiplier)
 
 
@@ -173,14 +189,15 @@ def _set_mouth(
     rest: torch.Tensor,
     settings: AnimationSettings,
     strength: float,
+    width_ratio: torch.Tensor,
 ) -> torch.Tensor:
-    """Gives the mouth the opening that the driving mouth has, in widths of the mouth; the lips never pass each other."""
+    """Gives the mouth the opening that the driving mouth has; the lips never pass each other."""
     wanted = face.mouth_opening(drive)
     if settings.lip_retargeting:
         wanted = wanted * settings.lip_retargeting_multiplier
     elif settings.relative:
-        wanted = face.mouth_opening(base) + strength * (wanted - face.mouth_opening(rest))
-    width = (shape[:, face.UPPER[0]] - shape[:, face.UPPER[-1]]).norm(dim=-1)
+        wanted = face.mouth_opening(base) + strength * width_ratio * (wanted - face.mouth_opening(rest))
+    width = face.mouth_width(shape)
     now = face.lip_gaps(shape)[:, len(face.UPPER) // 2] / width
     profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
     shape = face.move_lips(shape, ((wanted.clamp_min(0) - now) * width).unsqueeze(-1) * profile)
@@ -206,7 +223,8 @@ def _set_eyes(
     else:
         usual = (driving_rest.eyes - SHUT_FLOOR).clamp_min(0.05)
         share = 1 + strength * ((openings - SHUT_FLOOR).clamp_min(0) / usual - 1)
-        wanted = source_rest.eyes * torch.where(share > 1, 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0))
+        wider, narrower = 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0) ** SHUT_EARLY
+        wanted = source_rest.eyes * torch.where(share > 1, wider, narrower)
     shape = shape.clone()
     for eye, (upper, lower, _) in enumerate(face.EYES):
         upper, lower = list(upper[1:-1]), list(lower[1:-1])

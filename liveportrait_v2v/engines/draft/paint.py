@@ -3,43 +3,144 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
+from ...compose import Region, to_float
+from . import face
 from .face import smoothstep
+from .motion import Target
 
 # Skin away from shadows of brows, nose and lips.
 _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
 
 
-def skin_light(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-    """Brightness of the face in its frame, float32 [N] in 0..1, by a few places on cheeks, nose and forehead."""
+def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+    """Colour of the face in its frame, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
     n, height, width, _ = frames.shape
     points = landmarks[:, _SKIN, :2].long()
     x, y = points[..., 0].clamp(0, width - 1), points[..., 1].clamp(0, height - 1)
-    return frames[torch.arange(n, device=frames.device).unsqueeze(1), y, x].float().mean((1, 2)) / 255
+    return frames[torch.arange(n, device=frames.device).unsqueeze(1), y, x].float().mean(1)
 
 
-def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+def paint_mouths(
+    pictures: torch.Tensor,
+    place: torch.Tensor,
+    mouth: torch.Tensor,
+    frames: torch.Tensor,
+    target: Target,
+    region: Region,
+) -> None:
+    """Paints the inside of open mouths where the source shows too little of its own to be stretched.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        place: float32 [N, h, w, 2], the region's pixels on grid_sample's axes of the squares.
+        mouth: float32 [N, 3, S, S] over the squares, as `Warp` has it.
+        frames: uint8 [N, H, W, 3], the source.
+    """
+    opening, own = face.mouth_opening(target.moved), face.mouth_opening(target.source)
+    lacking = 1 - smoothstep((own / opening.clamp_min(1e-3) - 0.15) / 0.25)
+    if not lacking.any():
+        return
+    rows, columns = region.box(target.moved[:, face.UPPER + face.LOWER, :2])
+    mouth = F.grid_sample(mouth, place[:, rows, columns], align_corners=False)
+    inside = mouth_interior(mouth, opening, skin_color(frames, target.source))
+    pictures[:, :, rows, columns].lerp_(inside, mouth[:, :1] * lacking.view(-1, 1, 1, 1))
+
+
+def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
     """Paints the inside of an open mouth: dark, with the upper teeth behind the lip and a hint of the tongue.
 
     Args:
         mouth: float32 [N, 3, h, w]: inside, place along the mouth -1..1, place from the upper lip 0 to the lower 1.
         opening: float32 [N], height / width of the mouth.
-        light: float32 [N], brightness of the face.
+        skin: float32 [N, 3], colour of the face, which tells the light.
 
     Returns:
-        float32 [N, 3, h, w] in 0..1.
+        float32 [N, 3, h, w] in the unit of `skin`.
     """
+    opening = opening.view(-1, 1, 1)
     along = mouth[:, 1]
-    below = mouth[:, 2] * opening.view(-1, 1, 1)  # distance from the upper lip, in widths of the mouth
-    above = (1 - mouth[:, 2]) * opening.view(-1, 1, 1)
-    light = light.clamp_min(0.15).view(-1, 1, 1, 1)
+    below = mouth[:, 2] * opening  # distance from the upper lip, in widths of the mouth
+    above = (1 - mouth[:, 2]) * opening
 
-    def color(*rgb: float) -> torch.Tensor:
-        return torch.tensor(rgb, device=mouth.device).view(1, 3, 1, 1) * light
+    def material(*share: float) -> torch.Tensor:
+        """A colour by what it reflects of the light, as shares of what skin does."""
+        return (torch.tensor(share, device=skin.device) * skin).view(-1, 3, 1, 1)
 
-    sides = 1 - smoothstep((along.abs() - 0.35) / 0.5)
-    teeth = smoothstep((0.15 - below) / 0.05) * sides
-    tongue = smoothstep((0.16 - above) / 0.16) * sides * smoothstep((opening.view(-1, 1, 1) - 0.15) / 0.2)
-    shade = (0.55 + 0.45 * smoothstep(below / 0.08)).unsqueeze(1)
-    picture = torch.lerp(color(0.20, 0.07, 0.07), color(0.62, 0.30, 0.28), 0.7 * tongue.unsqueeze(1))
-    return torch.lerp(picture, color(1.12, 1.04, 0.95) * shade, 0.85 * teeth.unsqueeze(1))
+    sides = 1 - smoothstep((along.abs() - 0.2) / 0.6)
+    teeth = smoothstep((0.13 - below) / 0.08) * sides * smoothstep(opening / 0.12)
+    tongue = smoothstep((0.2 - above) / 0.2) * sides * smoothstep((opening - 0.1) / 0.2)
+    shade = (0.45 + 0.55 * smoothstep(below / 0.09)).unsqueeze(1)  # the upper lip's shadow
+    picture = torch.lerp(material(0.26, 0.15, 0.14), material(0.72, 0.48, 0.46), 0.6 * tongue.unsqueeze(1))
+    return torch.lerp(picture, material(1.0, 1.15, 1.22) * shade, 0.7 * teeth.unsqueeze(1))
+
+
+class EyeMemory:
+    """What the source's eyes look like when they are open, for frames in which they are shut."""
+
+    # Half width and half height of what is kept, in widths of the eye, and its size in pixels.
+    REACH = (0.65, 0.4)
+    SIZE = (52, 84)
+
+    def __init__(self) -> None:
+        self._patches: torch.Tensor | None = None  # [2, 3, h, w], 0..255
+        self._gaze: torch.Tensor | None = None
+
+    def learn(self, frames: torch.Tensor, target: Target) -> None:
+        """Keeps the eyes of the last frame in which both are about as open as at rest."""
+        good = (target.eyes >= 0.85 * target.rest_eyes).all(1).nonzero().flatten().tolist()
+        if not good:
+            return
+        k = good[-1]
+        frame = frames[k : k + 1]
+        whole = Region(0, 0, *frame.shape[1:3])
+        x = torch.linspace(-self.REACH[0], self.REACH[0], self.SIZE[1], device=frame.device)
+        y = torch.linspace(-self.REACH[1], self.REACH[1], self.SIZE[0], device=frame.device)
+        local = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+        patches = []
+        for eye in (0, 1):
+            center, axes = face.eye_frame(target.source[k : k + 1, :, :2], eye)
+            places = local.view(1, -1, 2) @ axes + center
+            rows, columns = whole.box(places)
+            part = Region(rows.start, columns.start, rows.stop, columns.stop)
+            if part.empty:
+                return
+            grid = part.sample_at(places).view(1, *self.SIZE, 2)
+            patches.append(
+                F.grid_sample(to_float(part.of(frame)), grid, padding_mode="border", align_corners=False)
+            )
+        self._patches, self._gaze = torch.cat(patches), target.own_gaze[k]
+
+    def paint(
+        self, pictures: torch.Tensor, place: torch.Tensor, mask: torch.Tensor, target: Target, region: Region
+    ) -> None:
+        """Paints remembered eyes where the source's are shut and the target's are not.
+
+        Args:
+            pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+            place: float32 [N, h, w, 2], the region's pixels on grid_sample's axes of the squares.
+            mask: float32 [N, 1, S, S] over the squares: 1 between the lids.
+        """
+        if self._patches is None:
+            return
+        shut = face.smoothstep((0.8 - target.eyes / target.rest_eyes) / 0.3)
+        for eye, (upper, lower, _) in enumerate(face.EYES):
+            which = shut[:, eye].nonzero().flatten()
+            if not len(which):
+                continue
+            lids = target.moved[which][:, upper + lower, :2]
+            rows, columns = region.box(lids)
+            inside = F.grid_sample(mask[which], place[which, rows, columns], align_corners=False)
+            center, axes = face.eye_frame(target.moved[which, :, :2], eye)
+            local = (region.pixels(rows, columns, lids.device) - center.view(-1, 1, 1, 2)) @ torch.linalg.inv(
+                axes
+            ).unsqueeze(1)
+            local = local - (target.gaze[which, eye] - self._gaze[eye]).view(-1, 1, 1, 2)
+            patch = self._patches[eye].expand(len(which), -1, -1, -1)
+            grid = local / torch.tensor(self.REACH, device=local.device)
+            eyes = F.grid_sample(patch, grid, padding_mode="border", align_corners=True)
+            part = pictures[which, :, rows, columns]
+            pictures[which, :, rows, columns] = torch.lerp(
+                part, eyes, inside * shut[which, eye].view(-1, 1, 1, 1)
+            )

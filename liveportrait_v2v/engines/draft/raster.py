@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 
-def rasterize(vertices: torch.Tensor, depth: torch.Tensor, triangles: torch.Tensor, size: int) -> torch.Tensor:
+def rasterize(
+    vertices: torch.Tensor, depth: torch.Tensor, triangles: torch.Tensor, size: int
+) -> torch.Tensor:
     """The nearest triangle that covers each pixel's centre.
 
     Args:
@@ -19,7 +21,9 @@ def rasterize(vertices: torch.Tensor, depth: torch.Tensor, triangles: torch.Tens
     n, count = len(vertices), len(triangles)
     device = vertices.device
     order = depth[:, triangles].mean(-1).argsort(dim=1, descending=True)  # far to near: a later one wins
-    corners = vertices[torch.arange(n, device=device).view(n, 1, 1), triangles[order]].reshape(n * count, 3, 2)
+    corners = vertices[torch.arange(n, device=device).view(n, 1, 1), triangles[order]].reshape(
+        n * count, 3, 2
+    )
     a, b, c = corners.unbind(1)
     area = _cross(b - a, c - a)
 
@@ -49,34 +53,34 @@ def rasterize(vertices: torch.Tensor, depth: torch.Tensor, triangles: torch.Tens
     return torch.where(front >= 0, triangle, front).view(n, size, size)
 
 
-def interpolate(
-    vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor, front: torch.Tensor
-) -> torch.Tensor:
-    """Values at the vertices, carried linearly across the triangle in front of each pixel.
+def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+    """Values [N, V, K] at the vertices as linear functions over each triangle: float32 [N, T, 3, K].
 
-    Args:
-        vertices: float32 [N, V, 2] as given to `rasterize`.
-        values: float32 [N, V, K].
-        front: int64 [N, S, S] as it returned.
+    A value at the place (x, y) is planes[0] * x + planes[1] * y + planes[2]. Triangles without area have planes of 0.
+    """
+    a, b, c = vertices[:, triangles].unbind(2)
+    va, vb, vc = values[:, triangles].unbind(2)
+    area = _cross(b - a, c - a).unsqueeze(-1)
+    inverse = torch.where(area.abs() < 1e-9, torch.zeros_like(area), 1 / area)
+    along_x = ((vb - va) * (c - a)[..., 1:] - (vc - va) * (b - a)[..., 1:]) * inverse
+    along_y = ((vc - va) * (b - a)[..., :1] - (vb - va) * (c - a)[..., :1]) * inverse
+    return torch.stack((along_x, along_y, va - along_x * a[..., :1] - along_y * a[..., 1:]), dim=2)
+
+
+def fill(front: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
+    """The functions [N, T, 3, K] of the triangle in front of each pixel [N, S, S], at the pixel's centre.
 
     Returns:
         float32 [N, K, S, S], 0 where no triangle is.
     """
-    n, size = front.shape[0], front.shape[1]
-    a, b, c = vertices[:, triangles].unbind(2)
-    va, vb, vc = values[:, triangles].unbind(2)
-    area = _cross(b - a, c - a).unsqueeze(-1)
-    area = torch.where(area.abs() < 1e-9, torch.ones_like(area), area)
-    along_x = ((vb - va) * (c - a)[..., 1:] - (vc - va) * (b - a)[..., 1:]) / area
-    along_y = ((vc - va) * (b - a)[..., :1] - (vb - va) * (c - a)[..., :1]) / area
-    at_zero = va - along_x * a[..., :1] - along_y * a[..., 1:]
-    planes = torch.cat((along_x, along_y, at_zero), dim=-1)  # [N, T, 3K]
-
-    index = front.clamp_min(0).view(n, -1) + torch.arange(n, device=front.device).view(n, 1) * len(triangles)
-    at_pixel = planes.reshape(-1, planes.shape[-1])[index.view(-1)].view(n, size, size, 3, -1)
+    n, size = front.shape[:2]
+    count, k = functions.shape[1], functions.shape[-1]
+    index = front.clamp_min(0) + torch.arange(n, device=front.device).view(n, 1, 1) * count
+    at = functions.reshape(n * count, 3 * k).index_select(0, index.view(-1)).view(n, size, size, 3, k)
     axis = torch.arange(size, device=front.device) + 0.5
-    result = at_pixel[..., 0, :] * axis.view(1, 1, -1, 1) + at_pixel[..., 1, :] * axis.view(1, -1, 1, 1) + at_pixel[..., 2, :]
-    result = torch.where(front.unsqueeze(-1) >= 0, result, torch.zeros_like(result))
+    result = torch.addcmul(at[..., 2, :], at[..., 0, :], axis.view(1, 1, -1, 1))
+    result.addcmul_(at[..., 1, :], axis.view(1, -1, 1, 1))
+    result.mul_((front >= 0).unsqueeze(-1))
     return result.permute(0, 3, 1, 2)
 
 

@@ -9,9 +9,9 @@ import torch
 from ...faces import topology
 from ...geometry import CropTransform
 from . import face
-from .mesh import LEFT_EYE, MOUTH, RING_PLACES, RIGHT_EYE, warp_mesh
+from .mesh import LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
 from .motion import Target
-from .raster import interpolate, rasterize
+from .raster import fill, planes, rasterize
 
 OVAL = list(topology.OVAL)
 # The outline keeps this distance from the rings' outer border, as a share of the way from the face's centre.
@@ -20,7 +20,7 @@ LEAST_ROOM = 1.25
 
 @dataclass(frozen=True)
 class Warp:
-    """Where each place of the crop square shows the source from, and what is to be painted there.
+    """Where each place of the crop square shows the source from, and where the mouth's inside is to be seen.
 
     Attributes:
         shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
@@ -42,58 +42,50 @@ def make_warp(target: Target, square: CropTransform, size: int, stitching: bool)
         stitching: the border of the square stays where it is.
     """
     mesh = warp_mesh()
-    triangles, tags = mesh.triangles.to(target.source.device), mesh.tags.to(target.source.device)
+    device = target.source.device
+    triangles, tags = mesh.triangles.to(device), mesh.tags.to(device)
     before, after, depth = _vertices(target, square, stitching)
 
     pixels = after * size
     front = rasterize(pixels, depth, triangles, size)
-    uv = torch.cat((mesh.mouth_uv.to(after.device), torch.zeros(after.shape[1] - 468, 2, device=after.device)))
-    values = torch.cat((before - after, uv.expand(len(after), -1, -1)), dim=-1)
-    maps = interpolate(pixels, values, triangles, front)
-    tag = torch.where(front >= 0, tags[front.clamp_min(0)], 0).unsqueeze(1)
-
-    shift, mouth = maps[:, :2], (tag == MOUTH).float()
+    tag = torch.where(front >= 0, tags[front.clamp_min(0)], 0)
+    shift = fill(front, planes(pixels, before - after, triangles)).contiguous()
     for eye, name in enumerate((LEFT_EYE, RIGHT_EYE)):
-        shift = torch.where(tag == name, _eye_shift(target, square, eye, size), shift)
-    eyes = ((tag == LEFT_EYE) | (tag == RIGHT_EYE)).float()
-    return Warp(shift, torch.cat((mouth, maps[:, 2:] * mouth), dim=1), eyes)
+        frame, y, x = (tag == name).nonzero(as_tuple=True)
+        shift[frame, :, y, x] = _eye_shift(target, square, eye, frame, (x + 0.5) / size, (y + 0.5) / size)
+
+    mouth = torch.zeros(len(after), 3, size, size, device=device)
+    frame, y, x = (tag == MOUTH).nonzero(as_tuple=True)
+    uv = planes(pixels, mesh.mouth_uv.to(device).expand(len(after), -1, -1), triangles)[
+        frame, front[frame, y, x]
+    ]
+    mouth[frame, 0, y, x] = 1
+    mouth[frame, 1:, y, x] = uv[:, 0] * (x + 0.5).unsqueeze(1) + uv[:, 1] * (y + 0.5).unsqueeze(1) + uv[:, 2]
+    eyes = ((tag == LEFT_EYE) | (tag == RIGHT_EYE)).float().unsqueeze(1)
+    return Warp(shift, mouth, eyes)
 
 
-def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Centre [N, 2] and axes [N, 2, 2] (rows: corner to corner, and at right angles downwards) of an eye."""
-    upper = face.EYES[eye][0]
-    corners = points[:, [upper[0], upper[-1]]]
-    along = corners[:, 1] - corners[:, 0]
-    along = along * along[:, :1].sign()
-    return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)
+def _eye_shift(
+    target: Target, square: CropTransform, eye: int, frame: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
+    """Shift [P, 2] at places (x, y) of the square between the lids.
 
-
-def _eye_shift(target: Target, square: CropTransform, eye: int, size: int) -> torch.Tensor:
-    """Between the lids the eyeball is shown as it is, turned by the gaze; the lids only cover it: [N, 2, S, S]."""
-    before = square.to_crop(target.source[..., :2])
-    after = square.to_crop(target.moved[..., :2])
-    from_center, from_axes = eye_frame(before, eye)
-    to_center, to_axes = eye_frame(after, eye)
-    look = target.look[:, eye].clone()
-    look[:, 0] *= _outward(eye)
+    The eyeball is shown as it is, turned by the gaze, and the lids only cover it; where they open further than the
+    source's, it is stretched.
+    """
+    from_center, from_axes = face.eye_frame(square.to_crop(target.source[..., :2]), eye)
+    to_center, to_axes = face.eye_frame(square.to_crop(target.moved[..., :2]), eye)
     stretch = (face.eye_openings(target.moved)[:, eye] / target.eyes[:, eye].clamp_min(0.02)).clamp(1, 4)
-
-    scale = torch.stack((torch.ones_like(stretch), 1 / stretch), dim=-1)
-    inverse = torch.linalg.inv(to_axes) * scale.unsqueeze(1)
-    linear = inverse @ from_axes  # row vectors: place - to_center -> place in the source - from_center
-    constant = from_center - (look.unsqueeze(1) @ from_axes).squeeze(1) - (to_center.unsqueeze(1) @ linear).squeeze(1)
-    linear = linear - torch.eye(2, device=linear.device)
-    axis = (torch.arange(size, device=linear.device) + 0.5) / size
-    x, y = axis.view(1, 1, 1, -1), axis.view(1, 1, -1, 1)
-    return linear[:, 0].view(-1, 2, 1, 1) * x + linear[:, 1].view(-1, 2, 1, 1) * y + constant.view(-1, 2, 1, 1)
+    place = torch.stack((x, y), dim=-1)
+    local = ((place - to_center[frame]).unsqueeze(1) @ torch.linalg.inv(to_axes)[frame]).squeeze(1)
+    local -= (target.gaze - target.own_gaze)[frame, eye]
+    local[:, 1] /= stretch[frame]
+    return (local.unsqueeze(1) @ from_axes[frame]).squeeze(1) + from_center[frame] - place
 
 
-def _outward(eye: int) -> float:
-    """+1: gaze is measured with x to the right in head coordinates, as the eye's frame is."""
-    return 1.0
-
-
-def _vertices(target: Target, square: CropTransform, stitching: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _vertices(
+    target: Target, square: CropTransform, stitching: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mesh vertices in the square before and after [N, V, 2], and their depth after [N, V]."""
     before = square.to_crop(target.source[:, :468, :2])
     after = square.to_crop(target.moved[:, :468, :2])
@@ -107,7 +99,9 @@ def _vertices(target: Target, square: CropTransform, stitching: bool) -> tuple[t
     depth = target.source[:, OVAL, 2]
     unit = torch.nn.functional.normalize(ray, dim=-1)
     down = unit[..., 1]
-    calm = torch.where(down < 0, 0.25 - 0.25 * down, 0.25 - 0.25 * down)  # how far the head reaches beyond its outline
+    calm = torch.where(
+        down < 0, 0.25 - 0.25 * down, 0.25 - 0.25 * down
+    )  # how far the head reaches beyond its outline
     rings, moved, depths = [], [], []
     outline_skull = _with_skull(target, square, outline, depth)
     extra = after[:, OVAL] - outline_skull
@@ -118,7 +112,7 @@ def _vertices(target: Target, square: CropTransform, stitching: bool) -> tuple[t
         if stitching:
             fade = 1 - face.smoothstep((place - calm) / (1 - calm))
             shift = shift * fade.unsqueeze(-1)
-        shift = shift + extra * (1 - face.smoothstep(torch.tensor(place / 0.5))) 
+        shift = shift + extra * (1 - face.smoothstep(torch.tensor(place / 0.5)))
         rings.append(ring)
         moved.append(ring + shift)
         depths.append(ring_depth + square.side.unsqueeze(-1))
@@ -129,7 +123,9 @@ def _vertices(target: Target, square: CropTransform, stitching: bool) -> tuple[t
     )
 
 
-def _with_skull(target: Target, square: CropTransform, places: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+def _with_skull(
+    target: Target, square: CropTransform, places: torch.Tensor, depth: torch.Tensor
+) -> torch.Tensor:
     """Where places of the square [N, K, 2] with a depth in pixels [N, K] go when they move with the skull."""
     points = torch.cat((square.to_frame(places), depth.unsqueeze(-1)), dim=-1)
     return square.to_crop(target.moved_pose.apply(target.pose.undo(points))[..., :2])

@@ -16,7 +16,7 @@ from ...smoothing import FixedLagSmoother
 from ..base import Cue, Shot
 from .motion import Reference, Target, transfer
 from .paint import EyeMemory, paint_mouths
-from .warp import make_warp
+from .warp import make_warp, without_folds
 
 
 class DraftEngine:
@@ -78,6 +78,7 @@ class DraftSession:
         region = compose.region_of(square, *frames.shape[1:3])
         if region.empty:
             return frames
+        target = without_folds(target, square, self._settings.stitching)
         size = self._settings.dsize // 2
         warp = make_warp(target, square, size, self._settings.stitching)
         # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.

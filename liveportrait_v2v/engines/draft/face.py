@@ -150,7 +150,7 @@ def region_weights(region: str) -> torch.Tensor:
         return weights
     if region == "eyes":
         weights = torch.zeros(468)
-        for upper, lower, _ in EYES:
+        for upper, _, _ in EYES:
             corners = canonical_face().vertices[[upper[0], upper[-1]], :2].mean(0)
             away = torch.stack((x, y), dim=-1) - corners
             weights = torch.maximum(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -64,6 +64,7 @@ class Target:
         source: float32 [N, 478, 3] in pixels.
         moved: float32 [N, 478, 3] in pixels.
         pose, moved_pose: the head before and after.
+        strength: float32 [N], share of the head's motion that is carried out.
         gaze: float32 [N, 2, 2], where each iris goes, as `face.gaze` has it.
         own_gaze: float32 [N, 2, 2], where it is in the source frame.
         eyes: float32 [N, 2], opening of the source's eyes in the frame itself.
@@ -74,10 +75,21 @@ class Target:
     moved: torch.Tensor
     pose: Pose
     moved_pose: Pose
+    strength: torch.Tensor
     gaze: torch.Tensor
     own_gaze: torch.Tensor
     eyes: torch.Tensor
     rest_eyes: torch.Tensor
+
+    def with_skull(self, points: torch.Tensor) -> torch.Tensor:
+        """Where points [N, K, 3] of the frame, in pixels, go when they move with the skull."""
+        moved = self.moved_pose.apply(self.pose.undo(points))
+        return torch.lerp(points, moved, self.strength.view(-1, 1, 1))
+
+    def held_back(self, strength: torch.Tensor) -> Target:
+        """The same expression with a share [N] of the head's motion."""
+        less = (self.with_skull(self.source) - self.source) * (1 - strength).view(-1, 1, 1)
+        return replace(self, moved=self.moved - less, strength=self.strength * strength)
 
 
 def transfer(
@@ -97,23 +109,28 @@ def transfer(
     driving_pose = face.pose_of(driving, driving_rest.shape)
     own = source_pose.undo(source)
     drive = driving_pose.undo(driving)
-    replace = options.source_motion == "replace"
+    replaces = options.source_motion == "replace"
 
-    base = source_rest.shape.expand_as(own) if replace else own
+    base = source_rest.shape.expand_as(own) if replaces else own
     shape = _expression(base, drive, source_rest, driving_rest, settings, options)
     weights = face.region_weights(options.region).to(own.device).view(1, -1, 1)
     shape = torch.cat((own[:, :468] + weights * (shape - own)[:, :468], own[:, 468:]), dim=1)
     own_gaze = gaze = face.gaze(own)
     if options.region in ("all", "exp", "eyes"):
-        start = source_rest.gaze if replace else own_gaze
+        start = source_rest.gaze if replaces else own_gaze
         gaze = start + options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
 
     pose = source_pose
     if options.region in ("all", "pose"):
-        start = source_rest.pose.rotation.expand_as(source_pose.rotation) if replace else source_pose.rotation
+        start = (
+            source_rest.pose.rotation.expand_as(source_pose.rotation) if replaces else source_pose.rotation
+        )
         pose = _head(source_pose, start, driving_pose, driving_rest, settings, options.driving_multiplier)
     moved = pose.apply(shape)
-    return Target(source, moved, source_pose, pose, gaze, own_gaze, face.eye_openings(own), source_rest.eyes)
+    full = torch.ones_like(pose.scale)
+    return Target(
+        source, moved, source_pose, pose, full, gaze, own_gaze, face.eye_openings(own), source_rest.eyes
+    )
 
 
 def _head(

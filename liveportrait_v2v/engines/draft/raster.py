@@ -25,7 +25,7 @@ def rasterize(
         n * count, 3, 2
     )
     a, b, c = corners.unbind(1)
-    area = _cross(b - a, c - a)
+    area = cross(b - a, c - a)
 
     # Rows whose centre line (y + .5) meets the triangle.
     top = (corners[..., 1].amin(1) - 0.5).ceil().clamp_min(0)
@@ -60,7 +60,7 @@ def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor
     """
     a, b, c = vertices[:, triangles].unbind(2)
     va, vb, vc = values[:, triangles].unbind(2)
-    area = _cross(b - a, c - a).unsqueeze(-1)
+    area = cross(b - a, c - a).unsqueeze(-1)
     inverse = torch.where(area.abs() < 1e-9, torch.zeros_like(area), 1 / area)
     along_x = ((vb - va) * (c - a)[..., 1:] - (vc - va) * (b - a)[..., 1:]) * inverse
     along_y = ((vc - va) * (b - a)[..., :1] - (vb - va) * (c - a)[..., :1]) * inverse
@@ -91,5 +91,6 @@ def _expand(counts: torch.Tensor, first: torch.Tensor) -> tuple[torch.Tensor, to
     return owner, base.index_select(0, owner) + torch.arange(len(owner), device=counts.device)
 
 
-def _cross(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+def cross(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """z of the cross product of vectors [..., 2]."""
     return p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]

@@ -11,11 +11,17 @@ from ...geometry import CropTransform
 from . import face
 from .mesh import LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
 from .motion import Target
-from .raster import fill, planes, rasterize
+from .raster import cross, fill, planes, rasterize
 
 OVAL = list(topology.OVAL)
 # The outline keeps this distance from the rings' outer border, as a share of the way from the face's centre.
 LEAST_ROOM = 1.25
+# How far behind the outline the border lies, in sides of the square.
+DEPTH = 0.2
+# How far the jaw's motion reaches beyond the outline, as a share of the way to the border.
+JAW_REACH = 0.5
+# A triangle around the face keeps at least this share of its area.
+LEAST_AREA = 0.1
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Warp:
 
     Attributes:
         shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
-        mouth: float32 [N, 3, S, S]: 1 inside the lips, place along the mouth -1..1, from the upper lip 0 to the lower 1.
+        mouth: float32 [N, 3, S, S]: 1 inside the lips, place along the mouth -1..1, place from upper lip 0 to lower 1.
         eyes: float32 [N, 1, S, S]: 1 between the lids.
     """
 
@@ -83,6 +89,25 @@ def _eye_shift(
     return (local.unsqueeze(1) @ from_axes[frame]).squeeze(1) + from_center[frame] - place
 
 
+def without_folds(target: Target, square: CropTransform, stitching: bool) -> Target:
+    """Holds the head's motion back in frames where it would turn a part of the picture around the face inside out.
+
+    Areas are quadratic in the share of the motion, so the largest share that keeps them is known exactly.
+    """
+    mesh = warp_mesh()
+    _, after, _ = _vertices(target, square, stitching)
+    _, still, _ = _vertices(target.held_back(torch.zeros_like(target.strength)), square, stitching)
+    corners, shift = (x[:, mesh.triangles[mesh.outer].to(x.device)] for x in (still, after - still))
+    e1, e2 = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
+    d1, d2 = shift[:, :, 1] - shift[:, :, 0], shift[:, :, 2] - shift[:, :, 0]
+    area = cross(e1, e2)
+    a, b, c = cross(d1, d2), cross(e1, d2) + cross(d1, e2), area * (1 - LEAST_AREA)
+    root = -2 * c / (b - (b * b - 4 * a * c).clamp_min(0).sqrt())
+    reached = (b * b >= 4 * a * c) & (root > 0) & (area > 0)
+    share = torch.where(reached, root, torch.ones_like(root)).amin(1).clamp(max=1)
+    return target.held_back(share)
+
+
 def _vertices(
     target: Target, square: CropTransform, stitching: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -92,30 +117,24 @@ def _vertices(
     outline = before[:, OVAL]
     center = outline.mean(1, keepdim=True)
     ray = outline - center
-    reach = _to_border(center, ray).clamp_min(LEAST_ROOM)
-    border = center + ray * reach
+    border = center + ray * _to_border(center, ray).clamp_min(LEAST_ROOM)
 
-    # Vertices of a ring go with the skull, less and less towards the border; near the jaw also with the jaw.
+    # Rings go with the skull, less and less towards the border; near the face also with its outline's own motion.
     depth = target.source[:, OVAL, 2]
-    unit = torch.nn.functional.normalize(ray, dim=-1)
-    down = unit[..., 1]
-    calm = torch.where(
-        down < 0, 0.25 - 0.25 * down, 0.25 - 0.25 * down
-    )  # how far the head reaches beyond its outline
+    down = torch.nn.functional.normalize(ray, dim=-1)[..., 1]
+    calm = 0.25 * (1 - down)  # the head reaches further beyond its outline above than at the sides
+    outline_shift = after[:, OVAL] - _with_skull(target, square, outline, depth)
     rings, moved, depths = [], [], []
-    outline_skull = _with_skull(target, square, outline, depth)
-    extra = after[:, OVAL] - outline_skull
     for place in RING_PLACES:
         ring = torch.lerp(outline, border, place)
-        ring_depth = depth + place * 0.2 * square.side.unsqueeze(-1)
+        ring_depth = depth + place * DEPTH * square.side.unsqueeze(-1)
         shift = _with_skull(target, square, ring, ring_depth) - ring
         if stitching:
-            fade = 1 - face.smoothstep((place - calm) / (1 - calm))
-            shift = shift * fade.unsqueeze(-1)
-        shift = shift + extra * (1 - face.smoothstep(torch.tensor(place / 0.5)))
+            shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
+        near = 1 - face.smoothstep(torch.tensor(place / JAW_REACH))
         rings.append(ring)
-        moved.append(ring + shift)
-        depths.append(ring_depth + square.side.unsqueeze(-1))
+        moved.append(ring + shift + outline_shift * near)
+        depths.append(ring_depth + square.side.unsqueeze(-1))  # always behind the face
     return (
         torch.cat((before, *rings), dim=1),
         torch.cat((after, *moved), dim=1),
@@ -128,7 +147,7 @@ def _with_skull(
 ) -> torch.Tensor:
     """Where places of the square [N, K, 2] with a depth in pixels [N, K] go when they move with the skull."""
     points = torch.cat((square.to_frame(places), depth.unsqueeze(-1)), dim=-1)
-    return square.to_crop(target.moved_pose.apply(target.pose.undo(points))[..., :2])
+    return square.to_crop(target.with_skull(points)[..., :2])
 
 
 def _to_border(center: torch.Tensor, ray: torch.Tensor) -> torch.Tensor:

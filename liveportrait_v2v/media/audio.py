@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 
 import av
 import av.error
@@ -13,7 +14,7 @@ import torch
 from ..errors import MediaError
 from .info import Audio, AudioInfo
 from .probe import audio_info, find_audio
-from .source import MAX_BYTES, Source
+from .source import MAX_BYTES, Source, packets
 
 # Timestamps that stray less than this from the sample count are rounding; more is a gap, or an overlap.
 _DRIFT_SECONDS = 0.05
@@ -45,8 +46,8 @@ def read_audio(
             return None
         info, index = audio_info(stream), stream.index
         first, end = None, Fraction(0)
-        for packet in container.demux(stream):
-            if packet.pts is not None and packet.size:
+        for packet in packets(container, stream):
+            if packet.pts is not None:
                 first = packet.pts * packet.time_base if first is None else first
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
         begin = max(first or Fraction(0), Fraction(0))
@@ -97,12 +98,7 @@ def samples(source: Source, index: int, info: AudioInfo, start: Fraction, durati
 def _frames(container, stream, info: AudioInfo):
     """Decoded audio frames at the track's rate and layout; damaged packets are passed over."""
     resampler = None
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
+    for packet in chain(packets(container, stream), [None]):
         try:
             frames = stream.codec_context.decode(packet)
         except av.error.FFmpegError:

@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 from ..errors import MediaError
 from .colour import fit, to_rgb
 from .probe import VideoTrack, decoder_of
-from .source import Source
+from .source import Source, packets
 
 # More than this undecodable at the end, and more than 5 % of the clip, is no longer one damaged frame.
 _LOST_SECONDS = 1
@@ -113,14 +113,8 @@ def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av
                 container.seek(seek, stream=stream)
             except av.error.FFmpegError:
                 return
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-            except (StopIteration, av.error.FFmpegError):
-                break
-            if packet.size:
-                yield from _frames(decoder, packet)
+        for packet in packets(container, stream):
+            yield from _frames(decoder, packet)
         # Frame threads report a damaged frame late, so draining may need several calls.
         for _ in range(64):
             rest = _frames(decoder, None)

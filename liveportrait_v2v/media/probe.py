@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import MediaError
 from .colour import Orientation, square_pixels
 from .info import USUAL_LAYOUTS, AudioInfo
-from .source import Source, check_size
+from .source import Source, check_size, packets
 from .timeline import Timeline, make_timeline
 
 # Containers that state a duration of their own. Elsewhere FFmpeg estimates it, which proves nothing.
@@ -70,29 +70,24 @@ def probe_video(source: Source) -> VideoTrack:
         decoder = decoder_of(stream, source.name)
         decoder.thread_count = 1
         audio_stream = find_audio(container)
-        packets = _Packets(stream)
+        seen = _Packets(stream)
         audio_end = None
         picture = None
-        try:
-            for packet in container.demux([s for s in (stream, audio_stream) if s is not None]):
-                if packet.size == 0:
-                    continue
-                if packet.stream_index != stream.index:
-                    if packet.pts is not None:
-                        audio_end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    continue
-                packets.add(packet)
-                if picture is None:
-                    picture = _first_picture(decoder, packet)
-        except av.error.FFmpegError:
-            pass  # what could be read is judged below
-        if not packets.pts:
+        for packet in packets(container, *(s for s in (stream, audio_stream) if s is not None)):
+            if packet.stream_index != stream.index:
+                if packet.pts is not None:
+                    audio_end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                continue
+            seen.add(packet)
+            if picture is None:
+                picture = _first_picture(decoder, packet)
+        if not seen.pts:
             raise MediaError(source.name, "the video stream holds no frames (zero frames)")
         picture = picture or _first_picture(decoder, None)
         if picture is None:
             raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
         check_size(source.name, picture.width, picture.height)
-        timing = packets.timing(stream, container.format.name == "avi")
+        timing = seen.timing(stream, container.format.name == "avi")
         video_end = timing.start + timing.timeline.end * timing.timeline.tick
         _check_whole(source.name, container, stream, video_end, audio_end)
         orientation = Orientation.of(picture)
@@ -106,7 +101,7 @@ def probe_video(source: Source) -> VideoTrack:
             orientation=orientation,
             timeline=timing.timeline,
             pts=timing.pts,
-            key_pts=np.array(sorted(packets.keys), dtype=np.int64),
+            key_pts=np.array(sorted(seen.keys), dtype=np.int64),
             start=timing.start,
             audio=audio_info(audio_stream),
             audio_index=None if audio_stream is None else audio_stream.index,

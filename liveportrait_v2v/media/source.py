@@ -98,6 +98,21 @@ class Source:
         return f"{_NOT_MEDIA} ({getattr(error, 'strerror', None) or error})"
 
 
+def packets(
+    container: av.container.InputContainer, *streams: av.stream.Stream
+) -> Iterator[av.Packet]:
+    """The packets of some streams; data that can't be read ends them, as the end of the file does."""
+    demuxed = container.demux(list(streams))
+    while True:
+        try:
+            packet = next(demuxed)
+        # IndexError: PyAV stumbles over streams that appear on the way.
+        except (StopIteration, av.error.FFmpegError, IndexError):
+            return
+        if packet.size:
+            yield packet
+
+
 _NOT_MEDIA = "not a video or picture; give a file such as MP4, MOV, MKV, WebM, GIF, WebP, PNG or JPEG"
 
 

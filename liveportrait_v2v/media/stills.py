@@ -48,13 +48,13 @@ def probe_picture(source: Source) -> Picture:
         MediaError: damaged, or too large.
     """
     with _opened(source) as image:
+        width, height = image.size
         if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
             unit = 10 if image.format == "GIF" else 1
             units = [milliseconds // unit for milliseconds in _durations(source, image)]
             ticks = np.cumsum([0, *units[:-1]], dtype=np.int64)
             timeline = make_timeline(ticks, Fraction(unit, 1000), units[-1], exact=True)
-            return Picture(*image.size, timeline)
-        width, height = image.size
+            return Picture(width, height, timeline)
         sideways = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
         return Picture(height, width, None) if sideways else Picture(width, height, None)
 
@@ -77,9 +77,13 @@ def animation_pictures(source: Source, wanted: np.ndarray, max_side: int) -> Ite
     """
     numbers, repeats = np.unique(wanted, return_counts=True)
     with _opened(source) as image:
+        size = image.size
         for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
             image.seek(number)
-            yield _rgb(image, max_side), repeat
+            pixels = _rgb(image, max_side)
+            if image.size != size:
+                raise ValueError("its frames differ in size")
+            yield pixels, repeat
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
     with source.open() as file:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                warnings.simplefilter("ignore")  # the size is checked here, and damage is an error anyway
                 image = Image.open(file, formats=_FORMATS)
             check_size(source.name, *image.size)
             yield image
@@ -96,7 +100,9 @@ def _opened(source: Source) -> Iterator[Image.Image]:
             raise MediaError(source.name, f"the picture is too large: {error}") from error
         except UnidentifiedImageError as error:
             raise MediaError(source.name, "the picture can't be read: it is damaged or no picture") from error
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        except MediaError:
+            raise
+        except Exception as error:  # damage surfaces as whatever Pillow's parsers stumble over
             raise MediaError(source.name, f"the picture is truncated or damaged ({error})") from error
 
 

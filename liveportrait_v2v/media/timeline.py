@@ -16,6 +16,8 @@ _STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60,
 ]
 MAX_DENOMINATOR = 100_000
 """Rates given as floats become the nearest fraction up to this denominator, so that 29.97 is 2997/100."""
+# 92 hours at 30 frames a second.
+_MAX_FRAMES = 10_000_000
 # Of a frame.
 _JITTER = 0.4
 _FILLED = 0.95
@@ -117,8 +119,9 @@ def make_timeline(
             return Timeline(numbers, 1 / rate, end, rate, False)
 
     end = int(ticks[-1]) + (last_duration if last_duration > 0 else round(1 / (mean * tick)))
-    average = (count / (end * tick)).limit_denominator(1001)
-    return Timeline(ticks, tick, end, average, False)
+    average = count / (end * tick)
+    # Below one frame in 2000 s the nearest such fraction is zero.
+    return Timeline(ticks, tick, end, average.limit_denominator(1001) or average, False)
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,12 @@ def make_plan(
     # A variable rate's length need not be whole frames: never none, never one past the end.
     count = max(1, math.ceil((window.length - offset) * rate))
     count = min(count, cap) if cap else count
+    if count > _MAX_FRAMES:
+        raise MediaError(
+            name,
+            f"{float(window.length):.0f} s at {float(rate):.6g} frames a second are too many frames: at most "
+            f"{_MAX_FRAMES} are read, and such timestamps are probably damaged; set a cap or a trim window",
+        )
     if every_nth == 1 and not window.timeline.constant:
         return Plan(window.timeline.on_screen(window.origin + offset, 1 / rate, count), rate, offset)
     ratio = thinned / rate

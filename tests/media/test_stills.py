@@ -186,3 +186,13 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (20000, 10)).save(path)
     with pytest.raises(MediaError, match="16384"):
         Clip(path).info  # noqa: B018
+
+
+def test_an_animation_whose_frames_change_in_size_is_an_error(tmp_path):
+    path = animation(tmp_path / "a.gif", [100] * 3)
+    data = bytearray(path.read_bytes())
+    descriptor = data.index(b"\x2c", data.index(b"\x21\xf9", data.index(b"\x21\xf9") + 1))
+    data[descriptor + 7 : descriptor + 9] = (300).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match="size|damaged"):
+        numbers_of(Clip(path).chunks())

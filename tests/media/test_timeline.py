@@ -158,3 +158,11 @@ def test_a_last_frame_of_double_length_is_held_and_the_rate_kept():
     clip = window([k * 40 for k in range(50)], last=80, rates=(Fraction(25),))
     assert clip.rate == 25
     assert make_plan("clip", clip).frames.tolist() == [*range(50), 49]
+
+
+def test_absurd_timestamps_do_not_fill_the_memory():
+    clip = window([0, 100, 10**12], last=100)
+    assert len(make_plan("clip", clip).frames) == 3
+    with pytest.raises(MediaError, match="too many frames"):
+        make_plan("clip", clip, rate=Fraction(30))
+    assert len(make_plan("clip", clip, rate=Fraction(30), cap=5).frames) == 5

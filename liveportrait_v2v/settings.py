@@ -133,7 +133,8 @@ class AnimationSettings(_Checked):
     lip_zero: start from closed lips. Applied to source lips whose opening (inner height / width of the mouth)
         is at least lip_zero_threshold.
     eye_retargeting, lip_retargeting: the target's eyes or lips get the driving face's own openness instead of
-        its change since the first frame; the multiplier scales that target alone. Other motion is kept.
+        its change since the first frame; other motion is kept. eyes_retargeting_multiplier and
+        lip_retargeting_multiplier scale that target alone.
     stitching: the border of the crop and the shoulders stay where they are. Without it the whole square moves
         with the head.
     relative: motion since the first driving frame is added to the source. False: the driving face's expression

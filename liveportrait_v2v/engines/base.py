@@ -61,5 +61,7 @@ class Engine(Protocol):
     name: str
     device: str
 
-    def session(self, settings: AnimationSettings, options: MotionOptions) -> Session:
-        """Starts a run."""
+    def session(
+        self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool = False
+    ) -> Session:
+        """Starts a run. A driving still has an expression and no motion."""

@@ -71,7 +71,10 @@ def _plan(region: Region, height: int, width: int, size: int, device: str) -> tu
             [2 * sin / rows, 2 * cos / rows, 2 * (region.y - y0) / rows - 1],
         ]
     )
-    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False).to(device)
+    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
+    # Repeat the edges by hand: not every device can.
+    edge = torch.tensor([1 - step_x / columns, 1 - step_y / rows])
+    grid = torch.minimum(torch.maximum(grid, -edge), edge).to(device)
     return slice(y0, y0 + rows), slice(x0, x0 + columns), (step_y, step_x), grid
 
 
@@ -85,10 +88,9 @@ def cut(frames: Tensor, region: Region, size: int) -> Tensor:
     window = frames[:, rows, columns].permute(0, 3, 1, 2).float()
     if max(steps) > 1:
         window = F.avg_pool2d(window, steps)
-    # One grid for all frames: they become channels of one image.
-    window = window.reshape(1, count * 3, *window.shape[2:])
-    crops = F.grid_sample(window, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return crops.div_(255).view(count, 3, size, size).permute(0, 2, 3, 1)
+    grid = grid.expand(count, -1, -1, -1)
+    crops = F.grid_sample(window, grid, mode="bilinear", align_corners=False)
+    return crops.div_(255).permute(0, 2, 3, 1)
 
 
 def to_frame(points: Tensor, regions: list[Region], size: int) -> Tensor:

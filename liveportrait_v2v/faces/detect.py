@@ -32,9 +32,10 @@ def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
     scale = size / max(height, width)
     inner = max(round(height * scale), 1), max(round(width * scale), 1)
     images = frames.permute(0, 3, 1, 2)
-    if frames.device.type != "cpu":  # the antialiased resize takes bytes on the CPU alone
-        images = images.float()
-    images = F.interpolate(images, inner, mode="bilinear", antialias=True).permute(0, 2, 3, 1).float() / 127.5 - 1
+    # The antialiased resize is quickest on bytes, which only the CPU has, and not every device has it at all.
+    images = images.float() if frames.is_cuda else images.cpu()
+    images = F.interpolate(images, inner, mode="bilinear", antialias=True).to(frames.device)
+    images = images.permute(0, 2, 3, 1).float() / 127.5 - 1
     top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
     pad = 0, 0, left, size - inner[1] - left, top, size - inner[0] - top
     return F.pad(images, pad, value=-1.0), scale, left, top
@@ -63,16 +64,14 @@ def detect(frames: Tensor, net_name: str, device: str) -> list[list[Detection]]:
     net = load_net(net_name, device)
     images, scale, left, top = letterbox(frames, net.size)
     boxes, logits = net(images)
-    boxes[..., 2:4].clamp_(min=0)
     boxes = boxes.unflatten(-1, (8, 2))
-    centre = net.anchors * net.size
-    boxes[:, :, 0] += centre
-    boxes[:, :, 2:4] += centre[None, :, None]
     offset = torch.tensor([left, top], dtype=torch.float32, device=frames.device)
-    points = (boxes[:, :, [0, 0, 2, 3]] + boxes[:, :, [1, 1, 1, 1]] * boxes.new_tensor([-0.5, 0.5, 0, 0])[:, None]
-              - offset) / scale
+    anchors = net.anchors * net.size - offset
+    middle, half = boxes[:, :, 0] + anchors, boxes[:, :, 1].clamp(min=0) / 2
+    eyes = boxes[:, :, 2:4] + anchors[:, None]
+    points = torch.cat((middle - half, middle + half, eyes.flatten(2)), -1) / scale
     scores = logits.clamp(-100, 100).sigmoid()
-    rows = torch.cat((points.flatten(2), scores[..., None]), -1)
+    rows = torch.cat((points, scores[..., None]), -1)
     chosen = scores > net.threshold
     counts = chosen.sum(1).tolist()
     found = rows[chosen].tolist()

@@ -31,17 +31,19 @@ class DraftEngine:
     def __init__(self, device: str = "cpu"):
         self.device = device
 
-    def session(self, settings: AnimationSettings, options: MotionOptions) -> DraftSession:
-        return DraftSession(settings, options, self.device)
+    def session(
+        self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool = False
+    ) -> DraftSession:
+        return DraftSession(settings, options, driving_is_still)
 
 
 class DraftSession:
     """One run: the resting faces of both clips."""
 
-    def __init__(self, settings: AnimationSettings, options: MotionOptions, device: str):
+    def __init__(self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool):
         self._settings = settings
         self._options = options
-        self._device = device
+        self._driving_is_still = driving_is_still
         self._source_rest: Reference | None = None
         self._driving_rest: Reference | None = None
         self._eyes = EyeMemory()
@@ -54,7 +56,7 @@ class DraftSession:
         for shot in _steady(shots, self._options.smoothing):
             for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
                 if present and self._driving_rest is None:
-                    self._driving_rest = Reference.of(landmarks)
+                    self._driving_rest = Reference.of(landmarks.to(shot.frames.device))
                 yield landmarks if present else None
 
     def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
@@ -62,13 +64,13 @@ class DraftSession:
         shown = [k for k, motion in enumerate(led) if motion is not None and shot.present[k]]
         if not shown:
             return shot.frames
-        source = shot.landmarks[shown]
+        device = shot.frames.device
+        source = shot.landmarks[shown].to(device)
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
-        driving = torch.stack([led[k] for k in shown])
-        target = transfer(
-            source, driving, self._source_rest, self._driving_rest, self._settings, self._options
-        )
+        driving = torch.stack([led[k] for k in shown]).to(device)
+        rests = self._source_rest, self._driving_rest
+        target = transfer(source, driving, *rests, self._settings, self._options, self._driving_is_still)
         frames = shot.frames.clone()
         frames[shown] = self._draw(shot.frames[shown], target)
         return frames
@@ -116,7 +118,7 @@ def _between(cue: Cue) -> torch.Tensor | None:
 
 
 def _steady(shots: Iterable[Shot], variance: float) -> Iterator[Shot]:
-    """Smooths landmarks over time, in units of the face's size; a gap in the track starts anew."""
+    """Smooths landmarks over time; after a gap in the track it starts anew."""
     smoother, waiting = FixedLagSmoother(variance), deque()
     done: list[torch.Tensor] = []
 

@@ -35,22 +35,23 @@ def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
 
 
 def mouth_opening(points: torch.Tensor) -> torch.Tensor:
-    """Inner height / inner width of the mouth, [N], of points [N, >=468, 2 or 3]; LivePortrait's lip ratio."""
-    height = (points[:, UPPER[_MIDDLE]] - points[:, LOWER[_MIDDLE]]).norm(dim=-1)
+    """Inner height / inner width of the mouth as it is seen, [N], of points [N, >=468, >=2]; LivePortrait's lip ratio."""
+    height = (points[:, UPPER[_MIDDLE], :2] - points[:, LOWER[_MIDDLE], :2]).norm(dim=-1)
     return height / (mouth_width(points) + 1e-6)
 
 
 def mouth_width(points: torch.Tensor) -> torch.Tensor:
-    """Inner width of the mouth, [N], of points [N, >=468, 2 or 3], in their unit."""
-    return (points[:, UPPER[0]] - points[:, UPPER[-1]]).norm(dim=-1)
+    """Inner width of the mouth as it is seen, [N], of points [N, >=468, >=2], in their unit."""
+    return (points[:, UPPER[0], :2] - points[:, UPPER[-1], :2]).norm(dim=-1)
 
 
 def eye_openings(points: torch.Tensor) -> torch.Tensor:
-    """Height / width of the left and the right eye, [N, 2], of points [N, >=468, 2 or 3]; LivePortrait's eye ratio."""
+    """Height / width of the left and the right eye as they are seen, [N, 2], of points [N, >=468, >=2]."""
     ratios = []
     for upper, lower, _ in EYES:
-        height = (points[:, upper[4]] - points[:, lower[4]]).norm(dim=-1)
-        ratios.append(height / ((points[:, upper[0]] - points[:, upper[-1]]).norm(dim=-1) + 1e-6))
+        height = (points[:, upper[4], :2] - points[:, lower[4], :2]).norm(dim=-1)
+        width = (points[:, upper[0], :2] - points[:, upper[-1], :2]).norm(dim=-1)
+        ratios.append(height / (width + 1e-6))
     return torch.stack(ratios, dim=-1)
 
 

@@ -99,12 +99,17 @@ def transfer(
     driving_rest: Reference,
     settings: AnimationSettings,
     options: MotionOptions,
+    driving_is_still: bool,
 ) -> Target:
     """Carries the driving face's motion over to the source face.
 
     Args:
         source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
+        driving_is_still: the driving clip is one picture, which has an expression but no motion: the source's eyes
+            and mouth open as far as its, and the head goes on as it does.
     """
+    if driving_is_still:
+        settings = replace(settings, relative=False)
     source_pose = face.pose_of(source, source_rest.shape)
     driving_pose = face.pose_of(driving, driving_rest.shape)
     own = source_pose.undo(source)
@@ -121,7 +126,7 @@ def transfer(
         gaze = start + options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
 
     pose = source_pose
-    if options.region in ("all", "pose"):
+    if options.region in ("all", "pose") and not driving_is_still:
         start = (
             source_rest.pose.rotation.expand_as(source_pose.rotation) if replaces else source_pose.rotation
         )
@@ -215,7 +220,7 @@ def _set_mouth(
     elif settings.relative:
         wanted = face.mouth_opening(base) + strength * width_ratio * (wanted - face.mouth_opening(rest))
     width = face.mouth_width(shape)
-    now = face.lip_gaps(shape)[:, len(face.UPPER) // 2] / width
+    now = face.mouth_opening(shape) * face.lip_gaps(shape)[:, len(face.UPPER) // 2].sign()
     profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
     shape = face.move_lips(shape, ((wanted.clamp_min(0) - now) * width).unsqueeze(-1) * profile)
     overlap = (-face.lip_gaps(shape)).clamp_min(0)

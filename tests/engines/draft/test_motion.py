@@ -1,0 +1,243 @@
+"""What the settings do to the landmarks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made_faces import landmarks, rotation
+
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
+from liveportrait_v2v.geometry import euler_angles
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+ADD = MotionOptions(source_motion="add")
+
+
+def move(source, driving, *, source_rest=None, driving_rest=None, options=None, still=False, **settings) -> Target:
+    """One frame's transfer; the rests are the frames themselves unless given."""
+    return transfer(
+        source.unsqueeze(0),
+        driving.unsqueeze(0),
+        Reference.of(source if source_rest is None else source_rest),
+        Reference.of(driving if driving_rest is None else driving_rest),
+        AnimationSettings(**settings),
+        options or MotionOptions(),
+        still,
+    )
+
+
+def mouth(target: Target) -> float:
+    return face.mouth_opening(target.moved).item()
+
+
+def eyes(target: Target) -> float:
+    return face.eye_openings(target.moved).mean().item()
+
+
+def opening(points: torch.Tensor) -> float:
+    return face.mouth_opening(points.unsqueeze(0)).item()
+
+
+@pytest.mark.parametrize("options", [ADD, MotionOptions()])
+def test_a_driver_at_rest_leaves_the_source_where_it_is(options):
+    source = landmarks(yaw=10, roll=-5)
+    target = move(source, landmarks(size=3, yaw=-20), options=options)
+    torch.testing.assert_close(target.moved[0], source, atol=2e-3, rtol=0)
+
+
+def test_a_face_driven_by_its_own_clip_does_what_it_did():
+    rest, later = landmarks(), landmarks(at=(164, 121), yaw=8, roll=4, drop=1.0)
+    target = move(later, later, source_rest=rest, driving_rest=rest)
+    error = (target.moved[0, :468, :2] - later[:468, :2]).norm(dim=-1)
+    # The place follows the driving face on top of the source's own.
+    shift = (target.moved[0, :468, :2] - later[:468, :2]).mean(0)
+    assert (error - shift.norm()).abs().mean() < 0.5
+
+
+def test_an_opening_mouth_opens_the_sources_as_far():
+    driven = move(landmarks(), landmarks(drop=1.5), driving_rest=landmarks())
+    assert mouth(driven) == pytest.approx(opening(landmarks(drop=1.5)), rel=0.05)
+
+
+def test_a_mouth_opens_more_as_the_drivers_does():
+    widths = [mouth(move(landmarks(), landmarks(drop=d), driving_rest=landmarks())) for d in (0, 0.5, 1, 1.5, 2)]
+    assert widths == sorted(widths) and widths[-1] > widths[0] + 0.3
+
+
+def test_the_jaw_goes_down_with_the_lower_lip_and_the_forehead_stays():
+    target = move(landmarks(), landmarks(drop=1.5), driving_rest=landmarks())
+    shift = target.moved[0, :, 1] - target.source[0, :, 1]
+    assert shift[152] > 4 and abs(shift[10]) < 0.5 and shift[13].abs() < 1
+
+
+def test_the_driving_faces_size_and_place_make_no_difference():
+    near = move(landmarks(), landmarks(drop=1, size=12, at=(500, 300)), driving_rest=landmarks(size=12, at=(500, 300)))
+    far = move(landmarks(), landmarks(drop=1, size=3, at=(40, 40)), driving_rest=landmarks(size=3, at=(40, 40)))
+    torch.testing.assert_close(near.moved, far.moved, atol=0.05, rtol=0)
+
+
+def test_lip_zero_closes_open_source_lips():
+    speaking = landmarks(drop=1)
+    assert mouth(move(speaking, landmarks(), lip_zero=True)) < 0.01
+    assert mouth(move(speaking, landmarks(), lip_zero=False)) == pytest.approx(opening(speaking), rel=0.01)
+
+
+def test_lip_zero_leaves_lips_that_are_open_by_less_than_the_threshold():
+    speaking = landmarks(drop=0.5)
+    ratio = opening(speaking)
+    assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 1.1)) == pytest.approx(ratio, rel=0.01)
+    assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 0.9)) < 0.01
+
+
+def test_lip_zero_is_decided_frame_by_frame_where_the_source_keeps_its_motion():
+    rest = landmarks()
+    frames = torch.stack([landmarks(drop=1), rest, landmarks(drop=1)])
+    still = landmarks().expand(3, -1, -1)
+    target = transfer(frames, still, Reference.of(rest), Reference.of(rest), AnimationSettings(), ADD, False)
+    assert face.mouth_opening(target.moved).max() < 0.01
+    torch.testing.assert_close(target.moved[1], rest, atol=2e-3, rtol=0)
+
+
+def test_lips_never_pass_each_other():
+    target = move(landmarks(), landmarks(), driving_rest=landmarks(drop=1.5), lip_zero=False)
+    assert face.lip_gaps(target.moved).min() > -1e-3
+
+
+def test_lip_retargeting_gives_the_driving_mouths_own_openness():
+    driving = landmarks(drop=1.2)
+    target = move(landmarks(), driving, lip_retargeting=True)
+    assert mouth(target) == pytest.approx(opening(driving), rel=0.05)
+
+
+def test_the_lip_multiplier_scales_the_target_alone():
+    driving = landmarks(drop=0.8)
+    doubled = move(landmarks(yaw=5), driving, lip_retargeting=True, lip_retargeting_multiplier=2.0)
+    assert mouth(doubled) == pytest.approx(2 * opening(driving), rel=0.08)
+    assert eyes(doubled) == pytest.approx(eyes(move(landmarks(yaw=5), driving, lip_retargeting=True)), abs=1e-3)
+
+
+def test_a_blink_shuts_the_sources_eyes():
+    target = move(landmarks(), landmarks(lids=0.1), driving_rest=landmarks())
+    assert eyes(target) < 0.1 * face.eye_openings(landmarks().unsqueeze(0)).mean().item() + 0.02
+
+
+def test_eyes_open_in_step_with_the_drivers():
+    seen = [eyes(move(landmarks(), landmarks(lids=k), driving_rest=landmarks())) for k in (0.1, 0.4, 0.7, 1.0, 1.3)]
+    assert seen == sorted(seen) and len(set(seen)) == 5
+
+
+def test_eye_retargeting_gives_the_driving_eyes_own_openness_times_the_multiplier():
+    driving = landmarks(lids=0.8)
+    own = face.eye_openings(driving.unsqueeze(0)).mean().item()
+    for multiplier in (1.0, 0.5):
+        target = move(landmarks(), driving, eye_retargeting=True, eyes_retargeting_multiplier=multiplier)
+        assert eyes(target) == pytest.approx(own * multiplier, rel=0.05)
+
+
+def test_retargeting_keeps_the_other_motion():
+    driving = landmarks(yaw=12, drop=1)
+    plain = move(landmarks(), driving, driving_rest=landmarks())
+    retargeted = move(landmarks(), driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True)
+    torch.testing.assert_close(retargeted.moved_pose.rotation, plain.moved_pose.rotation)
+
+
+@pytest.mark.parametrize("angle", ["pitch", "yaw", "roll"])
+def test_a_turn_of_the_head_is_added_to_the_sources(angle):
+    source = landmarks(yaw=6, pitch=-4)
+    driving, rest = landmarks(**{angle: 15}), landmarks()
+    turned = move(source, driving, driving_rest=rest).moved_pose.rotation
+    wanted = rotation(pitch=-4, yaw=6) @ rotation(**{angle: 15})
+    torch.testing.assert_close(turned[0], wanted, atol=0.02, rtol=0)
+
+
+def test_without_relative_the_head_turns_as_the_drivers_is():
+    driving = landmarks(yaw=-14, pitch=5)
+    turned = move(landmarks(yaw=10), driving, relative=False).moved_pose.rotation
+    torch.testing.assert_close(euler_angles(turned)[0], torch.tensor([5.0, -14.0, 0.0]), atol=1, rtol=0)
+
+
+def test_replace_takes_the_sources_own_turning_away_and_add_keeps_it():
+    rest, turned = landmarks(), landmarks(yaw=12)
+    for options, yaw in ((MotionOptions(), 0), (ADD, 12)):
+        target = move(turned, landmarks(), source_rest=rest, options=options)
+        assert euler_angles(target.moved_pose.rotation)[0, 1].item() == pytest.approx(yaw, abs=0.5)
+
+
+def test_the_head_follows_a_driver_who_moves_but_not_out_of_the_picture():
+    near = move(landmarks(), landmarks(at=(163, 120)), driving_rest=landmarks(at=(160, 120)))
+    far = move(landmarks(), landmarks(at=(900, 120)), driving_rest=landmarks(at=(160, 120)))
+    assert (near.moved - near.source)[0, :, 0].mean().item() == pytest.approx(3, abs=0.3)
+    assert (far.moved - far.source)[0, :, 0].mean() < 40
+
+
+@pytest.mark.parametrize(
+    ("region", "moves", "stays"),
+    [
+        ("exp", ("mouth", "eyes"), ("head",)),
+        ("pose", ("head",), ("mouth", "eyes")),
+        ("lip", ("mouth",), ("head", "eyes")),
+        ("eyes", ("eyes",), ("head", "mouth")),
+    ],
+)
+def test_a_region_moves_what_it_names_and_nothing_else(region, moves, stays):
+    source, driving = landmarks(), landmarks(drop=1.2, lids=0.2, yaw=12)
+    options = MotionOptions(region=region)
+    target = move(source, driving, driving_rest=landmarks(), options=options)
+    change = {
+        "mouth": abs(mouth(target) - opening(source)),
+        "eyes": abs(eyes(target) - face.eye_openings(source.unsqueeze(0)).mean().item()),
+        "head": (target.moved_pose.rotation - target.pose.rotation).abs().max().item(),
+    }
+    assert all(change[part] > 0.1 for part in moves) and all(change[part] < 0.03 for part in stays)
+
+
+def test_the_multiplier_scales_the_motion():
+    driving = landmarks(yaw=20, drop=1)
+    for strength in (0.0, 0.5, 1.0):
+        options = MotionOptions(driving_multiplier=strength)
+        target = move(landmarks(), driving, driving_rest=landmarks(), options=options)
+        yaw = euler_angles(target.moved_pose.rotation)[0, 1].item()
+        assert yaw == pytest.approx(20 * strength, abs=0.7)
+        assert mouth(target) == pytest.approx(strength * opening(landmarks(drop=1)), abs=0.03)
+
+
+def test_a_multiplier_of_zero_is_no_motion():
+    source = landmarks(roll=8)
+    options = MotionOptions(driving_multiplier=0.0)
+    target = move(source, landmarks(yaw=20, drop=1, lids=0.2), driving_rest=landmarks(), options=options)
+    torch.testing.assert_close(target.moved[0], source, atol=2e-3, rtol=0)
+
+
+def test_a_driving_still_gives_its_expression_and_leaves_the_head_alone():
+    driving = landmarks(drop=1.2, lids=0.3, yaw=25)
+    target = move(landmarks(roll=5), driving, still=True)
+    assert mouth(target) == pytest.approx(opening(landmarks(drop=1.2)), rel=0.1)
+    assert eyes(target) < 0.15
+    assert torch.equal(target.moved_pose.rotation, target.pose.rotation)
+
+
+def test_a_glance_moves_the_irises():
+    target = move(landmarks(), landmarks(look=0.1), driving_rest=landmarks())
+    torch.testing.assert_close(target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0)
+
+
+def test_eyes_that_are_shut_in_the_first_frame_count_as_usual_eyes():
+    rest = Reference.of(landmarks(lids=0.05))
+    assert rest.eyes.min() > 0.25
+
+
+def test_proportions_stay_the_sources():
+    source = landmarks()
+    driving = landmarks(drop=1) * torch.tensor([1.3, 0.8, 1.0])
+    rest = landmarks() * torch.tensor([1.3, 0.8, 1.0])
+    moved = move(source, driving, driving_rest=rest).moved[0]
+    for a, b in ((33, 263), (234, 454), (10, 168)):
+        assert (moved[a] - moved[b]).norm() == pytest.approx((source[a] - source[b]).norm().item(), rel=0.03)
+
+
+def test_nobodys_landmarks_are_modified():
+    source, driving = landmarks(drop=0.5), landmarks(yaw=10, drop=1)
+    kept = source.clone(), driving.clone()
+    move(source, driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True)
+    assert torch.equal(source, kept[0]) and torch.equal(driving, kept[1])

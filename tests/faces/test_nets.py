@@ -1,0 +1,86 @@
+"""The three networks give what the original files give, on real pictures."""
+
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from liveportrait_v2v.faces.crops import Region, cut
+from liveportrait_v2v.faces.detect import letterbox
+from liveportrait_v2v.faces.nets import load_net
+
+# Name of a clip, frame, and a square around a face: rolled and off centre, too, as tracking meets them.
+PICTURES = [
+    ("astronaut", 0, Region(225, 110, 190, 0.0)),
+    ("astronaut", 0, Region(240, 120, 230, 0.4)),
+    ("jwp_intro", 30, Region(260, 190, 250, -0.1)),
+    ("wolfgang", 20, Region(300, 150, 330, 0.0)),
+    ("obama", 5, Region(210, 60, 80, 0.1)),
+]
+
+
+def original(clips, name):
+    """Runs the original model: NHWC float32 -> its outputs, by size."""
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    if name == "face_detector_full_range":
+        model = clips["model_full_range"].read_bytes()
+    else:
+        member = {"face_landmarks": "face_landmarks_detector", "face_detector_short_range": "face_detector"}[name]
+        with zipfile.ZipFile(clips["model_face_landmarker"]) as task:
+            model = task.read(f"{member}.tflite")
+    interpreter = litert.Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+
+    def run(image: torch.Tensor) -> list[np.ndarray]:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image.contiguous().numpy())
+        interpreter.invoke()
+        return [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+
+    return run
+
+
+@torch.no_grad()
+def test_the_landmark_net_is_within_a_hundredth_of_a_pixel_of_the_original(clips, frames):
+    net, reference = load_net("face_landmarks"), original(clips, "face_landmarks")
+    for clip, frame, region in PICTURES:
+        crop = cut(frames(clip, frame), region, 256)
+        landmarks, presence = net(crop)
+        expected, expected_presence, _ = reference(crop)
+        assert np.abs(landmarks.numpy().ravel() - expected.ravel()).max() < 0.01
+        assert abs(presence.item() - expected_presence.item()) < 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["face_detector_full_range", "face_detector_short_range"])
+def test_a_detector_is_within_a_thousandth_of_the_original(clips, frames, name):
+    net, reference = load_net(name), original(clips, name)
+    for clip, frame in {(clip, frame) for clip, frame, _ in PICTURES}:
+        image = letterbox(frames(clip, frame), net.size)[0]
+        boxes, scores = net(image)
+        expected = {array.shape[-1]: array for array in reference(image)}
+        assert np.abs(boxes.numpy() - expected[16]).max() < 1e-3
+        assert np.abs(scores.numpy() - expected[1][..., 0]).max() < 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["face_landmarks", "face_detector_full_range", "face_detector_short_range"])
+def test_a_batch_gives_what_its_pictures_give_one_by_one(name):
+    net = load_net(name)
+    images = torch.rand(3, net.size, net.size, 3, generator=torch.Generator().manual_seed(0))
+    together = net(images)
+    for i in range(3):
+        for whole, alone in zip(together, net(images[i : i + 1]), strict=True):
+            assert torch.allclose(whole[i], alone[0], atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["face_landmarks", "face_detector_full_range", "face_detector_short_range"])
+def test_a_net_leaves_its_input_as_it_was(name):
+    net = load_net(name)
+    images = torch.rand(1, net.size, net.size, 3)
+    before = images.clone()
+    net(images)
+    assert torch.equal(images, before)

@@ -1,0 +1,106 @@
+"""Stages in threads: order, errors, and nothing left running."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from liveportrait_v2v.pipeline import Ahead, Behind, Stopwatch
+
+
+def until(condition) -> bool:
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_items_come_in_order():
+    assert list(Ahead(iter(range(20)))) == list(range(20))
+
+
+def test_a_generator_runs_ahead_by_no_more_than_the_depth():
+    made = []
+    ahead = Ahead((made.append(k) or k for k in range(50)), depth=2)
+    assert until(lambda: len(made) == 3)  # two wait, one is at the door
+    time.sleep(0.05)
+    assert len(made) == 3
+    ahead.close()
+
+
+def test_an_error_of_the_generator_comes_out_after_what_it_made():
+    def broken():
+        yield 1
+        raise ValueError("no more")
+
+    got = []
+    with pytest.raises(ValueError, match="no more"):
+        got.extend(Ahead(broken()))
+    ahead = Ahead(broken())
+    assert next(iter(ahead)) == 1
+    ahead.close()
+
+
+def test_closing_ends_the_thread_and_closes_the_generator():
+    closed = []
+
+    def endless():
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.append(True)
+
+    before = threading.active_count()
+    ahead = Ahead(endless())
+    next(iter(ahead))
+    ahead.close()
+    assert closed == [True] and threading.active_count() == before
+
+
+def test_closing_after_the_end_is_fine():
+    ahead = Ahead(iter([1]))
+    assert list(ahead) == [1]
+    ahead.close()
+
+
+def test_work_is_done_behind_in_order():
+    done = []
+    with Behind(done.append) as behind:
+        for k in range(20):
+            behind.put(k)
+    assert done == list(range(20))
+
+
+def test_an_error_of_the_work_comes_out_at_the_end_at_the_latest():
+    def fail(item):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), Behind(fail) as behind:
+        behind.put(1)
+
+
+def test_a_block_left_by_an_error_drops_what_waits():
+    done, go = [], threading.Event()
+
+    def work(item):
+        go.wait(5)
+        done.append(item)
+
+    with pytest.raises(KeyboardInterrupt), Behind(work, depth=5) as behind:
+        for k in range(5):
+            behind.put(k)
+        threading.Timer(0.05, go.set).start()
+        raise KeyboardInterrupt
+    assert done == [0]
+
+
+def test_the_stopwatch_adds_up_by_stage():
+    clock = Stopwatch()
+    for _ in range(2):
+        with clock("sleep"):
+            time.sleep(0.01)
+    assert list(clock.each("pass", [1, 2])) == [1, 2]
+    assert clock.seconds()["sleep"] >= 0.02 and "pass" in clock.seconds()

@@ -1,0 +1,147 @@
+"""The documented parameters: names, ranges, defaults, and what is said when they are not kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from liveportrait_v2v.errors import LivePortraitError, SettingsError
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+DOCUMENTED = {
+    "dsize": 512,
+    "scale": 2.3,
+    "vx_ratio": 0.0,
+    "vy_ratio": -0.125,
+    "input_face_index": 0,
+    "drive_face_index": 0,
+    "crop_drive_face": False,
+    "lip_zero": True,
+    "lip_zero_threshold": 0.03,
+    "eye_retargeting": False,
+    "eyes_retargeting_multiplier": 1.0,
+    "lip_retargeting": False,
+    "lip_retargeting_multiplier": 1.0,
+    "stitching": True,
+    "relative": True,
+    "mismatch_method": "cut",
+    "video_frame_load_cap": 120,
+    "driving_audio": False,
+    "base64": False,
+}
+RANGES = {
+    "dsize": (64, 2048),
+    "scale": (1, 4),
+    "vx_ratio": (-1, 1),
+    "vy_ratio": (-1, 1),
+    "input_face_index": (0, 5),
+    "drive_face_index": (0, 5),
+    "lip_zero_threshold": (0, 5),
+    "eyes_retargeting_multiplier": (0.01, 10),
+    "lip_retargeting_multiplier": (0.01, 10),
+    "video_frame_load_cap": (0, None),
+}
+
+
+def test_names_and_defaults_are_the_documented_ones_in_their_order():
+    assert list(AnimationSettings().to_dict().items()) == list(DOCUMENTED.items())
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_both_ends_of_a_range_are_allowed(name):
+    low, high = RANGES[name]
+    assert getattr(AnimationSettings(**{name: low}), name) == low
+    top = 10**9 if high is None else high
+    assert getattr(AnimationSettings(**{name: top}), name) == top
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_value_outside_its_range_is_refused_with_name_rule_and_value(name):
+    low, high = RANGES[name]
+    step = 1 if isinstance(DOCUMENTED[name], int) else 0.001
+    for value in [low - step] + ([] if high is None else [high + step]):
+        with pytest.raises(SettingsError) as caught:
+            AnimationSettings(**{name: value})
+        assert name in str(caught.value) and repr(value) in str(caught.value) and f"{low:g}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dsize", 512.0),
+        ("dsize", True),
+        ("dsize", "512"),
+        ("scale", "2.3"),
+        ("scale", math.nan),
+        ("scale", math.inf),
+        ("scale", True),
+        ("scale", None),
+        ("stitching", 1),
+        ("stitching", "true"),
+        ("mismatch_method", "cycle"),
+        ("mismatch_method", None),
+        ("base64", True),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(name, value):
+    with pytest.raises(SettingsError, match=name):
+        AnimationSettings(**{name: value})
+
+
+def test_a_whole_number_serves_where_a_number_is_asked_for():
+    scale = AnimationSettings(scale=2).scale
+    assert scale == 2.0 and type(scale) is float
+
+
+def test_a_dict_makes_the_settings_it_was_made_from():
+    settings = AnimationSettings(scale=3.0, mismatch_method="circle", lip_zero=False)
+    assert AnimationSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_what_a_dict_leaves_out_has_its_default():
+    assert AnimationSettings.from_dict({"scale": 3.0}) == AnimationSettings(scale=3.0)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(SettingsError, match=r"'scael'; known are dsize, scale"):
+        AnimationSettings.from_dict({"scael": 3.0})
+
+
+def test_settings_are_frozen_and_can_be_compared_and_hashed():
+    settings = AnimationSettings()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.scale = 3.0
+    assert hash(settings) == hash(AnimationSettings())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("dsize", "256", 256),
+        ("scale", "2", 2.0),
+        ("lip_zero", "false", False),
+        ("lip_zero", "ON", True),
+        ("mismatch_method", "none", "none"),
+    ],
+)
+def test_words_of_the_command_line_become_values(name, text, value):
+    assert AnimationSettings.rules()[name].parse(name, text) == value
+
+
+@pytest.mark.parametrize(("name", "text"), [("dsize", "2.5"), ("lip_zero", "maybe"), ("scale", "nan"), ("scale", "")])
+def test_a_word_that_is_no_value_is_refused(name, text):
+    with pytest.raises(SettingsError, match=name):
+        AnimationSettings.rules()[name].parse(name, text)
+
+
+def test_every_parameter_says_what_it_does():
+    for kind in (AnimationSettings, MotionOptions):
+        assert all(len(rule.help) > 15 for rule in kind.rules().values())
+        assert all(name in kind.__doc__ for name in kind.rules())
+
+
+def test_motion_options_keep_their_rules_too():
+    with pytest.raises(LivePortraitError, match="pairing must be one of time, frame, got 'index'"):
+        MotionOptions(pairing="index")

@@ -1,0 +1,85 @@
+"""The fixed-lag smoother."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from liveportrait_v2v.smoothing import PROCESS_VARIANCE, FixedLagSmoother
+
+
+def smooth(values: torch.Tensor, variance: float, lag: int) -> torch.Tensor:
+    smoother = FixedLagSmoother(variance, lag)
+    done = [frame for value in values for frame in smoother.push(value)]
+    return torch.stack(done + smoother.flush())
+
+
+def matrix_smoother(values: np.ndarray, variance: float) -> np.ndarray:
+    """Kalman filter and Rauch-Tung-Striebel smoother over all frames, with matrices, as the textbook has them."""
+    n, d = values.shape
+    q, r, one = np.eye(d) * PROCESS_VARIANCE, np.eye(d) * variance, np.eye(d)
+    mean, p = values[0], one
+    means, ps, predicted = [], [], []
+    for t in range(n):
+        before = p if t == 0 else p + q
+        gain = before @ np.linalg.inv(before + r)
+        mean = mean + gain @ (values[t] - mean)
+        p = (one - gain) @ before
+        means.append(mean)
+        ps.append(p)
+        predicted.append(before)
+    smoothed = [means[-1]]
+    for t in range(n - 2, -1, -1):
+        smoothed.append(means[t] + ps[t] @ np.linalg.inv(predicted[t + 1]) @ (smoothed[-1] - means[t]))
+    return np.stack(smoothed[::-1])
+
+
+@pytest.fixture
+def walk() -> torch.Tensor:
+    return torch.randn(40, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64).cumsum(0)
+
+
+@pytest.mark.parametrize("variance", [3e-7, 3e-6, 1e-5])
+def test_with_a_long_lag_it_is_the_matrix_smoother(walk, variance):
+    wanted = torch.from_numpy(matrix_smoother(walk.numpy(), variance))
+    torch.testing.assert_close(smooth(walk, variance, lag=60), wanted, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("variance", [3e-7, 3e-6, 1e-5])
+def test_a_lag_of_eight_frames_is_as_good_for_usual_variances(walk, variance):
+    wanted = torch.from_numpy(matrix_smoother(walk.numpy(), variance))
+    assert (smooth(walk, variance, lag=8) - wanted).abs().max() < 2e-3 * walk.std()
+
+
+def test_every_frame_comes_out_once_and_in_order(walk):
+    assert len(smooth(walk, 3e-6, lag=8)) == 40
+    steady = torch.arange(40.0).unsqueeze(1)
+    assert (smooth(steady, 3e-6, lag=8).diff(dim=0) > 0).all()
+
+
+def test_no_more_than_the_lag_is_held_back(walk):
+    smoother = FixedLagSmoother(3e-6, lag=4)
+    assert [len(smoother.push(value)) for value in walk[:7]] == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_what_stands_still_stays(walk):
+    torch.testing.assert_close(smooth(torch.full((20, 3), 7.0), 1e-5, lag=8), torch.full((20, 3), 7.0))
+
+
+def test_jitter_shrinks(walk):
+    noise = torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
+    assert smooth(noise, 1e-5, lag=8).std() < 0.6 * noise.std()
+
+
+def test_zero_variance_passes_everything_at_once(walk):
+    smoother = FixedLagSmoother(0.0)
+    assert all(torch.equal(smoother.push(value)[0], value) for value in walk)
+    assert smoother.flush() == []
+
+
+def test_after_a_flush_it_starts_anew(walk):
+    smoother = FixedLagSmoother(3e-6, lag=4)
+    first = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
+    second = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
+    assert torch.equal(torch.stack(first), torch.stack(second))

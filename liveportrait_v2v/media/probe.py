@@ -71,12 +71,13 @@ def probe_video(source: Source) -> VideoTrack:
         decoder.thread_count = 1
         audio_stream = find_audio(container)
         seen = _Packets(stream)
-        audio_end = None
+        others_end = Fraction(0)
         picture = None
-        for packet in packets(container, *(s for s in (stream, audio_stream) if s is not None)):
+        for packet in packets(container, *container.streams):
             if packet.stream_index != stream.index:
                 if packet.pts is not None:
-                    audio_end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    others_end = max(others_end, end)
                 continue
             seen.add(packet)
             if picture is None:
@@ -89,7 +90,7 @@ def probe_video(source: Source) -> VideoTrack:
         check_size(source.name, picture.width, picture.height)
         timing = seen.timing(stream, container.format.name == "avi")
         video_end = timing.start + timing.timeline.end * timing.timeline.tick
-        _check_whole(source.name, container, stream, video_end, audio_end)
+        _check_whole(source.name, container, stream, video_end, others_end)
         orientation = Orientation.of(picture)
         width, height = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
         check_size(source.name, width, height)
@@ -210,7 +211,8 @@ def _increasing(times: list[int | None]) -> np.ndarray | None:
     return ordered if (np.diff(ordered) > 0).all() and moved <= _REORDERING else None
 
 
-def _check_whole(name: str, container, stream, video_end: Fraction, audio_end: Fraction | None) -> None:
+def _check_whole(name: str, container, stream, video_end: Fraction, others_end: Fraction) -> None:
+    """The video's own length is compared if the file states it, else that of all streams together."""
     if not container.format.name.startswith(_STATES_DURATION):
         return
     if stream.duration:
@@ -218,7 +220,7 @@ def _check_whole(name: str, container, stream, video_end: Fraction, audio_end: F
         reached = video_end - (stream.start_time or 0) * stream.time_base
     elif container.duration:
         stated = Fraction(container.duration, av.time_base)
-        reached = max(video_end, audio_end or video_end) - Fraction(container.start_time or 0, av.time_base)
+        reached = max(video_end, others_end) - Fraction(container.start_time or 0, av.time_base)
     else:
         return
     if reached < stated - max(_MISSING_SECONDS, stated * _MISSING_SHARE):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from make_clips import (
     beep,
+    beep_time,
     corners_of,
     count_up,
     damage_packets,
@@ -282,3 +283,45 @@ def test_a_clock_that_jumps_back_is_replaced_by_the_average_rate(tmp_path):
     clip = Clip(path)
     assert clip.info.rate == 25
     assert numbers_of(clip.chunks()) == list(range(80))
+
+
+@pytest.mark.parametrize("start", [0, Fraction(1, 5), Fraction(3, 5)])
+def test_an_edited_clip_can_be_trimmed(tmp_path, start):
+    path = encode(tmp_path / "cut.mp4", count_up(50), options={"g": "8"})
+    clip = Clip(set_edit_list(path, 1024 + 11 * 512, 1200), start=start, duration=Fraction(1, 5))
+    first = 11 + int(start * 25)
+    assert numbers_of(clip.chunks()) == list(range(first, first + 5))
+
+
+def test_a_video_that_starts_seconds_after_its_audio_is_whole(tmp_path):
+    pts = [n + 75 for n in range(25)]
+    for name in ("late.mp4", "late.mkv"):
+        path = encode(tmp_path / name, count_up(25), pts=pts, audio=beep(3.5, 4))
+        clip = Clip(path)
+        assert numbers_of(clip.chunks()) == list(range(25))
+        assert beep_time(clip.audio(Fraction(1)).samples, 48000) == pytest.approx(0.5, abs=0.003)
+
+
+def test_a_second_audio_track_that_is_longer_does_not_make_the_video_truncated(tmp_path):
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 144, 96, "yuv420p"
+        tracks = [container.add_stream("pcm_s16le", rate=8000) for _ in range(2)]
+        for track in tracks:
+            track.codec_context.layout = "mono"
+        for pixels in count_up(25):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels)))
+        container.mux(video.encode(None))
+        for track, seconds in zip(tracks, (1, 4), strict=True):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * seconds), np.int16), layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 8000, 0, Fraction(1, 8000)
+            container.mux(track.encode(frame))
+            container.mux(track.encode(None))
+    assert Clip(path).info.frame_count == 25
+
+
+def test_the_damaged_key_frame_before_a_trim_window_is_gone_around(tmp_path):
+    path = encode(tmp_path / "damaged.mp4", count_up(60), options={"g": "10", "bf": "0"})
+    clip = Clip(damage_packets(path, [30]), start=Fraction(42, 25), duration=Fraction(3, 25))
+    assert numbers_of(clip.chunks()) == [42, 43, 44]

@@ -96,22 +96,21 @@ def samples(source: Source, index: int, info: AudioInfo, start: Fraction, durati
 
 
 def _frames(container, stream, info: AudioInfo):
-    """Decoded audio frames at the track's rate and layout; damaged packets are passed over."""
-    resampler = None
+    """Decoded audio frames at the track's rate and layout; damaged ones are passed over."""
+    resamplers = {}
     for packet in chain(packets(container, stream), [None]):
-        try:
-            frames = stream.codec_context.decode(packet)
-        except av.error.FFmpegError:
-            continue
-        for frame in frames:
-            same = frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels
-            # PyAV reads past the end of 8 separate channels.
-            if same and (frame.format.is_packed or info.channels < 8):
-                yield frame
-            else:
+        with suppress(av.error.FFmpegError):
+            for frame in stream.codec_context.decode(packet):
+                same = frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels
+                # PyAV reads past the end of 8 separate channels.
+                if same and (frame.format.is_packed or info.channels < 8):
+                    yield frame
+                    continue
                 # Broadcasts change their format on the way.
-                resampler = resampler or av.AudioResampler("flt", info.layout, info.sample_rate)
-                yield from resampler.resample(frame)
+                kind = frame.sample_rate, frame.layout.name, frame.format.name
+                if kind not in resamplers:
+                    resamplers[kind] = av.AudioResampler("flt", info.layout, info.sample_rate)
+                yield from resamplers[kind].resample(frame)
 
 
 def _planar(frame: av.AudioFrame) -> np.ndarray:

@@ -138,3 +138,15 @@ def test_music_alone_can_be_read(tmp_path, name, codec):
 def test_audio_of_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(MediaError, match="no such file"):
         read_audio(tmp_path / "missing.wav")
+
+
+def test_audio_that_changes_its_format_on_the_way_goes_on_in_the_first_one(tmp_path):
+    first = encode_audio(tmp_path / "one.aac", beep(0.5, 1), rate=48000)
+    second = encode_audio(tmp_path / "two.aac", beep(0.5, 1, 24000, 1), rate=24000, layout="mono")
+    path = tmp_path / "both.aac"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    audio = read_audio(path, duration=Fraction(2))
+    assert audio.rate == 48000 and audio.samples.shape == (2, 96000)
+    assert beep_time(audio.samples[:, :48000], 48000) == pytest.approx(0.5, abs=0.03)
+    # Bare AAC has no timestamps: when the second tone is heard is a guess of FFmpeg's, that it is heard is not.
+    assert audio.samples[:, 52000:].abs().max() > 0.3

@@ -148,5 +148,5 @@ def test_audio_that_changes_its_format_on_the_way_goes_on_in_the_first_one(tmp_p
     audio = read_audio(path, duration=Fraction(2))
     assert audio.rate == 48000 and audio.samples.shape == (2, 96000)
     assert beep_time(audio.samples[:, :48000], 48000) == pytest.approx(0.5, abs=0.03)
-    # Bare AAC has no timestamps: when the second tone is heard is a guess of FFmpeg's, that it is heard is not.
+    # Bare AAC has no timestamps: FFmpeg guesses when the second tone is heard, but heard it is.
     assert audio.samples[:, 52000:].abs().max() > 0.3

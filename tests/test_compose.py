@@ -46,8 +46,10 @@ def test_a_square_outside_the_frame_gives_black_and_changes_nothing():
 
 def test_one_square_serves_all_frames():
     frames = smooth_frames(3)
-    assert torch.equal(compose.crop(frames, upright_square(60, 60, 40), 32)[2],
-                       compose.crop(frames[2:], upright_square(60, 60, 40), 32)[0])
+    assert torch.equal(
+        compose.crop(frames, upright_square(60, 60, 40), 32)[2],
+        compose.crop(frames[2:], upright_square(60, 60, 40), 32)[0],
+    )
 
 
 @pytest.mark.parametrize("size", [64, 101, 256, 512, 1024])

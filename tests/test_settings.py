@@ -64,7 +64,9 @@ def test_a_value_outside_its_range_is_refused_with_name_rule_and_value(name):
     for value in [low - step] + ([] if high is None else [high + step]):
         with pytest.raises(SettingsError) as caught:
             AnimationSettings(**{name: value})
-        assert name in str(caught.value) and repr(value) in str(caught.value) and f"{low:g}" in str(caught.value)
+        assert (
+            name in str(caught.value) and repr(value) in str(caught.value) and f"{low:g}" in str(caught.value)
+        )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,9 @@ def test_words_of_the_command_line_become_values(name, text, value):
     assert AnimationSettings.rules()[name].parse(name, text) == value
 
 
-@pytest.mark.parametrize(("name", "text"), [("dsize", "2.5"), ("lip_zero", "maybe"), ("scale", "nan"), ("scale", "")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("dsize", "2.5"), ("lip_zero", "maybe"), ("scale", "nan"), ("scale", "")]
+)
 def test_a_word_that_is_no_value_is_refused(name, text):
     with pytest.raises(SettingsError, match=name):
         AnimationSettings.rules()[name].parse(name, text)

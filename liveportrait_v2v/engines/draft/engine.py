@@ -14,6 +14,7 @@ from ...geometry import CropTransform, face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import FixedLagSmoother
 from ..base import Cue, Shot
+from . import face
 from .motion import Reference, Target, transfer
 from .paint import EyeMemory, paint_mouths
 from .warp import make_warp, without_folds
@@ -88,20 +89,45 @@ class DraftSession:
             (_to_region(warp.shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
         )
         place = region.to_square(square).mul_(2).sub_(1)
-        maps = F.grid_sample(maps, place, mode="bilinear", padding_mode="zeros", align_corners=False)
-        grid = maps[:, :2].permute(0, 2, 3, 1) + region.identity(frames.device)
+        upright = F.grid_sample(maps, place, mode="bilinear", padding_mode="zeros", align_corners=False)
+        _mend_seams(upright, maps, place, target, square, region)
+        grid = upright[:, :2].permute(0, 2, 3, 1) + region.identity(frames.device)
         pictures = compose.to_float(region.of(frames))
         pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
         paint_mouths(pictures, place, warp.mouth, frames, target, region)
         self._eyes.learn(frames, target)
         self._eyes.paint(pictures, place, warp.eyes, target, region)
-        return compose.blend(frames, pictures, maps[:, 2], region)
+        return compose.blend(frames, pictures, upright[:, 2], region)
 
 
 def _opacity(size: int, count: int, device) -> torch.Tensor:
-    axis = (torch.arange(size, device=device) + 0.5) / size
+    """The paste-back mask on the warp's grid, [count, 1, size, size], drawn in so far that interpolating it adds nothing."""
+    axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * (1 + 3 / size) + 0.5
     places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
     return compose.border_mask(places).expand(count, 1, size, size)
+
+
+def _mend_seams(
+    upright: torch.Tensor,
+    maps: torch.Tensor,
+    place: torch.Tensor,
+    target: Target,
+    square: CropTransform,
+    region: compose.Region,
+) -> None:
+    """Where lids or lips meet, the shift jumps: in between lies what they cover. There each pixel takes a side.
+
+    Args:
+        upright: float32 [N, 3, h, w], the maps at the region's pixels; modified.
+        maps: float32 [N, 3, S, S] over the squares.
+    """
+    cell = (square.side / maps.shape[-1]).view(-1, 1, 1, 1) * region.grid_scale(maps.device).view(1, 2, 1, 1)
+    for upper, lower in (*(eye[:2] for eye in face.EYES), (face.UPPER, face.LOWER)):
+        rows, columns = region.box(target.moved[:, list(upper) + list(lower), :2])
+        sides = F.grid_sample(maps[:, :2], place[:, rows, columns], mode="nearest", align_corners=False)
+        between = upright[:, :2, rows, columns]
+        torn = ((sides - between).abs() > 0.75 * cell).any(1, keepdim=True)
+        between.copy_(torch.where(torn, sides, between))
 
 
 def _to_region(shift: torch.Tensor, square: CropTransform, region: compose.Region) -> torch.Tensor:

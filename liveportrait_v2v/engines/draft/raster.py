@@ -56,7 +56,8 @@ def rasterize(
 def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
     """Values [N, V, K] at the vertices as linear functions over each triangle: float32 [N, T, 3, K].
 
-    A value at the place (x, y) is planes[0] * x + planes[1] * y + planes[2]. A triangle without area is given its first corner's value.
+    A value at the place (x, y) is planes[0] * x + planes[1] * y + planes[2]. A triangle without area has its first
+    corner's value.
     """
     a, b, c = vertices[:, triangles].unbind(2)
     va, vb, vc = values[:, triangles].unbind(2)

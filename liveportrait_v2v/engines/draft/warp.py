@@ -20,6 +20,8 @@ LEAST_ROOM = 1.25
 DEPTH = 0.2
 # How far the jaw's motion reaches beyond the outline, as a share of the way to the border.
 JAW_REACH = 0.5
+# How far a lid's margin lies outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth.
+MARGIN = 0.06
 # A triangle around the face keeps at least this share of its area.
 LEAST_AREA = 0.1
 
@@ -52,6 +54,7 @@ def make_warp(target: Target, square: CropTransform, size: int, stitching: bool)
     triangles, tags = mesh.triangles.to(device), mesh.tags.to(device)
     before, after, depth = _vertices(target, square, stitching)
 
+    before = _margins_outward(before, target)
     pixels = after * size
     front = rasterize(pixels, depth, triangles, size)
     tag = torch.where(front >= 0, tags[front.clamp_min(0)], 0)
@@ -87,6 +90,33 @@ def _eye_shift(
     local -= (target.gaze - target.own_gaze)[frame, eye]
     local[:, 1] /= stretch[frame]
     return (local.unsqueeze(1) @ from_axes[frame]).squeeze(1) + from_center[frame] - place
+
+
+def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
+    """Moves the source's margins of lids and lips [N, V, 2] outwards as they shut.
+
+    Landmarks run a little inside the margins: drawn together by them, lids would still carry a slit of the eye, and
+    lips one of the teeth.
+    """
+    places = places.clone()
+    shut = _shutting(face.eye_openings(target.source), face.eye_openings(target.moved))
+    margins = [
+        (eye[0], eye[1], face.eye_frame(places, k)[1][:, 1], shut[:, k]) for k, eye in enumerate(face.EYES)
+    ]
+    along = places[:, face.UPPER[-1]] - places[:, face.UPPER[0]]
+    down = torch.stack((-along[:, 1], along[:, 0]), dim=-1)
+    shut = _shutting(face.mouth_opening(target.source), face.mouth_opening(target.moved))
+    margins.append((face.UPPER, face.LOWER, 0.5 * down, shut))
+    for upper, lower, across, share in margins:
+        step = (MARGIN * across * share.unsqueeze(-1)).unsqueeze(1)
+        places[:, list(lower[1:-1])] += step
+        places[:, list(upper[1:-1])] -= step
+    return places
+
+
+def _shutting(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """How far an opening shuts, 0 (not at all, or it was shut already) to 1."""
+    return (1 - (after + 0.02) / (before + 0.02)).clamp_min(0)
 
 
 def without_folds(target: Target, square: CropTransform, stitching: bool) -> Target:

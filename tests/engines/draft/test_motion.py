@@ -14,7 +14,9 @@ from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 ADD = MotionOptions(source_motion="add")
 
 
-def move(source, driving, *, source_rest=None, driving_rest=None, options=None, still=False, **settings) -> Target:
+def move(
+    source, driving, *, source_rest=None, driving_rest=None, options=None, still=False, **settings
+) -> Target:
     """One frame's transfer; the rests are the frames themselves unless given."""
     return transfer(
         source.unsqueeze(0),
@@ -61,7 +63,9 @@ def test_an_opening_mouth_opens_the_sources_as_far():
 
 
 def test_a_mouth_opens_more_as_the_drivers_does():
-    widths = [mouth(move(landmarks(), landmarks(drop=d), driving_rest=landmarks())) for d in (0, 0.5, 1, 1.5, 2)]
+    widths = [
+        mouth(move(landmarks(), landmarks(drop=d), driving_rest=landmarks())) for d in (0, 0.5, 1, 1.5, 2)
+    ]
     assert widths == sorted(widths) and widths[-1] > widths[0] + 0.3
 
 
@@ -72,8 +76,12 @@ def test_the_jaw_goes_down_with_the_lower_lip_and_the_forehead_stays():
 
 
 def test_the_driving_faces_size_and_place_make_no_difference():
-    near = move(landmarks(), landmarks(drop=1, size=12, at=(500, 300)), driving_rest=landmarks(size=12, at=(500, 300)))
-    far = move(landmarks(), landmarks(drop=1, size=3, at=(40, 40)), driving_rest=landmarks(size=3, at=(40, 40)))
+    near = move(
+        landmarks(), landmarks(drop=1, size=12, at=(500, 300)), driving_rest=landmarks(size=12, at=(500, 300))
+    )
+    far = move(
+        landmarks(), landmarks(drop=1, size=3, at=(40, 40)), driving_rest=landmarks(size=3, at=(40, 40))
+    )
     torch.testing.assert_close(near.moved, far.moved, atol=0.05, rtol=0)
 
 
@@ -86,7 +94,9 @@ def test_lip_zero_closes_open_source_lips():
 def test_lip_zero_leaves_lips_that_are_open_by_less_than_the_threshold():
     speaking = landmarks(drop=0.5)
     ratio = opening(speaking)
-    assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 1.1)) == pytest.approx(ratio, rel=0.01)
+    assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 1.1)) == pytest.approx(
+        ratio, rel=0.01
+    )
     assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 0.9)) < 0.01
 
 
@@ -114,7 +124,9 @@ def test_the_lip_multiplier_scales_the_target_alone():
     driving = landmarks(drop=0.8)
     doubled = move(landmarks(yaw=5), driving, lip_retargeting=True, lip_retargeting_multiplier=2.0)
     assert mouth(doubled) == pytest.approx(2 * opening(driving), rel=0.08)
-    assert eyes(doubled) == pytest.approx(eyes(move(landmarks(yaw=5), driving, lip_retargeting=True)), abs=1e-3)
+    assert eyes(doubled) == pytest.approx(
+        eyes(move(landmarks(yaw=5), driving, lip_retargeting=True)), abs=1e-3
+    )
 
 
 def test_a_blink_shuts_the_sources_eyes():
@@ -123,7 +135,10 @@ def test_a_blink_shuts_the_sources_eyes():
 
 
 def test_eyes_open_in_step_with_the_drivers():
-    seen = [eyes(move(landmarks(), landmarks(lids=k), driving_rest=landmarks())) for k in (0.1, 0.4, 0.7, 1.0, 1.3)]
+    seen = [
+        eyes(move(landmarks(), landmarks(lids=k), driving_rest=landmarks()))
+        for k in (0.1, 0.4, 0.7, 1.0, 1.3)
+    ]
     assert seen == sorted(seen) and len(set(seen)) == 5
 
 
@@ -138,7 +153,9 @@ def test_eye_retargeting_gives_the_driving_eyes_own_openness_times_the_multiplie
 def test_retargeting_keeps_the_other_motion():
     driving = landmarks(yaw=12, drop=1)
     plain = move(landmarks(), driving, driving_rest=landmarks())
-    retargeted = move(landmarks(), driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True)
+    retargeted = move(
+        landmarks(), driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True
+    )
     torch.testing.assert_close(retargeted.moved_pose.rotation, plain.moved_pose.rotation)
 
 
@@ -219,7 +236,9 @@ def test_a_driving_still_gives_its_expression_and_leaves_the_head_alone():
 
 def test_a_glance_moves_the_irises():
     target = move(landmarks(), landmarks(look=0.1), driving_rest=landmarks())
-    torch.testing.assert_close(target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0
+    )
 
 
 def test_eyes_that_are_shut_in_the_first_frame_count_as_usual_eyes():

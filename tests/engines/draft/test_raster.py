@@ -56,7 +56,9 @@ def test_values_are_carried_linearly_over_the_triangles():
     values = torch.stack((x, y, 3 * x - 2 * y + 1), dim=-1)
     filled = fill(front, planes(SQUARE, values, HALVES))[0]
     axis = torch.arange(16) + 0.5
-    wanted = torch.stack((axis.expand(16, 16), axis.view(-1, 1).expand(16, 16), 3 * axis - 2 * axis.view(-1, 1) + 1))
+    wanted = torch.stack(
+        (axis.expand(16, 16), axis.view(-1, 1).expand(16, 16), 3 * axis - 2 * axis.view(-1, 1) + 1)
+    )
     inside = front[0] >= 0
     torch.testing.assert_close(filled[:, inside], wanted[:, inside], atol=1e-4, rtol=0)
     assert filled[:, ~inside].abs().max() == 0

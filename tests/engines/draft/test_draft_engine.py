@@ -1,0 +1,223 @@
+"""What the draft engine does to pictures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made_faces import LOWER_LIP, UPPER_LIP, landmarks
+
+from liveportrait_v2v import compose
+from liveportrait_v2v.engines import Cue, Shot, create_engine
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.motion import Reference, transfer
+from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
+from liveportrait_v2v.geometry import face_crop
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+HEIGHT, WIDTH = 300, 360
+AT, SIZE = (180.0, 150.0), 7.0
+
+
+def picture(n: int = 1) -> torch.Tensor:
+    """Smooth colours with a skin-like tone; every place looks different."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
+    colors = torch.stack((0.75 + 0.2 * x, 0.45 + 0.3 * y, 0.4 + 0.15 * torch.sin(9 * x + 5 * y)), dim=-1)
+    return (colors * 255).to(torch.uint8).expand(n, -1, -1, -1).contiguous()
+
+
+def place(**changes) -> torch.Tensor:
+    return landmarks(at=AT, size=SIZE, **changes)
+
+
+def render(sources, drivings, frames=None, options=None, **settings) -> torch.Tensor:
+    """Renders a whole clip in one chunk; None stands for a frame without a face."""
+    options = options or MotionOptions(smoothing=0.0)
+    frames = picture(len(sources)) if frames is None else frames
+    session = create_engine("draft").session(AnimationSettings(**settings), options)
+
+    def shot(faces):
+        found = torch.tensor([f is not None for f in faces])
+        return Shot(frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found)
+
+    cues = [Cue(motion, motion, 0.0) for motion in session.motions([shot(drivings)])]
+    return session.render(shot(sources), cues)
+
+
+@pytest.mark.parametrize(
+    "options", [MotionOptions(smoothing=0.0), MotionOptions(smoothing=0.0, source_motion="add")]
+)
+@pytest.mark.parametrize("dsize", [64, 512])
+def test_no_motion_gives_the_source_within_rounding(options, dsize):
+    frames = torch.randint(0, 256, (2, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    result = render(
+        [place(roll=7)] * 2, [landmarks(size=3)] * 2, frames, options, dsize=dsize, lip_zero=False
+    )
+    assert (result.int() - frames.int()).abs().max() <= 1
+
+
+def test_motion_changes_the_face():
+    result = render([place()] * 2, [place(), place(yaw=15, drop=1.2)])
+    changed = (result[1].int() - picture()[0].int()).abs().amax(-1) > 3
+    assert changed[140:240, 120:240].float().mean() > 0.2
+
+
+def test_pixels_outside_the_crop_keep_their_bytes():
+    frames = torch.randint(0, 256, (2, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    result = render([place()] * 2, [place(), place(yaw=20, drop=1.5)], frames, scale=1.5)
+    square = face_crop(place().unsqueeze(0), AnimationSettings(scale=1.5))
+    outside = compose.border_mask(compose.Region(0, 0, HEIGHT, WIDTH).to_square(square))[0] == 0
+    assert outside.float().mean() > 0.2
+    assert torch.equal(result[0][outside], frames[0][outside])
+    assert torch.equal(result[1][outside], frames[1][outside])
+
+
+def border_shift(stitching: bool) -> float:
+    """How far the crop's outermost pixels move when the head moves by 12 pixels, on average, in pixels."""
+    source, settings = place().unsqueeze(0), AnimationSettings()
+    driving = landmarks(at=(AT[0] + 12, AT[1]), size=SIZE).unsqueeze(0)
+    target = transfer(source, driving, Reference.of(source[0]), Reference.of(place()), settings, MotionOptions(), False)
+    square = face_crop(source, settings)
+    shift = make_warp(target, square, 128, stitching).shift[0] * square.side
+    edges = torch.cat((shift[:, 0], shift[:, -1], shift[:, :, 0], shift[:, :, -1]), dim=1)
+    return edges.norm(dim=0).mean().item()
+
+
+def test_stitching_keeps_the_crops_border_in_place_and_without_it_all_moves():
+    assert border_shift(True) < 0.2
+    assert border_shift(False) > 5
+
+
+@pytest.mark.parametrize(
+    "driving",
+    [{"yaw": 60}, {"pitch": -50}, {"roll": 120}, {"at": (900, 20)}, {"yaw": -70, "roll": 60, "drop": 3}],
+)
+def test_nothing_around_the_face_folds_however_far_the_driver_goes(driving):
+    source, rest = place().unsqueeze(0), place()
+    far = landmarks(**{"at": AT, "size": SIZE, **driving}).unsqueeze(0)
+    settings = AnimationSettings()
+    target = transfer(
+        source, far, Reference.of(source[0]), Reference.of(rest), settings, MotionOptions(), False
+    )
+    square = face_crop(source, settings)
+    _, after, _ = _vertices(without_folds(target, square, True), square, True)
+    corners = after[:, warp_mesh().triangles[warp_mesh().outer]]
+    assert cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]).min() > 0
+
+
+def test_the_warp_is_smooth_outside_the_openings():
+    source = place().unsqueeze(0)
+    driving = place(yaw=10, drop=1).unsqueeze(0)
+    target = transfer(
+        source,
+        driving,
+        Reference.of(source[0]),
+        Reference.of(place()),
+        AnimationSettings(),
+        MotionOptions(),
+        False,
+    )
+    square = face_crop(source, AnimationSettings())
+    shift = make_warp(target, square, 128, True).shift[0]
+    forehead = shift[:, 20:50, 40:90]
+    assert forehead.diff(dim=1).abs().max() < 1.5 / 128 and forehead.diff(dim=2).abs().max() < 1.5 / 128
+
+
+def test_an_opened_mouth_is_dark_inside_with_teeth_behind_the_upper_lip():
+    result = render([place()] * 2, [place(), place(drop=2.5)])[1].float()
+    moved = place(drop=2.5)
+    x, top, bottom = (int(v) for v in (moved[UPPER_LIP, 0], moved[UPPER_LIP, 1], moved[LOWER_LIP, 1]))
+    column = result[top:bottom, x - 2 : x + 2].mean((1, 2))
+    skin = picture()[0, int(AT[1]) - 40, x].float().mean()
+    assert bottom - top > 12
+    assert column.min() < 0.6 * skin
+    assert column[: len(column) // 2].max() > 1.3 * column[len(column) // 2 :].min()
+
+
+def test_a_shut_mouth_shows_nothing_of_its_inside():
+    result = render([place(drop=2)], [place()])[0].float()
+    spot = place()[[UPPER_LIP, LOWER_LIP], :2].mean(0).int().tolist()
+    assert (
+        result[spot[1] - 1 : spot[1] + 2, spot[0] - 8 : spot[0] + 8].mean()
+        > 0.6 * picture()[0].float().mean()
+    )
+
+
+def test_eyes_that_shut_for_a_moment_are_remembered_open():
+    frames = picture(2)
+    shown, eye = place(), place()[list(face.EYES[0][2]), :2].mean(0)
+    x, y = eye.int().tolist()
+    frames[0, y - 2 : y + 2, x - 2 : x + 2] = torch.tensor([0, 0, 255], dtype=torch.uint8)  # a blue iris
+    result = render([shown, place(lids=0.02)], [place()] * 2, frames)
+    blue = result[1, y - 2 : y + 2, x - 2 : x + 2].float().mean((0, 1))
+    assert blue[2] > 150 and blue[0] < 100
+
+
+def test_a_frame_without_a_face_passes_unchanged_and_the_next_one_is_animated():
+    frames = torch.randint(0, 256, (4, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    moving = [place(), place(drop=1), place(drop=1), place(drop=1)]
+    result = render([place(), None, place(), place()], [*moving[:3], None], frames)
+    same = [(result[k] == frames[k]).all().item() for k in range(4)]
+    assert same == [True, True, False, True] or same == [False, True, False, True]
+    assert (result[2] != frames[2]).any()
+
+
+def test_a_face_that_reaches_over_the_frames_edge_is_rendered():
+    faces = [landmarks(at=(10, 20), size=SIZE)] * 2
+    result = render(faces, [place(), place(drop=1, yaw=10)])
+    assert result.shape == (2, HEIGHT, WIDTH, 3)
+    assert not torch.equal(result[1], picture()[0])
+
+
+def test_a_face_outside_the_frame_changes_nothing():
+    faces = [landmarks(at=(-900, -900), size=SIZE)] * 2
+    assert torch.equal(render(faces, [place(), place(drop=1)]), picture(2))
+
+
+def test_frames_and_landmarks_are_not_modified():
+    frames, faces, moves = picture(2), [place()] * 2, [place(), place(drop=1)]
+    kept = frames.clone(), faces[0].clone(), moves[1].clone()
+    render(faces, moves, frames)
+    assert torch.equal(frames, kept[0]) and torch.equal(faces[0], kept[1]) and torch.equal(moves[1], kept[2])
+
+
+def test_the_result_does_not_depend_on_where_chunks_end():
+    frames = torch.randint(0, 256, (9, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    faces = torch.stack([place(roll=k) for k in range(9)])
+    moves = torch.stack([place(drop=0.2 * k, yaw=k) for k in range(9)])
+    results = []
+    for size in (9, 4):
+        session = create_engine("draft").session(AnimationSettings(), MotionOptions())
+        cut = [slice(k, k + size) for k in range(0, 9, size)]
+        present = torch.ones(9, dtype=torch.bool)
+        motions = list(session.motions(Shot(frames[s], moves[s], present[s]) for s in cut))
+        shots = session.source(Shot(frames[s], faces[s], present[s]) for s in cut)
+        rendered, at = [], 0
+        for shot in shots:
+            rendered.append(session.render(shot, [Cue(m, m, 0.0) for m in motions[at : at + len(shot)]]))
+            at += len(shot)
+        results.append(torch.cat(rendered))
+    assert (results[0].int() - results[1].int()).abs().max() <= 1
+
+
+def test_a_moment_between_two_driving_frames_is_between_their_motions():
+    frames = picture(1)
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=0.0))
+    shot = Shot(frames, place().unsqueeze(0), torch.tensor([True]))
+    rest, opened = place(), place(drop=2)
+    list(session.motions([Shot(frames, rest.unsqueeze(0), torch.tensor([True]))]))
+    half = session.render(shot, [Cue(rest, opened, 0.5)])
+    alone = session.render(shot, [Cue(torch.lerp(rest, opened, 0.5), None, 0.0)])
+    assert torch.equal(half, alone)
+
+
+def test_smoothing_calms_jitter_and_starts_anew_after_a_gap():
+    noise = torch.randn(40, 478, 3, generator=torch.Generator().manual_seed(0))
+    marks = place() + noise
+    present = torch.ones(40, dtype=torch.bool)
+    present[20:24] = False
+    frames = torch.zeros(40, 4, 4, 3, dtype=torch.uint8)
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5))
+    out = list(session.motions([Shot(frames, marks, present)]))
+    assert [motion is not None for motion in out] == present.tolist()
+    calm = torch.stack([motion for motion in out if motion is not None])
+    assert (calm - place()).std() < 0.65 * noise.std()

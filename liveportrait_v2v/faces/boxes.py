@@ -32,7 +32,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def distance(a: Sequence[float], b: Sequence[float]) -> float:
-    """How unlike two boxes are as places of one face: centre distance in face sizes, plus the octaves of size."""
+    """How unlike two boxes are as places of one face: centre distance in face sizes plus octaves of size."""
     size_a, size_b = max(side(a), 1e-6), max(side(b), 1e-6)
     (ax, ay), (bx, by) = centre(a), centre(b)
     return math.hypot(ax - bx, ay - by) / max(size_a, size_b) + abs(math.log2(size_a / size_b))

@@ -33,7 +33,7 @@ def region_of_detection(found: Detection) -> Region:
 
 
 def regions_of_landmarks(landmarks: Tensor) -> list[Region]:
-    """Squares around faces: landmarks [B, 478, 3] -> B regions, level with the outer eye corners (33 and 263)."""
+    """Squares around faces, level with the outer eye corners: landmarks [B, 478, 3] -> B regions."""
     points = landmarks[..., :2]
     eyes = points[:, 263] - points[:, 33]
     unit = eyes / eyes.norm(dim=1, keepdim=True).clamp(min=1e-6)
@@ -42,16 +42,18 @@ def regions_of_landmarks(landmarks: Tensor) -> list[Region]:
     turned = torch.stack((x * cos + y * sin, y * cos - x * sin), -1)
     low, high = turned.aminmax(dim=1)
     middle = (low + high) / 2
-    centre = torch.cat((middle[:, :1] * cos - middle[:, 1:] * sin, middle[:, :1] * sin + middle[:, 1:] * cos), 1)
+    u, v = middle[:, :1], middle[:, 1:]
+    centre = torch.cat((u * cos - v * sin, u * sin + v * cos), 1)
     side = (high - low).amax(1, keepdim=True) * MARGIN
     angle = torch.atan2(sin, cos)
     return [Region(*row) for row in torch.cat((centre, side, angle), 1).tolist()]
 
 
 @lru_cache(maxsize=16)
-def _plan(region: Region, height: int, width: int, size: int, device: str) -> tuple[slice, slice, tuple, Tensor]:
-    """Rows and columns of the frame that a region touches, by how much to
-    shrink them, and the sampling grid."""
+def _plan(
+    region: Region, height: int, width: int, size: int, device: str
+) -> tuple[slice, slice, tuple[int, int], Tensor]:
+    """Rows and columns of the frame that a region touches, the boxes to average, and the sampling grid."""
     cos, sin = math.cos(region.angle) * region.side / 2, math.sin(region.angle) * region.side / 2
     shrink = max(int(region.side / size), 1)  # a box filter first, else a large face would alias
     reach = abs(cos) + abs(sin) + 2 * shrink
@@ -94,7 +96,7 @@ def cut(frames: Tensor, region: Region, size: int) -> Tensor:
 
 
 def to_frame(points: Tensor, regions: list[Region], size: int) -> Tensor:
-    """Landmarks [B, 478, 3] in pixels of the crops of B regions -> in pixels of the frame; z is scaled alike."""
+    """Landmarks [B, 478, 3] in pixels of the crops of B regions -> in pixels of the frame, z scaled alike."""
     x, y, side, angle = torch.tensor(regions).T[:, :, None]
     points = (points - points.new_tensor([size / 2, size / 2, 0])) * (side / size)[..., None]
     cos, sin = angle.cos(), angle.sin()

@@ -14,7 +14,7 @@ from .nets import load_net
 
 @dataclass(frozen=True)
 class Detection:
-    """One face: its box (x0, y0, x1, y1), the person's right and left eye, all in frame pixels; score 0..1."""
+    """One face in frame pixels: its box, the person's right and left eye; and how sure it is, 0..1."""
 
     box: Box
     right_eye: tuple[float, float]
@@ -59,7 +59,7 @@ def _suppress(rows: list[list[float]], overlap: float = 0.3) -> list[list[float]
 def detect(frames: Tensor, net_name: str, device: str) -> list[list[Detection]]:
     """Faces of each frame, best score first.
 
-    frames: uint8 [N, H, W, 3] on `device`; net_name: "face_detector_full_range" or "face_detector_short_range".
+    frames: uint8 [N, H, W, 3] on `device`; net_name: that of one of the two detectors in nets.NETS.
     """
     net = load_net(net_name, device)
     images, scale, left, top = letterbox(frames, net.size)

@@ -1,12 +1,13 @@
 """The three MediaPipe networks as plain torch modules: two BlazeFace detectors and FaceMesh V2.
 
-Architectures: BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047) for the detectors; the 478-point net succeeds
-the face mesh net of Kartynnik et al. 2019 (arXiv:1907.06724). The layer tables follow the published model files;
-parameters are declared in the order in which those files run them, on which scripts/convert_face_models.py relies.
+Architectures: BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047) for the detectors; the 478-point net
+succeeds the face mesh net of Kartynnik et al. 2019 (arXiv:1907.06724). The layer tables follow the published
+model files; parameters are declared in the order in which those files run them, on which
+scripts/convert_face_models.py relies.
 
-Inside, everything is channels last, [N, H, W, C]: the nets are so narrow that on a CPU most of their time goes into
-moving memory, and this layout turns the pointwise convolutions into plain matrix products that can add to the
-shortcut in place.
+Inside, everything is channels last, [N, H, W, C]: the nets are so narrow that on a CPU most of their time
+goes into moving memory, and this layout turns the pointwise convolutions into plain matrix products that can
+add to the shortcut in place.
 
 Weights lie next to this module as float16 safetensors, made by scripts/convert_face_models.py.
 """
@@ -25,7 +26,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Conv(nn.Conv2d):
-    """Convolution over [N, H, W, C] with SAME padding as TensorFlow has it: an odd rest goes right and below."""
+    """Convolution over [N, H, W, C] with TensorFlow's SAME padding: an odd rest goes right and below."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = True):
         total = kernel - stride
@@ -50,7 +51,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
-    """shortcut + layer(x), both [N, H, W, C]. Writes into shortcut, which first gets more channels if need be."""
+    """shortcut + layer(x), both [N, H, W, C]. Writes into shortcut, unless that needs more channels first."""
     channels = layer.out_features
     if shortcut.shape[-1] < channels:
         shortcut = F.pad(shortcut, (0, channels - shortcut.shape[-1]))
@@ -60,7 +61,7 @@ def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 class Bottleneck(nn.Module):
-    """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, the narrowing conv is 2x2 / 2."""
+    """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows."""
 
     def __init__(self, cin: int, cout: int, size: int, down: bool = False):
         super().__init__()
@@ -106,8 +107,8 @@ class Bottleneck(nn.Module):
 class FaceMesh(nn.Module):
     """478 landmarks of one face in a square crop.
 
-    forward(x float32 [N, 256, 256, 3], RGB 0..1) -> landmarks [N, 478, 3] in pixels of the crop (z in the same unit,
-    negative towards the camera), presence [N] as a logit.
+    forward(x float32 [N, 256, 256, 3], RGB 0..1) -> landmarks [N, 478, 3] in pixels of the crop (z in the
+    same unit, negative towards the camera), presence [N] as a logit.
     """
 
     size = 256
@@ -138,8 +139,8 @@ class FaceMesh(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.device.type == "cpu":
-            # The largest maps one by one, as several don't fit into a core's cache; the rest at once, as there
-            # the weights are what doesn't.
+            # The largest maps one by one, as several don't fit into a core's cache; the rest at once, as
+            # there the weights are what doesn't.
             x = torch.cat([self._start(image) for image in x.split(1)])
         else:
             x = self._start(x)
@@ -178,7 +179,7 @@ class DoubleBlazeBlock(nn.Module):
 
 
 def _grid(cells: int, per_cell: int) -> Tensor:
-    """Centres of the cells of a square grid in 0..1, x fastest, each `per_cell` times: [cells**2 * per_cell, 2]."""
+    """Centres of a grid's cells in 0..1, x fastest, each `per_cell` times: [cells**2 * per_cell, 2]."""
     centre = (torch.arange(cells) + 0.5) / cells
     y, x = torch.meshgrid(centre, centre, indexing="ij")
     return torch.stack((x, y), -1).reshape(-1, 1, 2).expand(-1, per_cell, 2).reshape(-1, 2)
@@ -187,9 +188,9 @@ def _grid(cells: int, per_cell: int) -> Tensor:
 class ShortRangeDetector(nn.Module):
     """BlazeFace short range, for faces within about two metres of a phone.
 
-    forward(x float32 [N, 128, 128, 3], RGB -1..1) -> boxes [N, 896, 16] (centre x, y, width, height, then x, y of
-    right eye, left eye, nose, mouth, right ear, left ear; in pixels of the input, relative to `anchors`),
-    score logits [N, 896].
+    forward(x float32 [N, 128, 128, 3], RGB -1..1) -> boxes [N, 896, 16] (centre x, y, width, height, then x,
+    y of right eye, left eye, nose, mouth, right ear, left ear; in pixels of the input, relative to
+    `anchors`), score logits [N, 896].
     """
 
     size = 128
@@ -219,8 +220,8 @@ class ShortRangeDetector(nn.Module):
 class FullRangeDetector(nn.Module):
     """BlazeFace full range (dense): a feature pyramid that also finds small and distant faces.
 
-    forward(x float32 [N, 192, 192, 3], RGB -1..1) -> boxes [N, 2304, 16], score logits [N, 2304], laid out as in
-    ShortRangeDetector.
+    forward(x float32 [N, 192, 192, 3], RGB -1..1) -> boxes [N, 2304, 16], score logits [N, 2304], laid out as
+    in ShortRangeDetector.
     """
 
     size = 192
@@ -276,8 +277,8 @@ NETS: dict[str, type[nn.Module]] = {
 def load_net(name: str, device: str = "cpu") -> nn.Module:
     """One of NETS with its weights, ready for inference: float32, no gradients, cached per device.
 
-    `device` is a torch device string. The module is shared by all who ask for it, so do not change it. Call it
-    under torch.no_grad().
+    `device` is a torch device string. The module is shared by all who ask for it, so do not change it. Call
+    it under torch.no_grad().
     """
     net = NETS[name]()
     weights = load_file(WEIGHTS / f"{name}.safetensors")

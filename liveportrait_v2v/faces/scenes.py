@@ -9,8 +9,8 @@ from torch import Tensor
 class CutFinder:
     """Feed it the frames of a clip in order; it remembers the last one.
 
-    A cut is a change of the coarse picture of more than 25 of 255 levels on average, and of more than four times
-    what has lately been usual: a shaking camera or a flicker is no cut.
+    A cut is a change of the coarse picture of more than 25 of 255 levels on average, and of more than four
+    times what has lately been usual: a shaking camera or a flicker is no cut.
     """
 
     def __init__(self):

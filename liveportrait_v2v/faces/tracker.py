@@ -25,8 +25,8 @@ FORGET = 30  # frames after which a lost face may come back anywhere
 class Tracks:
     """What FaceTracker.track found in N frames, for F faces numbered so far. All tensors are on the CPU.
 
-    landmarks: float32 [N, F, 478, 3], x and y in continuous frame pixels (x right, y down), z in the same unit,
-        negative towards the camera; zeros where the face is not present.
+    landmarks: float32 [N, F, 478, 3], x and y in continuous frame pixels (x right, y down), z in the same
+        unit, negative towards the camera; zeros where the face is not present.
     present: bool [N, F].
     presence: float32 [N, F], the landmark net's confidence 0..1; 0 where the face is not present.
     """
@@ -36,7 +36,7 @@ class Tracks:
     presence: Tensor
 
     def face(self, number: int) -> tuple[Tensor, Tensor]:
-        """Landmarks [N, 478, 3] and presence [N] (bool) of one face; all absent if the number isn't given yet."""
+        """Landmarks [N, 478, 3] and `present` [N] of one face: all absent if nobody has that number yet."""
         if number < self.present.shape[1]:
             return self.landmarks[:, number], self.present[:, number]
         count = len(self.present)
@@ -61,8 +61,9 @@ class _Estimate:
     def drift(self) -> float:
         """How far the face is from the middle of the square it was seen in, upright and in its usual size.
 
-        The net's error, measured on real clips against its answer in the wanted square: up to 0.5 % of the face at a
-        drift of 0.25, where any two squares differ by 0.3 %; up to 1.6 % at 0.5, and wrong altogether at 1.
+        The net's error, measured on real clips against its answer in the wanted square: up to 0.5 % of the
+        face at a drift of 0.25, where any two squares differ by 0.3 %; up to 1.6 % at 0.5, and wrong
+        altogether at 1.
         """
         side, turn = self.seen_in.side, math.remainder(self.wanted.angle - self.seen_in.angle, math.tau)
         return max(
@@ -81,6 +82,7 @@ class _Face:
     region: Region | None = None
     velocity: tuple[float, float] = (0.0, 0.0)
     lost: int = 0  # frames since it was last seen
+    ahead: int = 1  # frames to look at in one batch: more while nothing happens
 
     def expected(self) -> Box:
         """Where it should be on the next frame, were it to move on for up to ten frames."""
@@ -99,24 +101,24 @@ class _Face:
 class FaceTracker:
     """Finds, follows and numbers the faces of a clip.
 
-    track() is called chunk after chunk; the result does not depend on where the chunks end. reset() before another
-    clip. Faces get numbers on the first frame that has any, in the chosen order, and keep them:
+    track() is called chunk after chunk; the result does not depend on where the chunks end. reset() before
+    another clip. Faces get numbers on the first frame that has any, in the chosen order, and keep them:
 
     - A number follows its face from frame to frame by the landmarks themselves.
-    - A lost face gets its number back where continuity of place and size allows it: at first near where it was
-      expected, the further off the longer it has been away, and anywhere after FORGET frames. Where there is but
-      one number and one face, that face has it at once.
+    - A lost face gets its number back where continuity of place and size allows it: at first near where it
+      was expected, the further off the longer it has been away, and anywhere after FORGET frames. Where there
+      is but one number and one face, that face has it at once.
     - A new number is given only while none is missing.
-    - After a scene cut nothing is near anything: the numbers are given anew in the chosen order. Only if just as
-      many faces are in the very same places was it no cut, but a flash.
+    - After a scene cut nothing is near anything: the numbers are given anew in the chosen order. Only if just
+      as many faces are in the very same places was it no cut, but a flash.
 
-    Faces are told apart by place and size, not by who the person is: somebody who enters while a number is missing
-    can take it, and after a cut to another person that one has number 0.
+    Faces are told apart by place and size, not by who the person is: somebody who enters while a number is
+    missing can take it, and after a cut to another person that one has number 0.
 
     device: torch device string.
-    order: one of boxes.ORDERS: "large-small", "small-large", "left-right", "right-left", "top-bottom", "bottom-top".
-    only: number all faces of the first frame, but follow this one alone. Where the others are is looked up now and
-        then, and they keep their numbers by the rules above, so that a lost face doesn't take over another person.
+    order: "large-small", "small-large", "left-right", "right-left", "top-bottom" or "bottom-top".
+    only: number all faces of the first frame, but follow this one alone. Where the others are is looked up
+        now and then, and they keep their numbers as above, so that a lost face takes over nobody else.
     max_faces: how many numbers are given at most.
 
     Raises SettingsError for an unknown order or a number out of range.
@@ -132,8 +134,6 @@ class FaceTracker:
         if only is not None and not 0 <= only < max_faces:
             raise SettingsError(f"only must be from 0 to max_faces - 1 = {max_faces - 1}, not {only}")
         self.device, self.order, self.only, self.max_faces = str(device), order, only, max_faces
-        # Frames go into one batch on the guess that nothing happens in them; what comes after a frame where
-        # something did is looked at again.
         self._batch = 4 if torch.device(device).type == "cpu" else 16
         self._net = load_net("face_landmarks", self.device)
         self.reset()
@@ -147,7 +147,6 @@ class FaceTracker:
         self._renumber = False  # a scene cut has come, and no face since
         self._before_cut: dict[int, Box] = {}
         self._cuts = CutFinder()
-        self._ahead = 1
 
     @torch.no_grad()
     def track(self, frames: Tensor) -> Tracks:
@@ -155,20 +154,25 @@ class FaceTracker:
         frames = frames.to(self.device)
         cuts = self._cuts.find(frames)
         rows: list[dict[int, _Estimate]] = []
-        while len(rows) < len(frames):
-            at = len(rows)
-            stop = at + 1
-            while stop < min(at + self._ahead, len(frames)) and not cuts[stop] and not self._search_due(stop - at):
-                stop += 1
-            spans = self._follow(frames[at:stop])
-            for step in range(stop - at):
-                row = {number: span[step] for number, span in spans.items()}
-                calm = self._settle(frames[at + step : at + step + 1], row, cuts[at + step])
-                rows.append(row)
-                self._frame += 1
-                if not calm:
-                    break
-            self._ahead = min(self._ahead * 2, self._batch) if calm else 1
+        # For each face its estimates on the next frames, made in one batch on the guess that its square
+        # stays.
+        ahead: dict[int, list[_Estimate]] = {}
+        for at, scene_cut in enumerate(cuts):
+            following_cut = cuts.index(True, at + 1) if True in cuts[at + 1 :] else len(frames)
+            self._look_ahead(frames[at:following_cut], ahead)
+            row = {number: queue.pop(0) for number, queue in ahead.items()}
+            squares = {number: self._faces[number].region for number in ahead}
+            self._settle(frames[at : at + 1], row, scene_cut)
+            for number, square in squares.items():
+                face = self._faces[number]
+                if face.region != square:
+                    face.ahead = 1
+                    del ahead[number]
+                elif not ahead[number]:
+                    face.ahead = min(face.ahead * 2, self._batch)
+                    del ahead[number]
+            rows.append(row)
+            self._frame += 1
         return self._pack(rows)
 
     def _pack(self, rows: list[dict[int, _Estimate]]) -> Tracks:
@@ -183,7 +187,8 @@ class FaceTracker:
     def _estimates(self, crops: list[Tensor], regions: list[Region]) -> list[_Estimate]:
         """Run the landmark net on crops [*, 256, 256, 3] that were cut from these B regions, B in all."""
         points, logits = self._net(crops[0] if len(crops) == 1 else torch.cat(crops))
-        result = torch.cat((points.flatten(1), logits.sigmoid()[:, None]), 1).cpu()  # a GPU is waited for here only
+        # One copy, so that a GPU is waited for once.
+        result = torch.cat((points.flatten(1), logits.sigmoid()[:, None]), 1).cpu()
         points = to_frame(result[:, :-1].unflatten(1, (478, 3)), regions, self._net.size)
         presence = result[:, -1].tolist()
         low, high = points[..., :2].aminmax(dim=1)
@@ -198,18 +203,20 @@ class FaceTracker:
         crops = [cut(frame, region, self._net.size) for region in regions]
         return self._estimates(crops, regions)
 
-    def _follow(self, frames: Tensor) -> dict[int, list[_Estimate]]:
-        """Every followed face that is not lost, on each of the frames, in the square that it holds."""
-        held = {number: face.region for number, face in enumerate(self._faces) if face.region}
+    def _look_ahead(self, frames: Tensor, ahead: dict[int, list[_Estimate]]) -> None:
+        """Fill the queues of the followed faces that have none, with as many of these frames as each looks
+        ahead."""
+        held = {n: face for n, face in enumerate(self._faces) if face.region and n not in ahead}
         if not held:
-            return {}
-        count = len(frames)
-        crops = [cut(frames, region, self._net.size) for region in held.values()]
-        flat = self._estimates(crops, [region for region in held.values() for _ in range(count)])
-        return {number: flat[i * count : (i + 1) * count] for i, number in enumerate(held)}
+            return
+        crops = [cut(frames[: face.ahead], face.region, self._net.size) for face in held.values()]
+        regions = [face.region for face, seen in zip(held.values(), crops, strict=True) for _ in seen]
+        flat = self._estimates(crops, regions)
+        for number, seen in zip(held, crops, strict=True):
+            ahead[number], flat = flat[: len(seen)], flat[len(seen) :]
 
-    def _search_due(self, ahead: int = 0) -> bool:
-        """Whether the frame `ahead` of the present one is one to run the detectors on."""
+    def _search_due(self) -> bool:
+        """Whether the detectors are to run on this frame, though nothing has happened."""
         faces = self._faces
         away = [face.lost for face in faces if face.followed and not face.region]
         if not any(face.region for face in faces):
@@ -222,20 +229,17 @@ class FaceTracker:
             period = 15 if len(faces) > 1 else math.inf
         else:
             period = 30 if len(faces) < self.max_faces else math.inf
-        return self._frame + ahead - self._searched >= period
+        return self._frame - self._searched >= period
 
-    def _settle(self, frame: Tensor, row: dict[int, _Estimate], scene_cut: bool) -> bool:
-        """Bring one frame's estimates and the faces to agree: row is changed to what holds.
-
-        Returns False if a square changed, so that later frames must be looked at anew.
-        """
+    def _settle(self, frame: Tensor, row: dict[int, _Estimate], scene_cut: bool) -> None:
+        """Bring one frame's estimates and the faces to agree: row is changed to what holds."""
         faces = self._faces
-        calm = True
         for _ in range(3):
             far = [n for n, e in row.items() if e.presence >= PRESENT and e.drift > TOO_FAR]
             row.update(zip(far, self._look(frame, [row[n].wanted for n in far]), strict=True))
         before = set(row)
-        if scene_cut and not (row and all(e.holds and iou(e.box, faces[n].box) > SAME for n, e in row.items())):
+        unmoved = [n for n, e in row.items() if e.holds and iou(e.box, faces[n].box) > SAME]
+        if scene_cut and not (row and len(unmoved) == len(row)):
             self._renumber = True
             self._before_cut = {n: faces[n].box for n in row}
             row.clear()
@@ -245,7 +249,7 @@ class FaceTracker:
         kept = set(row)
         dropped = before - kept
         for number in dropped:
-            faces[number].region, calm = None, False
+            faces[number].region = None
         if dropped or scene_cut or self._search_due():
             self._search(frame, row)
         for number, face in enumerate(faces):
@@ -253,11 +257,8 @@ class FaceTracker:
                 face.lost += 1
                 continue
             estimate = row[number]
-            region = estimate.seen_in if estimate.drift < STEADY else estimate.wanted
-            if region != face.region:
-                face.region, calm = region, False
+            face.region = estimate.seen_in if estimate.drift < STEADY else estimate.wanted
             face.seen(estimate.box, again=number in kept)
-        return calm
 
     def _jumped(self, number: int, estimate: _Estimate) -> bool:
         return distance(self._faces[number].box, estimate.box) > 1
@@ -271,7 +272,8 @@ class FaceTracker:
                     del row[a if strayed[a] > strayed[b] else b]
 
     def _search(self, frame: Tensor, row: dict[int, _Estimate]) -> None:
-        """Run the detectors on one frame and give the faces that they find, beyond those in row, their numbers."""
+        """Run the detectors on one frame and give the faces that they find, beyond those in row, their
+        numbers."""
         self._searched = self._frame
         found = self._candidates(frame, "face_detector_full_range", row)
         if not found and not row:
@@ -321,8 +323,8 @@ class FaceTracker:
                 faces[number].box, faces[number].lost = estimate.box, -1  # _settle counts this frame
 
     def _candidates(self, frame: Tensor, net: str, row: dict[int, _Estimate]) -> list[_Estimate]:
-        """Detections that are in no face of row and that the landmark net confirms, twice: the second time in the
-        square that its own landmarks ask for, which is what tracking goes on with."""
+        """Detections that are in no face of row and that the landmark net confirms, twice: the second time in
+        the square that its own landmarks ask for, which is what tracking goes on with."""
         known = [e.box for e in row.values()]
         regions = [
             region_of_detection(d)

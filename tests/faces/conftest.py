@@ -12,9 +12,20 @@ from liveportrait_v2v.faces import FaceTracker, Tracks
 from liveportrait_v2v.media import Clip
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The nets are small: on a machine that has other work, threads wait for each other longer than they
+    work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def frames(clips) -> Callable[[str, int, int], Tensor]:
-    """frames(name, start, count) -> uint8 [count, H, W, 3] of a real clip; each clip's beginning is decoded once."""
+    """frames(name, start, count) -> uint8 [count, H, W, 3] of a real clip; each clip's beginning is decoded
+    once."""
     decoded: dict[str, Tensor] = {}
 
     def take(name: str, start: int = 0, count: int = 1) -> Tensor:
@@ -35,7 +46,8 @@ def heads(frames) -> Callable[..., Tensor]:
         x, y, side = corners[name]
         square = frames(name, 0, count)[:, y : y + side, x : x + side]
         channels_first = square.permute(0, 3, 1, 2)
-        scaled = torch.nn.functional.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
+        interpolate = torch.nn.functional.interpolate
+        scaled = interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
         return scaled.permute(0, 2, 3, 1).contiguous()
 
     return take

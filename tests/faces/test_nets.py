@@ -28,7 +28,7 @@ def original(clips, name):
     if name == "face_detector_full_range":
         model = clips["model_full_range"].read_bytes()
     else:
-        member = {"face_landmarks": "face_landmarks_detector", "face_detector_short_range": "face_detector"}[name]
+        member = "face_landmarks_detector" if name == "face_landmarks" else "face_detector"
         with zipfile.ZipFile(clips["model_face_landmarker"]) as task:
             model = task.read(f"{member}.tflite")
     interpreter = litert.Interpreter(model_content=model, num_threads=1)

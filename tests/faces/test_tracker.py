@@ -12,10 +12,10 @@ from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.faces import FaceTracker
 
 # Where to begin: at the start, and where a clip is hardest (hands before the face, the widest movements).
-CLIPS = [
-    ("jwp_intro", 0), ("test_movie", 0), ("wolfgang", 0), ("wolfgang", 100), ("single_face", 24), ("cap12", 0),
-    ("cap13", 0), ("obama", 0), ("carphone", 40), ("humo", 0), ("ltx2", 0), ("avatar", 0), ("wan2", 0), ("ltxv", 0),
-]  # fmt: skip
+CLIPS = {
+    "jwp_intro": 0, "test_movie": 0, "wolfgang": 80, "single_face": 24, "cap12": 0, "cap13": 0, "obama": 0,
+    "carphone": 40, "humo": 0, "ltx2": 0, "avatar": 0, "wan2": 0, "ltxv": 0,
+}  # fmt: skip
 
 
 def turned(frame, degrees):
@@ -33,7 +33,7 @@ def face_size(landmarks):
     return (landmarks[:, :2].amax(0) - landmarks[:, :2].amin(0)).amax().item()
 
 
-@pytest.mark.parametrize(("name", "start"), CLIPS)
+@pytest.mark.parametrize(("name", "start"), CLIPS.items())
 def test_a_face_is_followed_on_99_of_100_frames_of_a_real_clip(frames, tracked, name, start):
     clip = frames(name, start, 40)
     landmarks, present = tracked(clip, only=0).face(0)
@@ -46,7 +46,7 @@ def test_a_face_is_followed_on_99_of_100_frames_of_a_real_clip(frames, tracked, 
 
 def test_landmarks_lie_where_the_eyes_and_the_mouth_are(frames, tracked):
     # Read off the picture: the pupils and the corners of the mouth of astronaut.png.
-    points = {468: (203, 103), 473: (246, 107), 61: (205, 145), 291: (244, 147)}
+    points = {468: (204, 100), 473: (247, 103), 61: (203, 139), 291: (246, 141)}
     landmarks = tracked(frames("astronaut")).landmarks[0, 0]
     for index, place in points.items():
         assert math.dist(landmarks[index, :2].tolist(), place) < 4
@@ -86,8 +86,8 @@ def test_a_rolled_face_is_found_and_its_landmarks_roll_along(frames, tracked, de
 
 
 def test_the_chunks_make_no_difference(frames, tracked):
-    clip = torch.cat((frames("ltx2", 0, 24), frames("humo", 0, 12)))  # a lively face, then a cut
-    whole = tracked(clip, chunk=36)
+    clip = torch.cat((frames("ltx2", 0, 16), frames("humo", 0, 6)))  # a lively face, then a cut
+    whole = tracked(clip, chunk=22)
     for chunk in (1, 8):
         pieces = tracked(clip, chunk=chunk)
         assert torch.equal(pieces.present, whole.present)
@@ -140,14 +140,15 @@ def test_a_still_that_only_shimmers_has_landmarks_that_stand_still(frames, track
 def test_the_square_a_face_is_seen_in_moves_seldom_on_a_calm_clip(frames):
     tracker = FaceTracker()
     squares = set()
-    for chunk in frames("cap12", 0, 64).split(4):
+    for chunk in frames("cap12", 0, 40).split(4):
         tracker.track(chunk)
         squares.add(tracker._faces[0].region)
     assert len(squares) <= 3
 
 
 @pytest.mark.parametrize(
-    "options", [{"order": "largest"}, {"only": -1}, {"only": 6}, {"only": 2, "max_faces": 2}, {"max_faces": 0}]
+    "options",
+    [{"order": "largest"}, {"only": -1}, {"only": 6}, {"only": 2, "max_faces": 2}, {"max_faces": 0}],
 )
 def test_an_impossible_setting_is_refused_with_the_rule(options):
     name = "max_faces" if options.get("max_faces") == 0 else next(iter(options))

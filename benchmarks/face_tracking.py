@@ -1,0 +1,57 @@
+"""What it costs one core to follow the faces of the real clips, and on how many frames they are found.
+
+    python benchmarks/face_tracking.py [--frames N] [clip ...]
+
+CPU time of the process with one torch thread, after one chunk to warm up; decoding is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
+
+import fetch_clips  # noqa: E402
+from liveportrait_v2v.faces import FaceTracker  # noqa: E402
+from liveportrait_v2v.media import Clip  # noqa: E402
+
+
+def measure(path: Path, limit: int) -> tuple[str, int, list[int], float]:
+    """Frame size, number of frames, frames with each number, and milliseconds of CPU a frame."""
+    clip = Clip(path)
+    tracker = FaceTracker()
+    tracker.track(next(iter(clip.chunks(8))).frames)
+    tracker.reset()
+    total, seconds, present = 0, 0.0, [0] * tracker.max_faces
+    for chunk in clip.chunks(8, cap=limit):
+        start = time.process_time()
+        tracks = tracker.track(chunk.frames)
+        seconds += time.process_time() - start
+        total += len(chunk.frames)
+        for number, count in enumerate(tracks.present.sum(0).tolist()):
+            present[number] += count
+    size = f"{clip.info.width}x{clip.info.height}"
+    return size, total, [count for count in present if count], seconds / total * 1000
+
+
+def main() -> None:
+    names = [name for name in fetch_clips.CLIPS if not name.startswith("model_")]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=600, help="at most so many of each clip (600)")
+    parser.add_argument("clips", nargs="*", default=names, metavar="clip")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{'clip':12} {'size':>9} {'frames':>6} {'present':>14} {'ms/frame':>9}")
+    for name, path in fetch_clips.fetch(options.clips).items():
+        size, total, present, cost = measure(path, options.frames)
+        share = " ".join(f"{count / total:.1%}" for count in present)
+        print(f"{name:12} {size:>9} {total:>6} {share:>14} {cost:>9.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -90,8 +90,8 @@ def _affine_grid(matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torc
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255."""
-    return frames.permute(0, 3, 1, 2).contiguous().float()
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255, channels last in memory."""
+    return frames.float().permute(0, 3, 1, 2)
 
 
 def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Tensor:
@@ -147,7 +147,7 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
     Returns:
         uint8 [N, H, W, 3].
     """
-    mixed = to_float(region.of(frames)).lerp_(pictures, mask.unsqueeze(1))
+    mixed = torch.lerp(to_float(region.of(frames)), pictures, mask.unsqueeze(1))
     result = frames.clone()
     region.of(result).copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
     return result

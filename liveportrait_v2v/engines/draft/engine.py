@@ -72,6 +72,8 @@ class DraftSession:
         driving = torch.stack([led[k] for k in shown]).to(device)
         rests = self._source_rest, self._driving_rest
         target = transfer(source, driving, *rests, self._settings, self._options, self._driving_is_still)
+        if len(shown) == len(shot):
+            return self._draw(shot.frames, target)
         frames = shot.frames.clone()
         frames[shown] = self._draw(shot.frames[shown], target)
         return frames

@@ -19,11 +19,12 @@ LEAST_ROOM = 1.25
 # How far behind the outline the border lies, in sides of the square.
 DEPTH = 0.2
 # How far the jaw's motion reaches beyond the outline, as a share of the way to the border.
-JAW_REACH = 0.5
+JAW_REACH = 0.9
 # How far a lid's margin lies outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth.
 MARGIN = 0.06
-# A triangle around the face keeps at least this share of its area.
-LEAST_AREA = 0.1
+# A triangle around the face keeps at least this share of its area. One that the expression alone has squeezed below
+# the second share is not a reason to hold the head: turned over, it is not drawn.
+LEAST_AREA, SQUEEZED = 0.1, 0.3
 
 
 @dataclass(frozen=True)
@@ -125,15 +126,17 @@ def without_folds(target: Target, square: CropTransform, stitching: bool) -> Tar
     Areas are quadratic in the share of the motion, so the largest share that keeps them is known exactly.
     """
     mesh = warp_mesh()
-    _, after, _ = _vertices(target, square, stitching)
+    before, after, _ = _vertices(target, square, stitching)
     _, still, _ = _vertices(target.held_back(torch.zeros_like(target.strength)), square, stitching)
-    corners, shift = (x[:, mesh.triangles[mesh.outer].to(x.device)] for x in (still, after - still))
+    outer = mesh.triangles[mesh.outer].to(before.device)
+    source, corners, shift = (x[:, outer] for x in (before, still, after - still))
     e1, e2 = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
     d1, d2 = shift[:, :, 1] - shift[:, :, 0], shift[:, :, 2] - shift[:, :, 0]
     area = cross(e1, e2)
+    healthy = area > SQUEEZED * cross(source[:, :, 1] - source[:, :, 0], source[:, :, 2] - source[:, :, 0])
     a, b, c = cross(d1, d2), cross(e1, d2) + cross(d1, e2), area * (1 - LEAST_AREA)
     root = -2 * c / (b - (b * b - 4 * a * c).clamp_min(0).sqrt())
-    reached = (b * b >= 4 * a * c) & (root > 0) & (area > 0)
+    reached = (b * b >= 4 * a * c) & (root > 0) & healthy
     share = torch.where(reached, root, torch.ones_like(root)).amin(1).clamp(max=1)
     return target.held_back(share)
 

@@ -1,0 +1,146 @@
+"""How well the draft engine's output moves as the driving clip does, on every pair of the real clips.
+
+    python benchmarks/draft_quality.py [--frames N] [SOURCE,DRIVING ...]
+
+For each pair the result is written to a video file, the faces of that file are tracked again, and five signals of
+the tracked landmarks are correlated (Pearson) with those of the driving clip at the same times: opening of mouth and
+eyes, pitch, yaw and roll of the head. Identity: the mean change of distances between eyes, cheeks and brow, which
+no expression moves, against the source's.
+
+A driving clip that hardly moves has nothing to correlate with. So each driving clip is also measured against itself:
+shifted by a few pixels and encoded once more. Its row "itself" is what the measurement can give at best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
+
+import fetch_clips  # noqa: E402
+from liveportrait_v2v.animate import animate  # noqa: E402
+from liveportrait_v2v.engines import create_engine  # noqa: E402
+from liveportrait_v2v.engines.draft import face  # noqa: E402
+from liveportrait_v2v.faces import FaceTracker  # noqa: E402
+from liveportrait_v2v.geometry import euler_angles  # noqa: E402
+from liveportrait_v2v.media import Clip, VideoWriter  # noqa: E402
+from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
+
+# Clip -> the second from which it is used: hands pass over the face before.
+CLIPS = {
+    "jwp_intro": 0,
+    "test_movie": 0,
+    "wolfgang": Fraction(260 * 1001, 24000),
+    "single_face": 0,
+    "face_noface": 0,
+    "cap12": 0,
+    "cap13": 0,
+    "obama": 0,
+    "carphone": 0,
+}
+SIGNALS = ("mouth", "eyes", "pitch", "yaw", "roll")
+# Pairs of landmarks whose distance is the person's and not the expression's.
+IDENTITY = ((33, 263), (133, 362), (234, 454), (168, 4), (127, 356))
+
+
+def open_clip(name: str) -> Clip:
+    return Clip(fetch_clips.fetch([name])[name], start=CLIPS[name])
+
+
+def track(clip: Clip, frames: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Landmarks [N, 478, 3] and presence [N] of a clip's first face."""
+    tracker = FaceTracker(only=0)
+    found = [tracker.track(chunk.frames).face(0) for chunk in clip.chunks(8, cap=frames)]
+    return torch.cat([landmarks for landmarks, _ in found]), torch.cat([present for _, present in found])
+
+
+def signals(landmarks: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The five signals of landmarks [N, 478, 3]: openings as height / width, angles in degrees."""
+    pose = face.first_pose(landmarks)
+    shape = pose.undo(landmarks)
+    angles = euler_angles(pose.rotation)
+    openings = face.mouth_opening(shape), face.eye_openings(shape).mean(1)
+    return dict(zip(SIGNALS, (*openings, *angles.unbind(1)), strict=True))
+
+
+def proportions(landmarks: torch.Tensor) -> torch.Tensor:
+    """Distances of IDENTITY over their sum, the median over the frames, [K]."""
+    shape = face.first_pose(landmarks).undo(landmarks)
+    distances = torch.stack([(shape[:, a] - shape[:, b]).norm(dim=-1) for a, b in IDENTITY], dim=1)
+    return (distances / distances.sum(1, keepdim=True)).median(0).values
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return (a @ b / (a.norm() * b.norm()).clamp_min(1e-9)).item()
+
+
+def compare(result: Path, source: Clip, driving: Clip, frames: int) -> tuple[dict[str, float], float, int]:
+    """Correlations of a result with its driving clip, the change of proportions, and the frames compared."""
+    landmarks, present = track(Clip(result))
+    lead, lead_present = _tracks(driving, frames)
+    step = driving.info.rate / Clip(result).info.rate
+    places = torch.tensor([float(k * step) for k in range(len(landmarks))]).clamp_max(len(lead) - 1)
+    before, after = places.floor().long(), places.ceil().long()
+    lead = torch.lerp(lead[before], lead[after], (places - before).view(-1, 1, 1))
+    both = present & lead_present[before] & lead_present[after]
+    ours, theirs = signals(landmarks[both]), signals(lead[both])
+    own, own_present = _tracks(source, frames)
+    change = (proportions(landmarks[present]) / proportions(own[own_present]) - 1).abs().mean().item()
+    return {name: correlation(ours[name], theirs[name]) for name in SIGNALS}, change, int(both.sum())
+
+
+@cache
+def _tracks(clip: Clip, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return track(clip, frames)
+
+
+def itself(clip: Clip, frames: int, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Correlations of a clip with itself, shifted and encoded anew, and the spread of its signals."""
+    path = folder / "itself.mp4"
+    with VideoWriter(path, clip.info.rate) as writer:
+        for chunk in clip.chunks(8, cap=frames):
+            writer.write(chunk.frames.roll((3, 5), dims=(1, 2)))
+    landmarks, present = track(Clip(path))
+    own, own_present = _tracks(clip, frames)
+    both = present & own_present
+    again, own = signals(landmarks[both]), signals(own[both])
+    spread = {name: own[name].std().item() for name in SIGNALS}
+    return {name: correlation(again[name], own[name]) for name in SIGNALS}, spread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=200, help="at most so many driving frames (200)")
+    parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="all pairs when left out")
+    options = parser.parse_args()
+    pairs = [tuple(pair.split(",")) for pair in options.pairs]
+    pairs = pairs or [(s, d) for d in CLIPS for s in CLIPS if s != d]
+    clips = {name: open_clip(name) for name in dict.fromkeys(name for pair in pairs for name in pair)}
+    settings = AnimationSettings(video_frame_load_cap=options.frames)
+
+    print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{s:>6}" for s in SIGNALS) + "  proportions")
+    with tempfile.TemporaryDirectory() as folder:
+        last = None
+        for source, driving in pairs:
+            if driving != last:
+                best, spread = itself(clips[driving], options.frames, Path(folder))
+                print(f"{'itself':12} {driving:12} {'':>6} " + " ".join(f"{best[s]:6.2f}" for s in SIGNALS), end="")
+                print("  spread " + ", ".join(f"{s} {spread[s]:.2g}" for s in SIGNALS), flush=True)
+                last = driving
+            result = Path(folder) / "result.mp4"
+            animate(clips[source], clips[driving], engine=create_engine("draft"), settings=settings, output=result)
+            found, change, count = compare(result, clips[source], clips[driving], options.frames)
+            row = " ".join(f"{found[s]:6.2f}" for s in SIGNALS)
+            print(f"{source:12} {driving:12} {count:>6} {row}  {change:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

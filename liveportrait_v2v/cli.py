@@ -212,7 +212,7 @@ def _faces(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
     name = options.output or f"{Path(options.source).stem}_faces.png"
     output = _sheet_output(name, options.source)
-    from .faces.sheet import survey
+    from .sheet import survey
     from .media import Clip
 
     clip = Clip(options.source)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 LIBRARY = Path(__file__).parent.parent / "liveportrait_v2v"
-GROUND_FLOOR = ("errors", "settings", "geometry", "compose", "media", "faces")
-UPPER_FLOORS = ("engines", "animate", "cli", "demo", "server")
+GROUND_FLOOR = ("errors", "settings", "geometry", "compose", "smoothing", "pipeline", "media", "faces")
+UPPER_FLOORS = ("engines", "animate", "pairing", "sheet", "cli", "demo", "server")
 DEPENDENCIES = {"aiohttp", "av", "httpx", "numpy", "PIL", "safetensors", "torch"}
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes"}
 
@@ -58,8 +58,9 @@ def test_the_library_imports_nothing_of_comfyui_and_only_its_declared_dependenci
     assert roots <= DEPENDENCIES | {"liveportrait_v2v"} | set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("module", [name for name in IMPORTS if name.split(".")[1:2] and
-                                    name.split(".")[1] in GROUND_FLOOR])
+@pytest.mark.parametrize(
+    "module", [name for name in IMPORTS if name.split(".")[1:2] and name.split(".")[1] in GROUND_FLOOR]
+)
 def test_the_ground_floor_imports_nothing_from_above(module):
     for room in UPPER_FLOORS:
         assert not imports_from(module, f"liveportrait_v2v.{room}")

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from liveportrait_v2v.errors import Cancelled
-from liveportrait_v2v.faces.sheet import COLOURS, survey
 from liveportrait_v2v.media import Clip, VideoWriter
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.sheet import COLOURS, survey
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from fractions import Fraction
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import Cancelled, FaceNotFoundError
-from ..geometry import face_crop
-from ..media import Clip
-from ..settings import AnimationSettings, MotionOptions
-from . import FaceTracker
+from .errors import Cancelled, FaceNotFoundError
+from .faces import FaceTracker
+from .geometry import face_crop
+from .media import Clip
+from .settings import AnimationSettings, MotionOptions
 
 CELLS = 12
 CELL_SIDE = 480

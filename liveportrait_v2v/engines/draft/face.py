@@ -123,7 +123,8 @@ def jaw_weights() -> torch.Tensor:
     lip_end = (along * y[list(topology.LIP_OUTER_LOWER)]).sum(1)
     chin = smoothstep((y - lip_end) / 2.0).unsqueeze(1)
     middle = torch.zeros_like(along)
-    middle[:, _MIDDLE] = 1 - 0.6 * smoothstep((x.abs() - 2.5) / 4)
+    # Lips part by smiling too, with no jaw that drops: it goes half of their way.
+    middle[:, _MIDDLE] = 0.5 - 0.3 * smoothstep((x.abs() - 2.5) / 4)
     weights = torch.lerp(along, middle, chin) * below.unsqueeze(1)
     weights[UPPER] = 0
     return weights

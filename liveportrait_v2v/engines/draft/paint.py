@@ -40,6 +40,8 @@ def paint_mouths(
     """
     opening, own = face.mouth_opening(target.moved), face.mouth_opening(target.source)
     lacking = 1 - smoothstep((own / opening.clamp_min(1e-3) - 0.15) / 0.25)
+    # Between lips that nearly touch there is shade, and no sliver of teeth.
+    lacking = torch.maximum(lacking, 1 - smoothstep((opening - 0.03) / 0.06))
     if not lacking.any():
         return
     rows, columns = region.box(target.moved[:, face.UPPER + face.LOWER, :2])

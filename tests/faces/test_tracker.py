@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -124,9 +125,11 @@ def test_results_are_ordinary_tensors_also_under_inference_mode(frames):
 
 def test_settings_of_torch_stay_the_users(frames):
     with torch.enable_grad():
-        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
         FaceTracker().track(frames("carphone", 0, 2))
-        assert torch.is_grad_enabled() and torch.get_num_threads() == threads
+        with ThreadPoolExecutor(1) as another:
+            threads_there = another.submit(torch.get_num_threads).result()
+        assert torch.is_grad_enabled() and torch.get_num_threads() == threads_there == 2
 
 
 def test_a_still_that_only_shimmers_has_landmarks_that_stand_still(frames, tracked):

@@ -1,10 +1,12 @@
 """Colours: matrix and range by the stream's tags, against the definition in ITU-T H.273."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 from make_clips import encode, yuv_frame, yuv_of
 
-from liveportrait_v2v.media import Clip
+from liveportrait_v2v.media import Clip, VideoWriter
 
 COLOURS = [(200, 120, 60), (30, 90, 220), (235, 235, 235), (16, 16, 16), (60, 200, 90), (220, 30, 40)]
 UNTAGGED = (2, 0)
@@ -59,3 +61,17 @@ def test_grey_stays_grey_at_every_level(tmp_path):
     path = encode(tmp_path / "grey.mp4", frames, tags=(1, LIMITED), options={"qp": "0"})
     got = [int(v) for chunk in Clip(path).chunks() for v in chunk.frames[:, 20, 30, 1]]
     assert max(abs(v - level) for v, level in zip(got, range(0, 256, 5), strict=True)) <= 1
+
+
+def test_a_clip_grows_no_darker_with_the_times_it_is_written_and_read(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(60, 160, (1, 3, 4, 6), generator=generator).float()
+    smooth = torch.nn.functional.interpolate(coarse, (96, 128), mode="bilinear")
+    first = smooth.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    frames = first
+    for generation in range(4):
+        path = tmp_path / f"{generation}.mp4"
+        with VideoWriter(path, Fraction(25), crf=0) as writer:
+            writer.write(frames)
+        frames = next(Clip(path).chunks()).frames
+    assert (frames.float() - first.float()).mean((0, 1, 2)).abs().max() < 0.5

@@ -98,15 +98,22 @@ class _Face:
         self.box, self.lost = box, 0
 
 
+def _work_alone() -> None:
+    torch.set_num_threads(1)
+    # glibc holds on to twice the largest block that was ever freed. With this one freed, the nets' buffers
+    # aren't given back to the system after each frame and fetched anew, page by page, for the next.
+    torch.empty(16 << 20, dtype=torch.uint8)
+
+
 def _thread_on_one_core() -> ThreadPoolExecutor:
     """A thread in which torch computes without helpers; everywhere else it keeps the number it has.
 
     The nets are hundreds of small steps, after each of which helpers wait for each other: on idle cores they
-    save a third of the time, but next to other work (a decoder's threads are enough) they multiply it by three
-    and more.
+    save a third of the time, but next to other work (a decoder's threads are enough) they multiply it by
+    three.
     """
     threads = torch.get_num_threads()
-    executor = ThreadPoolExecutor(1, "faces", torch.set_num_threads, (1,))
+    executor = ThreadPoolExecutor(1, "faces", _work_alone)
     executor.submit(torch.get_num_threads).result()
     torch.set_num_threads(threads)  # each thread has its own number; this is for those that are yet to start
     return executor

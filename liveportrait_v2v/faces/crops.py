@@ -53,9 +53,9 @@ def regions_of_landmarks(landmarks: Tensor) -> list[Region]:
 def _plan(
     region: Region, height: int, width: int, size: int, device: str
 ) -> tuple[slice, slice, tuple[int, int], Tensor]:
-    """Rows and columns of the frame that a region touches, the boxes to average, and the sampling grid."""
+    """Rows and columns of the frame that a region touches, how many to make one, and the sampling grid."""
     cos, sin = math.cos(region.angle) * region.side / 2, math.sin(region.angle) * region.side / 2
-    shrink = max(int(region.side / size), 1)  # a box filter first, else a large face would alias
+    shrink = max(int(region.side / size), 1)  # made smaller first, else a large face would alias
     reach = abs(cos) + abs(sin) + 2 * shrink
 
     def axis(centre: float, length: int) -> tuple[int, int, int]:
@@ -87,9 +87,15 @@ def cut(frames: Tensor, region: Region, size: int) -> Tensor:
     """
     count, height, width, _ = frames.shape
     rows, columns, steps, grid = _plan(region, height, width, size, str(frames.device))
-    window = frames[:, rows, columns].permute(0, 3, 1, 2).float()
-    if max(steps) > 1:
-        window = F.avg_pool2d(window, steps)
+    window = frames[:, rows, columns].permute(0, 3, 1, 2)
+    if max(steps) > 1 and window.device.type == "cpu":
+        # On bytes, which only the CPU can resize, this is ten times as fast as an average of floats.
+        smaller = window.shape[2] // steps[0], window.shape[3] // steps[1]
+        window = F.interpolate(window, smaller, mode="bilinear", antialias=True).float()
+    elif max(steps) > 1:
+        window = F.avg_pool2d(window.float(), steps)
+    else:
+        window = window.float()
     grid = grid.expand(count, -1, -1, -1)
     crops = F.grid_sample(window, grid, mode="bilinear", align_corners=False)
     return crops.div_(255).permute(0, 2, 3, 1)

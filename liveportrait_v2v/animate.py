@@ -19,7 +19,7 @@ from .errors import Cancelled, FaceNotFoundError
 from .faces import FaceTracker
 from .media import Audio, Clip, VideoWriter
 from .pairing import Pairing, pair
-from .pipeline import Ahead, Behind, Stopwatch
+from .pipeline import Ahead, Behind, Stopwatch, torch_thread
 from .settings import AnimationSettings, MotionOptions
 
 
@@ -131,6 +131,7 @@ def animate(
             writer = stack.enter_context(VideoWriter(output, pairing.rate, audio=sound, crf=crf))
             sinks.append(writer.write)
         behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
+        render = _renderer(engine, session, stack)
         shots = _source_shots(source, pairing, session, settings, options, engine.device, chunk, clock, stack)
         cues = _cues(driving, pairing, session, settings, options, engine.device, chunk, clock, stack)
         for shot in shots:
@@ -138,7 +139,7 @@ def animate(
                 raise Cancelled(f"stopped after {done} of {pairing.frames} frames")
             here = [next(cues) for _ in range(len(shot))]
             with clock("render"):
-                frames = session.render(shot, here)
+                frames = render(shot, here)
             behind.put(frames)
             done += len(shot)
             lost_source += len(shot) - int(shot.present.sum())
@@ -164,6 +165,14 @@ def animate(
         seconds={**clock.seconds(), "total": time.perf_counter() - start},
         output=None if output is None else Path(output),
     )
+
+
+def _renderer(engine: Engine, session: Session, stack: ExitStack) -> Callable[[Shot, list[Cue]], torch.Tensor]:
+    """The session's `render`, on as many cores as the engine wants."""
+    if engine.render_threads is None:
+        return session.render
+    thread = stack.enter_context(torch_thread(engine.render_threads))
+    return lambda shot, cues: thread.submit(session.render, shot, cues).result()
 
 
 def _feed(sinks: list[Callable[[torch.Tensor], object]], frames: torch.Tensor, clock: Stopwatch) -> None:

@@ -212,8 +212,8 @@ def _faces(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
     name = options.output or f"{Path(options.source).stem}_faces.png"
     output = _sheet_output(name, options.source)
-    from .sheet import survey
     from .media import Clip
+    from .sheet import survey
 
     clip = Clip(options.source)
     total = clip.info.frame_count

@@ -7,11 +7,35 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 _END = object()
+
+
+def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> ThreadPoolExecutor:
+    """A thread in which torch computes on so many cores; everywhere else torch keeps the number it has.
+
+    Many small steps, after each of which helping threads wait for each other, are quick on idle cores and several
+    times slower next to other work.
+
+    Args:
+        prepare: called once in that thread.
+    """
+    import torch
+
+    def start() -> None:
+        torch.set_num_threads(threads)
+        if prepare is not None:
+            prepare()
+
+    usual = torch.get_num_threads()
+    executor = ThreadPoolExecutor(1, "torch", start)
+    executor.submit(torch.get_num_threads).result()
+    torch.set_num_threads(usual)  # each thread has its own number; this is for those that are yet to start
+    return executor
 
 
 class Stopwatch:

@@ -25,7 +25,7 @@ SIZE = 200
 class Recorder:
     """An engine that gives the source back brighter by one, and remembers what it was given."""
 
-    name, device = "recorder", "cpu"
+    name, device, render_threads = "recorder", "cpu", None
 
     def __init__(self) -> None:
         self.cues: list[tuple] = []

@@ -6,8 +6,9 @@ import threading
 import time
 
 import pytest
+import torch
 
-from liveportrait_v2v.pipeline import Ahead, Behind, Stopwatch
+from liveportrait_v2v.pipeline import Ahead, Behind, Stopwatch, torch_thread
 
 
 def until(condition) -> bool:
@@ -104,3 +105,15 @@ def test_the_stopwatch_adds_up_by_stage():
             time.sleep(0.01)
     assert list(clock.each("pass", [1, 2])) == [1, 2]
     assert clock.seconds()["sleep"] >= 0.02 and "pass" in clock.seconds()
+
+
+def test_a_torch_thread_has_its_own_number_of_threads_and_nobody_else_gets_it():
+    usual = torch.get_num_threads()
+    with torch_thread(usual + 1) as mine:
+        assert mine.submit(torch.get_num_threads).result() == usual + 1
+        assert torch.get_num_threads() == usual
+        others = []
+        thread = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert others == [usual]

@@ -56,10 +56,18 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """A way to animate. Holds what outlives a run: networks, device."""
+    """A way to animate. Holds what outlives a run: networks, device.
+
+    Attributes:
+        name: as `create_engine` knows it.
+        device: a torch device string.
+        render_threads: cores that `render` is to use beside decoding, tracking and encoding; None: as many as torch
+            is set to.
+    """
 
     name: str
     device: str
+    render_threads: int | None
 
     def session(
         self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool = False

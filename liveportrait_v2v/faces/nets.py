@@ -138,12 +138,10 @@ class FaceMesh(nn.Module):
         return self.fine(F.prelu(x.reshape(-1, 16), self.stem_act.weight).view(x.shape))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if x.device.type == "cpu":
-            # The largest maps one by one, as several don't fit into a core's cache; the rest at once, as
-            # there the weights are what doesn't.
-            x = torch.cat([self._start(image) for image in x.split(1)])
-        else:
-            x = self._start(x)
+        # On a CPU the largest maps go one by one, as several don't fit into a core's cache; the rest at once, as
+        # there the weights are what doesn't.
+        parts = x.split(1 if x.device.type == "cpu" else len(x))
+        x = torch.cat([self._start(part) for part in parts])
         x = self.coarse(x).view(len(x), -1)
         return self.landmarks(x).view(-1, 478, 3), self.presence(x)[:, 0]
 

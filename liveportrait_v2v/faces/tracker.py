@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import SettingsError
+from ..pipeline import torch_thread
 from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
 from .crops import Region, cut, region_of_detection, regions_of_landmarks, to_frame
 from .detect import detect
@@ -98,25 +98,11 @@ class _Face:
         self.box, self.lost = box, 0
 
 
-def _work_alone() -> None:
-    torch.set_num_threads(1)
-    # glibc holds on to twice the largest block that was ever freed. With this one freed, the nets' buffers
-    # aren't given back to the system after each frame and fetched anew, page by page, for the next.
-    torch.empty(16 << 20, dtype=torch.uint8)
-
-
-def _thread_on_one_core() -> ThreadPoolExecutor:
-    """A thread in which torch computes without helpers; everywhere else it keeps the number it has.
-
-    The nets are hundreds of small steps, after each of which helpers wait for each other: on idle cores they
-    save a third of the time, but next to other work (a decoder's threads are enough) they multiply it by
-    three.
+def _keep_buffers() -> None:
+    """glibc holds on to twice the largest block that was ever freed. With this one freed, the nets' buffers aren't
+    given back to the system after each frame and fetched anew, page by page, for the next.
     """
-    threads = torch.get_num_threads()
-    executor = ThreadPoolExecutor(1, "faces", _work_alone)
-    executor.submit(torch.get_num_threads).result()
-    torch.set_num_threads(threads)  # each thread has its own number; this is for those that are yet to start
-    return executor
+    torch.empty(16 << 20, dtype=torch.uint8)
 
 
 class FaceTracker:
@@ -157,7 +143,7 @@ class FaceTracker:
         self.device, self.order, self.only, self.max_faces = str(device), order, only, max_faces
         cpu = torch.device(device).type == "cpu"
         self._batch = 4 if cpu else 16
-        self._one_core = _thread_on_one_core() if cpu else None
+        self._one_core = torch_thread(1, _keep_buffers) if cpu else None
         self._net = load_net("face_landmarks", self.device)
         self.reset()
 

@@ -31,6 +31,8 @@ class DraftEngine:
 
     def __init__(self, device: str = "cpu"):
         self.device = device
+        # Two trackings and the encoder take a core each.
+        self.render_threads = max(1, torch.get_num_threads() - 3) if device == "cpu" else None
 
     def session(
         self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool = False
@@ -103,7 +105,7 @@ class DraftSession:
 
 
 def _opacity(size: int, count: int, device) -> torch.Tensor:
-    """The paste-back mask on the warp's grid, [count, 1, size, size], drawn in so far that interpolating it adds nothing."""
+    """The paste-back mask on the warp's grid, [count, 1, size, size], drawn in so that interpolation adds nothing."""
     axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * (1 + 3 / size) + 0.5
     places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
     return compose.border_mask(places).expand(count, 1, size, size)

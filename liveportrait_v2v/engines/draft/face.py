@@ -55,6 +55,24 @@ def eye_openings(points: torch.Tensor) -> torch.Tensor:
     return torch.stack(ratios, dim=-1)
 
 
+def open_eyes(shape: torch.Tensor, openings: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Shapes [N, 478, 3] in head coordinates with some eyes opened, in the canonical face's way.
+
+    Args:
+        openings: float [2], height / width that they are to have.
+        which: bool [2].
+    """
+    shape, canonical = shape.clone(), canonical_face().vertices.to(shape.device)
+    usual = eye_openings(canonical.unsqueeze(0))[0]
+    for eye, (upper, lower, _) in enumerate(EYES):
+        if which[eye]:
+            corners = [upper[0], upper[-1]]
+            scale = shape[:, corners].diff(dim=1).norm() / canonical[corners].diff(dim=0).norm()
+            gap = (canonical[list(lower[1:-1])] - canonical[list(upper[1:-1])]) * scale * openings[eye] / usual[eye]
+            shape[:, list(upper[1:-1])] = shape[:, list(lower[1:-1])] - gap
+    return shape
+
+
 def gaze(shape: torch.Tensor) -> torch.Tensor:
     """Place of each iris's centre between its eye's corners, [N, 2, 2], in widths of the eye, of [N, 478, 3]."""
     places = []

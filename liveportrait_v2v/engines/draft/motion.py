@@ -25,7 +25,7 @@ class Reference:
     """What a face looks like at rest: the first frame that shows it.
 
     Attributes:
-        shape: float32 [478, 3] in head coordinates.
+        shape: float32 [478, 3] in head coordinates, with eyes that are shut in that frame opened as usual.
         pose: of that frame, batch of 1.
         eyes: float32 [2], opening of the left and the right eye.
         gaze: float32 [2, 2].
@@ -42,12 +42,8 @@ class Reference:
         pose = face.first_pose(landmarks.unsqueeze(0))
         shape = pose.undo(landmarks.unsqueeze(0))
         eyes = face.eye_openings(shape)[0]
-        return cls(
-            shape[0],
-            pose,
-            torch.where(eyes < SHUT_EYE, torch.full_like(eyes, USUAL_EYE), eyes),
-            face.gaze(shape)[0],
-        )
+        usual = torch.where(eyes < SHUT_EYE, torch.full_like(eyes, USUAL_EYE), eyes)
+        return cls(face.open_eyes(shape, usual, eyes < SHUT_EYE)[0], pose, usual, face.gaze(shape)[0])
 
     @property
     def size(self) -> torch.Tensor:
@@ -246,13 +242,18 @@ def _set_eyes(
         usual = (driving_rest.eyes - SHUT_FLOOR).clamp_min(0.05)
         share = 1 + strength * ((openings - SHUT_FLOOR).clamp_min(0) / usual - 1)
         wider, narrower = 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0) ** SHUT_EARLY
-        wanted = source_rest.eyes * torch.where(share > 1, wider, narrower)
+        wanted = face.eye_openings(base) * torch.where(share > 1, wider, narrower)
     shape = shape.clone()
+    now = face.eye_openings(base)
     for eye, (upper, lower, _) in enumerate(face.EYES):
         upper, lower = list(upper[1:-1]), list(lower[1:-1])
+        factor = (wanted[:, eye] / now[:, eye].clamp_min(0.02)).view(-1, 1, 1)
         gap = base[:, lower] - base[:, upper]
-        now = face.eye_openings(base)[:, eye].clamp_min(0.02)
-        factor = (wanted[:, eye] / now).view(-1, 1, 1)
+        # The gap of a shut eye has no direction to speak of: to be opened, it takes the resting eye's.
+        rest_gap = source_rest.shape[lower] - source_rest.shape[upper]
+        rest_gap = rest_gap * (now[:, eye] / source_rest.eyes[eye]).view(-1, 1, 1)
+        opens = (now[:, eye].view(-1, 1, 1) < SHUT_EYE) & (factor > 1.2)
+        gap = torch.where(opens, rest_gap, gap)
         # A lid's own motion: the upper one does most of it.
         shape[:, lower] = base[:, lower] - 0.15 * (1 - factor).clamp(0, 1) * gap
         shape[:, upper] = shape[:, lower] - factor * gap

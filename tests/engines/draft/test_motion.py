@@ -260,3 +260,14 @@ def test_nobodys_landmarks_are_modified():
     kept = source.clone(), driving.clone()
     move(source, driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True)
     assert torch.equal(source, kept[0]) and torch.equal(driving, kept[1])
+
+
+def test_eyes_that_are_shut_at_rest_open_with_the_drivers():
+    target = move(landmarks(), landmarks(), source_rest=landmarks(lids=0.05))
+    assert eyes(target) == pytest.approx(0.32, abs=0.03)
+
+
+def test_where_motion_is_added_the_sources_own_blinks_stay():
+    blinking = landmarks(lids=0.1)
+    target = move(blinking, landmarks(), source_rest=landmarks(), options=ADD)
+    torch.testing.assert_close(target.moved[0], blinking, atol=2e-3, rtol=0)

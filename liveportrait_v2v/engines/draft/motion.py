@@ -145,7 +145,8 @@ def _head(
     """The head's new pose: rotation from `start`, distance and place from the source frame."""
     turned = driving.rotation
     if settings.relative:
-        turned = start @ rest.pose.rotation.mT @ driving.rotation
+        # As LivePortrait has it: the turn since the first frame, about the head's own axes.
+        turned = driving.rotation @ rest.pose.rotation.mT @ start
     rotation = _scale_rotation(start, turned, strength)
     # Both clips' motion is measured in their own face's width.
     unit = source.scale / rest.pose.scale

@@ -164,7 +164,7 @@ def test_a_turn_of_the_head_is_added_to_the_sources(angle):
     source = landmarks(yaw=6, pitch=-4)
     driving, rest = landmarks(**{angle: 15}), landmarks()
     turned = move(source, driving, driving_rest=rest).moved_pose.rotation
-    wanted = rotation(pitch=-4, yaw=6) @ rotation(**{angle: 15})
+    wanted = rotation(**{angle: 15}) @ rotation(pitch=-4, yaw=6)
     torch.testing.assert_close(turned[0], wanted, atol=0.02, rtol=0)
 
 

@@ -7,8 +7,9 @@ the tracked landmarks are correlated (Pearson) with those of the driving clip at
 eyes, pitch, yaw and roll of the head. Identity: the mean change of distances between eyes, cheeks and brow, which
 no expression moves, against the source's.
 
-A driving clip that hardly moves has nothing to correlate with. So each driving clip is also measured against itself:
-shifted by a few pixels and encoded once more. Its row "itself" is what the measurement can give at best.
+A driving clip that hardly moves has nothing to correlate with. So each driving clip is also measured against itself,
+shifted by a few pixels and encoded once more: its row "itself" is what the measurement can give at best. And a pair's
+value is put in brackets where the driving signal, over the frames compared, spreads by less than ENOUGH.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -46,6 +48,8 @@ CLIPS = {
     "carphone": 0,
 }
 SIGNALS = ("mouth", "eyes", "pitch", "yaw", "roll")
+AIMS = {"mouth": 0.9, "eyes": 0.7, "pitch": 0.8, "yaw": 0.8, "roll": 0.8}
+ENOUGH = {"mouth": 0.05, "eyes": 0.05, "pitch": 2.0, "yaw": 2.0, "roll": 2.0}  # standard deviations
 # Pairs of landmarks whose distance is the person's and not the expression's.
 IDENTITY = ((33, 263), (133, 362), (234, 454), (168, 4), (127, 356))
 
@@ -82,8 +86,22 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     return (a @ b / (a.norm() * b.norm()).clamp_min(1e-9)).item()
 
 
-def compare(result: Path, source: Clip, driving: Clip, frames: int) -> tuple[dict[str, float], float, int]:
-    """Correlations of a result with its driving clip, the change of proportions, and the frames compared."""
+@dataclass(frozen=True)
+class Found:
+    """A result against its driving clip: correlation and spread of the driving signal, by signal; the mean change of
+    proportions against the source; frames compared."""
+
+    correlation: dict[str, float]
+    spread: dict[str, float]
+    proportions: float
+    frames: int
+
+    def moved(self, signal: str) -> bool:
+        return self.spread[signal] >= ENOUGH[signal]
+
+
+def compare(result: Path, source: Clip, driving: Clip, frames: int) -> Found:
+    """Tracks a result again and holds it against the clips it was made of."""
     landmarks, present = track(Clip(result))
     lead, lead_present = _tracks(driving, frames)
     step = driving.info.rate / Clip(result).info.rate
@@ -94,7 +112,12 @@ def compare(result: Path, source: Clip, driving: Clip, frames: int) -> tuple[dic
     ours, theirs = signals(landmarks[both]), signals(lead[both])
     own, own_present = _tracks(source, frames)
     change = (proportions(landmarks[present]) / proportions(own[own_present]) - 1).abs().mean().item()
-    return {name: correlation(ours[name], theirs[name]) for name in SIGNALS}, change, int(both.sum())
+    return Found(
+        {name: correlation(ours[name], theirs[name]) for name in SIGNALS},
+        {name: theirs[name].std().item() for name in SIGNALS},
+        change,
+        int(both.sum()),
+    )
 
 
 @cache
@@ -126,20 +149,39 @@ def main() -> None:
     clips = {name: open_clip(name) for name in dict.fromkeys(name for pair in pairs for name in pair)}
     settings = AnimationSettings(video_frame_load_cap=options.frames)
 
-    print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{s:>6}" for s in SIGNALS) + "  proportions")
+    print(
+        f"{'source':12} {'driving':12} {'frames':>6} "
+        + " ".join(f"{s:>6}" for s in SIGNALS)
+        + "  proportions"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        last = None
+        last, every = None, []
         for source, driving in pairs:
             if driving != last:
                 best, spread = itself(clips[driving], options.frames, Path(folder))
-                print(f"{'itself':12} {driving:12} {'':>6} " + " ".join(f"{best[s]:6.2f}" for s in SIGNALS), end="")
+                print(
+                    f"{'itself':12} {driving:12} {'':>6} " + " ".join(f"{best[s]:6.2f}" for s in SIGNALS),
+                    end="",
+                )
                 print("  spread " + ", ".join(f"{s} {spread[s]:.2g}" for s in SIGNALS), flush=True)
                 last = driving
             result = Path(folder) / "result.mp4"
-            animate(clips[source], clips[driving], engine=create_engine("draft"), settings=settings, output=result)
-            found, change, count = compare(result, clips[source], clips[driving], options.frames)
-            row = " ".join(f"{found[s]:6.2f}" for s in SIGNALS)
-            print(f"{source:12} {driving:12} {count:>6} {row}  {change:.1%}", flush=True)
+            animate(
+                clips[source], clips[driving], engine=create_engine("draft"), settings=settings, output=result
+            )
+            found = compare(result, clips[source], clips[driving], options.frames)
+            every.append(found)
+            row = " ".join(
+                f"{found.correlation[s]:6.2f}" if found.moved(s) else f"({found.correlation[s]:.2f})".rjust(6)
+                for s in SIGNALS
+            )
+            print(f"{source:12} {driving:12} {found.frames:>6} {row}  {found.proportions:.1%}", flush=True)
+    print("signals that reach the aim, of those that move enough:")
+    for signal, aim in AIMS.items():
+        moved = [found.correlation[signal] for found in every if found.moved(signal)]
+        if moved:
+            median = sorted(moved)[len(moved) // 2]
+            print(f"{signal:6} >= {aim}: {sum(r >= aim for r in moved)} of {len(moved)}, median {median:.2f}")
 
 
 if __name__ == "__main__":

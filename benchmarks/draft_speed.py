@@ -59,7 +59,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         face = source(folder)
-        print(f"{os.cpu_count()} cores; {'case':6} {'frames':>6} {'fps, run':>9} {'fps, whole':>11} {'peak MB':>8}")
+        print(
+            f"{os.cpu_count()} cores; {'case':6} {'frames':>6} {'fps, run':>9} {'fps, whole':>11} {'peak MB':>8}"
+        )
         for case, (driving, setting) in cases.items():
             clip = fetch_clips.fetch([driving])[driving]
             runs = [run(face, clip, folder, setting, "driving_audio=true") for _ in range(options.runs)]

@@ -30,31 +30,30 @@ def paint_mouths(
     target: Target,
     region: Region,
 ) -> None:
-    """Paints the inside of open mouths where the source shows too little of its own to be stretched.
+    """Paints the inside of open mouths below what the source's own shows.
 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         place: float32 [N, h, w, 2], the region's pixels on grid_sample's axes of the squares.
-        mouth: float32 [N, 3, S, S] over the squares, as `Warp` has it.
+        mouth: float32 [N, 4, S, S] over the squares, as `Warp` has it.
         frames: uint8 [N, H, W, 3], the source.
     """
-    opening, own = face.mouth_opening(target.moved), face.mouth_opening(target.source)
-    lacking = 1 - smoothstep((own / opening.clamp_min(1e-3) - 0.15) / 0.25)
-    # Between lips that nearly touch there is shade, and no sliver of teeth.
-    lacking = torch.maximum(lacking, 1 - smoothstep((opening - 0.03) / 0.06))
-    if not lacking.any():
-        return
+    opening = face.mouth_opening(target.moved)
     rows, columns = region.box(target.moved[:, face.UPPER + face.LOWER, :2])
     mouth = F.grid_sample(mouth, place[:, rows, columns], align_corners=False)
-    inside = mouth_interior(mouth, opening, skin_color(frames, target.source))
-    pictures[:, :, rows, columns].lerp_(inside, mouth[:, :1] * lacking.view(-1, 1, 1, 1))
+    inside, mouth = mouth[:, :1], mouth[:, 1:] / mouth[:, :1].clamp_min(0.05)
+    lacking = smoothstep((mouth[:, 2:] - 0.75) / 0.25)
+    # Between lips that nearly touch there is shade, and no sliver of teeth.
+    lacking = torch.maximum(lacking, 1 - smoothstep((opening.view(-1, 1, 1, 1) - 0.03) / 0.06))
+    painted = mouth_interior(mouth, opening, skin_color(frames, target.source))
+    pictures[:, :, rows, columns].lerp_(painted, inside * lacking)
 
 
 def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
     """Paints the inside of an open mouth: dark, with the upper teeth behind the lip and a hint of the tongue.
 
     Args:
-        mouth: float32 [N, 3, h, w]: inside, place along the mouth -1..1, place from the upper lip 0 to the lower 1.
+        mouth: float32 [N, >=2, h, w]: place along the mouth -1..1, place from the upper lip 0 to the lower 1.
         opening: float32 [N], height / width of the mouth.
         skin: float32 [N, 3], colour of the face, which tells the light.
 
@@ -62,9 +61,9 @@ def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tenso
         float32 [N, 3, h, w] in the unit of `skin`.
     """
     opening = opening.view(-1, 1, 1)
-    along = mouth[:, 1]
-    below = mouth[:, 2] * opening  # distance from the upper lip, in widths of the mouth
-    above = (1 - mouth[:, 2]) * opening
+    along = mouth[:, 0]
+    below = mouth[:, 1] * opening  # distance from the upper lip, in widths of the mouth
+    above = (1 - mouth[:, 1]) * opening
 
     def material(*share: float) -> torch.Tensor:
         """A colour by what it reflects of the light, as shares of what skin does."""

@@ -33,7 +33,8 @@ class Warp:
 
     Attributes:
         shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
-        mouth: float32 [N, 3, S, S]: 1 inside the lips, place along the mouth -1..1, place from upper lip 0 to lower 1.
+        mouth: float32 [N, 4, S, S]: 1 inside the lips, place along the mouth -1..1, place from upper lip 0 to lower 1,
+            and how far down that is in the source's own mouth: 0 its upper lip, 1 its lower lip, above 1 beyond it.
         eyes: float32 [N, 1, S, S]: 1 between the lids.
     """
 
@@ -64,13 +65,15 @@ def make_warp(target: Target, square: CropTransform, size: int, stitching: bool)
         frame, y, x = (tag == name).nonzero(as_tuple=True)
         shift[frame, :, y, x] = _eye_shift(target, square, eye, frame, (x + 0.5) / size, (y + 0.5) / size)
 
-    mouth = torch.zeros(len(after), 3, size, size, device=device)
+    mouth = torch.zeros(len(after), 4, size, size, device=device)
     frame, y, x = (tag == MOUTH).nonzero(as_tuple=True)
-    uv = planes(pixels, mesh.mouth_uv.to(device).expand(len(after), -1, -1), triangles)[
-        frame, front[frame, y, x]
-    ]
-    mouth[frame, 0, y, x] = 1
-    mouth[frame, 1:, y, x] = uv[:, 0] * (x + 0.5).unsqueeze(1) + uv[:, 1] * (y + 0.5).unsqueeze(1) + uv[:, 2]
+    x_place, y_place = (x + 0.5).unsqueeze(1), (y + 0.5).unsqueeze(1)
+    functions = planes(pixels, mesh.mouth_uv.to(device).expand(len(after), -1, -1), triangles)
+    functions = functions[frame, front[frame, y, x]]
+    uv = functions[:, 0] * x_place + functions[:, 1] * y_place + functions[:, 2]
+    source, down = _in_mouth(before, after, frame, uv)
+    shift[frame, :, y, x] = source - torch.cat((x_place, y_place), dim=1) / size
+    mouth[frame, :, y, x] = torch.cat((torch.ones_like(down), uv, down), dim=1)
     eyes = ((tag == LEFT_EYE) | (tag == RIGHT_EYE)).float().unsqueeze(1)
     return Warp(shift, mouth, eyes)
 
@@ -91,6 +94,33 @@ def _eye_shift(
     local -= (target.gaze - target.own_gaze)[frame, eye]
     local[:, 1] /= stretch[frame]
     return (local.unsqueeze(1) @ from_axes[frame]).squeeze(1) + from_center[frame] - place
+
+
+def _in_mouth(
+    before: torch.Tensor, after: torch.Tensor, frame: torch.Tensor, uv: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What places between the lips show of the source's mouth: teeth hang from the upper lip, in their own size.
+
+    Args:
+        before, after: float32 [N, V, 2], vertices in the square.
+        frame: int64 [P], the frame of each place; uv: float32 [P, 2], as `Warp.mouth` has it.
+
+    Returns:
+        places in the source [P, 2], never below its lower lip, and how far down they would be [P, 1].
+    """
+    position = (uv[:, 0] + 1) / 2 * (len(face.UPPER) - 1)
+    left = position.floor().long().clamp(0, len(face.UPPER) - 2)
+    part = (position - left).unsqueeze(1)
+
+    def row(places: torch.Tensor, indices: list[int]) -> torch.Tensor:
+        points = places[:, indices]
+        return torch.lerp(points[frame, left], points[frame, left + 1], part)
+
+    upper, lower = row(before, face.UPPER), row(before, face.LOWER)
+    gap = (row(after, face.LOWER) - row(after, face.UPPER)).norm(dim=1, keepdim=True)
+    scale = (face.mouth_width(before) / face.mouth_width(after).clamp_min(1e-6))[frame].unsqueeze(1)
+    down = uv[:, 1:] * gap * scale / (lower - upper).norm(dim=1, keepdim=True).clamp_min(1e-6)
+    return torch.lerp(upper, lower, down.clamp(0, 1)), down.clamp(0, 3)
 
 
 def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:

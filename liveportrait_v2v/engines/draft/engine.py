@@ -50,6 +50,7 @@ class DraftSession:
         self._source_rest: Reference | None = None
         self._driving_rest: Reference | None = None
         self._eyes = EyeMemory()
+        self._last: torch.Tensor | None = None
 
     def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
         return _steady(shots, self._options.smoothing)
@@ -67,18 +68,33 @@ class DraftSession:
         shown = [k for k, motion in enumerate(led) if motion is not None and shot.present[k]]
         if not shown:
             return shot.frames
-        device = shot.frames.device
-        source = shot.landmarks[shown].to(device)
+        frames = shot.frames.clone()
+        for scene in self._scenes(shot, shown):
+            driving = torch.stack([led[k] for k in scene])
+            frames[scene] = self._animate(shot.frames[scene], shot.landmarks[scene], driving)
+        return frames
+
+    def _scenes(self, shot: Shot, shown: list[int]) -> Iterator[list[int]]:
+        """The frames to be animated, cut where the source goes on with another face or the same at another place."""
+        scene: list[int] = []
+        for k in shown:
+            landmarks = shot.landmarks[k]
+            if self._last is None or not face.goes_on(self._last, landmarks):
+                if scene:
+                    yield scene
+                scene = []
+                self._source_rest, self._eyes = None, EyeMemory()
+            scene.append(k)
+            self._last = landmarks
+        yield scene
+
+    def _animate(self, frames: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+        source, driving = source.to(frames.device), driving.to(frames.device)
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
-        driving = torch.stack([led[k] for k in shown]).to(device)
         rests = self._source_rest, self._driving_rest
         target = transfer(source, driving, *rests, self._settings, self._options, self._driving_is_still)
-        if len(shown) == len(shot):
-            return self._draw(shot.frames, target)
-        frames = shot.frames.clone()
-        frames[shown] = self._draw(shot.frames[shown], target)
-        return frames
+        return self._draw(frames, target)
 
     def _draw(self, frames: torch.Tensor, target: Target) -> torch.Tensor:
         square = face_crop(target.source, self._settings)
@@ -148,16 +164,13 @@ def _between(cue: Cue) -> torch.Tensor | None:
 
 
 def _steady(shots: Iterable[Shot], variance: float) -> Iterator[Shot]:
-    """Smooths landmarks over time; after a gap in the track it starts anew."""
+    """Smooths landmarks over time; after a gap in the track and at a cut it starts anew."""
     smoother, waiting = FixedLagSmoother(variance), deque()
     done: list[torch.Tensor] = []
+    last: torch.Tensor | None = None
 
     def ready() -> Iterator[Shot]:
-        while (
-            waiting
-            and len(done) >= int(waiting[0].present.sum())
-            and not (len(done) == 0 and waiting[0].present.any())
-        ):
+        while waiting and len(done) >= int(waiting[0].present.sum()):
             shot = waiting.popleft()
             count = int(shot.present.sum())
             landmarks = shot.landmarks.clone()
@@ -169,10 +182,11 @@ def _steady(shots: Iterable[Shot], variance: float) -> Iterator[Shot]:
     for shot in shots:
         waiting.append(shot)
         for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
+            if not present or (last is not None and not face.goes_on(last, landmarks)):
+                done += smoother.flush()
+            last = landmarks if present else None
             if present:
                 done += smoother.push(landmarks)
-            else:
-                done += smoother.flush()
         yield from ready()
     done += smoother.flush()
     yield from ready()

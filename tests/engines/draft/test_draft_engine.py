@@ -223,3 +223,18 @@ def test_smoothing_calms_jitter_and_starts_anew_after_a_gap():
     assert [motion is not None for motion in out] == present.tolist()
     calm = torch.stack([motion for motion in out if motion is not None])
     assert (calm - place()).std() < 0.65 * noise.std()
+
+
+def test_after_a_cut_another_face_keeps_its_own_shape_and_pose():
+    other = landmarks(at=(90.0, 90.0), size=4.0, roll=20, drop=0.0)
+    frames = torch.randint(0, 256, (4, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    result = render([place(), place(), other, other], [place()] * 4, frames)
+    assert (result.int() - frames.int()).abs().max() <= 1
+
+
+def test_smoothing_does_not_reach_across_a_cut():
+    frames = torch.zeros(20, 4, 4, 3, dtype=torch.uint8)
+    marks = torch.stack([place()] * 10 + [landmarks(at=(60.0, 60.0), size=4.0)] * 10)
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5))
+    out = torch.stack(list(session.motions([Shot(frames, marks, torch.ones(20, dtype=torch.bool))])))
+    torch.testing.assert_close(out, marks, atol=1e-3, rtol=0)

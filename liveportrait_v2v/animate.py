@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -52,7 +52,7 @@ class Result:
         frames_without_driving_face: those that show the source as it is, since there was no driving face.
         source_rate, driving_rate: frames per second of the clips, None for a still.
         rate: frames per second of the result.
-        size: width and height.
+        size: width and height of the frames (a file's sides are even: an odd one is a pixel longer there).
         duration: seconds.
         audio: whose sound the result has: "source", "driving" or None.
         seconds: time spent, by stage, summed over threads; "total" is what a clock on the wall says.
@@ -132,9 +132,9 @@ def animate(
             sinks.append(writer.write)
         behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
         render = _renderer(engine, session, stack)
-        shots = _source_shots(source, pairing, session, settings, options, engine.device, chunk, clock, stack)
-        cues = _cues(driving, pairing, session, settings, options, engine.device, chunk, clock, stack)
-        for shot in shots:
+        run = _Run(pairing, session, settings, options, engine.device, chunk, clock, stack)
+        cues = run.cues(driving)
+        for shot in run.source_shots(source):
             if cancelled is not None and cancelled():
                 raise Cancelled(f"stopped after {done} of {pairing.frames} frames")
             here = [next(cues) for _ in range(len(shot))]
@@ -167,7 +167,9 @@ def animate(
     )
 
 
-def _renderer(engine: Engine, session: Session, stack: ExitStack) -> Callable[[Shot, list[Cue]], torch.Tensor]:
+def _renderer(
+    engine: Engine, session: Session, stack: ExitStack
+) -> Callable[[Shot, list[Cue]], torch.Tensor]:
     """The session's `render`, on as many cores as the engine wants."""
     if engine.render_threads is None:
         return session.render
@@ -181,80 +183,63 @@ def _feed(sinks: list[Callable[[torch.Tensor], object]], frames: torch.Tensor, c
             sink(frames)
 
 
-def _track(
-    clip: Clip, number: int, order: str, device: str, chunk: int, cap: int, clock: Stopwatch, stack: ExitStack
-) -> Iterator[Shot]:
-    """Decodes and tracks one pass through a clip, ahead of who takes the shots."""
+@dataclass
+class _Run:
+    """What the two sides of a run share."""
 
-    def shots() -> Iterator[Shot]:
-        tracker = FaceTracker(device=device, order=order, only=number)
-        for part in clock.each("decode", clip.chunks(chunk, cap=cap)):
-            frames = part.frames.to(device)
-            with clock("track"):
-                landmarks, present = tracker.track(frames).face(number)
-            yield Shot(frames, landmarks, present)
+    pairing: Pairing
+    session: Session
+    settings: AnimationSettings
+    options: MotionOptions
+    device: str
+    chunk: int
+    clock: Stopwatch
+    stack: ExitStack
 
-    ahead = Ahead(shots())
-    stack.callback(ahead.close)
-    return iter(ahead)
+    def source_shots(self, clip: Clip) -> Iterator[Shot]:
+        """The source as the result shows it: repeated, held or cut to the result's length."""
+        left = self.pairing.frames
+        while left:
+            for shot in self.session.source(self._track(clip, self.settings.input_face_index, left)):
+                yield shot
+                left -= len(shot)
+            if not (self.pairing.source_frames and self.pairing.repeats):
+                break
+        frame, landmarks, present = shot.frames[-1:], shot.landmarks[-1:], shot.present[-1:]
+        while left:
+            n = min(self.chunk, left)
+            yield Shot(frame.expand(n, -1, -1, -1), landmarks.expand(n, -1, -1), present.expand(n))
+            left -= n
 
+    def cues(self, clip: Clip) -> Iterator[Cue]:
+        """What leads each frame of the result, without end."""
+        current = -1
+        for frame in count():
+            lap, place = self.pairing.driving_at(frame)
+            if lap != current:
+                shots = self._track(clip, self.settings.drive_face_index, self.pairing.driving_frames)
+                motions = self.session.motions(shots)
+                current, at, before = lap, 0, next(motions)
+                after = next(motions, before)
+            while at < int(place):
+                at, before = at + 1, after
+                after = next(motions, before)
+            yield Cue(before, after, float(place - at))
 
-def _source_shots(
-    clip: Clip,
-    pairing: Pairing,
-    session: Session,
-    settings: AnimationSettings,
-    options: MotionOptions,
-    device: str,
-    chunk: int,
-    clock: Stopwatch,
-    stack: ExitStack,
-) -> Iterator[Shot]:
-    """The source as the result shows it: repeated, held or cut to the result's length."""
-    left = pairing.frames
-    while left:
-        shots = _track(clip, settings.input_face_index, options.face_order, device, chunk, left, clock, stack)
-        for shot in session.source(shots):
-            yield shot
-            left -= len(shot)
-        if not (pairing.source_frames and pairing.repeats):
-            break
-    last = replace(shot, frames=shot.frames[-1:], landmarks=shot.landmarks[-1:], present=shot.present[-1:])
-    while left:
-        n = min(chunk, left)
-        yield Shot(
-            last.frames.expand(n, -1, -1, -1), last.landmarks.expand(n, -1, -1), last.present.expand(n)
-        )
-        left -= n
+    def _track(self, clip: Clip, number: int, cap: int) -> Iterator[Shot]:
+        """Decodes and tracks one pass through a clip, ahead of who takes the shots."""
 
+        def shots() -> Iterator[Shot]:
+            tracker = FaceTracker(device=self.device, order=self.options.face_order, only=number)
+            for part in self.clock.each("decode", clip.chunks(self.chunk, cap=cap)):
+                frames = part.frames.to(self.device)
+                with self.clock("track"):
+                    landmarks, present = tracker.track(frames).face(number)
+                yield Shot(frames, landmarks, present)
 
-def _cues(
-    clip: Clip,
-    pairing: Pairing,
-    session: Session,
-    settings: AnimationSettings,
-    options: MotionOptions,
-    device: str,
-    chunk: int,
-    clock: Stopwatch,
-    stack: ExitStack,
-) -> Iterator[Cue]:
-    """What leads each frame of the result, without end."""
-    cap = pairing.driving_frames
-    current = -1
-    for frame in count():
-        lap, place = pairing.driving_at(frame)
-        if lap != current:
-            shots = _track(
-                clip, settings.drive_face_index, options.face_order, device, chunk, cap, clock, stack
-            )
-            motions = session.motions(shots)
-            current, at, before = lap, 0, next(motions)
-            after = next(motions, before)
-        while at < int(place):
-            at, before = at + 1, after
-            after = next(motions, before)
-        yield Cue(before, after, float(place - at))
+        ahead = Ahead(shots())
+        self.stack.callback(ahead.close)
+        return iter(ahead)
 
 
 def _sound(

@@ -116,7 +116,7 @@ class DraftSession:
         pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
         paint_mouths(pictures, place, warp.mouth, frames, target, region)
         self._eyes.learn(frames, target)
-        self._eyes.paint(pictures, place, warp.eyes, target, region)
+        self._eyes.paint(pictures, target, region)
         return compose.blend(frames, pictures, upright[:, 2], region)
 
 

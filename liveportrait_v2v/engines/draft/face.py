@@ -74,7 +74,12 @@ def open_eyes(shape: torch.Tensor, openings: torch.Tensor, which: torch.Tensor) 
         if which[eye]:
             corners = [upper[0], upper[-1]]
             scale = shape[:, corners].diff(dim=1).norm() / canonical[corners].diff(dim=0).norm()
-            gap = (canonical[list(lower[1:-1])] - canonical[list(upper[1:-1])]) * scale * openings[eye] / usual[eye]
+            gap = (
+                (canonical[list(lower[1:-1])] - canonical[list(upper[1:-1])])
+                * scale
+                * openings[eye]
+                / usual[eye]
+            )
             shape[:, list(upper[1:-1])] = shape[:, list(lower[1:-1])] - gap
     return shape
 

@@ -78,7 +78,7 @@ def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tenso
 
 
 class EyeMemory:
-    """What the source's eyes look like when they are open, for frames in which they are shut."""
+    """What the source's eyes look like when they are open, lids and lashes with them, for frames that show them shut."""
 
     # Half width and half height of what is kept, in widths of the eye, and its size in pixels.
     REACH = (0.65, 0.4)
@@ -86,7 +86,7 @@ class EyeMemory:
 
     def __init__(self) -> None:
         self._patches: torch.Tensor | None = None  # [2, 3, h, w], 0..255
-        self._gaze: torch.Tensor | None = None
+        self._openings: torch.Tensor | None = None  # [2]
 
     def learn(self, frames: torch.Tensor, target: Target) -> None:
         """Keeps the eyes of the last frame in which both are about as open as at rest."""
@@ -111,37 +111,40 @@ class EyeMemory:
             patches.append(
                 F.grid_sample(to_float(part.of(frame)), grid, padding_mode="border", align_corners=False)
             )
-        self._patches, self._gaze = torch.cat(patches), target.own_gaze[k]
+        self._patches, self._openings = torch.cat(patches), face.eye_openings(target.source[k : k + 1])[0]
 
-    def paint(
-        self, pictures: torch.Tensor, place: torch.Tensor, mask: torch.Tensor, target: Target, region: Region
-    ) -> None:
-        """Paints remembered eyes where the source's are shut and the target's are not.
+    def paint(self, pictures: torch.Tensor, target: Target, region: Region) -> None:
+        """Paints remembered eyes, with their lids, where the source's are shut and the target's are not.
 
         Args:
             pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
-            place: float32 [N, h, w, 2], the region's pixels on grid_sample's axes of the squares.
-            mask: float32 [N, 1, S, S] over the squares: 1 between the lids.
         """
         if self._patches is None:
             return
-        shut = face.smoothstep((0.8 - target.eyes / target.rest_eyes) / 0.3)
-        for eye, (upper, lower, _) in enumerate(face.EYES):
-            which = shut[:, eye].nonzero().flatten()
+        shut = smoothstep((0.8 - target.eyes / target.rest_eyes) / 0.3)
+        ratio = face.eye_openings(target.moved) / self._openings
+        share = shut * smoothstep((ratio - 0.3) / 0.3)
+        reach = torch.tensor(self.REACH, device=pictures.device)
+        for eye in (0, 1):
+            which = share[:, eye].nonzero().flatten()
             if not len(which):
                 continue
-            lids = target.moved[which][:, upper + lower, :2]
-            rows, columns = region.box(lids)
-            inside = F.grid_sample(mask[which], place[which, rows, columns], align_corners=False)
-            center, axes = face.eye_frame(target.moved[which, :, :2], eye)
-            local = (region.pixels(rows, columns, lids.device) - center.view(-1, 1, 1, 2)) @ torch.linalg.inv(
-                axes
-            ).unsqueeze(1)
-            local = local - (target.gaze[which, eye] - self._gaze[eye]).view(-1, 1, 1, 2)
-            patch = self._patches[eye].expand(len(which), -1, -1, -1)
-            grid = local / torch.tensor(self.REACH, device=local.device)
-            eyes = F.grid_sample(patch, grid, padding_mode="border", align_corners=True)
-            part = pictures[which, :, rows, columns]
-            pictures[which, :, rows, columns] = torch.lerp(
-                part, eyes, inside * shut[which, eye].view(-1, 1, 1, 1)
+            center, axes = (x.unsqueeze(1) for x in face.eye_frame(target.moved[which, :, :2], eye))
+            corners = (
+                torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=reach.device)
+                * reach
             )
+            rows, columns = region.box(center + corners @ axes.squeeze(1))
+            pixels = region.pixels(rows, columns, reach.device)
+            place = (pixels - center.unsqueeze(1)) @ torch.linalg.inv(axes) / reach
+            soft = 1 - smoothstep((place.norm(dim=-1) - 0.6) / 0.35)
+            stretch = torch.stack(
+                (torch.ones(len(which), device=reach.device), 1 / ratio[which, eye].clamp(0.9, 1.6)), -1
+            )
+            patch = self._patches[eye].expand(len(which), -1, -1, -1)
+            eyes = F.grid_sample(
+                patch, place * stretch.view(-1, 1, 1, 2), padding_mode="border", align_corners=True
+            )
+            part = pictures[which, :, rows, columns]
+            weight = (soft * share[which, eye].view(-1, 1, 1)).unsqueeze(1)
+            pictures[which, :, rows, columns] = torch.lerp(part, eyes, weight)

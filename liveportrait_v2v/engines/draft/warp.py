@@ -35,12 +35,10 @@ class Warp:
         shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
         mouth: float32 [N, 4, S, S]: 1 inside the lips, place along the mouth -1..1, place from upper lip 0 to lower 1,
             and how far down that is in the source's own mouth: 0 its upper lip, 1 its lower lip, above 1 beyond it.
-        eyes: float32 [N, 1, S, S]: 1 between the lids.
     """
 
     shift: torch.Tensor
     mouth: torch.Tensor
-    eyes: torch.Tensor
 
 
 def make_warp(target: Target, square: CropTransform, size: int, stitching: bool) -> Warp:
@@ -74,8 +72,7 @@ def make_warp(target: Target, square: CropTransform, size: int, stitching: bool)
     source, down = _in_mouth(before, after, frame, uv)
     shift[frame, :, y, x] = source - torch.cat((x_place, y_place), dim=1) / size
     mouth[frame, :, y, x] = torch.cat((torch.ones_like(down), uv, down), dim=1)
-    eyes = ((tag == LEFT_EYE) | (tag == RIGHT_EYE)).float().unsqueeze(1)
-    return Warp(shift, mouth, eyes)
+    return Warp(shift, mouth)
 
 
 def _eye_shift(

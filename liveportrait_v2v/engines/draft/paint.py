@@ -78,7 +78,7 @@ def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tenso
 
 
 class EyeMemory:
-    """What the source's eyes look like when they are open, lids and lashes with them, for frames that show them shut."""
+    """What the source's eyes look like when open, lids and lashes with them, for frames that show them shut."""
 
     # Half width and half height of what is kept, in widths of the eye, and its size in pixels.
     REACH = (0.65, 0.4)

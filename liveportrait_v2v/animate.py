@@ -264,6 +264,6 @@ def _sound(
 def _check_faces(frames: int, lost: int, clip: str, parameter: str, number: int) -> None:
     if frames == lost:
         raise FaceNotFoundError(
-            f"face {number} is in none of the {frames} frames of the {clip} clip; faces are numbered from 0 in the "
+            f"face {number} was found nowhere in the frames read of the {clip} clip; faces are numbered from 0 in the "
             f"first frame that shows any: look at them with `liveportrait-v2v faces`, then set {parameter}"
         )

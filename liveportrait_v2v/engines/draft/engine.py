@@ -25,6 +25,12 @@ class DraftEngine:
 
     A preview: timing, framing, choice of faces and motion are those of the result to come; light, wrinkles, hidden
     cheeks and teeth are not.
+
+    What some settings come down to here: without `relative`, the openings of eyes and mouth and the head's rotation
+    are the driving face's own; the rest of its expression stays relative, since landmarks alone don't tell an
+    expression from the shape of a face. A driving still gives its eyes and mouth, and the head goes on as it did.
+    The head's place follows the driving head's, in widths of the face, softly limited. After a cut in the source,
+    its first frame is the new resting face.
     """
 
     name = "draft"

@@ -122,7 +122,7 @@ def animate(
     pairing = pair(source.info, driving.info, settings, options)
     sound, whose = _sound(source, driving, pairing, settings)
     clock, start = Stopwatch(), time.perf_counter()
-    session = engine.session(settings, options, driving.info.is_still)
+    session = engine.session(settings, options, source.info.rate, driving.info.rate)
     done = lost_source = lost_driving = 0
 
     with ExitStack() as stack:

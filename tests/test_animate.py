@@ -33,7 +33,7 @@ class Recorder:
         self.alive: list[int] = []
         self._shots: list[weakref.ref] = []
 
-    def session(self, settings, options, driving_is_still=False):
+    def session(self, settings, options, source_rate, driving_rate):
         return self
 
     def source(self, shots):

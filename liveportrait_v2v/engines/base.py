@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 import torch
@@ -70,6 +71,10 @@ class Engine(Protocol):
     render_threads: int | None
 
     def session(
-        self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool = False
+        self,
+        settings: AnimationSettings,
+        options: MotionOptions,
+        source_rate: Fraction | None,
+        driving_rate: Fraction | None,
     ) -> Session:
-        """Starts a run. A driving still has an expression and no motion."""
+        """Starts a run between clips of these frame rates; a still, which has an expression and no motion, has none."""

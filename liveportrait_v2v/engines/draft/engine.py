@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -41,29 +42,40 @@ class DraftEngine:
         self.render_threads = max(1, torch.get_num_threads() - 3) if device == "cpu" else None
 
     def session(
-        self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool = False
+        self,
+        settings: AnimationSettings,
+        options: MotionOptions,
+        source_rate: Fraction | None,
+        driving_rate: Fraction | None,
     ) -> DraftSession:
-        return DraftSession(settings, options, driving_is_still)
+        return DraftSession(settings, options, source_rate, driving_rate)
 
 
 class DraftSession:
     """One run: the resting faces of both clips."""
 
-    def __init__(self, settings: AnimationSettings, options: MotionOptions, driving_is_still: bool):
+    def __init__(
+        self,
+        settings: AnimationSettings,
+        options: MotionOptions,
+        source_rate: Fraction | None,
+        driving_rate: Fraction | None,
+    ):
         self._settings = settings
         self._options = options
-        self._driving_is_still = driving_is_still
+        self._source_rate = source_rate
+        self._driving_rate = driving_rate
         self._source_rest: Reference | None = None
         self._driving_rest: Reference | None = None
         self._eyes = EyeMemory()
         self._last: torch.Tensor | None = None
 
     def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
-        return _steady(shots, self._options.smoothing)
+        return _steady(shots, self._options.smoothing, self._source_rate)
 
     def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
         """Landmarks float32 [478, 3] of each driving frame."""
-        for shot in _steady(shots, self._options.smoothing):
+        for shot in _steady(shots, self._options.smoothing, self._driving_rate):
             for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
                 if present and self._driving_rest is None:
                     self._driving_rest = Reference.of(landmarks.to(shot.frames.device))
@@ -99,7 +111,7 @@ class DraftSession:
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
         rests = self._source_rest, self._driving_rest
-        target = transfer(source, driving, *rests, self._settings, self._options, self._driving_is_still)
+        target = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
         return self._draw(frames, target)
 
     def _draw(self, frames: torch.Tensor, target: Target) -> torch.Tensor:
@@ -169,9 +181,12 @@ def _between(cue: Cue) -> torch.Tensor | None:
     return torch.lerp(cue.before, cue.after, cue.fraction)
 
 
-def _steady(shots: Iterable[Shot], variance: float) -> Iterator[Shot]:
-    """Smooths landmarks over time; after a gap in the track and at a cut it starts anew."""
-    smoother, waiting = FixedLagSmoother(variance), deque()
+def _steady(shots: Iterable[Shot], variance: float, rate: Fraction | None) -> Iterator[Shot]:
+    """Smooths landmarks over time; after a gap in the track and at a cut it starts anew.
+
+    A face moves further between two frames the fewer there are in a second: `variance` is meant for 30.
+    """
+    smoother, waiting = FixedLagSmoother(variance * float((rate or 30) / 30)), deque()
     done: list[torch.Tensor] = []
     last: torch.Tensor | None = None
 

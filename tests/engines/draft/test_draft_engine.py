@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from made_faces import LOWER_LIP, UPPER_LIP, landmarks
@@ -15,6 +17,7 @@ from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 HEIGHT, WIDTH = 300, 360
+RATE = Fraction(30)
 AT, SIZE = (180.0, 150.0), 7.0
 
 
@@ -33,7 +36,7 @@ def render(sources, drivings, frames=None, options=None, **settings) -> torch.Te
     """Renders a whole clip in one chunk; None stands for a frame without a face."""
     options = options or MotionOptions(smoothing=0.0)
     frames = picture(len(sources)) if frames is None else frames
-    session = create_engine("draft").session(AnimationSettings(**settings), options)
+    session = create_engine("draft").session(AnimationSettings(**settings), options, RATE, RATE)
 
     def shot(faces):
         found = torch.tensor([f is not None for f in faces])
@@ -188,7 +191,7 @@ def test_the_result_does_not_depend_on_where_chunks_end():
     moves = torch.stack([place(drop=0.2 * k, yaw=k) for k in range(9)])
     results = []
     for size in (9, 4):
-        session = create_engine("draft").session(AnimationSettings(), MotionOptions())
+        session = create_engine("draft").session(AnimationSettings(), MotionOptions(), RATE, RATE)
         cut = [slice(k, k + size) for k in range(0, 9, size)]
         present = torch.ones(9, dtype=torch.bool)
         motions = list(session.motions(Shot(frames[s], moves[s], present[s]) for s in cut))
@@ -203,7 +206,7 @@ def test_the_result_does_not_depend_on_where_chunks_end():
 
 def test_a_moment_between_two_driving_frames_is_between_their_motions():
     frames = picture(1)
-    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=0.0))
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=0.0), RATE, RATE)
     shot = Shot(frames, place().unsqueeze(0), torch.tensor([True]))
     rest, opened = place(), place(drop=2)
     list(session.motions([Shot(frames, rest.unsqueeze(0), torch.tensor([True]))]))
@@ -218,7 +221,7 @@ def test_smoothing_calms_jitter_and_starts_anew_after_a_gap():
     present = torch.ones(40, dtype=torch.bool)
     present[20:24] = False
     frames = torch.zeros(40, 4, 4, 3, dtype=torch.uint8)
-    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5))
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5), RATE, RATE)
     out = list(session.motions([Shot(frames, marks, present)]))
     assert [motion is not None for motion in out] == present.tolist()
     calm = torch.stack([motion for motion in out if motion is not None])
@@ -235,6 +238,18 @@ def test_after_a_cut_another_face_keeps_its_own_shape_and_pose():
 def test_smoothing_does_not_reach_across_a_cut():
     frames = torch.zeros(20, 4, 4, 3, dtype=torch.uint8)
     marks = torch.stack([place()] * 10 + [landmarks(at=(60.0, 60.0), size=4.0)] * 10)
-    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5))
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5), RATE, RATE)
     out = torch.stack(list(session.motions([Shot(frames, marks, torch.ones(20, dtype=torch.bool))])))
     torch.testing.assert_close(out, marks, atol=1e-3, rtol=0)
+
+
+def test_clips_of_few_frames_a_second_are_smoothed_less():
+    noise = torch.randn(40, 478, 3, generator=torch.Generator().manual_seed(0))
+    shot = Shot(
+        torch.zeros(40, 4, 4, 3, dtype=torch.uint8), place() + noise, torch.ones(40, dtype=torch.bool)
+    )
+    left = []
+    for rate in (Fraction(60), Fraction(30), Fraction(12)):
+        session = create_engine("draft").session(AnimationSettings(), MotionOptions(), RATE, rate)
+        left.append((torch.stack(list(session.motions([shot]))) - place()).std().item())
+    assert left[0] < left[1] < left[2]

@@ -23,7 +23,9 @@ FRAMES = 100
         ("cap12", "obama", {"mouth", "eyes", "pitch", "yaw", "roll"}),
     ],
 )
-def test_openings_and_head_follow_the_driving_clip_and_the_person_stays(clips, tmp_path, source, driving, signals):
+def test_openings_and_head_follow_the_driving_clip_and_the_person_stays(
+    clips, tmp_path, source, driving, signals
+):
     assert clips[source].exists() and clips[driving].exists()
     source, driving = open_clip(source), open_clip(driving)
     settings = AnimationSettings(video_frame_load_cap=FRAMES)

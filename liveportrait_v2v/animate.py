@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -257,7 +257,7 @@ def _sound(
     audio = clip.audio(min(lap, length))
     if pairing.repeats and lap < length:
         times = -(-length // lap)
-        audio = Audio(audio.samples.repeat(1, int(times)), audio.rate)
+        audio = replace(audio, samples=audio.samples.repeat(1, int(times)))
     return audio, whose
 
 

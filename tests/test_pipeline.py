@@ -84,16 +84,18 @@ def test_an_error_of_the_work_comes_out_at_the_end_at_the_latest():
 
 
 def test_a_block_left_by_an_error_drops_what_waits():
-    done, go = [], threading.Event()
+    done, started, go = [], threading.Event(), threading.Event()
 
     def work(item):
+        started.set()
         go.wait(5)
         done.append(item)
 
     with pytest.raises(KeyboardInterrupt), Behind(work, depth=5) as behind:
         for k in range(5):
             behind.put(k)
-        threading.Timer(0.05, go.set).start()
+        assert started.wait(5)
+        threading.Timer(0.05, go.set).start()  # while the block is being left
         raise KeyboardInterrupt
     assert done == [0]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import av
 import av.error
@@ -130,9 +129,3 @@ def _frames(decoder, packet: av.Packet | None) -> list[av.VideoFrame | None]:
         return []
     except av.error.FFmpegError:
         return [None]
-
-
-def frame_time(track: VideoTrack, number: int) -> Fraction:
-    """Display time of a frame in seconds from the first one."""
-    timeline = track.timeline
-    return number / timeline.rate if timeline.constant else int(timeline.ticks[number]) * timeline.tick

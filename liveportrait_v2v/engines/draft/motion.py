@@ -236,16 +236,15 @@ def _set_eyes(
     strength: float,
 ) -> torch.Tensor:
     """Puts the lids where the driving eyes' opening has them, as a share of the source eyes' own opening."""
-    openings = face.eye_openings(drive)
+    openings, now = face.eye_openings(drive), face.eye_openings(base)
     if settings.eye_retargeting or not settings.relative:
         wanted = openings * (settings.eyes_retargeting_multiplier if settings.eye_retargeting else 1.0)
     else:
         usual = (driving_rest.eyes - SHUT_FLOOR).clamp_min(0.05)
         share = 1 + strength * ((openings - SHUT_FLOOR).clamp_min(0) / usual - 1)
         wider, narrower = 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0) ** SHUT_EARLY
-        wanted = face.eye_openings(base) * torch.where(share > 1, wider, narrower)
+        wanted = now * torch.where(share > 1, wider, narrower)
     shape = shape.clone()
-    now = face.eye_openings(base)
     for eye, (upper, lower, _) in enumerate(face.EYES):
         upper, lower = list(upper[1:-1]), list(lower[1:-1])
         factor = (wanted[:, eye] / now[:, eye].clamp_min(0.02)).view(-1, 1, 1)

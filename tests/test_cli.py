@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from liveportrait_v2v.cli import main, parse_settings
+from liveportrait_v2v.cli import main
+from liveportrait_v2v.cli.common import parse_settings
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.media import Clip, VideoWriter
 

@@ -1,0 +1,72 @@
+"""The command `animate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from ..errors import SettingsError
+from ..progress import ProgressLine
+from .common import add_options, check_device, check_output, parameter_help, parse_settings
+from .stop import Stop
+
+if TYPE_CHECKING:
+    from ..animate import Result
+
+
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "animate",
+        help="animate a clip or picture by a driving clip",
+        description="Animates the face in SOURCE (a clip or a picture) by the face in DRIVING.",
+        epilog=parameter_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="clip or picture with the face to animate")
+    parser.add_argument("driving", metavar="DRIVING", help="clip with the motion")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.mp4", required=True, help="the result; an existing file is replaced"
+    )
+    parser.add_argument("--engine", default="draft", help="what computes the frames (default: draft)")
+    add_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, stop: Stop) -> None:
+    settings, motion = parse_settings(options.set)
+    output = check_output(options.output, options.source, options.driving)
+    # torch takes seconds to load: what needs none is checked before.
+    from ..animate import animate
+    from ..engines import ENGINES, create_engine
+
+    if options.engine not in ENGINES:
+        raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
+    engine = create_engine(options.engine, device=check_device(options.device))
+    with ProgressLine() as line:
+        result = animate(
+            options.source,
+            options.driving,
+            output=output,
+            settings=settings,
+            options=motion,
+            engine=engine,
+            on_progress=line.show,
+            cancelled=stop,
+        )
+    if options.json:
+        print(json.dumps(result.to_dict()))
+        return
+    print(describe(result))
+
+
+def describe(result: Result) -> str:
+    sound = f"sound of the {result.audio} clip" if result.audio else "no sound"
+    stages = [f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items() if name != "total"]
+    return (
+        f"{result.output}: {result.frames} frames, {result.size[0]}x{result.size[1]}, "
+        f"{float(result.rate):.5g} fps, {float(result.duration):.2f} s, {sound}\n"
+        f"without a face: {result.frames_without_source_face} source frames, "
+        f"{result.frames_without_driving_face} driving frames; there the source is shown as it is\n"
+        f"took {result.seconds['total']:.1f} s ({', '.join(stages)}; stages overlap)"
+    )

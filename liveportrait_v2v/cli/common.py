@@ -1,0 +1,76 @@
+"""What several commands share: parameters, device, output files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..errors import MediaError, SettingsError
+from ..settings import AnimationSettings, MotionOptions
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may come several times"
+    )
+    parser.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, … (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+
+
+def parameter_help() -> str:
+    lines = ["parameters for --set, with their defaults:"]
+    for kind in (AnimationSettings, MotionOptions):
+        defaults = kind().to_dict()
+        for name, rule in kind.rules().items():
+            default = str(defaults[name]).lower() if rule.type is bool else defaults[name]
+            lines.append(f"  {name}={default}\n      {rule.help} {rule.text()[0].upper()}{rule.text()[1:]}.")
+    return "\n".join(lines)
+
+
+def parse_settings(words: list[str]) -> tuple[AnimationSettings, MotionOptions]:
+    """The settings that `name=value` words give; a name that comes twice has its last value.
+
+    Raises:
+        SettingsError: a word without `=`, an unknown name, or a value outside its parameter's rule.
+    """
+    kinds = (AnimationSettings, MotionOptions)
+    values: dict[type, dict[str, object]] = {kind: {} for kind in kinds}
+    for word in words:
+        name, equals, text = word.partition("=")
+        kind = next((kind for kind in kinds if name in kind.rules()), None)
+        if not equals:
+            raise SettingsError(f"--set takes name=value, got {word!r}")
+        if kind is None:
+            known = ", ".join(name for kind in kinds for name in kind.rules())
+            raise SettingsError(f"unknown parameter {name!r}; known are {known}")
+        values[kind][name] = kind.rules()[name].parse(name, text)
+    return AnimationSettings(**values[AnimationSettings]), MotionOptions(**values[MotionOptions])
+
+
+def check_device(name: str) -> str:
+    import torch
+
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise SettingsError(f"--device must be one of torch's, such as cpu or cuda, got {name!r}") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda needs a GPU that torch can use, and it sees none; take cpu")
+    return name
+
+
+def check_output(name: str, *inputs: str) -> Path:
+    for source in inputs:
+        if os.path.exists(name) and os.path.exists(source) and os.path.samefile(name, source):
+            raise MediaError(name, "is an input too, which would be lost; choose another name for the output")
+    return Path(name)
+
+
+def save_whole(picture, path: Path) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        picture.save(part, "PNG")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

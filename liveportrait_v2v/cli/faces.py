@@ -1,0 +1,72 @@
+"""The command `faces`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..errors import MediaError
+from ..progress import ProgressLine
+from .common import add_options, check_device, check_output, parse_settings, save_whole
+from .stop import Stop
+
+
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "faces",
+        help="find and number the faces of a clip",
+        description="Finds and numbers the faces of SOURCE and draws a contact sheet: each face with its "
+        "number, and the crop square that the settings give it.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="clip or picture")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="SHEET.png",
+        help="the sheet; an existing file is replaced (default: SOURCE's name + _faces.png, in this folder)",
+    )
+    add_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, stop: Stop) -> None:
+    settings, motion = parse_settings(options.set)
+    name = options.output or f"{Path(options.source).stem}_faces.png"
+    output = _check_sheet(name, options.source)
+    from ..media import Clip
+    from ..sheet import survey
+
+    clip = Clip(options.source)
+    total = clip.info.frame_count
+    with ProgressLine() as line:
+        found = survey(
+            clip,
+            settings,
+            motion,
+            device=check_device(options.device),
+            on_frames=lambda frames: line.show_count(frames, total, "looking for faces"),
+            cancelled=stop,
+        )
+    save_whole(found.sheet, output)
+    if options.json:
+        print(json.dumps({"source": options.source, "sheet": str(output), **found.to_dict()}))
+        return
+    for face in found.faces:
+        left, top, right, bottom = (round(value) for value in face.box)
+        print(
+            f"face {face.number}: in {face.frames} of {found.frames} frames, "
+            f"first at {float(face.first_seen):.2f} s: {right - left}x{bottom - top} pixels at {left}, {top}"
+        )
+    print(f"{found.frames_without_face} frames without a face\n{output}")
+
+
+def _check_sheet(name: str, source: str) -> Path:
+    path = check_output(name, source)
+    if path.suffix.lower() != ".png":
+        raise MediaError(name, "a contact sheet must end in .png")
+    if not path.parent.is_dir():
+        raise MediaError(name, f"there is no directory {path.parent}; create it first")
+    if path.is_dir():
+        raise MediaError(name, "is a directory; give a file name")
+    return path

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -57,6 +57,7 @@ class Result:
         audio: whose sound the result has: "source", "driving" or None.
         seconds: time spent, by stage, summed over threads; "total" is what a clock on the wall says.
         output: the file written, None if there is none.
+        sound: the result's sound, exactly as long as it, None if it has none.
     """
 
     frames: int
@@ -70,10 +71,11 @@ class Result:
     audio: str | None
     seconds: dict[str, float]
     output: Path | None
+    sound: Audio | None = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: rates as text such as "30000/1001", duration in seconds as a number."""
-        values = asdict(self)
+        """For JSON, without the sound: rates as text such as "30000/1001", duration in seconds as a number."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "sound"}
         for name in ("source_rate", "driving_rate", "rate"):
             values[name] = None if values[name] is None else str(values[name])
         values["duration"] = float(self.duration)
@@ -164,6 +166,7 @@ def animate(
         audio=whose,
         seconds={**clock.seconds(), "total": time.perf_counter() - start},
         output=None if output is None else Path(output),
+        sound=sound,
     )
 
 
@@ -255,9 +258,12 @@ def _sound(
     length = pairing.frames / pairing.rate
     lap = frames / step / pairing.rate
     audio = clip.audio(min(lap, length))
+    heard, count = audio.samples, round(length * audio.rate)
     if pairing.repeats and lap < length:
-        times = -(-length // lap)
-        audio = replace(audio, samples=audio.samples.repeat(1, int(times)))
+        heard = heard.repeat(1, int(-(-length // lap)))
+    samples = heard.new_zeros(len(heard), count)
+    samples[:, : heard.shape[1]] = heard[:, :count]
+    audio = replace(audio, samples=samples)
     return audio, whose
 
 

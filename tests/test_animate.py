@@ -243,6 +243,18 @@ def test_sound_is_repeated_with_the_picture_by_circle_and_ends_with_it_by_none(m
     assert heard["circle"].std() > 0.2 and heard["none"].std() < 0.01
 
 
+@pytest.mark.parametrize("method", ["cut", "circle", "none"])
+def test_the_sound_that_is_reported_is_exactly_as_long_as_the_result(make, method):
+    result, _, _ = run(make(11, 25, 440), make(17, 30), mismatch_method=method)
+    assert result.sound.samples.shape[1] == round(result.duration * result.sound.rate)
+    assert pitch(result.sound) == pytest.approx(440, rel=0.05)
+
+
+def test_a_silent_result_reports_no_sound(make):
+    result, _, _ = run(make(6, 25), make(6, 25))
+    assert result.sound is None
+
+
 def test_the_file_has_the_frames_the_rate_and_the_size_that_are_reported(make, tmp_path):
     output = tmp_path / "out.mkv"
     result, _, _ = run(make(9, Fraction(24000, 1001)), make(20, 30), output=output)

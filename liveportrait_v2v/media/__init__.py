@@ -3,6 +3,7 @@
 from .audio import read_audio
 from .clip import Clip
 from .info import Audio, AudioInfo, Chunk, ClipInfo
+from .readers import Frames
 from .writer import VideoWriter
 
-__all__ = ["Audio", "AudioInfo", "Chunk", "Clip", "ClipInfo", "VideoWriter", "read_audio"]
+__all__ = ["Audio", "AudioInfo", "Chunk", "Clip", "ClipInfo", "Frames", "VideoWriter", "read_audio"]

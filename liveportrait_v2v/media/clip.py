@@ -13,18 +13,15 @@ import numpy as np
 import torch
 
 from ..errors import SettingsError
-from . import audio as audio_room
 from .colour import fit
-from .decode import rgb_pictures
 from .info import Audio, Chunk, ClipInfo
-from .probe import VideoTrack, probe_video
-from .source import MAX_BYTES, Source
-from .stills import Picture, animation_pictures, is_picture, probe_picture, read_still
+from .readers import Frames, Reader, as_source, open_reader
+from .source import MAX_BYTES
 from .timeline import MAX_DENOMINATOR, Plan, Window, make_plan, make_window
 
 
 class Clip:
-    """A video, an animation or a still picture, given as a path or a binary file object.
+    """A video, an animation or a still picture, given as a path, a binary file object or frames in memory.
 
     Frames come out as uint8 RGB [N, H, W, 3]: upright (rotation metadata, EXIF orientation), in square pixels
     (anamorphic clips are stretched along the shorter way), with the YUV matrix and range that the stream is
@@ -41,7 +38,7 @@ class Clip:
 
     def __init__(
         self,
-        source: str | os.PathLike | BinaryIO,
+        source: str | os.PathLike | BinaryIO | Frames,
         *,
         max_bytes: int = MAX_BYTES,
         start: Fraction | float = Fraction(0),
@@ -54,13 +51,13 @@ class Clip:
                 are relative to its start. A still has no time and ignores it.
 
         Raises:
-            MediaError: missing, a directory, unreadable, empty or too large a file.
+            MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
         """
-        self._source = Source(source, max_bytes)
+        self._source = as_source(source, max_bytes)
         self._start = Fraction(start).limit_denominator(10**6)
         self._duration = None if duration is None else Fraction(duration).limit_denominator(10**6)
         self._lock = threading.Lock()
-        self._probed: tuple[VideoTrack | Picture, Window | None] | None = None
+        self._probed: tuple[Reader, Window | None] | None = None
 
     @property
     def info(self) -> ClipInfo:
@@ -69,11 +66,12 @@ class Clip:
         Raises:
             MediaError: it can't be read as a clip, or nothing of it lies in the trim window.
         """
-        track, window = self._probe()
+        reader, window = self._probe()
         if window is None:
-            return ClipInfo(track.width, track.height, None, None, 1, True, None)
-        sound = track.audio if isinstance(track, VideoTrack) else None
-        return ClipInfo(track.width, track.height, window.rate, window.duration, window.count, False, sound)
+            return ClipInfo(reader.width, reader.height, None, None, 1, True, None)
+        return ClipInfo(
+            reader.width, reader.height, window.rate, window.duration, window.count, False, reader.audio
+        )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
         """Width and height of the frames that `chunks` gives."""
@@ -134,10 +132,10 @@ class Clip:
         """
         if size < 1 or max_side < 0:
             raise SettingsError(f"size must be 1 or more and max_side 0 or more; got {size} and {max_side}")
-        track, window = self._probe()
+        reader, window = self._probe()
         if window is None:
-            return self._still(max_side)
-        return self._chunks(track, self._plan(window, skip, cap, every_nth, rate), size, max_side)
+            return _chunks(reader, _STILL, size, max_side)
+        return _chunks(reader, self._plan(window, skip, cap, every_nth, rate), size, max_side)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
         """The audio that is heard from `start`, in seconds from the clip's (trimmed) start.
@@ -148,48 +146,43 @@ class Clip:
             exactly round(duration * rate) samples, in the track's own rate and layout, with silence where the
             track has none; None if the clip has no audio track.
         """
-        track, window = self._probe()
-        if window is None or not isinstance(track, VideoTrack) or track.audio is None:
+        reader, window = self._probe()
+        if window is None:
             return None
-        begin = track.start + window.origin + Fraction(start)
-        return audio_room.samples(self._source, track.audio_index, track.audio, begin, Fraction(duration))
+        return reader.sound(window.origin + Fraction(start), Fraction(duration))
 
-    def _probe(self) -> tuple[VideoTrack | Picture, Window | None]:
+    def _probe(self) -> tuple[Reader, Window | None]:
         with self._lock:
             if self._probed is None:
-                source = self._source
-                track = probe_picture(source) if is_picture(source) else probe_video(source)
+                reader = open_reader(self._source)
                 window = None
-                if track.timeline is not None:
-                    window = make_window(source.name, track.timeline, self._start, self._duration)
-                self._probed = track, window
+                if reader.timeline is not None:
+                    window = make_window(reader.name, reader.timeline, self._start, self._duration)
+                self._probed = reader, window
             return self._probed
 
     def _plan(self, window: Window, skip: int, cap: int, every_nth: int, rate: Fraction | None) -> Plan:
         rate = None if rate is None else Fraction(rate).limit_denominator(MAX_DENOMINATOR)
-        return make_plan(self._source.name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
+        return make_plan(self._probe()[0].name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
 
-    def _still(self, max_side: int) -> Iterator[Chunk]:
-        pixels = torch.from_numpy(np.array(read_still(self._source, max_side)))
-        yield Chunk(pixels[None], [Fraction(0)], 0)
 
-    def _chunks(self, track: VideoTrack | Picture, plan: Plan, size: int, max_side: int) -> Iterator[Chunk]:
-        if isinstance(track, VideoTrack):
-            pictures = rgb_pictures(self._source, track, plan.frames, max_side)
-        else:
-            pictures = animation_pictures(self._source, plan.frames, max_side)
-        width, height = fit(track.width, track.height, max_side)
-        total = len(plan.frames)
-        index = filled = 0
-        with closing(pictures):
-            for picture, repeats in pictures:
-                for _ in range(repeats):
-                    if filled == 0:
-                        frames = torch.empty((min(size, total - index), height, width, 3), dtype=torch.uint8)
-                        pixels = frames.numpy()
-                    np.copyto(pixels[filled], picture)
-                    filled += 1
-                    if filled == len(pixels):
-                        times = [plan.offset + (index + k) / plan.rate for k in range(filled)]
-                        yield Chunk(frames, times, index)
-                        index, filled = index + filled, 0
+# One frame at time 0; there is no second one whose time the rate would give.
+_STILL = Plan(np.zeros(1, np.int64), Fraction(1), Fraction(0))
+
+
+def _chunks(reader: Reader, plan: Plan, size: int, max_side: int) -> Iterator[Chunk]:
+    width, height = fit(reader.width, reader.height, max_side)
+    total = len(plan.frames)
+    index = filled = 0
+    with closing(reader.pictures(plan.frames, max_side)) as pictures:
+        for picture, repeats in pictures:
+            for _ in range(repeats):
+                if filled == 0:
+                    frames = torch.empty((min(size, total - index), height, width, 3), dtype=torch.uint8)
+                    pixels = frames.numpy()
+                np.copyto(pixels[filled], picture)
+                filled += 1
+                if filled == len(pixels):
+                    times = [plan.offset + (index + k) / plan.rate for k in range(filled)]
+                    yield Chunk(frames, times, index)
+                    index, filled = index + filled, 0

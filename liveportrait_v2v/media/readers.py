@@ -1,0 +1,177 @@
+"""What frames and audio are read from: a video file, a picture file, or frames in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import MediaError
+from . import audio as audio_room
+from .colour import fit, over_black
+from .decode import rgb_pictures
+from .info import USUAL_LAYOUTS, Audio, AudioInfo
+from .probe import probe_video
+from .source import Source, check_size
+from .stills import animation_pictures, is_picture, probe_picture, read_still
+from .timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames in memory, to be taken as a clip.
+
+    Attributes:
+        images: [N, H, W, C], N >= 1; uint8, or floating point where 0..1 is black to white. C is 1 (grey), 3 (RGB)
+            or 4 (RGBA).
+        rate: frames per second; None makes the first image a still, and needs N = 1.
+        audio: begins with the first frame.
+    """
+
+    images: torch.Tensor
+    rate: Fraction | None = None
+    audio: Audio | None = None
+
+
+class Reader(Protocol):
+    """A clip as it is stored.
+
+    Attributes:
+        name: for errors.
+        width, height: of the upright frames, in square pixels.
+        timeline: None for a still.
+        audio: facts about the audio track, None where there is none.
+    """
+
+    name: str
+    width: int
+    height: int
+    timeline: Timeline | None
+    audio: AudioInfo | None
+
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+        """The frames of these numbers, int64 [n] and never decreasing, each uint8 [H, W, 3] with how often in a
+        row it is wanted."""
+
+    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
+        """Exactly round(duration * rate) samples from `start`, in seconds from the first frame."""
+
+
+def open_reader(source: Source | Frames) -> Reader:
+    """
+    Raises:
+        MediaError: it can't be read as a clip.
+    """
+    if isinstance(source, Frames):
+        return _MemoryReader(source)
+    return _PictureReader(source) if is_picture(source) else _VideoReader(source)
+
+
+def as_source(source: str | os.PathLike | BinaryIO | Frames, max_bytes: int) -> Source | Frames:
+    """
+    Raises:
+        MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
+    """
+    if not isinstance(source, Frames):
+        return Source(source, max_bytes)
+    shape = tuple(source.images.shape)
+    if len(shape) != 4 or shape[3] not in (1, 3, 4) or not shape[0]:
+        raise MediaError(
+            "images", f"must be [N, H, W, C] with N >= 1 and 1, 3 or 4 channels, got {list(shape)}"
+        )
+    if source.rate is None and shape[0] > 1:
+        raise MediaError("images", f"a still is one image, got {shape[0]}; give them a frame rate")
+    if source.audio is not None and not 1 <= len(source.audio.samples) <= len(USUAL_LAYOUTS):
+        raise MediaError("images", f"their audio must have 1 to 8 channels, got {len(source.audio.samples)}")
+    check_size("images", shape[2], shape[1])
+    return source
+
+
+class _VideoReader:
+    def __init__(self, source: Source):
+        self._source = source
+        self._track = track = probe_video(source)
+        self.name = source.name
+        self.width, self.height, self.timeline, self.audio = (
+            track.width,
+            track.height,
+            track.timeline,
+            track.audio,
+        )
+
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+        return rgb_pictures(self._source, self._track, wanted, max_side)
+
+    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
+        track = self._track
+        if track.audio is None:
+            return None
+        return audio_room.samples(self._source, track.audio_index, track.audio, track.start + start, duration)
+
+
+class _PictureReader:
+    audio = None
+
+    def __init__(self, source: Source):
+        self._source = source
+        picture = probe_picture(source)
+        self.name = source.name
+        self.width, self.height, self.timeline = picture.width, picture.height, picture.timeline
+
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+        if self.timeline is None:
+            yield read_still(self._source, max_side), len(wanted)
+        else:
+            yield from animation_pictures(self._source, wanted, max_side)
+
+    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
+        return None
+
+
+class _MemoryReader:
+    name = "images"
+
+    def __init__(self, frames: Frames):
+        self._frames = frames
+        count, self.height, self.width = frames.images.shape[:3]
+        self.timeline = self.audio = None
+        if frames.rate is not None:
+            self.timeline = Timeline(np.arange(count), 1 / frames.rate, count, frames.rate, True)
+        if frames.audio is not None and frames.rate is not None:
+            channels = len(frames.audio.samples)
+            layout = frames.audio.layout or USUAL_LAYOUTS[channels - 1]
+            self.audio = AudioInfo(frames.audio.rate, channels, layout)
+
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+        size = fit(self.width, self.height, max_side)
+        numbers, repeats = np.unique(wanted, return_counts=True)
+        for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
+            pixels = _rgb(self._frames.images[number])
+            if size != (self.width, self.height):
+                pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+            yield pixels, repeat
+
+    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
+        if self.audio is None:
+            return None
+        samples, rate = self._frames.audio.samples, self.audio.sample_rate
+        out = torch.zeros(len(samples), round(duration * rate))
+        part = samples[:, round(start * rate) :][:, : out.shape[1]]
+        out[:, : part.shape[1]] = part
+        return Audio(out, rate, self.audio.layout)
+
+
+def _rgb(image: torch.Tensor) -> np.ndarray:
+    """uint8 [H, W, 3]; transparent parts lie over black."""
+    if image.is_floating_point():
+        image = image.float().nan_to_num(0.0).mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    pixels = image.cpu().numpy()
+    if pixels.shape[2] == 4:
+        return over_black(pixels)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

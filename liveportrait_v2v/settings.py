@@ -152,45 +152,159 @@ class AnimationSettings(_Checked):
         SettingsError: names the parameter, its rule and the value.
     """
 
-    dsize: int = _param(int, 512, "Side in pixels of the square crop of the face.", 64, 2048)
+    dsize: int = _param(
+        int,
+        512,
+        "Side in pixels of the square crop of the face. Lower is faster and coarser; leave it at 512 for results.",
+        64,
+        2048,
+    )
     scale: float = _param(
-        float, 2.3, "Crop size relative to the face: larger shows more around the face.", 1, 4
+        float,
+        2.3,
+        "Crop size relative to the face: larger shows more around the face. Raise it where hair or chin are cut, "
+        "lower it where a neighbour comes into the square.",
+        1,
+        4,
     )
-    vx_ratio: float = _param(float, 0.0, "Shifts the crop along the face's x axis, in crop sizes.", -1, 1)
+    vx_ratio: float = _param(
+        float,
+        0.0,
+        "Shifts the crop along the face's x axis, in crop sizes. For faces in profile, whose crop sits off centre.",
+        -1,
+        1,
+    )
     vy_ratio: float = _param(
-        float, -0.125, "Shifts the crop along the face's y axis, in crop sizes; negative is up.", -1, 1
+        float,
+        -0.125,
+        "Shifts the crop along the face's y axis, in crop sizes; negative is up. The default leaves room for the "
+        "forehead.",
+        -1,
+        1,
     )
-    input_face_index: int = _param(int, 0, "Which face of the source clip is animated.", 0, 5)
-    drive_face_index: int = _param(int, 0, "Which face of the driving clip leads.", 0, 5)
-    crop_drive_face: bool = _param(bool, False, "Crop the driving clip to its face as well.")
-    lip_zero: bool = _param(bool, True, "Close the source's lips before animating.")
+    input_face_index: int = _param(
+        int,
+        0,
+        "Which face of the source clip is animated. The node Preview Faces, or the command `faces`, shows the numbers.",
+        0,
+        5,
+    )
+    drive_face_index: int = _param(
+        int,
+        0,
+        "Which face of the driving clip leads. The node Preview Faces, or the command `faces`, shows the numbers.",
+        0,
+        5,
+    )
+    crop_drive_face: bool = _param(
+        bool,
+        False,
+        "Crop the driving clip to its face as well. For driving clips whose face is small or off centre.",
+    )
+    lip_zero: bool = _param(
+        bool,
+        True,
+        "Close the source's lips before animating. Switch it off where the source's own open mouth shall stay.",
+    )
     lip_zero_threshold: float = _param(
-        float, 0.03, "Close only lips that are open by at least this ratio.", 0, 5
+        float,
+        0.03,
+        "Close only lips that are open by at least this ratio of the mouth's width. Raise it where lips close that "
+        "are hardly open.",
+        0,
+        5,
     )
-    eye_retargeting: bool = _param(bool, False, "Transfer the driving eyes' own openness.")
+    eye_retargeting: bool = _param(
+        bool, False, "Transfer the driving eyes' own openness. For blinks that don't quite close."
+    )
     eyes_retargeting_multiplier: float = _param(
-        float, 1.0, "Scales the openness that eye retargeting aims at.", 0.01, 10
+        float,
+        1.0,
+        "Scales the openness that eye retargeting aims at; without that it does nothing.",
+        0.01,
+        10,
     )
-    lip_retargeting: bool = _param(bool, False, "Transfer the driving lips' own openness.")
+    lip_retargeting: bool = _param(
+        bool, False, "Transfer the driving lips' own openness. For speech that shall follow closely."
+    )
     lip_retargeting_multiplier: float = _param(
-        float, 1.0, "Scales the openness that lip retargeting aims at.", 0.01, 10
+        float,
+        1.0,
+        "Scales the openness that lip retargeting aims at; without that it does nothing.",
+        0.01,
+        10,
     )
-    stitching: bool = _param(bool, True, "Keep the shoulders and the crop's border in place.")
-    relative: bool = _param(bool, True, "Motion relative to the first driving frame.")
+    stitching: bool = _param(
+        bool,
+        True,
+        "Keep the shoulders and the crop's border in place. Switch it off only to look at the crop's raw motion.",
+    )
+    relative: bool = _param(
+        bool,
+        True,
+        "Motion relative to the first driving frame, which should look neutral. Off: the driving face's expression and "
+        "head rotation as they are.",
+    )
     mismatch_method: str = _param(
         str,
         "cut",
         "Clips of unequal length: cut ends with the shorter, circle repeats it, none holds its last frame.",
         choices=("cut", "circle", "none"),
     )
-    video_frame_load_cap: int = _param(int, 120, "Most frames to read from the driving clip; 0 = all.", 0)
-    driving_audio: bool = _param(bool, False, "Use the driving clip's sound instead of the source's.")
-    base64: bool = _param(bool, False, "Always false: results are files.")
+    video_frame_load_cap: int = _param(
+        int, 120, "Most frames to read from the driving clip; 0 = all. Keep it low while you try settings.", 0
+    )
+    driving_audio: bool = _param(
+        bool,
+        False,
+        "Use the driving clip's sound instead of the source's. For speech that comes from the driving clip.",
+    )
+    base64: bool = _param(
+        bool,
+        False,
+        "Always false, since results are files; it is here because the hosted model documents it.",
+    )
 
     def __post_init__(self):
         super().__post_init__()
         if self.base64:
             raise SettingsError("base64 must be false, got True: the result is a file, never text in JSON")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Parameters of AnimationSettings that belong together.
+
+    Attributes:
+        help: what it is for.
+        values: what it sets, by parameter; all others are left alone.
+    """
+
+    help: str
+    values: Mapping[str, Any]
+
+
+PRESETS = {
+    "none": Preset("sets nothing", {}),
+    "quick look": Preset("a small crop and two seconds", {"dsize": 256, "video_frame_load_cap": 48}),
+    "whole clip": Preset("all frames of the driving clip", {"video_frame_load_cap": 0}),
+    "lip sync": Preset(
+        "the driving clip's speech with its sound",
+        {"lip_zero": True, "lip_retargeting": True, "relative": True, "driving_audio": True},
+    ),
+    "performance": Preset(
+        "speech, eyes and sound of the whole driving clip",
+        {
+            "lip_zero": True,
+            "eye_retargeting": True,
+            "lip_retargeting": True,
+            "relative": True,
+            "video_frame_load_cap": 0,
+            "driving_audio": True,
+        },
+    ),
+}
+"""Presets by name. What a preset sets takes the place of what the single parameters say."""
 
 
 @dataclass(frozen=True)
@@ -214,19 +328,40 @@ class MotionOptions(_Checked):
     """
 
     pairing: str = _param(
-        str, "time", "Pair driving and source frames by time or frame by frame.", choices=("time", "frame")
+        str,
+        "time",
+        "Pair driving and source frames by time, whatever their frame rates, or frame by frame.",
+        choices=("time", "frame"),
     )
     region: str = _param(
-        str, "all", "Which part of the motion is transferred.", choices=("all", "exp", "pose", "lip", "eyes")
+        str,
+        "all",
+        "Which part of the motion is transferred: all of it, the expression, the head's pose, the lips or the eyes.",
+        choices=("all", "exp", "pose", "lip", "eyes"),
     )
-    driving_multiplier: float = _param(float, 1.0, "Strength of the motion; 1 = as it is.", 0, 3)
+    driving_multiplier: float = _param(
+        float,
+        1.0,
+        "Strength of the motion; 1 = as it is. Lower it for a calmer result, raise it for a livelier one.",
+        0,
+        3,
+    )
     smoothing: float = _param(
-        float, 3e-6, "Smoothing over time; 0 = off, each step of ten is much stronger.", 0, 1
+        float,
+        3e-6,
+        "Smoothing over time; 0 = off, each step of ten is much stronger. Raise it where the result trembles.",
+        0,
+        1,
     )
     source_motion: str = _param(
         str,
         "replace",
-        "Driving motion replaces the source face's own motion, or adds to it.",
+        "Driving motion replaces the source face's own motion, or adds to it. Add keeps the source's acting.",
         choices=("replace", "add"),
     )
-    face_order: str = _param(str, "large-small", "How faces are numbered.", choices=FACE_ORDERS)
+    face_order: str = _param(
+        str,
+        "large-small",
+        "How faces are numbered in the first frame that shows any: by size or by place.",
+        choices=FACE_ORDERS,
+    )

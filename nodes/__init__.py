@@ -1,0 +1,42 @@
+"""The pack's nodes, each in a module of its own; ComfyUI asks `comfy_entrypoint` for them.
+
+Nothing here loads torch or the library's heavy rooms: nodes import those when they run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+from comfy_api.latest import ComfyExtension, io
+
+NODES = {
+    "load_video": "LoadVideo",
+    "settings": "Settings",
+    "motion_options": "MotionOptions",
+    "animate_draft": "AnimateDraft",
+    "preview_faces": "PreviewFaces",
+}
+"""Module and class of each node, in the order of the menu."""
+
+
+class LivePortraitExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [node for module, name in NODES.items() if (node := _load(module, name)) is not None]
+
+
+async def comfy_entrypoint() -> LivePortraitExtension:
+    return LivePortraitExtension()
+
+
+def _load(module: str, name: str) -> type[io.ComfyNode] | None:
+    """The node, or None with the reason in the log: a broken one must not take the others down."""
+    try:
+        node = getattr(importlib.import_module(f".{module}", __name__), name)
+        node.GET_SCHEMA()
+    except Exception:
+        logging.exception(
+            "LivePortrait Video-to-Video: the node %s could not be loaded, the others are", name
+        )
+        return None
+    return node

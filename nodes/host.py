@@ -1,0 +1,251 @@
+"""ComfyUI's internals, for the other nodes: files, video values, progress, interrupts, memory.
+
+ComfyUI's own modules are imported where they are used, so that the pack starts quickly and its schemas can be
+looked at without a server.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import time
+import uuid
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import InputImpl, io, ui
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from ..liveportrait_v2v.animate import Progress
+    from ..liveportrait_v2v.media import Audio, Clip
+
+CATEGORY = "video/LivePortrait"
+_PREVIEW_SECONDS = 1.0
+_TEXT_SECONDS = 0.5
+_PREVIEW_SIDE = 512
+
+
+def schema(**options: Any) -> io.Schema:
+    """A schema of what this core knows: options that came later than its version are left out."""
+    known = inspect.signature(io.Schema).parameters
+    return io.Schema(**{"category": CATEGORY, **{name: options[name] for name in options if name in known}})
+
+
+# Files
+
+
+def input_videos() -> list[str]:
+    """Names of the videos in ComfyUI's input folder."""
+    import folder_paths
+
+    folder = folder_paths.get_input_directory()
+    files = [name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name))]
+    return sorted(folder_paths.filter_files_content_types(files, ["video"]))
+
+
+def input_path(name: str) -> Path | None:
+    """The file that a widget names, None where there is none; names that lead out of ComfyUI's folders have none."""
+    import folder_paths
+
+    if not folder_paths.exists_annotated_filepath(name):
+        return None
+    return Path(folder_paths.get_annotated_filepath(name))
+
+
+def temp_file(suffix: str) -> Path:
+    """A new name in ComfyUI's temp folder."""
+    import folder_paths
+
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"liveportrait_{uuid.uuid4().hex}{suffix}"
+
+
+def video_preview(path: Path) -> ui.PreviewVideo:
+    """Shows a file of the temp folder on the node."""
+    return ui.PreviewVideo([ui.SavedResult(path.name, "", io.FolderType.temp)])
+
+
+# Values of sockets
+
+
+def video_value(path: Path):
+    """A VIDEO."""
+    return InputImpl.VideoFromFile(str(path))
+
+
+def audio_value(sound: Audio | None) -> dict[str, Any] | None:
+    """An AUDIO: float32 [1, C, T], or None."""
+    if sound is None:
+        return None
+    return {"waveform": sound.samples.unsqueeze(0), "sample_rate": sound.rate}
+
+
+def image_value(picture: Image.Image) -> torch.Tensor:
+    """An IMAGE of one picture: float32 [1, H, W, 3]."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(picture.convert("RGB"))).unsqueeze(0).float().div_(255)
+
+
+def blocked(message: str):
+    """An output that is not there: whoever is linked to it ends with this message."""
+    from comfy_execution.graph import ExecutionBlocker
+
+    return ExecutionBlocker(message)
+
+
+def clips(*values: Any) -> list[Clip]:
+    """The clips that VIDEO and IMAGE values stand for.
+
+    One image is a still. A batch of several is a clip; as an IMAGE has no frame rate, it takes that of the first
+    value that has one, or 25.
+
+    Raises:
+        MediaError: a video can't be read.
+    """
+    made = [None if _is_image(value) else _clip_of_video(value) for value in values]
+    rates = [clip.info.rate for clip in made if clip is not None and clip.info.rate]
+    rate = rates[0] if rates else Fraction(25)
+    return [clip or _clip_of_images(value, rate) for clip, value in zip(made, values, strict=True)]
+
+
+def _is_image(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _clip_of_images(images: torch.Tensor, rate: Fraction) -> Clip:
+    from ..liveportrait_v2v.media import Clip, Frames
+
+    return Clip(Frames(images, rate if len(images) > 1 else None))
+
+
+def _clip_of_video(video: Any) -> Clip:
+    """The clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of."""
+    from ..liveportrait_v2v.media import Audio, Clip, Frames
+
+    if isinstance(video, InputImpl.VideoFromComponents):
+        # Its stream source would be an encoding of these, with a loss.
+        parts = video.get_components()
+        sound = None
+        if parts.audio is not None:
+            sound = Audio(parts.audio["waveform"][0].float(), int(parts.audio["sample_rate"]))
+        return Clip(Frames(parts.images, Fraction(parts.frame_rate), sound))
+    start, duration = _trim_window(video)
+    return Clip(video.get_stream_source(), start=start, duration=duration or None)
+
+
+def _trim_window(video: Any) -> tuple[float, float]:
+    """Start and duration in seconds; a duration of 0 means to the end."""
+    if hasattr(video, "get_active_trim_window"):
+        return video.get_active_trim_window()
+    # Cores before 0.23 keep it to themselves.
+    start = getattr(video, "_VideoFromFile__start_time", 0.0)
+    duration = getattr(video, "_VideoFromFile__duration", 0.0)
+    if start < 0:
+        start = max(0.0, video._get_raw_duration() + start)
+    return start, duration
+
+
+# Runs
+
+
+def interrupted() -> bool:
+    """Whether the user asked for the run to end."""
+    from comfy.model_management import processing_interrupted
+
+    return processing_interrupted()
+
+
+@contextmanager
+def run():
+    """A block in which a node computes: outside of inference mode, and with the library's Cancelled as an interrupt.
+
+    Inference mode holds for one thread: what is made inside of it can't be written to by the library's others.
+    """
+    import torch
+    from comfy.model_management import InterruptProcessingException, interrupt_current_processing
+
+    from ..liveportrait_v2v.errors import Cancelled
+
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    except Cancelled as error:
+        interrupt_current_processing(False)
+        raise InterruptProcessingException() from error
+
+
+def empty_images(count: int, height: int, width: int, remedy: str) -> torch.Tensor:
+    """An IMAGE batch to be filled, float32 [count, height, width, 3].
+
+    Raises:
+        SettingsError: it would not fit into the memory that is free; the message ends with the remedy.
+    """
+    import torch
+    from comfy.model_management import get_free_memory
+
+    from ..liveportrait_v2v.errors import SettingsError
+
+    needed, free = 4 * math.prod((count, height, width, 3)), get_free_memory(torch.device("cpu"))
+    if needed > free:
+        raise SettingsError(
+            f"{count} frames of {width}x{height} as IMAGE need {needed / 2**30:.1f} GiB of memory, and "
+            f"{free / 2**30:.1f} GiB are free; {remedy}"
+        )
+    return torch.empty((count, height, width, 3))
+
+
+class Report:
+    """What a node shows while it runs: a bar, a line of text and now and then a picture."""
+
+    def __init__(self, node_id: str):
+        from comfy.utils import ProgressBar
+
+        self._bar = ProgressBar(1, node_id=node_id)
+        self._node_id = node_id
+        self._next_preview = self._next_text = 0.0
+        self._last: torch.Tensor | None = None
+
+    def see(self, frames: torch.Tensor) -> None:
+        """Takes note of frames of the result, uint8 [N, H, W, 3], for the next picture."""
+        self._last = frames[-1]
+
+    def progress(self, progress: Progress) -> None:
+        """Shows where a run is."""
+        self.count(
+            progress.frames,
+            progress.total,
+            f"{progress.stage}: {progress.frames} of {progress.total} frames, {progress.fps:.1f} frames a second, "
+            f"{progress.without_face} without a face",
+        )
+
+    def count(self, done: int, total: int, text: str) -> None:
+        now = time.monotonic()
+        picture = None
+        if self._last is not None and now >= self._next_preview:
+            picture, self._next_preview = self._picture(self._last), now + _PREVIEW_SECONDS
+        self._bar.update_absolute(done, total, picture)
+        if now >= self._next_text:
+            self._next_text = now + _TEXT_SECONDS
+            self.text(text)
+
+    def text(self, text: str) -> None:
+        from server import PromptServer
+
+        if PromptServer.instance is not None:
+            PromptServer.instance.send_progress_text(text, self._node_id)
+
+    def _picture(self, frame: torch.Tensor) -> tuple[str, Any, int]:
+        from PIL import Image
+
+        return "JPEG", Image.fromarray(frame.cpu().numpy()), _PREVIEW_SIDE

@@ -1,0 +1,30 @@
+"""The node LivePortrait Motion Options."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..liveportrait_v2v.settings import MotionOptions as Options
+from . import host
+from .parameters import widgets
+
+OPTIONS = io.Custom("LPV2V_MOTION_OPTIONS")
+_ADVANCED = ("pairing", "source_motion")
+
+
+class MotionOptions(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            node_id="LPV2V_MotionOptions",
+            display_name="LivePortrait Motion Options",
+            description="What engines on this machine can do beyond the documented parameters: regions of motion, "
+            "strength, smoothing, the order of faces.",
+            search_aliases=["live portrait smoothing", "motion region", "driving multiplier", "face order"],
+            inputs=widgets(Options, _ADVANCED),
+            outputs=[OPTIONS.Output("motion_options", display_name="motion_options")],
+        )
+
+    @classmethod
+    def execute(cls, **values) -> io.NodeOutput:
+        return io.NodeOutput(Options.from_dict(values))

@@ -1,0 +1,59 @@
+"""The node LivePortrait Settings."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..liveportrait_v2v.settings import PRESETS, AnimationSettings
+from . import host
+from .parameters import widgets
+
+SETTINGS = io.Custom("LPV2V_SETTINGS")
+_ADVANCED = (
+    "dsize",
+    "vx_ratio",
+    "vy_ratio",
+    "crop_drive_face",
+    "lip_zero_threshold",
+    "eyes_retargeting_multiplier",
+    "lip_retargeting_multiplier",
+    "base64",
+)
+
+
+class Settings(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            node_id="LPV2V_Settings",
+            display_name="LivePortrait Settings",
+            description="The parameters of LivePortrait video-to-video, as the hosted model documents them. Every "
+            "engine takes them.",
+            search_aliases=["live portrait parameters", "retargeting", "stitching", "face index", "lip zero"],
+            inputs=[
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default="none",
+                    tooltip=f"Sets some of the parameters below, whatever they show. {_presets()}",
+                ),
+                *widgets(AnimationSettings, _ADVANCED),
+            ],
+            outputs=[SETTINGS.Output("settings", display_name="settings")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, base64: bool | None = None) -> bool | str:
+        return True if not base64 else "base64 must be off: the result is a file, never text in JSON"
+
+    @classmethod
+    def execute(cls, preset: str, **values) -> io.NodeOutput:
+        return io.NodeOutput(AnimationSettings.from_dict({**values, **PRESETS[preset].values}))
+
+
+def _presets() -> str:
+    lines = []
+    for name, preset in PRESETS.items():
+        values = ", ".join(f"{parameter}={str(value).lower()}" for parameter, value in preset.values.items())
+        lines.append(f"{name}: {preset.help}{f' ({values})' if values else ''}.")
+    return " ".join(lines)

@@ -37,6 +37,17 @@ def clips() -> Clips:
     return Clips()
 
 
+class _RootIsNoPackage:
+    """Keeps pytest from importing the pack's `__init__.py`, which is ComfyUI's door and needs a ComfyUI."""
+
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Dir | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == Path(__file__).parent.parent else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_RootIsNoPackage())
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _missing:
         terminalreporter.section("REAL CLIPS ARE MISSING, tests on them did not run", red=True, bold=True)

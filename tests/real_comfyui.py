@@ -162,7 +162,9 @@ class ComfyUI:
         Raises:
             AssertionError: the server refused it.
         """
-        code, answer = self.post("/prompt", {"prompt": prompt, "client_id": client, "prompt_id": str(uuid.uuid4())})
+        code, answer = self.post(
+            "/prompt", {"prompt": prompt, "client_id": client, "prompt_id": str(uuid.uuid4())}
+        )
         assert code == 200, answer
         return answer["prompt_id"]
 
@@ -216,7 +218,9 @@ def prompt_of(*nodes: tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
     return {
         key: {
             "class_type": kind,
-            "inputs": {name: list(value) if isinstance(value, tuple) else value for name, value in inputs.items()},
+            "inputs": {
+                name: list(value) if isinstance(value, tuple) else value for name, value in inputs.items()
+            },
         }
         for key, kind, inputs in nodes
     }

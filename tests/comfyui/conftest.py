@@ -14,7 +14,9 @@ def comfy(tmp_path_factory, clips):
     """A running ComfyUI with the pack, and with clips in its input folder under the names that templates use."""
     found = real_comfyui.find()
     if found is None:
-        pytest.skip("NO COMFYUI FOUND: the nodes are not tested inside of one; set COMFYUI_PATH to its folder")
+        pytest.skip(
+            "NO COMFYUI FOUND: the nodes are not tested inside of one; set COMFYUI_PATH to its folder"
+        )
     server = real_comfyui.ComfyUI(*found, tmp_path_factory.mktemp("comfyui"))
     inputs = server.base / "input"
     inputs.mkdir()

@@ -1,0 +1,109 @@
+"""What the nodes offer, seen without a ComfyUI."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import subprocess
+import sys
+
+import pytest
+import standin_comfyui as standin
+
+from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions
+
+LISTED = ["LoadVideo", "Settings", "MotionOptions", "AnimateDraft", "PreviewFaces"]
+
+
+def inputs_of(schema) -> dict:
+    return {item.id: item for item in schema.inputs}
+
+
+def test_the_nodes_have_the_ids_that_graphs_know_them_by(schemas):
+    assert list(schemas) == [f"LPV2V_{name}" for name in LISTED]
+
+
+def test_every_node_can_be_found_and_says_what_it_is(schemas):
+    for schema in schemas.values():
+        assert "LivePortrait" in schema.display_name
+        assert schema.description and schema.search_aliases
+        assert schema.category == "video/LivePortrait"
+
+
+def test_every_input_says_what_it_is_for(schemas):
+    for schema in schemas.values():
+        for item in schema.inputs:
+            assert item.tooltip and item.tooltip[0].isupper() and item.tooltip[-1] == ".", item.id
+
+
+@pytest.mark.parametrize(
+    ("node", "kind"), [("LPV2V_Settings", AnimationSettings), ("LPV2V_MotionOptions", MotionOptions)]
+)
+def test_every_parameter_is_a_widget_with_its_default_and_range(schemas, node, kind):
+    inputs, defaults = inputs_of(schemas[node]), kind().to_dict()
+    assert [name for name in inputs if name != "preset"] == list(kind.rules())
+    for name, rule in kind.rules().items():
+        assert inputs[name].default == defaults[name]
+        assert inputs[name].tooltip == rule.help
+        if rule.choices:
+            assert inputs[name].options == list(rule.choices)
+        elif rule.type in (int, float):
+            assert inputs[name].min == rule.low
+            assert rule.high is None or inputs[name].max == rule.high
+
+
+def test_a_widget_steps_finely_enough_to_hold_its_default(schemas):
+    for node in ("LPV2V_Settings", "LPV2V_MotionOptions"):
+        for item in schemas[node].inputs:
+            if item.io_type == "FLOAT":
+                assert item.default / item.step == pytest.approx(round(item.default / item.step)), item.id
+
+
+def test_the_widgets_as_they_come_give_the_librarys_defaults(nodes):
+    for node, kind in ((nodes.Settings, AnimationSettings), (nodes.MotionOptions, MotionOptions)):
+        values = {item.id: item.default for item in node.GET_SCHEMA().inputs}
+        (made,) = node.execute(**values).args
+        assert made.to_dict() == kind().to_dict()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_sets_what_its_tooltip_says_and_leaves_the_rest(nodes, preset):
+    values = {**AnimationSettings().to_dict(), "scale": 1.7}
+    (made,) = nodes.Settings.execute(preset=preset, **values).args
+    assert made.to_dict() == {**values, **PRESETS[preset].values}
+    tooltip = inputs_of(nodes.Settings.GET_SCHEMA())["preset"].tooltip
+    for name, value in PRESETS[preset].values.items():
+        assert f"{name}={str(value).lower()}" in tooltip
+
+
+def test_base64_is_refused_before_anything_runs(nodes):
+    assert nodes.Settings.validate_inputs(base64=False) is True
+    assert "must be off" in nodes.Settings.validate_inputs(base64=True)
+
+
+def test_a_node_that_cannot_be_loaded_leaves_the_others_where_they_are(pack, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, f"{standin.NAME}.nodes.preview_faces", None)
+    extension = asyncio.run(pack.comfy_entrypoint())
+    ids = [node.GET_SCHEMA().node_id for node in asyncio.run(extension.get_node_list())]
+    assert ids == [f"LPV2V_{name}" for name in LISTED if name != "PreviewFaces"]
+    assert "the node PreviewFaces could not be loaded" in caplog.text
+
+
+def test_an_option_that_an_older_core_lacks_is_left_out(pack, host):
+    made = importlib.import_module(f"{standin.NAME}.nodes.host").schema(node_id="X", of_a_later_core=True)
+    assert made.node_id == "X"
+
+
+def test_the_pack_starts_without_torch(tmp_path):
+    script = (
+        "import sys, pathlib, asyncio, standin_comfyui as s\n"
+        f"host = s.Host(pathlib.Path({str(tmp_path)!r})); (host.base / 'input').mkdir()\n"
+        "sys.modules.update(s.install(host))\n"
+        "asyncio.run(asyncio.run(s.load_pack().comfy_entrypoint()).get_node_list())\n"
+        "heavy = {'torch', 'av', 'httpx', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=standin.ROOT / "tests", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

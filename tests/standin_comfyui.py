@@ -1,0 +1,312 @@
+"""As much of ComfyUI as the nodes touch, so that they can be tested without one.
+
+Constructors take just the keywords that the real ones take, so that a wrong one is an error here too;
+tests/comfyui/test_standin.py holds them, and the schemas that come of them, to the real ones.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+NAME = "liveportrait_pack"
+
+
+class UploadType(str, Enum):
+    image = "image_upload"
+    video = "video_upload"
+
+
+class FolderType(str, Enum):
+    input = "input"
+    output = "output"
+    temp = "temp"
+
+
+class Hidden(str, Enum):
+    unique_id = "UNIQUE_ID"
+    prompt = "PROMPT"
+
+
+@dataclass
+class _Input:
+    id: str
+    display_name: str | None = None
+    optional: bool = False
+    tooltip: str | None = None
+    advanced: bool | None = None
+    io_type = ""
+
+    def options(self) -> dict[str, Any]:
+        """What the server tells the frontend of it."""
+        shown = {name: getattr(self, name) for name in ("display_name", "tooltip", "advanced")}
+        return {name: value for name, value in {**shown, **self.own()}.items() if value is not None}
+
+    def own(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass
+class _Output:
+    id: str | None = None
+    display_name: str | None = None
+    tooltip: str | None = None
+    io_type = ""
+
+
+@dataclass
+class _Number(_Input):
+    default: float | None = None
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+
+    def own(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("default", "min", "max", "step")}
+
+
+@dataclass
+class _Switch(_Input):
+    default: bool | None = None
+
+    def own(self) -> dict[str, Any]:
+        return {"default": self.default}
+
+
+@dataclass
+class _Combo(_Input):
+    options: list[str] = field(default_factory=list)
+    default: str | None = None
+    upload: UploadType | None = None
+
+
+@dataclass
+class _Text(_Input):
+    default: str | None = None
+    multiline: bool = False
+
+
+@dataclass
+class _Several(_Input):
+    """Sockets that take more than one type."""
+
+    types: list[type] = field(default_factory=list)
+
+    def __init__(self, id: str, types: list[type], **options: Any):
+        super().__init__(id, **options)
+        self.types = types
+
+    @property
+    def io_type(self) -> str:
+        return ",".join(kind.io_type for kind in self.types)
+
+
+def _kind(name: str, io_type: str, input_type: type = _Input) -> type:
+    inside = {"io_type": io_type}
+    return type(
+        name,
+        (),
+        {
+            "io_type": io_type,
+            "Input": type("Input", (input_type,), inside),
+            "Output": type("Output", (_Output,), inside),
+        },
+    )
+
+
+@dataclass
+class Schema:
+    node_id: str
+    display_name: str | None = None
+    category: str = "sd"
+    inputs: list[_Input] = field(default_factory=list)
+    outputs: list[_Output] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
+    description: str = ""
+    search_aliases: list[str] = field(default_factory=list)
+    is_output_node: bool = False
+
+
+class NodeOutput:
+    def __init__(self, *args: Any, ui: Any = None):
+        self.args = args
+        self.ui = ui
+
+
+class ComfyNode:
+    hidden = types.SimpleNamespace(unique_id="7")
+
+    @classmethod
+    def GET_SCHEMA(cls) -> Schema:
+        schema = cls.define_schema()
+        names = [item.id for item in (*schema.inputs, *schema.outputs)]
+        assert len(names) == len(set(names)), "an input and an output must not share an id"
+        return schema
+
+
+class ComfyExtension:
+    pass
+
+
+@dataclass
+class VideoComponents:
+    images: Any
+    frame_rate: Fraction
+    audio: Any = None
+
+
+class VideoFromFile:
+    def __init__(self, file: str, *, start_time: float = 0, duration: float = 0):
+        self.file, self.window = file, (float(start_time), float(duration))
+
+    def get_stream_source(self) -> str:
+        return self.file
+
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return self.window
+
+
+class VideoFromComponents:
+    def __init__(self, components: VideoComponents):
+        self.components = components
+
+    def get_components(self) -> VideoComponents:
+        return self.components
+
+
+@dataclass
+class SavedResult:
+    filename: str
+    subfolder: str
+    type: FolderType
+
+
+@dataclass
+class PreviewVideo:
+    values: list[SavedResult]
+
+
+class PreviewImage:
+    def __init__(self, image: Any, cls: type | None = None):
+        self.image = image
+
+
+class InterruptProcessingException(BaseException):
+    pass
+
+
+class ExecutionBlocker:
+    def __init__(self, message: str | None):
+        self.message = message
+
+
+@dataclass
+class Host:
+    """The stand-in's state: where its folders are, what was shown, whether the user pressed the button.
+
+    Attributes:
+        texts: lines shown on nodes.
+        bars: value, total and preview of each progress update.
+        stop: the run is to be interrupted.
+        free: free memory in bytes.
+    """
+
+    base: Path
+    texts: list[str] = field(default_factory=list)
+    bars: list[tuple[int, int, Any]] = field(default_factory=list)
+    stop: bool = False
+    free: int = 1 << 34
+
+    def folder(self, name: str) -> str:
+        return str(self.base / name)
+
+    def path(self, name: str) -> str:
+        return str(self.base / "input" / name)
+
+
+def install(host: Host) -> dict[str, types.ModuleType]:
+    """The modules that the nodes import, with `host` behind them."""
+
+    class ProgressBar:
+        def __init__(self, total: int, node_id: str | None = None):
+            self.total = total
+
+        def update_absolute(self, value: int, total: int | None = None, preview: Any = None) -> None:
+            host.bars.append((value, total, preview))
+
+    def exists(name: str) -> bool:
+        return ".." not in Path(name).parts and Path(host.path(name)).is_file()
+
+    io = types.SimpleNamespace(
+        ComfyNode=ComfyNode,
+        Schema=Schema,
+        NodeOutput=NodeOutput,
+        Hidden=Hidden,
+        UploadType=UploadType,
+        FolderType=FolderType,
+        Input=_Input,
+        Output=_Output,
+        Int=_kind("Int", "INT", _Number),
+        Float=_kind("Float", "FLOAT", _Number),
+        Boolean=_kind("Boolean", "BOOLEAN", _Switch),
+        String=_kind("String", "STRING", _Text),
+        Combo=_kind("Combo", "COMBO", _Combo),
+        Image=_kind("Image", "IMAGE"),
+        Video=_kind("Video", "VIDEO"),
+        Audio=_kind("Audio", "AUDIO"),
+        MultiType=types.SimpleNamespace(Input=_Several),
+        Custom=lambda name: _kind(name, name),
+    )
+    ui = types.SimpleNamespace(SavedResult=SavedResult, PreviewVideo=PreviewVideo, PreviewImage=PreviewImage)
+    impl = types.SimpleNamespace(VideoFromFile=VideoFromFile, VideoFromComponents=VideoFromComponents)
+    contents = {
+        "comfy_api": {},
+        "comfy_api.latest": {"io": io, "ui": ui, "InputImpl": impl, "ComfyExtension": ComfyExtension},
+        "comfy": {},
+        "comfy.utils": {"ProgressBar": ProgressBar},
+        "comfy.model_management": {
+            "processing_interrupted": lambda: host.stop,
+            "interrupt_current_processing": lambda value: setattr(host, "stop", value),
+            "InterruptProcessingException": InterruptProcessingException,
+            "get_free_memory": lambda device: host.free,
+        },
+        "comfy_execution": {},
+        "comfy_execution.graph": {"ExecutionBlocker": ExecutionBlocker},
+        "folder_paths": {
+            "get_input_directory": lambda: host.folder("input"),
+            "get_temp_directory": lambda: host.folder("temp"),
+            "exists_annotated_filepath": exists,
+            "get_annotated_filepath": host.path,
+            "filter_files_content_types": lambda files, kinds: [
+                name for name in files if name.endswith(".mp4")
+            ],
+        },
+        "server": {
+            "PromptServer": types.SimpleNamespace(
+                instance=types.SimpleNamespace(send_progress_text=lambda text, node: host.texts.append(text))
+            )
+        },
+    }
+    modules = {}
+    for name, values in contents.items():
+        modules[name] = types.ModuleType(name)
+        modules[name].__dict__.update(values)
+    return modules
+
+
+def load_pack() -> types.ModuleType:
+    """The pack, loaded as ComfyUI loads it: from its folder, under a name of its own."""
+    for name in [name for name in sys.modules if name.split(".")[0] == NAME]:
+        del sys.modules[name]
+    spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py")
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = pack
+    spec.loader.exec_module(pack)
+    return pack

@@ -271,5 +271,6 @@ def _check_faces(frames: int, lost: int, clip: str, parameter: str, number: int)
     if frames == lost:
         raise FaceNotFoundError(
             f"face {number} was found nowhere in the frames read of the {clip} clip; faces are numbered from 0 in the "
-            f"first frame that shows any: look at them with `liveportrait-v2v faces`, then set {parameter}"
+            f"first frame that shows any: look at them with the node Preview Faces or the command "
+            f"`liveportrait-v2v faces`, then set {parameter}"
         )

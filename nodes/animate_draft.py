@@ -28,5 +28,4 @@ class AnimateDraft(io.ComfyNode):
     def execute(cls, source, driving, frames: bool, settings=None, motion_options=None) -> io.NodeOutput:
         from ..liveportrait_v2v.engines import create_engine
 
-        engine = create_engine("draft")
-        return animation.run(engine, cls.hidden.unique_id, source, driving, frames, settings, motion_options)
+        return animation.run(create_engine("draft"), cls, source, driving, frames, settings, motion_options)

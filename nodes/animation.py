@@ -65,7 +65,7 @@ def schema(**options: Any) -> io.Schema:
     return host.schema(
         inputs=[*inputs(), *own],
         outputs=outputs(),
-        hidden=[io.Hidden.unique_id],
+        hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         has_intermediate_output=True,
         **options,
     )
@@ -73,17 +73,24 @@ def schema(**options: Any) -> io.Schema:
 
 def run(
     engine: Engine,
-    node_id: str,
+    node: type[io.ComfyNode],
     source: Any,
     driving: Any,
     frames: bool,
     settings: AnimationSettings | None,
     motion_options: MotionOptions | None,
 ) -> io.NodeOutput:
-    """Animates, with progress and interrupt, and gives the outputs."""
-    from ..liveportrait_v2v.animate import animate
+    """Animates, with progress and interrupt, and gives the outputs.
 
-    report, path = host.Report(node_id), host.temp_file(".mp4")
+    Raises:
+        SettingsError: `frames` is off and something is linked to the images.
+    """
+    from ..liveportrait_v2v.animate import animate
+    from ..liveportrait_v2v.errors import SettingsError
+
+    if not frames and host.is_linked(node, 0):
+        raise SettingsError(_FRAMES_OFF)
+    report, path = host.Report(node.hidden.unique_id), host.temp_file(".mp4")
     report.text("looking at the clips")
     with host.run():
         source, driving = host.clips(source, driving)

@@ -95,6 +95,12 @@ def image_value(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(picture.convert("RGB"))).unsqueeze(0).float().div_(255)
 
 
+def is_linked(node: type[io.ComfyNode], slot: int) -> bool:
+    """Whether another node of the graph takes this output of a running node."""
+    inputs = (value for other in (node.hidden.prompt or {}).values() for value in other["inputs"].values())
+    return any(value == [node.hidden.unique_id, slot] for value in inputs)
+
+
 def blocked(message: str):
     """An output that is not there: whoever is linked to it ends with this message."""
     from comfy_execution.graph import ExecutionBlocker

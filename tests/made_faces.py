@@ -34,7 +34,9 @@ def head(drop: float = 0.0, lids: float = 1.0, look: float = 0.0) -> torch.Tenso
     shape = torch.zeros(478, 3)
     shape[:468] = vertices
     for upper, lower, iris in face.EYES:
-        shape[list(upper[1:-1]), 1] += (1 - lids) * (vertices[list(lower[1:-1]), 1] - vertices[list(upper[1:-1]), 1])
+        shape[list(upper[1:-1]), 1] += (1 - lids) * (
+            vertices[list(lower[1:-1]), 1] - vertices[list(upper[1:-1]), 1]
+        )
         corners = vertices[[upper[0], upper[-1]]]
         width = (corners[1] - corners[0]).norm()
         shape[list(iris)] = corners.mean(0) + torch.tensor([look * width, 0.0, 0.0])

@@ -141,7 +141,7 @@ class NodeOutput:
 
 
 class ComfyNode:
-    hidden = types.SimpleNamespace(unique_id="7")
+    hidden = types.SimpleNamespace(unique_id="7", prompt={})
 
     @classmethod
     def GET_SCHEMA(cls) -> Schema:

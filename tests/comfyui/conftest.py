@@ -23,6 +23,7 @@ def comfy(tmp_path_factory, clips):
     shutil.copy(clips["single_face"], inputs / "source.mp4")
     shutil.copy(clips["jwp_intro"], inputs / "driving.mp4")
     shutil.copy(clips["obama"], inputs / "two_faces.mp4")
+    shutil.copy(clips["cap13"], inputs / "silent.mp4")
     Image.open(clips["astronaut"]).save(inputs / "source.png")
     try:
         server.start()

@@ -66,7 +66,17 @@ def test_sound_is_as_long_as_the_video(nodes, clips, quick):
     assert audio["waveform"].abs().max() > 0
 
 
-def test_with_frames_off_whoever_wants_images_is_told_of_the_switch(nodes, source, driving, quick):
+def test_with_frames_off_a_linked_image_is_refused_at_once_by_the_name_of_the_switch(
+    nodes, host, source, driving, quick, monkeypatch
+):
+    link = {"9": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}
+    monkeypatch.setattr(nodes.AnimateDraft.hidden, "prompt", link)
+    with pytest.raises(Exception, match="switch `frames` on"):
+        nodes.AnimateDraft.execute(source, driving, False, quick)
+    assert host.bars == []
+
+
+def test_with_frames_off_the_images_are_a_block_that_names_the_switch(nodes, source, driving, quick):
     images = nodes.AnimateDraft.execute(source, driving, False, quick).args[0]
     assert isinstance(images, standin.ExecutionBlocker)
     assert "switch `frames` on" in images.message

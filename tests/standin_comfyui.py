@@ -44,7 +44,7 @@ class _Input:
     advanced: bool | None = None
     io_type = ""
 
-    def options(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """What the server tells the frontend of it."""
         shown = {name: getattr(self, name) for name in ("display_name", "tooltip", "advanced")}
         return {name: value for name, value in {**shown, **self.own()}.items() if value is not None}
@@ -85,6 +85,10 @@ class _Combo(_Input):
     options: list[str] = field(default_factory=list)
     default: str | None = None
     upload: UploadType | None = None
+
+    def own(self) -> dict[str, Any]:
+        upload = {self.upload.value: True} if self.upload else {}
+        return {"options": self.options, "default": self.default, **upload}
 
 
 @dataclass

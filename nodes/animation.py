@@ -62,11 +62,11 @@ def outputs() -> list[io.Output]:
 def schema(**options: Any) -> io.Schema:
     """The schema of a node that animates; `inputs` in the options are the engine's own."""
     own = options.pop("inputs", [])
-    return host.schema(
+    return io.Schema(
+        category=host.CATEGORY,
         inputs=[*inputs(), *own],
         outputs=outputs(),
         hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-        has_intermediate_output=True,
         **options,
     )
 
@@ -122,7 +122,6 @@ def run(
         host.video_value(path),
         float(result.rate),
         result.frames,
-        ui=host.video_preview(path),
     )
 
 

@@ -6,7 +6,6 @@ looked at without a server.
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import time
@@ -16,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +28,6 @@ CATEGORY = "video/LivePortrait"
 _PREVIEW_SECONDS = 1.0
 _TEXT_SECONDS = 0.5
 _PREVIEW_SIDE = 512
-
-
-def schema(**options: Any) -> io.Schema:
-    """A schema of what this core knows: options that came later than its version are left out."""
-    known = inspect.signature(io.Schema).parameters
-    return io.Schema(**{"category": CATEGORY, **{name: options[name] for name in options if name in known}})
 
 
 # Files
@@ -65,11 +58,6 @@ def temp_file(suffix: str) -> Path:
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"liveportrait_{uuid.uuid4().hex}{suffix}"
-
-
-def video_preview(path: Path) -> ui.PreviewVideo:
-    """Shows a file of the temp folder on the node."""
-    return ui.PreviewVideo([ui.SavedResult(path.name, "", io.FolderType.temp)])
 
 
 # Values of sockets

@@ -15,7 +15,8 @@ _CRF = 12
 class LoadVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return host.schema(
+        return io.Schema(
+            category=host.CATEGORY,
             node_id="LPV2V_LoadVideo",
             display_name="Load Video (LivePortrait)",
             description="A video of the input folder, shortened or brought to another frame rate or size as asked, "

@@ -15,7 +15,8 @@ _ADVANCED = ("pairing", "source_motion")
 class MotionOptions(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return host.schema(
+        return io.Schema(
+            category=host.CATEGORY,
             node_id="LPV2V_MotionOptions",
             display_name="LivePortrait Motion Options",
             description="What engines on this machine can do beyond the documented parameters: regions of motion, "

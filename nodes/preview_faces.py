@@ -12,7 +12,8 @@ from .settings import SETTINGS
 class PreviewFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return host.schema(
+        return io.Schema(
+            category=host.CATEGORY,
             node_id="LPV2V_PreviewFaces",
             display_name="Preview Faces (LivePortrait)",
             description="Finds and numbers the faces of a clip. The sheet shows each face with the number that the "

@@ -24,7 +24,8 @@ _ADVANCED = (
 class Settings(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return host.schema(
+        return io.Schema(
+            category=host.CATEGORY,
             node_id="LPV2V_Settings",
             display_name="LivePortrait Settings",
             description="The parameters of LivePortrait video-to-video, as the hosted model documents them. Every "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -314,3 +315,17 @@ def load_pack() -> types.ModuleType:
     sys.modules[NAME] = pack
     spec.loader.exec_module(pack)
     return pack
+
+
+def nodes_of(pack: types.ModuleType) -> list[type[ComfyNode]]:
+    """The nodes that the pack gives to ComfyUI."""
+    return _result(_result(pack.comfy_entrypoint()).get_node_list())
+
+
+def _result(coroutine: Coroutine) -> Any:
+    """What a coroutine returns that waits for nothing; without a loop, since a browser's tests have one running."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits for something")

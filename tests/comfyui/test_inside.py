@@ -67,7 +67,6 @@ def test_a_video_animated_by_a_video_is_saved_with_its_rate_size_and_sound(comfy
     assert (clip.info.width, clip.info.height) == (original.width, original.height)
     assert clip.info.audio.sample_rate == original.audio.sample_rate
     assert clip.audio(clip.info.duration).samples.abs().max() > 0.001
-    assert run.outputs["5"]["images"][0]["filename"].endswith(".mp4")
 
 
 def _motion_defaults(comfy) -> dict:

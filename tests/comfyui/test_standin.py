@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import subprocess
@@ -17,9 +16,7 @@ def schemas(monkeypatch, comfy) -> dict:
     """The schemas in the stand-in, with the real server's input folder."""
     for name, module in standin.install(standin.Host(comfy.base)).items():
         monkeypatch.setitem(sys.modules, name, module)
-    pack = standin.load_pack()
-    nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
-    return {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in nodes}
+    return {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in standin.nodes_of(standin.load_pack())}
 
 
 def test_its_schemas_are_those_that_the_server_tells(schemas, comfy):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -29,8 +28,7 @@ def pack(host) -> ModuleType:
 @pytest.fixture
 def nodes(pack) -> SimpleNamespace:
     """The node classes, by the end of their ids."""
-    extension = asyncio.run(pack.comfy_entrypoint())
-    listed = asyncio.run(extension.get_node_list())
+    listed = standin.nodes_of(pack)
     return SimpleNamespace(**{node.GET_SCHEMA().node_id.removeprefix("LPV2V_"): node for node in listed})
 
 

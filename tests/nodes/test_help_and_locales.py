@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from real_comfyui import published_files
 
+from liveportrait_v2v.settings import PRESETS
+
 ROOT = Path(__file__).parents[2]
 HELP, LOCALES = ROOT / "web" / "docs", ROOT / "locales"
 TRANSLATED = ("zh", "ja")
@@ -19,10 +21,11 @@ def page(node_id: str) -> str:
     return (HELP / f"{node_id}.md").read_text(encoding="utf-8")
 
 
-def rows(text: str, heading: str) -> list[str]:
-    """What the first table below a heading lists."""
+def items(text: str, heading: str) -> dict[str, str]:
+    """What the list below a heading says, by the name that each of its points begins with."""
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"^\| \*?`(\w+)`\*? \|", section, re.MULTILINE)
+    points = re.findall(r"^- `([\w ]+)`(.*(?:\n  .*)*)", section, re.MULTILINE)
+    return {name: " ".join(point.split()) for name, point in points}
 
 
 def pictures(text: str) -> list[str]:
@@ -75,10 +78,10 @@ def test_a_help_page_has_the_node_s_name_as_its_title(schemas):
 
 def test_a_help_page_lists_the_node_s_inputs_and_outputs_and_no_others(schemas):
     for node_id, schema in schemas.items():
-        assert rows(page(node_id), "Inputs") == [item.id for item in schema.inputs], node_id
-        assert rows(page(node_id), "Outputs") == [item.display_name or item.id for item in schema.outputs], (
-            node_id
-        )
+        assert list(items(page(node_id), "Inputs")) == [item.id for item in schema.inputs], node_id
+        assert list(items(page(node_id), "Outputs")) == [
+            item.display_name or item.id for item in schema.outputs
+        ], node_id
 
 
 def test_a_help_page_names_every_choice(schemas):
@@ -90,22 +93,25 @@ def test_a_help_page_names_every_choice(schemas):
     ]
     assert choices
     for node_id, choice in choices:
-        assert re.search(rf"(`|\| ){re.escape(choice)}(`| \|)", page(node_id)), (node_id, choice)
+        assert f"`{choice}`" in page(node_id), (node_id, choice)
 
 
-def test_a_help_page_tells_the_default_of_every_number(schemas):
+def test_the_settings_page_tells_what_each_preset_sets():
+    told = items(page("LPV2V_Settings"), "Presets")
+    assert {name: set(re.findall(r"`(\w+)`", text)) for name, text in told.items()} == {
+        name: set(preset.values) for name, preset in PRESETS.items()
+    }
+
+
+def test_a_help_page_tells_the_default_of_every_number_and_what_is_advanced(schemas):
     for node_id, schema in schemas.items():
-        lines = page(node_id).splitlines()
+        told = items(page(node_id), "Inputs")
         for item in schema.inputs:
-            default = getattr(item, "default", None)
+            text, default = told[item.id], getattr(item, "default", None)
+            assert text.startswith("(advanced)") == bool(getattr(item, "advanced", None)), item.id
             if type(default) in (int, float):
-                line = next(line for line in lines if re.match(rf"\| \*?`{item.id}`", line))
-                number = f"{default:.10f}".rstrip("0").rstrip(".")
-                assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d]|\.\d)", line), (
-                    node_id,
-                    item.id,
-                    number,
-                )
+                number = re.escape(f"{default:.10f}".rstrip("0").rstrip("."))
+                assert re.search(rf"(?<![\d.]){number}(?![\d]|\.\d)", text), (node_id, item.id, default)
 
 
 def test_every_help_page_shows_pictures_that_are_there_and_none_is_left_over(schemas):

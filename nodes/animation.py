@@ -40,7 +40,7 @@ def inputs() -> list[io.Input]:
         io.Boolean.Input(
             "frames",
             default=True,
-            tooltip="Give the result as images too: 12 bytes of memory a pixel, 2.6 GB for 10 s of 640x360 at 30 "
+            tooltip="Give the result as images too: 12 bytes of memory a pixel, 0.8 GB for 10 s of 640x360 at 30 "
             "frames a second. Switch it off for long videos and use the video output.",
         ),
     ]

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
-from . import animate, demo, faces
+from . import animate, demo, faces, serve
 from .stop import Stop
 
-COMMANDS = (animate, faces, demo)
+COMMANDS = (animate, faces, serve, demo)
 ERROR = 2
 
 

@@ -1,0 +1,26 @@
+"""What the tests of the server share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving import FakeWorker, Server, serving
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server(data, worker) -> Iterator[Server]:
+    """A server without a key, whose worker computes nothing."""
+    with serving(data, [worker]) as server:
+        yield server

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -61,6 +62,25 @@ class Clip:
         self._duration = None if duration is None else Fraction(duration).limit_denominator(10**6)
         self._lock = threading.Lock()
         self._probed: tuple[VideoTrack | Picture, Window | None] | None = None
+
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+        return self._source.name
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file lies; None for a file object."""
+        return self._source.path
+
+    @property
+    def window(self) -> tuple[Fraction, Fraction | None]:
+        """The trim window as it was given: start and duration in seconds."""
+        return self._start, self._duration
+
+    def open(self) -> BinaryIO:
+        """The whole file from its beginning, whatever the trim window."""
+        return self._source.open()
 
     @property
     def info(self) -> ClipInfo:

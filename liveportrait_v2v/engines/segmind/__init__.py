@@ -1,0 +1,7 @@
+"""The hosted model behind Segmind's API: a job that is paid once, and not lost."""
+
+from .engine import SegmindEngine
+from .job import JobState
+from .journal import Job, Journal, SpendingLimits
+
+__all__ = ["Job", "JobState", "Journal", "SegmindEngine", "SpendingLimits"]

@@ -1,0 +1,74 @@
+"""Running an asynchronous piece of work to its end, or until the caller asks to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+# How often the caller is asked. Half a second is promised.
+_LOOK_SECONDS = 0.1
+
+
+class _LooseThreads(ThreadPoolExecutor):
+    """A thread for each call, which nobody waits for at the end.
+
+    A look-up of a name can hang for longer than anyone wants to wait; the usual executor's threads are joined.
+    """
+
+    def submit(self, function, /, *arguments, **named) -> Future:
+        future: Future = Future()
+
+        def run() -> None:
+            with suppress(RuntimeError):  # the loop that asked is closed
+                try:
+                    future.set_result(function(*arguments, **named))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+
+async def unless(
+    work: Coroutine[Any, Any, T],
+    cancelled: Callable[[], bool] | None,
+    stopped: Callable[[], Exception],
+) -> T:
+    """Awaits the work; once `cancelled` says True, the work is cancelled and what `stopped` makes is raised."""
+    task = asyncio.ensure_future(work)
+    try:
+        while True:
+            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if task.done():
+                return task.result()
+            if cancelled is not None and cancelled():
+                task.cancel()
+                await asyncio.wait({task})
+                if task.cancelled():
+                    raise stopped()
+                return task.result()
+    finally:
+        task.cancel()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs the work on an event loop of its own in the calling thread, which must not have one.
+
+    A KeyboardInterrupt that comes in between cancels the work first.
+    """
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(_LooseThreads())
+    task = loop.create_task(work)
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            loop.run_until_complete(task)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

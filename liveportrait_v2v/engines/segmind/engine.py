@@ -142,19 +142,20 @@ class SegmindEngine:
         """
         check(take)
 
-        def tell(state: JobState) -> None:
-            for listener in (self._on_state, on_state):
-                if listener is not None:
-                    listener(state)
+        async def work(runner: Runner, client: Client, journal: Journal) -> Job:
+            return await self._obtain(runner, client, journal, take)
 
-        job = self._with_runner(
-            tell, lambda runner, client, journal: self._obtain(runner, client, journal, take), cancelled
-        )
+        job = self._with_runner(work, on_state, cancelled)
         frames, notes = fit(Clip(job.file), take.pairing, take.source.output_size(), take.chunk)
         return Rendered(frames, tuple(notes), report_of(job))
 
     def fetch(
-        self, request_id: str, output: Path | None = None, *, cancelled: Callable[[], bool] | None = None
+        self,
+        request_id: str,
+        output: Path | None = None,
+        *,
+        on_state: Callable[[JobState], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Job:
         """The saved job of a request id, also after the hour; waits for it where it still runs. Orders nothing.
 
@@ -173,17 +174,22 @@ class SegmindEngine:
         async def work(runner: Runner, client: Client, journal: Journal) -> Job:
             return await runner.fetch(request_id)
 
-        return self._copied(self._with_runner(self._on_state, work, cancelled), output)
+        return self._copied(self._with_runner(work, on_state, cancelled), output)
 
     def resume(
-        self, job: Job, output: Path | None = None, *, cancelled: Callable[[], bool] | None = None
+        self,
+        job: Job,
+        output: Path | None = None,
+        *,
+        on_state: Callable[[JobState], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Job:
         """Brings a job of the journal to its end. As `fetch`."""
 
         async def work(runner: Runner, client: Client, journal: Journal) -> Job:
             return await runner.resume(job)
 
-        return self._copied(self._with_runner(self._on_state, work, cancelled), output)
+        return self._copied(self._with_runner(work, on_state, cancelled), output)
 
     def credits(self, *, cancelled: Callable[[], bool] | None = None) -> dict[str, float]:
         """What is left, by kind; costs nothing, and so tests the key.
@@ -232,19 +238,22 @@ class SegmindEngine:
 
     def _with_runner(
         self,
-        tell: Callable[[JobState], None] | None,
         work: Callable[[Runner, Client, Journal], Awaitable[Job]],
+        on_state: Callable[[JobState], None] | None,
         cancelled: Callable[[], bool] | None,
     ) -> Job:
         journal = self.journal()
         runners: list[Runner] = []
+        listeners = [listener for listener in (self._on_state, on_state) if listener is not None]
+
+        def tell(state: JobState) -> None:
+            for listener in listeners:
+                listener(state)
 
         async def whole() -> Job:
             async with self._http() as http:
                 client = self._client(http)
-                tell_caller = tell or (lambda state: None)
-                results = self._folder / "results"
-                runner = Runner(journal, client, self._limits, results, tell_caller)
+                runner = Runner(journal, client, self._limits, self._folder / "results", tell)
                 runners.append(runner)
                 return await work(runner, client, journal)
 

@@ -89,7 +89,7 @@ class Order:
 
 
 class Runner:
-    """One run. At most one job of its inputs is ordered, whoever else works on them and however often runs end early."""
+    """One run. At most one job of its inputs is ordered, whoever else works on them, however often runs end early."""
 
     def __init__(
         self,

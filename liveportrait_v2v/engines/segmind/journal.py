@@ -218,6 +218,26 @@ class Journal:
                 )
             return self.advance(job, SENDING, payload=payload)
 
+    def forget(self, job: Job) -> Job:
+        """Sets a job aside and deletes its file: the same inputs are ordered anew. What it cost stays on record.
+
+        Raises:
+            JournalError: somebody works on it.
+        """
+        lock = self.lock(job.hash)
+        with self._told():
+            if not lock.take():
+                raise JournalError(
+                    f"job {job.id} is under way in another run; stop that one first", job.request_id
+                )
+            try:
+                job = self.job(job.id)
+                if job.file is not None:
+                    Path(job.file).unlink(missing_ok=True)
+                return self.advance(job, FORGOTTEN, file=None)
+            finally:
+                lock.release()
+
     def expected_cost(self) -> float:
         """USD: what the last job with a known cost was, else the usual cost."""
         row = self._connection.execute(

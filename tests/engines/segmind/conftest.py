@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from faulty_server import FaultyServer
+
 from liveportrait_v2v.animate import Result, animate
 from liveportrait_v2v.engines.segmind import Job, JobState, SegmindEngine
 from liveportrait_v2v.engines.segmind.http import Timeouts

@@ -63,7 +63,7 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
         except Cancelled:
             return
         except MediaError as error:
-            names = {order["source"]: "input_video", order["driving"]: "driving_video"}
+            names = {order["driving"]: "driving_video", order["source"]: "input_video"}
             answer(f"{names.get(str(error.path), 'the result')}: {error.reason}")
         except LivePortraitError as error:
             answer(str(error))
@@ -80,7 +80,10 @@ def _load(name: str, device: str) -> Any:
     from ..engines import create_engine
 
     torch.zeros(1, device=device)
-    return create_engine(name, device=device)
+    engine = create_engine(name, device=device)
+    if not hasattr(engine, "session"):
+        raise ValueError(f"a server needs an engine that computes on this machine, got {name!r}")
+    return engine
 
 
 def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:

@@ -24,3 +24,10 @@ def server(data, worker) -> Iterator[Server]:
     """A server without a key, whose worker computes nothing."""
     with serving(data, [worker]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Iterator[Server]:
+    """A server for what is refused and changes nothing."""
+    with serving(tmp_path_factory.mktemp("shared") / "data", [FakeWorker()]) as server:
+        yield server

@@ -24,6 +24,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 """Host and port to addresses as text; raises OSError where there are none."""
 
@@ -58,13 +59,13 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(entry[4][0] for entry in found))
 
 
-def check_url(url: str, *, allow_loopback: bool = False, resolver: Resolver = resolve) -> CheckedUrl:
-    """Holds a URL to the rules: https, no user name, a host whose addresses are all public. Blocks on DNS.
+def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
+    """Holds a URL to the rules that can be told without looking its host's name up.
 
-    Every address has to be allowed: a name with a public and a private one is refused.
+    Those are: https, no user name or password, and a host that is a name, or a public address.
 
     Args:
-        allow_loopback: hosts on loopback addresses are allowed as well, and http for them alone.
+        allow_loopback: http, and addresses of this machine, are allowed as well.
 
     Raises:
         UrlError: names the rule and the URL, without its query.
@@ -84,24 +85,46 @@ def check_url(url: str, *, allow_loopback: bool = False, resolver: Resolver = re
         raise UrlError(f"{name}: a URL must begin with https://")
     if "@" in authority:
         raise UrlError(f"{name}: a URL must not carry a user name or password")
-    host = parsed.raw_host.decode()
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise UrlError(f"{name}: a port must be from 1 to 65535")
+    host = _host(parsed)
     if not host or "%" in host:
         raise UrlError(f"{name}: a URL needs a host name or an address")
-    port = parsed.port if parsed.port is not None else 443 if parsed.scheme == "https" else 80
-    if not 0 < port < 65536:
-        raise UrlError(f"{name}: a port must be from 1 to 65535")
-    addresses = _addresses(host, port, name, resolver)
-    for text in addresses:
-        address = ipaddress.ip_address(text)
-        loopback = allow_loopback and address.is_loopback
-        if not loopback and not is_public(address):
-            raise UrlError(f"{name}: its host is at {address}, which is not a public address")
-        if not loopback and parsed.scheme == "http":
-            raise UrlError(f"{name}: a URL must begin with https://")
+    if (address := _address(host)) is not None:
+        _check_address(address, parsed, allow_loopback)
+    # 127.1, 2130706433 and 0x7f.1 are addresses to some and names to others.
+    elif re.fullmatch(r"0[xX][0-9a-fA-F]*|[0-9]+", host.rstrip(".").rpartition(".")[2]):
+        raise UrlError(f"{name}: an address must be four numbers, or an IPv6 address in brackets")
+    return parsed
+
+
+def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver = resolve) -> CheckedUrl:
+    """Holds a URL to all the rules: those of `parse_url`, and public addresses for its host's name. Blocks on DNS.
+
+    Every address has to be allowed: a name with a public and a private one is refused.
+
+    Args:
+        allow_loopback: addresses of this machine are allowed as well, and http for them alone.
+
+    Raises:
+        UrlError: names the rule and the URL, without its query.
+    """
+    parsed = parse_url(url, allow_loopback=allow_loopback)
+    host = _host(parsed)
+    if (address := _address(host)) is not None:
+        return CheckedUrl(parsed, (str(address),))
+    try:
+        addresses = resolver(host, parsed.port or (443 if parsed.scheme == "https" else 80))
+    except (OSError, UnicodeError):
+        addresses = []
+    if not addresses:
+        raise UrlError(f"{shown(url)}: its host has no address; check the name")
+    for address in addresses:
+        _check_address(ipaddress.ip_address(address), parsed, allow_loopback)
     return CheckedUrl(parsed, tuple(addresses))
 
 
-def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_public(address: Address) -> bool:
     """Whether an address is one of the public internet, and doesn't hide another one inside."""
     if address.version == 6 and (address.ipv4_mapped or address.sixtofour or address.teredo):
         return False
@@ -235,21 +258,23 @@ async def _save(response: httpx.Response, name: str, path: Path, max_bytes: int)
     return size
 
 
-def _addresses(host: str, port: int, name: str, resolver: Resolver) -> list[str]:
+def _host(url: httpx.URL) -> str:
+    return url.raw_host.decode().strip("[]")
+
+
+def _address(host: str) -> Address | None:
     try:
-        return [str(ipaddress.ip_address(host.strip("[]")))]
+        return ipaddress.ip_address(host)
     except ValueError:
-        pass
-    # 127.1, 2130706433 and 0x7f.1 are addresses to some and names to others.
-    if re.fullmatch(r"(0[xX][0-9a-fA-F]*|[0-9]+)", host.rstrip(".").rpartition(".")[2]):
-        raise UrlError(f"{name}: an address must be four numbers, or an IPv6 address in brackets")
-    try:
-        addresses = resolver(host, port)
-    except (OSError, UnicodeError):
-        addresses = []
-    if not addresses:
-        raise UrlError(f"{name}: its host has no address; check the name")
-    return addresses
+        return None
+
+
+def _check_address(address: Address, url: httpx.URL, allow_loopback: bool) -> None:
+    loopback = allow_loopback and address.is_loopback
+    if not loopback and not is_public(address):
+        raise UrlError(f"{shown(url)}: its host is at {address}, which is not a public address")
+    if not loopback and url.scheme == "http":
+        raise UrlError(f"{shown(url)}: a URL must begin with https://")
 
 
 def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Request:
@@ -259,7 +284,7 @@ def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Requ
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": checked.url.raw_host.decode().strip("[]")},
+        extensions={**request.extensions, "sni_hostname": _host(checked.url)},
     )
 
 

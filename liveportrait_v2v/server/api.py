@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import hmac
+import ipaddress
 import logging
 import re
 import time
@@ -16,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import LivePortraitError
-from .config import MODEL, ServerConfig, is_loopback
+from .config import MODEL, ServerConfig
 from .dispatch import Dispatch
 from .files import MEDIA_TYPES, Files, NoSpace
 from .jobs import COMPLETED, FAILED, Job, JobStore, QueueFull, StoreError
@@ -88,10 +89,14 @@ class Api:
             code, reason = 400, str(error)
         except asyncio.TimeoutError:
             code, reason = 408, "the request took too long to arrive"
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            code, reason = 507, "the server's disk is full"
+        except (ConnectionError, web.RequestPayloadError):
+            raise  # the client has gone
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _FULL:
+                code, reason = 507, "the server's disk is full"
+            else:
+                _log.exception("%s %s", request.method, ascii(request.path[:200]))
+                code, reason = 500, "internal error; the server's log has more"
         return web.json_response({"error": reason}, status=code, headers=headers)
 
     @web.middleware
@@ -255,9 +260,10 @@ class Api:
 def is_local_name(host: str) -> bool:
     """Whether a Host header names this machine and nothing that DNS could change."""
     name = re.sub(r":[0-9]+$", "", host).strip("[]")
-    return name.lower() == "localhost" or (
-        re.fullmatch(r"[0-9.]+|[0-9a-fA-F:]+", name) is not None and is_loopback(name)
-    )
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
 
 
 def _same(given: str, key: str) -> bool:

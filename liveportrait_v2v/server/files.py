@@ -61,8 +61,12 @@ class Files:
         self._lock = threading.Lock()
         self._promised = 0
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix" and root.stat().st_mode & 0o022:
-            raise SettingsError(f"{root}: others can write to the data directory; run: chmod 700 {root}")
+        status = root.stat()
+        if os.name == "posix" and (status.st_mode & 0o022 or status.st_uid != os.getuid()):
+            raise SettingsError(
+                f"{root}: the data directory must belong to who runs the server, and others must not write to "
+                f"it; run: chmod 700 {root}"
+            )
         self._files, self._work = root / "files", root / "work"
         for path in (self._files, self._work):
             path.mkdir(mode=0o700, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from ..errors import SettingsError
 from ..settings import AnimationSettings
-from ..web import MAX_URL, UrlError, check_url
+from ..web import MAX_URL, UrlError, parse_url
 from .files import Files
 from .jobs import COMPLETED, FAILED, PROCESSING, QUEUED, HistoryQuery
 
@@ -61,14 +61,13 @@ def parse_json(data: bytes) -> dict[str, Any]:
 
 
 def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopback: bool) -> Order:
-    """Checks the parameters of a job. Blocks on DNS.
+    """Checks the parameters of a job. Where the clips' hosts lie is looked up when they are fetched.
 
     Args:
         base: scheme and host that the server's own files are named with.
 
     Raises:
         SettingsError: a parameter is missing, unknown or against its rule.
-        UrlError: a clip's URL is against a rule.
     """
     settings = AnimationSettings.from_dict({name: request[name] for name in request if name not in CLIPS})
     source, driving = (_clip(request, name, base, files, allow_loopback) for name in CLIPS)
@@ -87,7 +86,7 @@ def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loo
             raise BadRequest(f"{name} is no file of this server, or has expired; upload it again")
         return url[len(own) :]
     try:
-        check_url(url, allow_loopback=allow_loopback)
+        parse_url(url, allow_loopback=allow_loopback)
     except UrlError as error:
         raise BadRequest(f"{name}: {error}") from None
     return url

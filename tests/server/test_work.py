@@ -278,3 +278,11 @@ def test_the_clock_of_a_file_begins_with_its_arrival(data):
         name = files.add(place / "old", ".mp4")
     files.expire()
     assert files.find(name) is not None
+
+
+def test_an_error_that_nobody_thought_of_is_a_500_in_json_without_details(data, worker, monkeypatch):
+    with serving(data, [worker]) as server:
+        monkeypatch.setattr(SqliteJobs, "get", lambda *_: 1 / 0)
+        answer = server.client.get("/v2/requests/x")
+        assert answer.status_code == 500
+        assert "division" not in answer.json()["error"]

@@ -26,14 +26,16 @@ class Answer:
         billed: the server takes the job and bills it, whatever it answers.
         listed: such a job shows in the history.
         silent: no answer at all until the client gives up; `reset`: the connection is reset instead.
+        headers: None leaves one out.
         cut: so many bytes of the body, then the end.
         drip: seconds between one byte of the body and the next; `drip_head`: the same for the head.
         wait: an event that is waited for before the answer.
+        do: called before the answer.
     """
 
     status: int = 200
     body: Any = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | None] = field(default_factory=dict)
     billed: bool = False
     listed: bool = True
     silent: bool = False
@@ -215,7 +217,9 @@ class FaultyServer:
             "Connection": "close",
             **answer.headers,
         }
-        lines = [f"HTTP/1.1 {answer.status} X"] + [f"{name}: {value}" for name, value in headers.items()]
+        lines = [f"HTTP/1.1 {answer.status} X"] + [
+            f"{name}: {value}" for name, value in headers.items() if value is not None
+        ]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin1")
         await _drip(writer, head, answer.drip_head)
         await _drip(writer, body[: answer.cut], answer.drip)

@@ -57,7 +57,7 @@ def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
     output = next(filter(None, (find_url(body.get(name)) for name in _OUTPUT_NAMES)), None)
     return Status(
         state.strip().upper() if isinstance(state, str) else "",
-        words({name: body[name] for name in ("error", "message", "detail") if name in body}),
+        words(next((body[name] for name in ("error", "message", "detail") if body.get(name)), None)),
         output,
         bill_of(body.get("metrics"), headers),
     )

@@ -5,51 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from faulty_server import FaultyServer
+from segmind_clocks import QuickClock
+from shades import make_clip
 
 from liveportrait_v2v.animate import Result, animate
 from liveportrait_v2v.engines.segmind import Job, JobState, SegmindEngine
 from liveportrait_v2v.engines.segmind.http import Timeouts
-from liveportrait_v2v.engines.segmind.pacing import Clock
-from liveportrait_v2v.media import VideoWriter
-
-FRAMES, RATE, WIDTH, HEIGHT = 6, Fraction(25), 64, 48
-
-
-class QuickClock(Clock):
-    """Sleeping takes no time, and the clock is put on by as much. `jump` is what a wall clock may do."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-        self.jump = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.passed
-
-    def time(self) -> float:
-        return time.time() + self.passed + self.jump
-
-    async def sleep(self, seconds: float) -> None:
-        self.passed += seconds
-        await super().sleep(0)
-
-
-def make_clip(path: Path, frames: int = FRAMES, rate: Fraction = RATE, shade: int = 0) -> Path:
-    """A small clip, each frame a shade lighter than the one before, beginning with `shade`."""
-    with VideoWriter(path, rate, crf=10) as writer:
-        for number in range(frames):
-            writer.write(torch.full((1, HEIGHT, WIDTH, 3), shade + 8 * number, dtype=torch.uint8))
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +97,7 @@ class Bench:
             frames = [frame for frame in told.stack if "liveportrait_v2v" in frame.filename]
             kept = [str(error), repr(error), repr(vars(error)), *(repr(frame.locals) for frame in frames)]
             assert self.key not in "".join(kept)
-            assert not error.__cause__
-            error = error.__context__
+            error = error.__cause__ or error.__context__
         for path in self.folder.rglob("*"):
             assert not path.is_file() or self.key.encode() not in path.read_bytes(), path
         for request in self.server.requests:

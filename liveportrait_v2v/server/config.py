@@ -75,8 +75,13 @@ class ServerConfig:
         for name in ("queue", "clip_bytes", "quota_bytes", "result_seconds", "file_seconds", "job_seconds"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not self.devices:
-            raise SettingsError("a server needs at least one device")
+        # Two clips and a result for each.
+        needed = 3 * self.clip_bytes * len(self.devices)
+        if not self.devices or self.quota_bytes < needed:
+            raise SettingsError(
+                f"a server needs a device, and for each a quota of three of the largest clips: {needed} bytes in "
+                f"all, got {self.quota_bytes}; raise --quota-mb or lower --clip-mb"
+            )
 
 
 def is_loopback(host: str) -> bool:

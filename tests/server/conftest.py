@@ -31,3 +31,11 @@ def shared(tmp_path_factory) -> Iterator[Server]:
     """A server for what is refused and changes nothing."""
     with serving(tmp_path_factory.mktemp("shared") / "data", [FakeWorker()]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory) -> Iterator[Server]:
+    """A server with a key and a worker process that animates with the draft engine."""
+    data = tmp_path_factory.mktemp("real") / "data"
+    with serving(data, key="SG_0123456789abcdef", clip_bytes=1 << 22) as server:
+        yield server

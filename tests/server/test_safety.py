@@ -76,6 +76,12 @@ def test_a_server_that_others_can_reach_needs_a_key(data, capsys):
     ServerConfig(data=data, host="0.0.0.0", key=KEY)
 
 
+def test_a_quota_that_no_job_could_keep_is_refused(data):
+    with pytest.raises(SettingsError, match="--quota-mb"):
+        ServerConfig(data=data, devices=("cuda:0", "cuda:1"), clip_bytes=100, quota_bytes=599)
+    ServerConfig(data=data, devices=("cuda:0", "cuda:1"), clip_bytes=100, quota_bytes=600)
+
+
 def test_a_key_file_is_one_line_that_only_its_owner_reads(tmp_path):
     path = tmp_path / "key"
     path.write_text(KEY + "\n")

@@ -9,7 +9,7 @@ import av
 import httpx
 import pytest
 import segmind
-from serving import PATIENCE, serving
+from serving import PATIENCE
 
 from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import create_engine
@@ -17,15 +17,7 @@ from liveportrait_v2v.media import Clip
 from liveportrait_v2v.server.config import MODEL
 from liveportrait_v2v.settings import AnimationSettings
 
-KEY = "SG_0123456789abcdef"
 QUICK = {"dsize": 128, "video_frame_load_cap": 4}
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """A server with a worker process and the draft engine."""
-    with serving(tmp_path_factory.mktemp("real") / "data", key=KEY, clip_bytes=1 << 22) as server:
-        yield server
 
 
 @pytest.fixture
@@ -35,7 +27,7 @@ def sdk(real, monkeypatch) -> segmind.SegmindClient:
     history = f"{real.url}/inference-request/request-history"
     monkeypatch.setattr(sys.modules["segmind.files"].Files, "STORAGE_BASE_URL", real.url)
     monkeypatch.setattr(sys.modules["segmind.generations"], "REQUEST_HISTORY_URL", history)
-    return segmind.SegmindClient(api_key=KEY, base_url=f"{real.url}/v1", timeout=PATIENCE)
+    return segmind.SegmindClient(api_key=real.config.key, base_url=f"{real.url}/v1", timeout=PATIENCE)
 
 
 @pytest.fixture

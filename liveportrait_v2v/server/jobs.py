@@ -141,7 +141,8 @@ class SqliteJobs:
             raise StoreError(f"{path}: {_words(error)}") from error
 
     def close(self) -> None:
-        self._base.close()
+        with self._lock:
+            self._base.close()
 
     def submit(
         self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]

@@ -106,6 +106,9 @@ def test_being_put_back_in_order_is_no_failed_attempt(path):
         jobs.requeue(jobs.claim().id)
         jobs.close()
         jobs = SqliteJobs(path, 5)
+    jobs.claim()
+    jobs.close()
+    jobs = SqliteJobs(path, 5)
     assert jobs.claim().id == id
     jobs.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -246,6 +247,15 @@ def test_a_connection_that_never_sends_a_whole_head_is_closed(sent, data, worker
         connection.settimeout(30)
         connection.sendall(sent)
         assert connection.recv(100) == b""
+
+
+def test_a_request_that_waits_for_its_job_is_not_taken_for_a_slow_one(data):
+    worker = FakeWorker(open=False)
+    with serving(data, [worker], request_seconds=0.3) as server:
+        url = server.client.upload(b"clip")
+        threading.Timer(1.0, worker.gate.set).start()
+        answer = server.client.post(f"/v1/{MODEL}", json={"input_video": url, "driving_video": url})
+        assert answer.status_code == 200
 
 
 def test_a_body_that_never_comes_is_a_408(data, worker):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +73,12 @@ def test_a_clip_that_cannot_be_had_fails_the_job_with_the_reason(path, reason, d
 def test_without_being_asked_for_loopback_is_refused(server, elsewhere):
     answer = server.client.submit(input_video=elsewhere + "/clip.mp4", driving_video=elsewhere + "/clip.mp4")
     assert answer.status_code == 400
+
+
+def test_a_name_that_leads_to_this_machine_fails_the_job(server, worker):
+    job = server.client.job(input_video="https://localhost/clip.mp4")
+    assert "not a public address" in server.client.wait(job)["error"]
+    assert worker.tasks == []
 
 
 def test_an_upload_that_expires_while_its_job_waits_fails_the_job(data):
@@ -194,6 +201,8 @@ def test_a_job_that_runs_when_the_server_ends_is_stopped_and_done_after_the_next
         server.client.wait(running, "PROCESSING")
     assert worker.stopped == 1
     assert not list((data / "work").iterdir())
+    with sqlite3.connect(data / "jobs.sqlite3") as base:
+        assert base.execute("SELECT DISTINCT status, attempts FROM jobs").fetchall() == [("QUEUED", 0)]
     worker.gate.set()
     with serving(data, [worker]) as server:
         for job, dsize in ((running, 100), (waiting, 200)):
@@ -268,6 +277,19 @@ def test_requests_are_answered_while_a_job_is_failing_again_and_again(data):
     with serving(data, [failing("no")]) as server:
         jobs = [server.client.job() for _ in range(5)]
         assert {server.client.wait(job)["error"] for job in jobs} == {"no"}
+
+
+def test_a_file_past_its_time_is_not_found_even_before_it_is_deleted(data):
+    files = Files(data, quota=1000, lifetime=100)
+    with files.workplace(10) as place:
+        (place / "clip").write_bytes(b"clip")
+        name = files.add(place / "clip", ".mp4")
+    path = files.find(name)
+    os.utime(path, (time.time() - 101,) * 2)
+    assert files.find(name) is None
+    assert path.exists()
+    files.expire()
+    assert not path.exists()
 
 
 def test_the_clock_of_a_file_begins_with_its_arrival(data):

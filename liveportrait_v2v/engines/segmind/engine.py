@@ -220,11 +220,14 @@ class SegmindEngine:
         async def payload() -> dict[str, Any]:
             stop = threading.Event()
             with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
+                runner.tell("preparing the clips")
+                prepared = asyncio.ensure_future(asyncio.to_thread(_prepare, take, Path(folder), stop.is_set))
                 try:
-                    runner.tell("preparing the clips")
-                    source, driving = await asyncio.to_thread(_prepare, take, Path(folder), stop.is_set)
+                    source, driving = await asyncio.shield(prepared)
                 finally:
+                    # The folder must not go before whoever writes into it.
                     stop.set()
+                    await asyncio.wait({prepared})
                 runner.tell("uploading")
                 urls = [
                     clip if isinstance(clip, str) else await upload(client, journal, clip)

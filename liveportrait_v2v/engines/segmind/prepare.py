@@ -13,8 +13,8 @@ from ...errors import Cancelled
 from ...media import Audio, Clip, VideoWriter
 from ...pairing import Pairing
 
-# 16 are looked at together.
-_CHUNK = 16
+# Frames decoded at a time; between two chunks a run can be stopped.
+_CHUNK = 4
 
 
 def source_numbers(pairing: Pairing) -> list[int]:

@@ -22,13 +22,15 @@ class _LooseThreads(ThreadPoolExecutor):
 
     def submit(self, function, /, *arguments, **named) -> Future:
         future: Future = Future()
+        future.set_running_or_notify_cancel()
 
         def run() -> None:
-            with suppress(RuntimeError):  # the loop that asked is closed
-                try:
-                    future.set_result(function(*arguments, **named))
-                except BaseException as error:
-                    future.set_exception(error)
+            try:
+                result = function(*arguments, **named)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
 
         threading.Thread(target=run, daemon=True).start()
         return future

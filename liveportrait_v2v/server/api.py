@@ -89,8 +89,10 @@ class Api:
             code, reason = 400, str(error)
         except asyncio.TimeoutError:
             code, reason = 408, "the request took too long to arrive"
-        except (ConnectionError, web.RequestPayloadError):
+        except ConnectionError:
             raise  # the client has gone
+        except web.RequestPayloadError:
+            code, reason = 400, "the request breaks off"
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _FULL:
                 code, reason = 507, "the server's disk is full"
@@ -105,7 +107,8 @@ class Api:
         host = request.headers.get("Host", "")
         if not _HOST.fullmatch(host):
             raise BadRequest("the Host header must be a host name")
-        if not request.path.startswith("/files/"):
+        # Whoever knows the name of a file may have it.
+        if request.match_info.handler != self._file:
             if self._config.key is not None:
                 if not _same(request.headers.get("x-api-key", ""), self._config.key):
                     return web.json_response(

@@ -73,6 +73,9 @@ class Files:
             if not stat.S_ISDIR(path.lstat().st_mode):
                 raise SettingsError(f"{path}: must be a directory and no link; remove it")
             path.chmod(0o700)
+
+    def clear_work(self) -> None:
+        """Deletes what a server that was killed left under way."""
         for left in self._work.iterdir():
             _remove(left)
 

@@ -87,7 +87,7 @@ class HistoryQuery:
 
 
 class JobStore(Protocol):
-    """What keeps the jobs. Its methods may be called from any thread, and block."""
+    """What keeps the jobs. Its methods may be called from any thread, and block; they raise StoreError."""
 
     def submit(
         self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]

@@ -40,6 +40,8 @@ async def serve(
     jobs = SqliteJobs(config.data / "jobs.sqlite3", config.queue)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(jobs.close)
+        # Only now is it sure that nobody else works there.
+        files.clear_work()
         if workers is None:
             workers = await _start_workers(config, stack)
         dispatch = Dispatch(config, jobs, files, workers)

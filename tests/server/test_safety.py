@@ -214,7 +214,7 @@ def test_what_is_cleared_away_is_never_followed_outside(tmp_path):
     (work / "link").symlink_to(outside)
     (work / "left").mkdir()
     (work / "left" / "link").symlink_to(outside)
-    Files(tmp_path / "data", quota=1 << 30, lifetime=10)
+    Files(tmp_path / "data", quota=1 << 30, lifetime=10).clear_work()
     assert not list(work.iterdir())
     assert (outside / "mine").read_text() == "mine"
 

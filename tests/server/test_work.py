@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -201,7 +202,7 @@ def test_a_job_that_runs_when_the_server_ends_is_stopped_and_done_after_the_next
         server.client.wait(running, "PROCESSING")
     assert worker.stopped == 1
     assert not list((data / "work").iterdir())
-    with sqlite3.connect(data / "jobs.sqlite3") as base:
+    with closing(sqlite3.connect(data / "jobs.sqlite3")) as base:
         assert base.execute("SELECT DISTINCT status, attempts FROM jobs").fetchall() == [("QUEUED", 0)]
     worker.gate.set()
     with serving(data, [worker]) as server:
@@ -237,9 +238,15 @@ def test_a_v1_request_that_waits_is_let_go_when_the_server_ends(data):
         assert server.client.wait(job)["status"] == "COMPLETED"
 
 
-def test_two_servers_do_not_share_a_data_directory(server, data):
-    with pytest.raises(StoreError, match="another server"), serving(data, [FakeWorker()]):
-        pass
+def test_two_servers_do_not_share_a_data_directory_and_the_second_touches_nothing(data):
+    worker = FakeWorker(open=False)
+    with serving(data, [worker]) as server:
+        job = server.client.job()
+        server.client.wait(job, "PROCESSING")
+        with pytest.raises(StoreError, match="another server"), serving(data, [FakeWorker()]):
+            pass
+        worker.gate.set()
+        assert server.client.wait(job)["status"] == "COMPLETED"
 
 
 def test_a_port_that_is_taken_is_an_error(server, tmp_path):

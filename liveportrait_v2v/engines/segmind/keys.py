@@ -118,7 +118,7 @@ def _read(path: Path) -> str | None:
         return None
     except OSError as error:
         raise ApiKeyError(f"{path}: the key's file can't be opened: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ApiKeyError(f"{path}: the key must lie in a plain file")
@@ -127,4 +127,6 @@ def _read(path: Path) -> str | None:
                 f"{path}: only its owner may read the key's file, and its mode is "
                 f"{stat.S_IMODE(status.st_mode):04o}; run `chmod 600` on it, and change the key if others saw it"
             )
-        return file.read(1024).decode("ascii", "replace")
+        return os.read(descriptor, 1024).decode("ascii", "replace")
+    finally:
+        os.close(descriptor)

@@ -108,7 +108,7 @@ def poll_delays() -> Iterator[float]:
 
 def backoff(attempt: int) -> float:
     """Seconds before trying again after `attempt` failures in a row (1 or more)."""
-    return min(2.0 ** (attempt - 1), 20.0) * random.uniform(0.75, 1.25)
+    return min(2.0 ** min(attempt - 1, 5), 20.0) * random.uniform(0.75, 1.25)
 
 
 def wished_wait(headers: Mapping[str, str], now: float) -> float | None:

@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     except ModuleNotFoundError as error:
         if error.name != "aiohttp":
             raise
-        raise SettingsError("the server needs aiohttp; run: pip install 'liveportrait-v2v[server]'") from None
+        raise SettingsError("the server needs aiohttp; run: pip install aiohttp") from None
     from ..server.config import ServerConfig, read_key
 
     config = ServerConfig(

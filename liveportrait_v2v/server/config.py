@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SettingsError
@@ -46,7 +46,7 @@ class ServerConfig:
     devices: tuple[str, ...] = ("cpu",)
     host: str = "127.0.0.1"
     port: int = 8189
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     public_url: str | None = None
     queue: int = 100
     clip_bytes: int = 512 << 20
@@ -72,6 +72,8 @@ class ServerConfig:
             )
         if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
             raise SettingsError(f"--public-url must be https://HOST without a path, got {self.public_url!r}")
+        if not 0 <= self.port < 65536:
+            raise SettingsError(f"--port must be from 0 to 65535, got {self.port}")
         for name in ("queue", "clip_bytes", "quota_bytes", "result_seconds", "file_seconds", "job_seconds"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, got {getattr(self, name)}")

@@ -9,6 +9,7 @@ from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.segmind import SegmindEngine
 from liveportrait_v2v.errors import LivePortraitError
 from liveportrait_v2v.media import Clip
+from liveportrait_v2v.server.api import Api
 from liveportrait_v2v.settings import AnimationSettings
 
 
@@ -45,6 +46,28 @@ def test_what_the_server_says_about_a_failed_job_reaches_the_user(engine, clips,
             clips["obama"], clips["obama"], engine=engine, settings=settings, output=tmp_path / "never.mp4"
         )
     assert not (tmp_path / "never.mp4").exists()
+
+
+def test_an_answer_that_is_lost_is_found_in_the_history_and_nothing_is_ordered_twice(
+    engine, real, clips, tmp_path, monkeypatch
+):
+    accept = Api._accept
+
+    async def lost(self, request):
+        await accept(self, request)
+        request.transport.abort()
+        raise ConnectionResetError
+
+    monkeypatch.setattr(Api, "_accept", lost)
+    settings = AnimationSettings(dsize=128, video_frame_load_cap=4)
+    history = "/inference-request/request-history"
+    before = real.client.get(history).json()["total"]
+    made = animate(
+        clips["obama"], clips["obama"], engine=engine, settings=settings, output=tmp_path / "made.mp4"
+    )
+    after = real.client.get(history).json()
+    assert after["total"] == before + 1
+    assert after["data"][0]["request_id"] == made.job["request_id"]
 
 
 def test_the_same_inputs_are_not_ordered_twice(engine, real, clips, tmp_path):

@@ -77,6 +77,24 @@ def test_a_server_that_others_can_reach_needs_a_key(data, capsys):
     ServerConfig(data=data, host="0.0.0.0", key=KEY)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"port": 65536},
+        {"port": -1},
+        {"queue": 0},
+        {"clip_bytes": 0},
+        {"result_seconds": float("nan")},
+        {"public_url": "https://gpu.example/path"},
+        {"public_url": "gpu.example"},
+        {"devices": ()},
+    ],
+)
+def test_a_server_with_a_setting_that_makes_no_sense_does_not_start(values, data):
+    with pytest.raises(SettingsError):
+        ServerConfig(data=data, **values)
+
+
 def test_a_quota_that_no_job_could_keep_is_refused(data):
     with pytest.raises(SettingsError, match="--quota-mb"):
         ServerConfig(data=data, devices=("cuda:0", "cuda:1"), clip_bytes=100, quota_bytes=599)
@@ -292,7 +310,7 @@ def test_the_key_is_in_no_log_and_no_file(data, worker, caplog):
     with serving(data, [worker], key=KEY) as server:
         server.client.result(server.client.job())
         server.client.get("/nothing")
-    assert KEY not in caplog.text
+    assert KEY not in caplog.text + repr(server.config)
     for folder, _, names in os.walk(data):
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:

@@ -3,5 +3,16 @@
 from .engine import SegmindEngine, report_of
 from .job import JobState
 from .journal import Job, Journal, SpendingLimits
+from .keys import ApiKey, find_key, remove_key
 
-__all__ = ["Job", "JobState", "Journal", "SegmindEngine", "SpendingLimits", "report_of"]
+__all__ = [
+    "ApiKey",
+    "Job",
+    "JobState",
+    "Journal",
+    "SegmindEngine",
+    "SpendingLimits",
+    "find_key",
+    "remove_key",
+    "report_of",
+]

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...errors import Cancelled, LivePortraitError, SettingsError
+from ...errors import Cancelled, SettingsError
 from ...media import Clip
 from ...settings import MotionOptions
 from ...web import Resolver, resolve
@@ -30,7 +30,7 @@ from .job import JobState, Order, Runner
 from .journal import Job, Journal, SpendingLimits
 from .pacing import Clock, Deadline, OutOfTime
 from .prepare import driving_numbers, prepare, source_numbers
-from .threads import run, unless
+from .threads import run_unless
 from .upload import upload
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class SegmindEngine:
                     return RemoteClip(source, folder, path)
             raise late
 
-        return self._run(work(), cancelled, lambda: Cancelled("stopped while a clip was fetched"))
+        return run_unless(work(), cancelled, lambda: Cancelled("stopped while a clip was fetched"))
 
     def animate(
         self,
@@ -206,7 +206,7 @@ class SegmindEngine:
                     pass
             raise SegmindError(f"no answer about the credits within {self._seconds:.0f} s")
 
-        return self._run(work(), cancelled, lambda: Cancelled("stopped"))
+        return run_unless(work(), cancelled, lambda: Cancelled("stopped"))
 
     def journal(self) -> Journal:
         """The journal of paid jobs, to be closed.
@@ -264,17 +264,9 @@ class SegmindEngine:
             return runners[0].stopped() if runners else Cancelled("stopped; nothing was ordered")
 
         try:
-            return self._run(whole(), cancelled, stopped)
+            return run_unless(whole(), cancelled, stopped)
         finally:
             journal.close()
-
-    def _run(self, work, cancelled: Callable[[], bool] | None, stopped: Callable[[], Exception]) -> Any:
-        try:
-            return run(unless(work, cancelled, stopped))
-        except LivePortraitError as error:
-            # What led to it may hold a request with its key.
-            error.__cause__ = error.__context__ = None
-            raise
 
     @asynccontextmanager
     async def _http(self) -> AsyncIterator[Http]:

@@ -248,7 +248,7 @@ class Runner:
     async def _send_v1(self, payload: dict[str, Any]) -> None:
         response = await self._client.submit_and_wait(payload, lambda leaving: self._mark(leaving, payload))
         bill = bill_of(None, response.headers)
-        request_id = valid_request_id(response.headers.get("x-request-id"))
+        request_id = valid_request_id(self._client.http.redact(response.headers.get("x-request-id", "")))
         if request_id is not None:
             self._submitted(request_id)
         target = self._target()
@@ -351,12 +351,12 @@ class Runner:
 
     async def _download(self) -> None:
         self.tell("downloading")
-        target, asked = self._target(), False
-        url = self._inline or self._job.url
+        asked, url = False, self._inline or self._job.url
         while True:
             try:
                 if url is None:
                     raise GoneError("no address is known")
+                target = self._target()
                 digest = await download(self._client.http, url, target, self._client.deadline)
                 self._advance(states.SAVED, file=str(target), sha256=digest, error=None)
                 return
@@ -366,7 +366,7 @@ class Runner:
                 gone, problem = None, error
             except OSError as error:
                 raise MediaError(
-                    error.filename or target,
+                    error.filename or self._results,
                     f"can't be written: {error.strerror}; job {self._job.request_id} is paid and done: run again, "
                     "which fetches it and orders nothing",
                 ) from None

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -36,12 +35,11 @@ class _LooseThreads(ThreadPoolExecutor):
         return future
 
 
-async def unless(
+async def _unless(
     work: Coroutine[Any, Any, T],
     cancelled: Callable[[], bool] | None,
     stopped: Callable[[], Exception],
 ) -> T:
-    """Awaits the work; once `cancelled` says True, the work is cancelled and what `stopped` makes is raised."""
     task = asyncio.ensure_future(work)
     try:
         while True:
@@ -58,19 +56,30 @@ async def unless(
         task.cancel()
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run_unless(
+    work: Coroutine[Any, Any, T],
+    cancelled: Callable[[], bool] | None,
+    stopped: Callable[[], Exception],
+) -> T:
     """Runs the work on an event loop of its own in the calling thread, which must not have one.
 
-    A KeyboardInterrupt that comes in between cancels the work first.
+    Whatever ends it, all that it started is cancelled and has come to its end before this returns.
+
+    Args:
+        cancelled: asked ten times a second; once it says True, the work is cancelled and what `stopped` makes raised.
     """
     loop = asyncio.new_event_loop()
     loop.set_default_executor(_LooseThreads())
-    task = loop.create_task(work)
     try:
-        return loop.run_until_complete(task)
+        return loop.run_until_complete(_unless(work, cancelled, stopped))
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            loop.run_until_complete(task)
+        # What is left was interrupted from outside, by a KeyboardInterrupt or by what a callback raised.
+        loop.run_until_complete(_end(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+async def _end(tasks: set[asyncio.Task]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -33,6 +33,9 @@ def server(video) -> Iterator[FaultyServer]:
         yield server
 
 
+TESTS = str(Path(__file__).parents[2])
+
+
 @dataclass
 class Ran:
     """How a run ended."""
@@ -94,7 +97,7 @@ class Bench:
         while error is not None:
             told = traceback.TracebackException.from_exception(error, capture_locals=True)
             # The test's own frames hold the key.
-            frames = [frame for frame in told.stack if "liveportrait_v2v" in frame.filename]
+            frames = [frame for frame in told.stack if not frame.filename.startswith(TESTS)]
             kept = [str(error), repr(error), repr(vars(error)), *(repr(frame.locals) for frame in frames)]
             assert self.key not in "".join(kept)
             error = error.__cause__ or error.__context__

@@ -309,6 +309,20 @@ def test_a_full_disk_keeps_the_job(bench, server, monkeypatch):
     assert (server.count("submit"), bench.job.state) == (1, "SAVED")
 
 
+def test_a_folder_of_results_that_can_not_be_written_keeps_the_job(bench, server):
+    bench.engine().journal().close()
+    results = bench.folder / "data" / "results"
+    results.write_text("a file in the place of the folder")
+    ran = bench.run()
+    assert (
+        "can't be written" in ran.said and str(results) in ran.said and "job-1 is paid and done" in ran.said
+    )
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+    results.unlink()
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
 def test_an_output_that_can_not_be_written_is_refused_before_anything_is_sent(bench, server):
     ran = bench.run(given={"output": bench.folder / "nowhere" / "out.mp4"})
     assert "there is no directory" in ran.said

@@ -154,6 +154,24 @@ def test_a_stop_while_the_result_is_written_leaves_no_file_and_keeps_the_job(ben
     assert server.billed == 1
 
 
+class Interrupt(BaseException):
+    """As ComfyUI's, which is no Exception."""
+
+
+def test_an_exception_of_the_callers_own_ends_the_run_and_gives_the_job_free(bench, server):
+    def interrupted() -> bool:
+        if server.count("submit"):
+            raise Interrupt
+        return False
+
+    server.script["submit"] = [Answer(silent=True, billed=True)]
+    ran = bench.run(cancelled=interrupted, timeouts=Timeouts(read=60))
+    assert isinstance(ran.error, Interrupt) and bench.job.state == "AMBIGUOUS"
+    assert list((bench.folder / "data" / "locks").iterdir()) == []
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process")
 def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
     server.always["status"] = Answer(200, {"status": "PROCESSING"})

@@ -36,13 +36,23 @@ def add(commands) -> None:
     parser.add_argument(
         "--public-url", metavar="URL", help="https://HOST under which clients reach a proxy before the server"
     )
-    parser.add_argument("--data", metavar="DIR", help=f"where jobs and files are kept (default: {_data()})")
-    parser.add_argument("--queue", type=int, default=100, help="the most jobs that wait (default: 100)")
-    parser.add_argument("--clip-mb", type=int, default=512, help="largest clip in or out (default: 512)")
-    parser.add_argument("--quota-mb", type=int, default=20480, help="most of all files (default: 20480)")
-    parser.add_argument("--result-hours", type=float, default=1, help="results are told so long (default: 1)")
-    parser.add_argument("--file-days", type=float, default=7, help="files are kept so long (default: 7)")
-    parser.add_argument("--job-minutes", type=float, default=60, help="longest job (default: 60)")
+    parser.add_argument(
+        "--data", metavar="DIR", default=_data(), help="where jobs and files are kept (default: %(default)s)"
+    )
+    for name, default, text in (
+        ("--queue", 100, "the most jobs that wait"),
+        ("--clip-mb", 512, "the largest clip in or out"),
+        ("--quota-mb", 20480, "the most of all files together"),
+    ):
+        parser.add_argument(name, type=int, metavar="N", default=default, help=f"{text} (default: {default})")
+    for name, default, text in (
+        ("--result-hours", 1, "how long a result is told after its job's end"),
+        ("--file-days", 7, "how long files are kept"),
+        ("--job-minutes", 60, "the longest job"),
+    ):
+        parser.add_argument(
+            name, type=float, metavar="N", default=default, help=f"{text} (default: {default})"
+        )
     parser.add_argument(
         "--allow-loopback", action="store_true", help="take input URLs on this machine too, for tests"
     )
@@ -59,7 +69,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     from ..server.config import ServerConfig, read_key
 
     config = ServerConfig(
-        data=Path(options.data or _data()),
+        data=Path(options.data),
         engine=options.engine,
         devices=tuple(dict.fromkeys(options.device or ["cpu"])),
         host=options.host,

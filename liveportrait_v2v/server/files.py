@@ -89,9 +89,8 @@ class Files:
             status = path.lstat()
         except OSError:
             return None
-        return (
-            path if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime < self._lifetime else None
-        )
+        alive = time.time() - status.st_mtime < self._lifetime
+        return path if alive and stat.S_ISREG(status.st_mode) else None
 
     def add(self, path: Path, suffix: str) -> str:
         """Takes a finished file in, under a new name, from a place of work."""

@@ -201,12 +201,13 @@ def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path):
     assert b"clips.example" in asyncio.run(run())[0]
 
 
-def test_the_next_address_is_tried_when_one_does_not_answer(tmp_path):
+@pytest.mark.parametrize("addresses", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+def test_all_addresses_are_tried_until_one_answers(addresses, tmp_path):
     size, _ = fetch(
         tmp_path / "clip",
         answer(b"video"),
         url="http://clips.example:{port}/a",
-        resolver=lambda *_: ["127.0.0.2", "127.0.0.1"],
+        resolver=lambda *_: addresses,
     )
     assert size == 5
 
@@ -245,6 +246,7 @@ def test_a_redirect_against_a_rule_is_refused(to, tmp_path):
         (answer(b"bomb", b"Content-Encoding: gzip"), "compressed"),
         (answer(b"a" * 1001), "larger than the limit of 1000"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 1001, "larger than the limit of 1000"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\nshort", "larger than the limit of 1000"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "connection failed"),
         (b"nonsense\r\n\r\n", "connection failed"),
         (b"", "connection failed"),

@@ -28,15 +28,19 @@ class Served:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         line = self.process.stdout.readline()
         assert line.startswith("serving at "), line + self.process.stderr.read()
         self.client = Client(base_url=line.split()[-1], timeout=PATIENCE, trust_env=False)
 
-    def end(self, number: int) -> int:
+    def end(self, number: int, *, group: bool = False) -> int:
         """Sends a signal, and waits until nobody holds stderr any more: the server and its worker."""
-        self.process.send_signal(number)
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
         self.log = self.process.communicate(timeout=PATIENCE)[1]
         self.client.close()
         return self.process.returncode
@@ -76,6 +80,14 @@ def test_a_server_that_ends_in_mid_job_does_the_job_after_the_next_start(number,
         assert video.content[4:8] == b"ftyp"
         assert server.end(signal.SIGTERM) == 0
     assert not [name for name in names(data) if name.startswith("work/")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+def test_an_idle_server_ends_with_its_worker(number, tmp_path):
+    with served(tmp_path / "data") as server:
+        # A terminal sends Ctrl-C to the whole group.
+        assert server.end(number, group=number == signal.SIGINT) == (0 if number == signal.SIGINT else -9)
+        assert "Traceback" not in server.log
 
 
 def test_only_the_owner_can_read_what_the_command_writes(tmp_path):

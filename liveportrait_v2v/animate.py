@@ -1,4 +1,4 @@
-"""The flow of a local run: decode, track, render, write, a chunk at a time."""
+"""The flow of a run: decode, track, render, write, a chunk at a time; or whole clips to an engine and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .engines.base import Cue, Engine, Session, Shot
+from .engines.base import ClipEngine, Cue, Engine, Rendered, Session, Shot, Take
 from .errors import Cancelled, FaceNotFoundError
 from .faces import FaceTracker
 from .media import Audio, Clip, VideoWriter
@@ -48,8 +48,9 @@ class Result:
 
     Attributes:
         frames: frames of the result.
-        frames_without_source_face: those that show the source as it is, since its face was not found.
-        frames_without_driving_face: those that show the source as it is, since there was no driving face.
+        frames_without_source_face: those that show the source as it is, since its face was not found; None if the
+            engine does not say.
+        frames_without_driving_face: those that show the source as it is, since there was no driving face; or None.
         source_rate, driving_rate: frames per second of the clips, None for a still.
         rate: frames per second of the result.
         size: width and height of the frames (a file's sides are even: an odd one is a pixel longer there).
@@ -58,11 +59,14 @@ class Result:
         seconds: time spent, by stage, summed over threads; "total" is what a clock on the wall says.
         output: the file written, None if there is none.
         sound: the result's sound, exactly as long as it, None if it has none.
+        notes: what had to be done about an engine's clip to make it the result, in words.
+        job: about the job of an engine that takes whole clips: its number, request id, cost, and the engine's own
+            file. None for the other engines.
     """
 
     frames: int
-    frames_without_source_face: int
-    frames_without_driving_face: int
+    frames_without_source_face: int | None
+    frames_without_driving_face: int | None
     source_rate: Fraction | None
     driving_rate: Fraction | None
     rate: Fraction
@@ -72,6 +76,8 @@ class Result:
     seconds: dict[str, float]
     output: Path | None
     sound: Audio | None = field(repr=False)
+    notes: tuple[str, ...] = ()
+    job: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the sound: rates as text such as "30000/1001", duration in seconds as a number."""
@@ -82,6 +88,7 @@ class Result:
         values["size"] = list(self.size)
         values["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         values["output"] = None if self.output is None else str(self.output)
+        values["notes"] = list(self.notes)
         return values
 
 
@@ -89,7 +96,7 @@ def animate(
     source: Clip | str | os.PathLike,
     driving: Clip | str | os.PathLike,
     *,
-    engine: Engine,
+    engine: Engine | ClipEngine,
     output: str | os.PathLike | None = None,
     settings: AnimationSettings | None = None,
     options: MotionOptions | None = None,
@@ -109,7 +116,8 @@ def animate(
         output: video file to write, replaced when the new one is whole; None writes none.
         sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
         on_progress: called after each chunk.
-        cancelled: asked before each chunk; True ends the run with Cancelled.
+        cancelled: asked before each chunk, and several times a second while an engine has whole clips; True ends
+            the run with Cancelled.
         chunk: frames at a time.
         crf: quality of the video file; lower is better and larger.
 
@@ -117,9 +125,13 @@ def animate(
         MediaError: a clip can't be read, or the output not written.
         FaceNotFoundError: a chosen face is in no frame of its clip.
         Cancelled: `cancelled` said so.
+        LivePortraitError: whatever else an engine that takes whole clips raises.
         Whatever happens, no half-written file is left.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
+    if isinstance(engine, ClipEngine):
+        run = _WholeClips(engine, settings, options, output, sink, on_progress, cancelled, chunk, crf)
+        return run.animate(source, driving)
     source, driving = (clip if isinstance(clip, Clip) else Clip(clip) for clip in (source, driving))
     pairing = pair(source.info, driving.info, settings, options)
     sound, whose = _sound(source, driving, pairing, settings)
@@ -243,6 +255,71 @@ class _Run:
         ahead = Ahead(shots())
         self.stack.callback(ahead.close)
         return iter(ahead)
+
+
+@dataclass
+class _WholeClips:
+    """A run of an engine that takes whole clips."""
+
+    engine: ClipEngine
+    settings: AnimationSettings
+    options: MotionOptions
+    output: str | os.PathLike | None
+    sink: Callable[[torch.Tensor], None] | None
+    on_progress: Callable[[Progress], None] | None
+    cancelled: Callable[[], bool] | None
+    chunk: int
+    crf: int
+
+    def animate(self, *inputs: Clip | str | os.PathLike) -> Result:
+        clock, start = Stopwatch(), time.perf_counter()
+        source, driving = (
+            clip if isinstance(clip, Clip) else self.engine.clip(clip, self.cancelled) for clip in inputs
+        )
+        pairing = pair(source.info, driving.info, self.settings, self.options)
+        sound, whose = _sound(source, driving, pairing, self.settings)
+        take = Take(source, driving, self.settings, self.options, pairing, sound, whose, self.chunk)
+        with ExitStack() as stack:
+            sinks = [] if self.sink is None else [self.sink]
+            if self.output is not None:
+                # Before the engine starts: a place that can't be written to is no reason to pay.
+                writer = VideoWriter(self.output, pairing.rate, audio=sound, crf=self.crf)
+                sinks.append(stack.enter_context(writer).write)
+            with clock("engine"):
+                rendered = self.engine.animate(
+                    take, on_state=lambda state: self._tell(0, pairing, state.text), cancelled=self.cancelled
+                )
+            behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
+            self._pass_on(rendered, pairing, behind, clock)
+        return Result(
+            frames=pairing.frames,
+            frames_without_source_face=None,
+            frames_without_driving_face=None,
+            source_rate=source.info.rate,
+            driving_rate=driving.info.rate,
+            rate=pairing.rate,
+            size=source.output_size(),
+            duration=pairing.frames / pairing.rate,
+            audio=whose,
+            seconds={**clock.seconds(), "total": time.perf_counter() - start},
+            output=None if self.output is None else Path(self.output),
+            sound=sound,
+            notes=rendered.notes,
+            job=rendered.job,
+        )
+
+    def _pass_on(self, rendered: Rendered, pairing: Pairing, behind: Behind, clock: Stopwatch) -> None:
+        done = 0
+        for frames in clock.each("decode", rendered.frames):
+            if self.cancelled is not None and self.cancelled():
+                raise Cancelled(f"stopped after {done} of {pairing.frames} frames")
+            behind.put(frames)
+            done += len(frames)
+            self._tell(done, pairing, "writing")
+
+    def _tell(self, done: int, pairing: Pairing, stage: str) -> None:
+        if self.on_progress is not None:
+            self.on_progress(Progress(done, pairing.frames, stage, 0.0, 0))
 
 
 def _sound(

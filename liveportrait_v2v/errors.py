@@ -30,4 +30,10 @@ class FaceNotFoundError(LivePortraitError):
 
 
 class Cancelled(LivePortraitError):
-    """The caller asked a run to stop; nothing of its output is left behind."""
+    """The caller asked a run to stop; nothing of its output is left behind.
+
+    Attributes:
+        goes_on: what goes on elsewhere all the same, and how to come back to it; "" where nothing does.
+    """
+
+    goes_on = ""

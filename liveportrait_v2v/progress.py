@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from .animate import Progress
+    from .engines.base import Whereabouts
 
 
 class ProgressLine:
@@ -41,6 +42,13 @@ class ProgressLine:
             self._began = (now, frames)
         began, first = self._began
         self._draw(frames, total, stage, (frames - first) / (now - began) if now > began else 0.0, "")
+
+    def show_text(self, told: Whereabouts) -> None:
+        """Draws a line about a job."""
+        if self._on:
+            line = told.text[: shutil.get_terminal_size().columns - 1]
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
 
     def _draw(self, frames: int, total: int | None, stage: str, fps: float, note: str) -> None:
         now = time.monotonic()

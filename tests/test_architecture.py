@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LIBRARY = Path(__file__).parent.parent / "liveportrait_v2v"
-GROUND_FLOOR = ("errors", "settings", "geometry", "compose", "smoothing", "pipeline", "media", "faces")
+GROUND_FLOOR = ("errors", "settings", "geometry", "compose", "smoothing", "pipeline", "media", "faces", "web")
 UPPER_FLOORS = ("engines", "animate", "pairing", "sheet", "cli", "demo", "server")
 DEPENDENCIES = {"aiohttp", "av", "httpx", "numpy", "PIL", "safetensors", "torch"}
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes"}
@@ -74,7 +74,21 @@ def test_an_engine_imports_no_other_engine(module):
         assert not imports_from(module, f"liveportrait_v2v.engines.{other}")
 
 
-@pytest.mark.parametrize("module", ["liveportrait_v2v", "liveportrait_v2v.settings", "liveportrait_v2v.cli"])
+@pytest.mark.parametrize("module", [name for name in IMPORTS if name.startswith("liveportrait_v2v.server.")])
+def test_the_server_takes_its_engine_by_name(module):
+    for engine in ("draft", "liveportrait", "segmind"):
+        assert not imports_from(module, f"liveportrait_v2v.engines.{engine}")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "liveportrait_v2v",
+        "liveportrait_v2v.settings",
+        "liveportrait_v2v.cli",
+        "liveportrait_v2v.server.listen",
+    ],
+)
 def test_what_starts_without_computing_does_not_load_torch(module):
     loaded = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], cwd=LIBRARY.parent).returncode == 0

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
-from . import animate, demo, faces
+from . import animate, demo, faces, jobs, key, serve
 from .stop import Stop
 
-COMMANDS = (animate, faces, demo)
+COMMANDS = (animate, faces, serve, jobs, key, demo)
 ERROR = 2
 
 
@@ -35,8 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
             options.run(options, stop)
             sys.stdout.flush()
             return 0
-        except (Cancelled, KeyboardInterrupt):
-            print("liveportrait-v2v: stopped; no unfinished file is left", file=sys.stderr)
+        except (Cancelled, KeyboardInterrupt) as error:
+            note = getattr(error, "goes_on", "") or "stopped; no unfinished file is left"
+            print(f"liveportrait-v2v: {note}", file=sys.stderr)
             return 128 + (stop.signal or signal.SIGINT)
         except LivePortraitError as error:
             print(f"liveportrait-v2v: {_one_line(error)}", file=sys.stderr)

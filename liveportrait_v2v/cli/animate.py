@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from ..progress import ProgressLine
+from . import segmind
 from .common import add_options, check_device, check_output, parameter_help, parse_settings
 from .stop import Stop
 
@@ -23,13 +24,20 @@ def add(commands) -> None:
         epilog=parameter_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SOURCE", help="clip or picture with the face to animate")
-    parser.add_argument("driving", metavar="DRIVING", help="clip with the motion")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="clip or picture with the face to animate; for segmind also a public URL",
+    )
+    parser.add_argument(
+        "driving", metavar="DRIVING", help="clip with the motion; for segmind also a public URL"
+    )
     parser.add_argument(
         "-o", "--output", metavar="OUT.mp4", required=True, help="the result; an existing file is replaced"
     )
     parser.add_argument("--engine", default="draft", help="what computes the frames (default: draft)")
     add_options(parser)
+    segmind.add_engine_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -42,7 +50,10 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
 
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
-    engine = create_engine(options.engine, device=check_device(options.device))
+    if options.engine == "segmind":
+        engine = segmind.make_engine(options)
+    else:
+        engine = create_engine(options.engine, device=check_device(options.device))
     with ProgressLine() as line:
         result = animate(
             options.source,
@@ -63,10 +74,17 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
 def describe(result: Result) -> str:
     sound = f"sound of the {result.audio} clip" if result.audio else "no sound"
     stages = [f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items() if name != "total"]
-    return (
+    lines = [
         f"{result.output}: {result.frames} frames, {result.size[0]}x{result.size[1]}, "
-        f"{float(result.rate):.5g} fps, {float(result.duration):.2f} s, {sound}\n"
-        f"without a face: {result.frames_without_source_face} source frames, "
-        f"{result.frames_without_driving_face} driving frames; there the source is shown as it is\n"
-        f"took {result.seconds['total']:.1f} s ({', '.join(stages)}; stages overlap)"
-    )
+        f"{float(result.rate):.5g} fps, {float(result.duration):.2f} s, {sound}"
+    ]
+    if result.frames_without_source_face is not None:
+        lines.append(
+            f"without a face: {result.frames_without_source_face} source frames, "
+            f"{result.frames_without_driving_face} driving frames; there the source is shown as it is"
+        )
+    lines += result.notes
+    if result.job is not None:
+        lines.append(segmind.describe(result.job))
+    lines.append(f"took {result.seconds['total']:.1f} s ({', '.join(stages)}; stages overlap)")
+    return "\n".join(lines)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .base import Cue, Engine, Session, Shot
+from .base import ClipEngine, Cue, Engine, Session, Shot
 
-ENGINES = ("draft",)
+ENGINES = ("draft", "segmind")
 
 
-def create_engine(name: str, device: str = "cpu") -> Engine:
+def create_engine(name: str, device: str = "cpu") -> Engine | ClipEngine:
     """Makes an engine.
 
     Raises:
@@ -17,7 +17,11 @@ def create_engine(name: str, device: str = "cpu") -> Engine:
         from .draft import DraftEngine
 
         return DraftEngine(device)
+    if name == "segmind":
+        from .segmind import SegmindEngine
+
+        return SegmindEngine()
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
 
 
-__all__ = ["ENGINES", "Cue", "Engine", "Session", "Shot", "create_engine"]
+__all__ = ["ENGINES", "ClipEngine", "Cue", "Engine", "Session", "Shot", "create_engine"]

@@ -1,14 +1,17 @@
-"""What an engine is, and what passes through it."""
+"""What an engine is, and what passes through it: chunks of frames, or whole clips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from ..media import Audio, Clip
+from ..pairing import Pairing
 from ..settings import AnimationSettings, MotionOptions
 
 
@@ -78,3 +81,68 @@ class Engine(Protocol):
         driving_rate: Fraction | None,
     ) -> Session:
         """Starts a run between clips of these frame rates; a still, which has an expression and no motion, has none."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """What an engine that takes whole clips is to animate.
+
+    Attributes:
+        pairing: which source and driving frame each frame of the result shows.
+        sound: of the result, None for none.
+        audio_of: whose it is: "source", "driving" or None.
+        chunk: frames at a time.
+    """
+
+    source: Clip
+    driving: Clip
+    settings: AnimationSettings
+    options: MotionOptions
+    pairing: Pairing
+    sound: Audio | None
+    audio_of: str | None
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What an engine made of a take.
+
+    Attributes:
+        frames: chunks uint8 [N, H, W, 3] of the source's size, as many frames in all as the pairing says.
+        notes: what had to be done about them, in words.
+        job: about the job that made them, fit for JSON.
+    """
+
+    frames: Iterator[torch.Tensor]
+    notes: tuple[str, ...]
+    job: dict[str, Any]
+
+
+class Whereabouts(Protocol):
+    """How far a take is; `text` is one line."""
+
+    text: str
+
+
+@runtime_checkable
+class ClipEngine(Protocol):
+    """A way to animate that takes whole clips and gives back a whole clip.
+
+    Attributes:
+        name: as `create_engine` knows it.
+    """
+
+    name: str
+
+    def clip(self, source: str | os.PathLike, cancelled: Callable[[], bool] | None = None) -> Clip:
+        """The clip at a path, or at whatever else the engine can get one from."""
+
+    def animate(
+        self,
+        take: Take,
+        *,
+        on_state: Callable[[Whereabouts], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Rendered:
+        """Animates the take. Raises errors.Cancelled soon after `cancelled` says True."""

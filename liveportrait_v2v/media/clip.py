@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -58,6 +59,25 @@ class Clip:
         self._duration = None if duration is None else Fraction(duration).limit_denominator(10**6)
         self._lock = threading.Lock()
         self._probed: tuple[Reader, Window | None] | None = None
+
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+        return self._source.name
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file lies; None for a file object or frames in memory."""
+        return self._source.path
+
+    @property
+    def window(self) -> tuple[Fraction, Fraction | None]:
+        """The trim window as it was given: start and duration in seconds."""
+        return self._start, self._duration
+
+    def digest(self) -> str:
+        """SHA-256 of the whole content, whatever the trim window, as hexadecimal."""
+        return self._source.digest()
 
     @property
     def info(self) -> ClipInfo:

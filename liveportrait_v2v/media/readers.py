@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +38,22 @@ class Frames:
     images: torch.Tensor
     rate: Fraction | None = None
     audio: Audio | None = None
+
+    name: ClassVar[str] = "images"
+    path: ClassVar[None] = None
+
+    def digest(self) -> str:
+        """SHA-256 of images, rate and audio, as hexadecimal."""
+        facts = (str(self.images.dtype), tuple(self.images.shape), str(self.rate))
+        digest = hashlib.sha256(repr(facts).encode())
+        for image in self.images:
+            digest.update(image.contiguous().cpu().numpy())
+        if self.audio is not None:
+            digest.update(
+                repr((self.audio.rate, tuple(self.audio.samples.shape), self.audio.layout)).encode()
+            )
+            digest.update(self.audio.samples.contiguous().cpu().numpy())
+        return digest.hexdigest()
 
 
 class Reader(Protocol):
@@ -135,7 +152,7 @@ class _PictureReader:
 
 
 class _MemoryReader:
-    name = "images"
+    name = Frames.name
 
     def __init__(self, frames: Frames):
         self._frames = frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -32,6 +33,10 @@ class Source:
 
     A path is opened anew each time. A file object is read once, here, from its beginning, and its bytes are
     kept: so it may be closed afterwards, and its size counts against the memory.
+
+    Attributes:
+        name: as the user gave it.
+        path: None for a file object.
     """
 
     def __init__(self, source: str | os.PathLike | BinaryIO, max_bytes: int = MAX_BYTES):
@@ -42,16 +47,24 @@ class Source:
         self._bytes: bytes | None = None
         if hasattr(source, "read"):
             self.name = str(getattr(source, "name", "file object"))
-            self._path = None
+            self.path: Path | None = None
             self._bytes = _read_all(source, self.name, max_bytes)
         else:
             self.name = os.fspath(source)
-            self._path = Path(source)
-            _check_file(self._path, max_bytes)
+            self.path = Path(source)
+            _check_file(self.path, max_bytes)
 
     def open(self) -> BinaryIO:
         """The file from its beginning, for reading."""
-        return io.BytesIO(self._bytes) if self._path is None else self._path.open("rb")
+        return io.BytesIO(self._bytes) if self.path is None else self.path.open("rb")
+
+    def digest(self) -> str:
+        """SHA-256 of the file, as hexadecimal."""
+        digest = hashlib.sha256()
+        with self.open() as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
 
     def head(self, count: int = 64) -> bytes:
         with self.open() as file:
@@ -69,7 +82,7 @@ class Source:
             MediaError: FFmpeg can't make sense of it.
         """
         # "file:" keeps a name such as "a:b.mp4" or "%d.png" from meaning a protocol or a pattern.
-        target = io.BytesIO(self._bytes) if self._path is None else f"file:{self._path}"
+        target = io.BytesIO(self._bytes) if self.path is None else f"file:{self.path}"
         try:
             # The whitelist keeps a playlist from reaching into the network.
             limits = {"protocol_whitelist": "file,crypto,data"}
@@ -98,9 +111,7 @@ class Source:
         return f"{_NOT_MEDIA} ({getattr(error, 'strerror', None) or error})"
 
 
-def packets(
-    container: av.container.InputContainer, *streams: av.stream.Stream
-) -> Iterator[av.Packet]:
+def packets(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet]:
     """The packets of some streams; data that can't be read ends them, as the end of the file does."""
     demuxed = container.demux(list(streams))
     while True:

@@ -92,3 +92,16 @@ def test_audio_of_more_channels_than_a_layout_has_is_an_error():
     sound = Audio(torch.zeros(9, 100), 100)
     with pytest.raises(MediaError, match="1 to 8 channels, got 9"):
         Clip(Frames(numbered(2), Fraction(25), sound))
+
+
+def test_its_digest_tells_other_images_rates_and_sounds_apart():
+    sound = Audio(torch.zeros(1, 100), 100)
+    clips = [
+        Frames(numbered(3), Fraction(25)),
+        Frames(numbered(3) + 1 / 255, Fraction(25)),
+        Frames(numbered(3), Fraction(24)),
+        Frames(numbered(3), Fraction(25), sound),
+    ]
+    digests = [Clip(frames).digest() for frames in clips]
+    assert len(set(digests)) == 4
+    assert Clip(Frames(numbered(3).clone(), Fraction(25))).digest() == digests[0]

@@ -1,0 +1,63 @@
+"""What commands need for the Segmind engine. torch takes seconds to load: nothing here does so at import."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from ..engines.segmind import SegmindEngine
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("only with --engine segmind")
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another number orders the same job anew, and pays again",
+    )
+    group.add_argument("--max-cost", type=float, metavar="USD", help="refuse a job that costs more")
+    group.add_argument(
+        "--max-cost-per-day", type=float, metavar="USD", help="refuse what exceeds it in 24 hours"
+    )
+    group.add_argument(
+        "--deadline", type=float, default=900.0, metavar="S", help="seconds to wait (default: 900)"
+    )
+    group.add_argument(
+        "--api",
+        choices=("v1", "v2"),
+        default="v2",
+        help="v1 blocks, and leaves less to pick up from (default: v2)",
+    )
+
+
+def make_engine(options: argparse.Namespace) -> SegmindEngine:
+    """
+    Raises:
+        SettingsError: a limit below zero.
+        UrlError: SEGMIND_BASE_URL is against the rules.
+    """
+    for name in ("max_cost", "max_cost_per_day", "deadline"):
+        value = getattr(options, name)
+        if value is not None and not value >= 0:
+            raise SettingsError(f"--{name.replace('_', '-')} must be 0 or more, got {value}")
+    from ..engines.segmind import SegmindEngine, SpendingLimits
+
+    return SegmindEngine(
+        seed=options.seed,
+        limits=SpendingLimits(options.max_cost, options.max_cost_per_day),
+        deadline=options.deadline,
+        version=options.api,
+    )
+
+
+def describe(job: dict[str, Any]) -> str:
+    """One line about the job of a result: its ids, its price, what is left, and the model's own file."""
+    cost = "cost unknown" if job["cost"] is None else f"{job['cost']:.4g} USD"
+    left = "" if job["remaining_credits"] is None else f", {job['remaining_credits']:.4g} credits left"
+    name = f"job {job['job']} ({job['request_id'] or 'no request id'})"
+    return f"{name}: {cost}{left}; as the model made it: {job['file']}"

@@ -1,0 +1,18 @@
+"""The hosted model behind Segmind's API: a job that is paid once, and not lost."""
+
+from .engine import SegmindEngine, report_of
+from .job import JobState
+from .journal import Job, Journal, SpendingLimits
+from .keys import ApiKey, find_key, remove_key
+
+__all__ = [
+    "ApiKey",
+    "Job",
+    "JobState",
+    "Journal",
+    "SegmindEngine",
+    "SpendingLimits",
+    "find_key",
+    "remove_key",
+    "report_of",
+]

@@ -1,0 +1,286 @@
+"""The API's requests: what is asked, what is asked again, and what must never be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+
+from .endpoints import MODEL, Endpoints, valid_request_id
+from .errors import UnreachableError, refusal
+from .http import BrokenError, Http, NotSentError, Reply
+from .pacing import Clock, Deadline, Limiter, backoff, wished_wait
+from .responses import FAILED, Entry, Status, credits_of, entries_of, status_of
+
+# In a row, before a server counts as not there.
+_TRIES = 5
+_PAGES = 3
+# Of one request, in seconds.
+_SUBMIT_SECONDS = 60.0
+_GET_SECONDS = 30.0
+
+
+class UnclearError(Exception):
+    """A paid request may or may not have been accepted. Never leaves this room."""
+
+
+class Client:
+    """Requests of one run, paced by the key's limiter and ended by a deadline.
+
+    Any of them raises pacing.OutOfTime when the deadline passes.
+    """
+
+    def __init__(self, http: Http, limiter: Limiter, clock: Clock, deadline: Deadline):
+        self._http = http
+        self._limiter = limiter
+        self._clock = clock
+        self.deadline = deadline
+
+    @property
+    def http(self) -> Http:
+        return self._http
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return self._http.endpoints
+
+    async def submit(self, payload: Mapping[str, Any], mark: Callable[[bool], None]) -> str:
+        """Orders a job through v2 and returns its request id. Each call that gets through may be billed.
+
+        Only what can't have been accepted is sent again: no connection, and 429.
+
+        Args:
+            mark: called with True right before the request may leave, with False once it is known not to count.
+
+        Raises:
+            RefusedError, UnreachableError: not accepted, not billed.
+            UnclearError: nobody knows.
+        """
+        reply = await self._paid(
+            mark, lambda: self._post(self.endpoints.submit("v2"), payload, _SUBMIT_SECONDS)
+        )
+        body = reply.json()
+        request_id = valid_request_id(body.get("request_id")) if isinstance(body, dict) else None
+        if request_id is None:
+            raise UnclearError(f"it answered HTTP {reply.status} without a usable request id")
+        return request_id
+
+    async def submit_and_wait(
+        self, payload: Mapping[str, Any], mark: Callable[[bool], None]
+    ) -> httpx.Response:
+        """Orders a job through v1, which answers with the video itself. Raises as `submit` does.
+
+        Returns:
+            an answer of 2xx, whose body is still to be read, and closed.
+        """
+
+        async def post() -> Reply | httpx.Response:
+            response = await self._http.open_api(
+                self.endpoints.submit("v1"), payload, read=self.deadline.left()
+            )
+            if 200 <= response.status_code < 300:
+                return response
+            try:
+                said = self._http.redact((await response.aread())[:8000].decode("utf-8", "replace"))
+            except httpx.HTTPError:
+                said = ""
+            finally:
+                await response.aclose()
+            return Reply(response.status_code, response.headers, said.encode())
+
+        return await self._paid(mark, post)
+
+    async def status(self, request_id: str) -> Status | None:
+        """Where a job is; None where the server does not know it (404).
+
+        Raises:
+            RefusedError: the server refuses to say.
+        """
+        return await self._about(self.endpoints.status(request_id), request_id)
+
+    async def result(self, request_id: str) -> Status | None:
+        """A finished job with its output. As `status`."""
+        return await self._about(self.endpoints.result(request_id), request_id)
+
+    async def credits(self) -> dict[str, float]:
+        """What is left, by kind; free of charge, and so a test of the key.
+
+        Raises:
+            RefusedError: the key is not accepted.
+            UnreachableError: no answer, or none that makes sense.
+        """
+        reply = await self.free("GET", self.endpoints.credits(), tries=_TRIES)
+        found = credits_of(reply.json())
+        if not reply.ok:
+            raise refusal("the look at the credits", reply.status, reply.words())
+        if not found:
+            raise UnreachableError(f"{self.endpoints.base} answered without credits; check SEGMIND_BASE_URL")
+        return found
+
+    async def history(self, request_id: str) -> Entry | None:
+        """A job of any age, None if the history has none of that id.
+
+        Raises:
+            RefusedError, UnreachableError: the history can't be read.
+        """
+        reply = await self.free("GET", self.endpoints.history_of(request_id), tries=_TRIES)
+        if reply.status == 404:
+            return None
+        if not reply.ok:
+            raise refusal("the look into the history", reply.status, reply.words())
+        return next((entry for entry in entries_of(reply.json()) if entry.request_id == request_id), None)
+
+    async def find(self, payload: Mapping[str, Any], since: float, known: set[str]) -> str | None:
+        """The request id of a job that was ordered with this payload, None if the history has none.
+
+        Failed ones don't count: an earlier job of the same inputs may have failed while this one runs.
+
+        Args:
+            since: seconds since 1970; a day is allowed for clocks that disagree.
+            known: ids that belong to other jobs.
+        """
+        first = datetime.fromtimestamp(since, timezone.utc) - timedelta(days=1)
+        query = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
+        for page in range(1, _PAGES + 1):
+            reply = await self.free(
+                "GET", self.endpoints.history, params={"page": page, **query}, tries=_TRIES
+            )
+            if not reply.ok:
+                raise refusal("the look into the history", reply.status, reply.words())
+            entries = list(entries_of(reply.json()))
+            for entry in entries:
+                same = isinstance(entry.request_body, dict) and all(
+                    entry.request_body.get(name) == value for name, value in payload.items()
+                )
+                if same and entry.request_id not in known and entry.status.state != FAILED:
+                    return entry.request_id
+            if len(entries) < query["per_page"]:
+                return None
+        return None
+
+    async def free(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        stream: Callable[[], AsyncIterable[bytes]] | None = None,
+        length: int | None = None,
+        tries: int | None = None,
+        seconds: float = _GET_SECONDS,
+    ) -> Reply:
+        """A request that costs nothing, and so is repeated: when the connection breaks, on 429, 408 and 5xx.
+
+        Args:
+            stream: makes the body anew for each try, JSON of `length` bytes.
+            tries: how often in all; None: until the deadline.
+            seconds: the longest that one try may take.
+
+        Raises:
+            UnreachableError: every try failed.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            await self._turn()
+            wait = backoff(attempt)
+            try:
+                body = None if stream is None else stream()
+                reply = await self._http.api(
+                    method,
+                    url,
+                    params=params,
+                    stream=body,
+                    length=length,
+                    seconds=min(seconds, self.deadline.left()),
+                )
+            except (NotSentError, BrokenError) as error:
+                problem = str(error)
+            else:
+                if 300 <= reply.status < 400:
+                    raise UnreachableError(
+                        f"{_host(url)} redirects ({reply.status}), and the key follows no redirect; check "
+                        "SEGMIND_BASE_URL"
+                    )
+                if reply.status < 500 and reply.status not in (408, 429):
+                    return reply
+                problem = f"HTTP {reply.status} {reply.words()}".strip()
+                if reply.status == 429:
+                    wait = self._hold(reply, wait)
+            if attempt == tries:
+                raise UnreachableError(
+                    f"{_host(url)} gave no answer in {tries} tries ({problem}); try again later"
+                )
+            await self.deadline.sleep(wait)
+
+    async def _post(self, url: str, payload: Mapping[str, Any], seconds: float) -> Reply:
+        return await self._http.api("POST", url, body=payload, seconds=min(seconds, self.deadline.left()))
+
+    async def _paid(self, mark: Callable[[bool], None], post: Callable[[], Any]) -> Any:
+        """A request that may be billed: its answer of 2xx. Sent again only if it can't have been accepted."""
+        attempt = 0
+        while True:
+            attempt += 1
+            await self._turn()
+            self.deadline.left()
+            mark(True)
+            try:
+                reply = await post()
+            except NotSentError as error:
+                mark(False)
+                if attempt == _TRIES:
+                    raise UnreachableError(
+                        f"{self.endpoints.base} can't be reached ({error}); nothing was ordered; check the network "
+                        "and try again"
+                    ) from None
+                await self.deadline.sleep(backoff(attempt))
+                continue
+            except BrokenError as error:
+                raise UnclearError(str(error)) from None
+            if isinstance(reply, httpx.Response) or reply.ok:
+                return reply
+            if reply.status == 408 or reply.status >= 500:
+                raise UnclearError(f"it answered HTTP {reply.status} {reply.words()}".strip())
+            mark(False)
+            if reply.status == 429:
+                await self.deadline.sleep(self._hold(reply, backoff(attempt)))
+                continue
+            if 300 <= reply.status < 400:
+                raise UnreachableError(
+                    f"{self.endpoints.base} redirects ({reply.status}), and a paid request follows no redirect; "
+                    "nothing was ordered; check SEGMIND_BASE_URL"
+                )
+            raise refusal("the job", reply.status, reply.words())
+
+    async def _about(self, url: str, request_id: str) -> Status | None:
+        attempt = 0
+        while True:
+            reply = await self.free("GET", url)
+            if reply.status == 404:
+                return None
+            status = status_of(reply.json(), reply.headers)
+            if status is not None and (reply.ok or status.state == FAILED):
+                return status
+            if not reply.ok:
+                error = refusal(f"the look at job {request_id}", reply.status, reply.words())
+                error.request_id = request_id
+                raise error
+            attempt += 1
+            await self.deadline.sleep(backoff(attempt))
+
+    async def _turn(self) -> None:
+        wait = self._limiter.reserve(self._clock.monotonic())
+        if wait > 0:
+            await self.deadline.sleep(wait)
+
+    def _hold(self, reply: Reply, otherwise: float) -> float:
+        """How long a 429 wants this key to wait; tells all of its runs."""
+        wait = wished_wait(reply.headers, self._clock.time()) or otherwise
+        self._limiter.hold(self._clock.monotonic() + wait)
+        return wait
+
+
+def _host(url: str) -> str:
+    return httpx.URL(url).host

@@ -1,0 +1,232 @@
+"""A result's file: resumed when it breaks off, bounded, checked, and put in place when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+
+from ...errors import MediaError
+from ...media import Clip
+from ...web import MAX_REDIRECTS, UrlError
+from .errors import DownloadError, words
+from .http import BrokenError, Http, NotSentError, blocks, encoding
+from .pacing import Deadline, backoff
+from .upload import sha256_of
+
+MAX_BYTES = 2 << 30
+"""The largest result that is fetched."""
+
+_TRIES = 6
+_GONE = (401, 403, 404, 410)
+
+
+class GoneError(DownloadError):
+    """The file's host says that there is none (any more)."""
+
+
+async def download(http: Http, url: str, target: Path, deadline: Deadline, max_bytes: int = MAX_BYTES) -> str:
+    """Saves a result's video and returns its sha256.
+
+    Args:
+        url: https, or a data URI.
+
+    Raises:
+        GoneError: the host has no such file.
+        DownloadError: a URL against the rules, no video, too large, or it breaks off again and again.
+        OutOfTime: the deadline has passed.
+        OSError: it can't be written.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with part.open("wb") as file:
+            if url[:5].lower() == "data:":
+                file.write(_data(url, max_bytes))
+                _settle(file)
+                await check_video(part)
+            else:
+                await _fetch(_Transfer(http, url, file, max_bytes), part, deadline)
+        digest = await asyncio.to_thread(sha256_of, part)
+        os.replace(part, target)
+        return digest
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTES) -> str:
+    """Saves the video that an answer brings and returns its sha256; closes the answer.
+
+    Raises:
+        DownloadError: too large, encoded, or no video.
+        BrokenError: it breaks off.
+        OSError: it can't be written.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        _check_headers(response, max_bytes)
+        with part.open("wb") as file:
+            async for block in _bounded(blocks(response), max_bytes):
+                file.write(block)
+            _settle(file)
+        await check_video(part)
+        digest = await asyncio.to_thread(sha256_of, part)
+        os.replace(part, target)
+        return digest
+    finally:
+        await response.aclose()
+        part.unlink(missing_ok=True)
+
+
+async def check_video(path: Path) -> None:
+    """
+    Raises:
+        DownloadError: the file is not a whole video that can be decoded.
+    """
+    try:
+        if not (await asyncio.to_thread(lambda: Clip(path).info)).is_still:
+            return
+        problem = "it is a picture"
+    except MediaError as error:
+        problem = words(error.reason)
+    with path.open("rb") as file:
+        head = file.read(300)
+    said = words(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
+    raise DownloadError(
+        f"what was sent is not a video: {problem}" + (f' (it begins "{said[:120]}")' if said else "")
+    )
+
+
+class _Transfer:
+    """One file on its way, over as many connections as it takes."""
+
+    def __init__(self, http: Http, url: str, file, max_bytes: int):
+        self._http = http
+        self._url = url
+        self._file = file
+        self._max = max_bytes
+        self._etag: str | None = None
+
+    async def go_on(self) -> None:
+        """Fetches what is missing.
+
+        Raises:
+            BrokenError, NotSentError: it broke off; what has come stays if it can be resumed.
+        """
+        have = self._file.tell()
+        if have and self._etag is None:
+            self._restart()
+            have = 0
+        headers = {"Range": f"bytes={have}-", "If-Range": self._etag} if have else {}
+        response = await self._follow(headers)
+        try:
+            self._begin(response, have)
+            async for block in _bounded(blocks(response), self._max - self._file.tell()):
+                self._file.write(block)
+        finally:
+            await response.aclose()
+        if self._total is not None and self._file.tell() != self._total:
+            raise BrokenError(f"{self._file.tell()} of {self._total} bytes came")
+        _settle(self._file)
+
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._etag = None
+
+    async def _follow(self, headers: dict[str, str]) -> httpx.Response:
+        url = self._url
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._http.open_file(url, headers)
+            place = response.headers.get("location")
+            if response.status_code not in (301, 302, 303, 307, 308) or not place:
+                return response
+            await response.aclose()
+            try:
+                url = str(response.url.join(place))
+            except (httpx.InvalidURL, ValueError):
+                url = ""
+        raise DownloadError(f"its host redirects more than {MAX_REDIRECTS} times")
+
+    def _begin(self, response: httpx.Response, have: int) -> None:
+        """Looks at an answer's head: whether its body goes on from what there is, or begins anew."""
+        status = response.status_code
+        if status in _GONE:
+            raise GoneError(f"its host answers HTTP {status}")
+        if status == 416:
+            self._restart()
+        if status in (408, 416, 429) or status >= 500:
+            raise BrokenError(f"its host answers HTTP {status}")
+        if status not in (200, 206):
+            raise DownloadError(f"its host answers HTTP {status}")
+        _check_headers(response, self._max)
+        etag = response.headers.get("etag", "")
+        length = response.headers.get("content-length", "")
+        if status == 200:
+            self._restart()
+            # A weak tag does not promise the same bytes.
+            self._etag = etag if etag.startswith('"') else None
+            self._total = int(length) if length.isdigit() else None
+            return
+        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", "").strip())
+        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
+        if first != have or last != total - 1 or not have or (etag and etag != self._etag):
+            self._restart()
+            raise BrokenError("its host sent another part than the one that was asked for")
+        self._total = total
+
+
+async def _fetch(transfer: _Transfer, part: Path, deadline: Deadline) -> None:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            await asyncio.wait_for(transfer.go_on(), deadline.left())
+            await check_video(part)
+            return
+        except UrlError as error:
+            raise DownloadError(f"its address can't be used: {error}") from None
+        except asyncio.TimeoutError:
+            deadline.left()
+            problem = "no end in time"
+        except (BrokenError, NotSentError) as error:
+            problem = str(error)
+        if attempt < _TRIES:
+            await deadline.sleep(backoff(attempt))
+    raise DownloadError(f"it broke off {_TRIES} times ({problem})")
+
+
+def _check_headers(response: httpx.Response, max_bytes: int) -> None:
+    if encoding(response.headers):
+        raise DownloadError("its host sends it compressed, which was not asked for")
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
+        raise DownloadError(f"it is larger than the limit of {max_bytes >> 20} MB")
+
+
+async def _bounded(body: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+    got = 0
+    async for block in body:
+        got += len(block)
+        if got > most:
+            raise DownloadError("it is larger than the limit")
+        yield block
+
+
+def _data(url: str, max_bytes: int) -> bytes:
+    head, comma, text = url.partition(",")
+    if not comma or not head.lower().endswith(";base64") or len(text) > max_bytes // 3 * 4 + 4:
+        raise DownloadError("its data URI is not base64, or too large")
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        pass
+    raise DownloadError("its data URI is not valid base64")
+
+
+def _settle(file) -> None:
+    file.flush()
+    os.fsync(file.fileno())

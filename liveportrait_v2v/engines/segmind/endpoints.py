@@ -1,0 +1,88 @@
+"""Where the API is: configuration, never part of a run's settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+
+import httpx
+
+from ...web import UrlError, shown
+
+VARIABLE = "SEGMIND_BASE_URL"
+MODEL = "live-portrait-video-to-video"
+_OFFICIAL = "https://api.segmind.com"
+_OFFICIAL_UPLOAD = "https://workflows-api.segmind.com/upload-asset"
+_OFFICIAL_HISTORY = "https://api.spotprod.segmind.com/inference-request/request-history"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The API's addresses. The key goes to these alone.
+
+    Attributes:
+        base: origin of the API, no slash at its end.
+        upload, history: full URLs of these two.
+        loopback: the API is on this machine, and so its files may be.
+    """
+
+    base: str
+    upload: str
+    history: str
+    loopback: bool
+
+    @classmethod
+    def of(cls, base: str | None = None) -> Endpoints:
+        """Segmind's own addresses, or those of a server that has the whole API at one origin.
+
+        Args:
+            base: the origin, with or without /v1 at its end; None takes SEGMIND_BASE_URL, else Segmind.
+
+        Raises:
+            UrlError: neither https nor on this machine.
+        """
+        base = re.sub(r"(/v[12])?/*$", "", base or os.environ.get(VARIABLE) or _OFFICIAL)
+        if base == _OFFICIAL:
+            return cls(base, _OFFICIAL_UPLOAD, _OFFICIAL_HISTORY, False)
+        try:
+            url = httpx.URL(base)
+        except httpx.InvalidURL:
+            url = httpx.URL()
+        here = url.host == "localhost" or _is_loopback(url.host)
+        allowed = url.scheme == "https" or (url.scheme == "http" and here)
+        if not allowed or not url.host or url.userinfo or url.query or url.fragment:
+            raise UrlError(
+                f"{VARIABLE} must be https://HOST, or http:// on this machine's loopback address, without user "
+                f"name or query; got {shown(base)}"
+            )
+        return cls(base, f"{base}/upload-asset", f"{base}/inference-request/request-history", here)
+
+    def submit(self, version: str) -> str:
+        return f"{self.base}/{version}/{MODEL}"
+
+    def status(self, request_id: str) -> str:
+        return f"{self.base}/v2/requests/{request_id}/status"
+
+    def result(self, request_id: str) -> str:
+        return f"{self.base}/v2/requests/{request_id}"
+
+    def credits(self) -> str:
+        return f"{self.base}/v1/get-user-credits"
+
+    def history_of(self, request_id: str) -> str:
+        return f"{self.history}/{request_id}"
+
+
+def valid_request_id(value: object) -> str | None:
+    """The id if it is one that URLs can be built from, else None."""
+    return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,386 @@
+"""The Segmind engine: whole clips go up, a whole clip comes back, and a job is paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ...errors import Cancelled, SettingsError
+from ...media import Clip
+from ...settings import MotionOptions
+from ...web import Resolver, resolve
+from ..base import Rendered, Take
+from . import keys
+from .client import Client
+from .download import download
+from .endpoints import MODEL, Endpoints, valid_request_id
+from .errors import SegmindError
+from .fit import fit
+from .http import Http, Timeouts
+from .job import JobState, Order, Runner
+from .journal import Job, Journal, SpendingLimits
+from .pacing import Clock, Deadline, OutOfTime
+from .prepare import driving_numbers, prepare, source_numbers
+from .threads import run_unless
+from .upload import upload
+
+T = TypeVar("T")
+DEADLINE = 900.0
+"""Seconds until a run gives up waiting; the job goes on and can be picked up."""
+
+
+class SegmindEngine:
+    """The hosted model `live-portrait-video-to-video`.
+
+    The clips are uploaded to public, unlisted URLs, which can't be deleted. Before that they are cut to the frames
+    that are needed, and the driving clip is brought to the source's rate where `pairing` is "time": the model pairs
+    frame n with frame n. What comes back is brought to the frames, the rate and the size that any engine gives for
+    the same clips and settings.
+
+    Of `MotionOptions`, `pairing` is honoured; another value than the default is refused for all the others, before
+    anything is spent: nobody should pay for something else than what was asked for.
+
+    The same clips and settings are paid for once: a job that is under way is picked up, a result that is there is
+    used again. One engine may be used by several threads at once.
+    """
+
+    name = "segmind"
+
+    def __init__(
+        self,
+        *,
+        folder: Path | None = None,
+        key_folder: Path | None = None,
+        base_url: str | None = None,
+        version: str = "v2",
+        seed: int = 0,
+        limits: SpendingLimits | None = None,
+        deadline: float = DEADLINE,
+        on_state: Callable[[JobState], None] | None = None,
+        clock: Clock | None = None,
+        resolver: Resolver = resolve,
+        timeouts: Timeouts | None = None,
+    ):
+        """
+        Args:
+            folder: where the journal of paid jobs and their results lie; the default is the user's data folder.
+            key_folder: where the key's file lies; the default is the user's configuration folder.
+            base_url: the API's origin; None takes SEGMIND_BASE_URL, else Segmind.
+            version: "v2", or "v1": one request that blocks until the job is done, and leaves less to pick up from.
+            seed: another number than before orders a new job for the same inputs, which is paid for. It changes
+                nothing else.
+            limits: what may be spent.
+            deadline: seconds.
+            on_state: called with every change of a job's state, from the thread of the run.
+            clock, resolver, timeouts: for tests.
+
+        Raises:
+            SettingsError: an unknown version.
+            UrlError: a base URL against the rules.
+        """
+        if version not in ("v1", "v2"):
+            raise SettingsError(f"version must be v1 or v2, got {version!r}")
+        self._endpoints = Endpoints.of(base_url)
+        self._folder = folder or default_folder()
+        self._key_folder = key_folder or keys.default_folder()
+        self._version = version
+        self._seed = seed
+        self._limits = limits or SpendingLimits()
+        self._seconds = deadline
+        self._on_state = on_state
+        self._clock = clock or Clock()
+        self._resolver = resolver
+        self._timeouts = timeouts
+
+    def clip(self, source: str | os.PathLike, cancelled: Callable[[], bool] | None = None) -> Clip:
+        """A clip of a path, or of a public URL: its file is fetched to know its length and sound, and the URL is
+        what the model gets.
+
+        Raises:
+            MediaError, UrlError, SegmindError: it can't be had.
+            Cancelled: `cancelled` said so.
+        """
+        if not isinstance(source, str) or not source.lower().startswith(("https://", "http://")):
+            return Clip(source)
+
+        async def work() -> Clip:
+            async with self._http() as http:
+                folder = tempfile.TemporaryDirectory(prefix="liveportrait-v2v-")
+                path = Path(folder.name) / "clip.mp4"
+                try:
+                    await download(http, source, path, Deadline(self._clock, self._seconds))
+                except OutOfTime:
+                    late = SegmindError(f"{source[:80]}: did not arrive within {self._seconds:.0f} s")
+                else:
+                    return RemoteClip(source, folder, path)
+            raise late
+
+        return run_unless(work(), cancelled, lambda: Cancelled("stopped while a clip was fetched"))
+
+    def animate(
+        self,
+        take: Take,
+        *,
+        on_state: Callable[[JobState], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Rendered:
+        """Has the model animate the take, or finds what it made of it before.
+
+        Raises:
+            SettingsError: an option that the model does not know.
+            SegmindError, MediaError: see their classes.
+            JobStoppedError: `cancelled` said so; it is looked at ten times a second.
+        """
+        check(take)
+
+        async def work(runner: Runner, client: Client, journal: Journal) -> Job:
+            return await self._obtain(runner, client, journal, take)
+
+        job = self._with_runner(work, on_state, cancelled)
+        frames, notes = fit(Clip(job.file), take.pairing, take.source.output_size(), take.chunk)
+        return Rendered(frames, tuple(notes), report_of(job))
+
+    def fetch(
+        self,
+        request_id: str,
+        output: Path | None = None,
+        *,
+        on_state: Callable[[JobState], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Job:
+        """The saved job of a request id, also after the hour; waits for it where it still runs. Orders nothing.
+
+        Args:
+            output: where to put a copy of the video as the model made it.
+
+        Raises:
+            SettingsError: not a request id.
+            As `animate`.
+        """
+        if valid_request_id(request_id) is None:
+            raise SettingsError(
+                f"a request id has 1 to 128 letters, digits, - and _, got {request_id[:40]!r}"
+            )
+
+        async def work(runner: Runner, client: Client, journal: Journal) -> Job:
+            return await runner.fetch(request_id)
+
+        return self._copied(self._with_runner(work, on_state, cancelled), output)
+
+    def resume(
+        self,
+        job: Job,
+        output: Path | None = None,
+        *,
+        on_state: Callable[[JobState], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Job:
+        """Brings a job of the journal to its end. As `fetch`."""
+
+        async def work(runner: Runner, client: Client, journal: Journal) -> Job:
+            return await runner.resume(job)
+
+        return self._copied(self._with_runner(work, on_state, cancelled), output)
+
+    def credits(self, *, cancelled: Callable[[], bool] | None = None) -> dict[str, float]:
+        """What is left, by kind; costs nothing, and so tests the key.
+
+        Raises:
+            ApiKeyError, RefusedError, UnreachableError: no key, a wrong one, or no answer.
+        """
+
+        async def work() -> dict[str, float]:
+            async with self._http() as http:
+                try:
+                    return await self._client(http).credits()
+                except OutOfTime:
+                    pass
+            raise SegmindError(f"no answer about the credits within {self._seconds:.0f} s")
+
+        return run_unless(work(), cancelled, lambda: Cancelled("stopped"))
+
+    def journal(self) -> Journal:
+        """The journal of paid jobs, to be closed.
+
+        Raises:
+            JournalError: it can't be used.
+        """
+        return Journal(self._folder, self._clock.time)
+
+    async def _obtain(self, runner: Runner, client: Client, journal: Journal, take: Take) -> Job:
+        async def payload() -> dict[str, Any]:
+            stop = threading.Event()
+            with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
+                runner.tell("preparing the clips")
+                prepared = asyncio.ensure_future(asyncio.to_thread(_prepare, take, Path(folder), stop.is_set))
+                try:
+                    source, driving = await asyncio.shield(prepared)
+                finally:
+                    # The folder must not go before whoever writes into it.
+                    stop.set()
+                    await asyncio.wait({prepared})
+                runner.tell("uploading")
+                urls = [
+                    clip if isinstance(clip, str) else await upload(client, journal, clip)
+                    for clip in (source, driving)
+                ]
+            return payload_of(take, *urls)
+
+        hash = await asyncio.to_thread(hash_of, take, self._endpoints.base, self._seed)
+        label = " + ".join(_name(clip) for clip in (take.source, take.driving))
+        return await runner.obtain(Order(hash, label, payload, self._version))
+
+    def _with_runner(
+        self,
+        work: Callable[[Runner, Client, Journal], Awaitable[Job]],
+        on_state: Callable[[JobState], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Job:
+        journal = self.journal()
+        runners: list[Runner] = []
+        listeners = [listener for listener in (self._on_state, on_state) if listener is not None]
+
+        def tell(state: JobState) -> None:
+            for listener in listeners:
+                listener(state)
+
+        async def whole() -> Job:
+            async with self._http() as http:
+                client = self._client(http)
+                runner = Runner(journal, client, self._limits, self._folder / "results", tell)
+                runners.append(runner)
+                return await work(runner, client, journal)
+
+        def stopped() -> Exception:
+            return runners[0].stopped() if runners else Cancelled("stopped; nothing was ordered")
+
+        try:
+            return run_unless(whole(), cancelled, stopped)
+        finally:
+            journal.close()
+
+    @asynccontextmanager
+    async def _http(self) -> AsyncIterator[Http]:
+        key = keys.require_key(self._key_folder)
+        async with Http(self._endpoints, key, timeouts=self._timeouts, resolver=self._resolver) as http:
+            yield http
+
+    def _client(self, http: Http) -> Client:
+        return Client(http, http.limiter, self._clock, Deadline(self._clock, self._seconds))
+
+    def _copied(self, job: Job, output: Path | None) -> Job:
+        if output is not None:
+            part = output.with_name(f".{output.name}.{os.getpid()}.part")
+            try:
+                shutil.copyfile(job.file, part)
+                os.replace(part, output)
+            finally:
+                part.unlink(missing_ok=True)
+        return job
+
+
+class RemoteClip(Clip):
+    """A clip at a public URL, with a copy here that lives as long as this object."""
+
+    def __init__(self, url: str, folder: tempfile.TemporaryDirectory, path: Path):
+        super().__init__(path)
+        self.url = url
+        self._folder = folder
+
+
+def default_folder() -> Path:
+    """Where the journal and the results lie unless another folder is given: the user's data."""
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "liveportrait-v2v" / "segmind"
+
+
+def check(take: Take) -> None:
+    """
+    Raises:
+        SettingsError: an option that the hosted model does not know differs from its default; or a driving clip that
+            is only a URL would have to be resampled.
+    """
+    if isinstance(take.driving, RemoteClip) and take.pairing.driving_step != 1:
+        raise SettingsError(
+            f"pairing must be 'frame' for a driving clip that is given as a URL and has another frame rate "
+            f"({float(take.driving.info.rate):.5g}) than the result ({float(take.pairing.rate):.5g}), got 'time': it "
+            "goes out as it is; set pairing=frame, or give the file itself"
+        )
+    defaults = MotionOptions().to_dict()
+    for name, value in take.options.to_dict().items():
+        if name != "pairing" and value != defaults[name]:
+            raise SettingsError(
+                f"{name} must be {defaults[name]!r} for the Segmind engine, got {value!r}: the hosted model does not "
+                "know it; leave it out, or take a local engine"
+            )
+
+
+def payload_of(take: Take, source_url: str, driving_url: str) -> dict[str, Any]:
+    """What is sent, with the documented names and types. Clips that were prepared are cut and paired already."""
+    values = take.settings.to_dict()
+    if not isinstance(take.driving, RemoteClip):
+        values["video_frame_load_cap"] = take.pairing.frames
+    values["driving_audio"] = take.audio_of == "driving"
+    return {"input_video": source_url, "driving_video": driving_url, **values}
+
+
+def hash_of(take: Take, base: str, seed: int) -> str:
+    """What makes two jobs the same: the clips' content and trim windows, the settings, the server, and the seed."""
+    wish = {
+        "model": MODEL,
+        "base": base,
+        "source": _identity(take.source),
+        "driving": _identity(take.driving),
+        "settings": take.settings.to_dict(),
+        "pairing": take.options.pairing,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()
+
+
+def report_of(job: Job) -> dict[str, Any]:
+    """What a result says about its job: number, request id, cost, what is left, and the model's own file."""
+    return {
+        "job": job.id,
+        "request_id": job.request_id,
+        "cost": job.cost,
+        "remaining_credits": job.remaining,
+        "file": job.file,
+    }
+
+
+def _prepare(take: Take, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
+    ready: list[Path | str] = []
+    for name, clip, numbers in (
+        ("source", take.source, source_numbers),
+        ("driving", take.driving, driving_numbers),
+    ):
+        if isinstance(clip, RemoteClip):
+            ready.append(clip.url)
+            continue
+        sound = take.sound if take.audio_of == name else None
+        ready.append(prepare(clip, numbers(take.pairing), take.pairing, sound, folder / f"{name}.mp4", stop))
+    return ready
+
+
+def _identity(clip: Clip) -> Any:
+    if isinstance(clip, RemoteClip):
+        return clip.url
+    start, duration = clip.window
+    return [clip.digest(), str(start), str(duration)]
+
+
+def _name(clip: Clip) -> str:
+    return clip.url.partition("?")[0][-60:] if isinstance(clip, RemoteClip) else Path(clip.name).name[-60:]

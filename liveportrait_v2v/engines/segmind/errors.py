@@ -1,0 +1,146 @@
+"""What can go wrong with a paid job, and how a server's words are shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from ...errors import Cancelled, LivePortraitError
+
+_MAX_WORDS = 400
+# Of what a server says: enough to find a sentence in, little enough to be quick about it.
+_MAX_READ = 8000
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
+_SPOKEN = ("error", "message", "detail", "error_description", "msg", "reason")
+
+# What to do about an HTTP status, where the server's words don't say it.
+_REMEDIES = {
+    400: "check the settings and the clips",
+    401: "set a valid key: SEGMIND_API_KEY or `liveportrait-v2v key set`",
+    403: "the key may not use this model; ask the owner of its team, or take another key",
+    404: "the model is not offered at this address; check SEGMIND_BASE_URL",
+    405: "this address does not take such requests; check SEGMIND_BASE_URL",
+    406: "the credits may be used up, or a value was rejected: see its words",
+    408: "try again later",
+    413: "the clips are too large; shorten them or scale them down",
+    422: "a value was rejected: see its words",
+    429: "too many requests at a time; try again later",
+}
+
+
+class SegmindError(LivePortraitError):
+    """Base of what the remote engine raises.
+
+    Attributes:
+        request_id: of the job that it is about, None where there is none.
+    """
+
+    def __init__(self, message: str, request_id: str | None = None):
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class ApiKeyError(SegmindError):
+    """There is no usable key, or its file is open to others."""
+
+
+class UnreachableError(SegmindError):
+    """A server can't be reached, or its answers make no sense; nothing new was ordered."""
+
+
+class RefusedError(SegmindError):
+    """The API refused a request; a refused job is not billed.
+
+    Attributes:
+        status: the HTTP status code.
+    """
+
+    def __init__(self, message: str, status: int, request_id: str | None = None):
+        super().__init__(message, request_id)
+        self.status = status
+
+
+class JobFailedError(SegmindError):
+    """The job ended without a result; it is not billed."""
+
+
+class AmbiguousJobError(SegmindError):
+    """Nobody knows whether the job was accepted: it may have been billed."""
+
+
+class DeadlineError(SegmindError):
+    """The time for a job is over; the job itself may go on."""
+
+
+class ResultLostError(SegmindError):
+    """A finished job's result is not to be had any more."""
+
+
+class DownloadError(SegmindError):
+    """A file can't be fetched, or is not a video."""
+
+
+class JournalError(SegmindError):
+    """The record of paid jobs can't be read or written; without it nothing is ordered."""
+
+
+class SpendingLimitError(SegmindError):
+    """One more job would cost more than the user allows."""
+
+
+class JobStoppedError(Cancelled):
+    """The caller asked to stop while a job was on its way.
+
+    Attributes:
+        request_id: of the job, None where none is known.
+    """
+
+    def __init__(self, message: str, request_id: str | None = None):
+        super().__init__(message)
+        self.goes_on = message
+        self.request_id = request_id
+
+
+def words(value: Any) -> str:
+    """What a server says about an error, as one line: text without control characters, at most 400 long.
+
+    Args:
+        value: a decoded JSON body or part of it, or a text, which may be HTML.
+    """
+    text = _spoken(value)[:_MAX_READ]
+    if text.lstrip().startswith("<"):
+        text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    text = _ESCAPES.sub("", text)
+    text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
+
+
+def _spoken(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_spoken, value[:5])))
+    if isinstance(value, dict):
+        for name in _SPOKEN:
+            if value.get(name):
+                return _spoken(value[name])
+    return json.dumps(value, ensure_ascii=False)
+
+
+def refusal(what: str, status: int, said: str) -> RefusedError:
+    """The error for an HTTP status that says no.
+
+    Args:
+        what: the request, such as "the job" or "the upload".
+        said: the server's own words, from `words`.
+    """
+    quoted = f': "{said}"' if said else ""
+    remedy = _REMEDIES.get(status, "try again later")
+    if status == 406 and "credit" in said.lower():
+        remedy = "buy credits, then run again"
+    return RefusedError(f"{what} was refused with HTTP {status}{quoted}; {remedy}", status)

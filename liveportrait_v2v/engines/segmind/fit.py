@@ -1,0 +1,65 @@
+"""The clip that came back, brought to the frames, the rate and the size that every engine gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+from ...media import Clip
+from ...pairing import Pairing
+
+
+def fit(
+    clip: Clip, pairing: Pairing, size: tuple[int, int], chunk: int
+) -> tuple[Iterator[torch.Tensor], list[str]]:
+    """
+    Args:
+        clip: as the hosted model made it.
+        size: width and height of the source.
+        chunk: frames at a time.
+
+    Returns:
+        chunks uint8 [N, H, W, 3], pairing.frames frames in all; and what had to be done about them, in words.
+    """
+    info, notes, rate = clip.info, [], None
+    missing = pairing.frames - info.frame_count
+    step = max(1 / pairing.rate, 1 / info.rate)
+    if missing and abs(info.duration - pairing.frames / pairing.rate) <= step and info.rate != pairing.rate:
+        rate = pairing.rate
+        notes.append(f"the model's clip came at {float(info.rate):.5g} frames a second and was resampled")
+    elif missing > 0:
+        notes.append(f"the model's clip was {missing} frames short; its last frame is held")
+    elif missing < 0:
+        notes.append(
+            f"the model's clip was {-missing} frames longer than the clips that went in; they are cut off"
+        )
+    even = size[0] + size[0] % 2, size[1] + size[1] % 2
+    if (info.width, info.height) not in (size, even):
+        notes.append(
+            f"the model's clip came in {info.width}x{info.height} and was scaled to the source's size"
+        )
+    return _frames(clip, pairing.frames, rate, size, even, chunk), notes
+
+
+def _frames(clip: Clip, count: int, rate, size, even, chunk: int) -> Iterator[torch.Tensor]:
+    last = None
+    for part in clip.chunks(chunk, cap=count, rate=rate):
+        frames = _sized(part.frames, size, even)
+        last = frames[-1:]
+        count -= len(frames)
+        yield frames
+    while count:
+        held = min(chunk, count)
+        count -= held
+        yield last.expand(held, -1, -1, -1)
+
+
+def _sized(frames: torch.Tensor, size: tuple[int, int], even: tuple[int, int]) -> torch.Tensor:
+    width, height = size
+    if (frames.shape[2], frames.shape[1]) in (size, even):
+        return frames[:, :height, :width]
+    planes = frames.permute(0, 3, 1, 2).float()
+    scaled = F.interpolate(planes, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    return scaled.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

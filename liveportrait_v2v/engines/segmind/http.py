@@ -1,0 +1,258 @@
+"""Requests: bounded, unencoded, never redirected by themselves, and the key on those to the API alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from ...web import PinnedTransport, Resolver, UrlError, check_url, resolve
+from .endpoints import Endpoints
+from .errors import words
+from .keys import ApiKey
+from .pacing import Limiter, limiter_of
+
+# Of a JSON answer.
+MAX_BODY = 16 << 20
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+class NotSentError(Exception):
+    """The request never left: no name, no connection, no TLS. Never leaves this room."""
+
+
+class BrokenError(Exception):
+    """The connection broke or stayed silent after the request may have been read. Never leaves this room."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds of silence after which a connection is given up."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    write: float = 60.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that is read to its end."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The decoded body; None where it is no JSON. NaN and Infinity are none."""
+        try:
+            return json.loads(self.body, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return None
+
+    def words(self) -> str:
+        """What the server says, as one line."""
+        decoded = self.json()
+        return words(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
+
+
+class Http:
+    """Connections of one run; an asynchronous context manager.
+
+    No connection serves two requests: one that the server has just closed would make a paid request ambiguous.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        key: ApiKey,
+        *,
+        timeouts: Timeouts | None = None,
+        resolver: Resolver = resolve,
+    ):
+        self.endpoints = endpoints
+        self._key = key
+        self._timeouts = timeouts or Timeouts()
+        self._resolver = resolver
+
+    async def __aenter__(self) -> Http:
+        # SSL_CERT_FILE and SSL_CERT_DIR count; a key for this machine's own server needs no proxy.
+        self._trust = await asyncio.to_thread(httpx.create_ssl_context)
+        self._api = self._client(trust_env=not self.endpoints.loopback, verify=self._trust)
+        self._proxied = self._client(trust_env=True, verify=self._trust)
+        pinned = PinnedTransport(
+            allow_loopback=self.endpoints.loopback, resolver=self._resolver, verify=self._trust
+        )
+        self._pinned = self._client(trust_env=False, transport=pinned)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        for client in (self._api, self._proxied, self._pinned):
+            await client.aclose()
+
+    def _client(self, **kinds: object) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_keepalive_connections=0)
+        silence = httpx.Timeout(
+            connect=self._timeouts.connect,
+            read=self._timeouts.read,
+            write=self._timeouts.write,
+            pool=self._timeouts.connect,
+        )
+        headers = {"User-Agent": "liveportrait-v2v", "Accept": "*/*", "Accept-Encoding": "identity"}
+        return httpx.AsyncClient(
+            timeout=silence, headers=headers, limits=limits, follow_redirects=False, **kinds
+        )
+
+    async def api(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: object = None,
+        stream: AsyncIterable[bytes] | None = None,
+        length: int | None = None,
+        params: Mapping[str, object] | None = None,
+        seconds: float,
+    ) -> Reply:
+        """A request to the API, with the key, and its whole answer.
+
+        Args:
+            body: sent as JSON; or `stream`, JSON of `length` bytes as it comes.
+            seconds: the longest that all of it may take.
+
+        Raises:
+            NotSentError, BrokenError: see there; an answer that is too large, encoded or cut off is the latter.
+        """
+        try:
+            return await asyncio.wait_for(self._call(method, url, body, stream, length, params), seconds)
+        except asyncio.TimeoutError:
+            pass
+        raise BrokenError(f"no whole answer within {seconds:.0f} s")
+
+    async def open_api(self, url: str, body: object, *, read: float) -> httpx.Response:
+        """A POST to the API with the key, whose answer is still to be read, and closed. Raises as `api` does.
+
+        Args:
+            read: the longest silence, in seconds.
+        """
+        silence = httpx.Timeout(
+            connect=self._timeouts.connect,
+            read=read,
+            write=self._timeouts.write,
+            pool=self._timeouts.connect,
+        )
+        request = self._api.build_request("POST", url, json=body, timeout=silence)
+        return await self._send(self._api, request, self._key)
+
+    async def open_file(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        """A GET of a file without the key; its answer is still to be read, and closed.
+
+        Raises:
+            UrlError: the URL is against a rule.
+            NotSentError, BrokenError: see there.
+        """
+        client = self._pinned
+        if not self.endpoints.loopback and _proxy_for(url):
+            # The proxy looks the name up again, so the address can only be checked, not pinned.
+            await asyncio.to_thread(check_url, url, resolver=self._resolver)
+            client = self._proxied
+        try:
+            request = client.build_request("GET", url, headers=dict(headers))
+        except (httpx.InvalidURL, ValueError):
+            request = None
+        if request is None:
+            raise UrlError("not a URL")
+        return await self._send(client, request, None)
+
+    @property
+    def limiter(self) -> Limiter:
+        """The one that all runs with this key share."""
+        return limiter_of(self._key)
+
+    def redact(self, text: str) -> str:
+        """A server's words without the key, should it repeat it."""
+        return self._key.redact(text)
+
+    async def _call(self, method, url, body, stream, length, params) -> Reply:
+        headers = {}
+        if stream is not None:
+            headers = {"Content-Type": "application/json", "Content-Length": str(length)}
+        request = self._api.build_request(
+            method, url, json=body, content=stream, headers=headers, params=params
+        )
+        response = await self._send(self._api, request, self._key)
+        try:
+            if encoding(response.headers):
+                raise BrokenError("the answer is compressed, which was not asked for")
+            got = bytearray()
+            async for block in blocks(response):
+                got += block
+                if len(got) > MAX_BODY:
+                    raise BrokenError(f"the answer is larger than {MAX_BODY >> 20} MB")
+        finally:
+            await response.aclose()
+        redacted = self._key.redact(got.decode("utf-8", "surrogateescape"))
+        return Reply(response.status_code, response.headers, redacted.encode("utf-8", "surrogateescape"))
+
+    async def _send(
+        self, client: httpx.AsyncClient, request: httpx.Request, key: ApiKey | None
+    ) -> httpx.Response:
+        # Raised outside of the handlers: httpx's errors carry the request with its headers.
+        try:
+            return await client.send(request, auth=key, stream=True)
+        except _NEVER_SENT as error:
+            failure: Exception = NotSentError(_reason(error))
+        except httpx.HTTPError as error:
+            failure = BrokenError(_reason(error))
+        raise failure
+
+
+async def blocks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it comes, not decoded.
+
+    Raises:
+        BrokenError: it ends too early, or stays silent.
+    """
+    failure = None
+    try:
+        async for block in response.aiter_raw():
+            yield block
+    except httpx.HTTPError as error:
+        failure = BrokenError(_reason(error))
+    if failure is not None:
+        raise failure
+
+
+def encoding(headers: Mapping[str, str]) -> str:
+    """The content encoding of an answer, "" for none."""
+    value = headers.get("content-encoding", "").strip().lower()
+    return "" if value == "identity" else value
+
+
+def _proxy_for(url: str) -> bool:
+    parsed = httpx.URL(url)
+    return parsed.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parsed.host)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    return words(str(error)) or type(error).__name__
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

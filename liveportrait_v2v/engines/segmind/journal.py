@@ -1,0 +1,374 @@
+"""The record of paid jobs: written before money is spent, and what a run picks up from after any kind of end."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import JournalError, SpendingLimitError
+from .locks import FileLock
+
+FILE = "jobs.sqlite"
+INTENT, SENDING, SUBMITTED, COMPLETED, SAVED = "INTENT", "SENDING", "SUBMITTED", "COMPLETED", "SAVED"
+AMBIGUOUS, FAILED, FORGOTTEN = "AMBIGUOUS", "FAILED", "FORGOTTEN"
+OPEN = (INTENT, SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS)
+"""States that the same inputs pick up; after the others they are ordered anew."""
+MAYBE_BILLED = (SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS, FORGOTTEN)
+
+USUAL_COST = 0.28
+"""USD: what a job costs on average, for as long as no job of one's own says better."""
+
+_APPLICATION_ID = 0x4C505632
+_VERSION = 1
+_DAY = 24 * 3600.0
+_SCHEMA = f"""
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash TEXT NOT NULL,
+    state TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    label TEXT NOT NULL,
+    created REAL NOT NULL,
+    changed REAL NOT NULL,
+    request_id TEXT,
+    payload TEXT,
+    url TEXT,
+    file TEXT,
+    sha256 TEXT,
+    cost REAL,
+    remaining REAL,
+    error TEXT
+);
+CREATE UNIQUE INDEX one_open_job ON jobs (hash) WHERE state IN {OPEN};
+CREATE TABLE uploads (
+    sha256 TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    url TEXT NOT NULL,
+    expires REAL NOT NULL,
+    PRIMARY KEY (sha256, endpoint)
+);
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_VERSION};
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One ordered job, as the journal has it.
+
+    Attributes:
+        id: number in this journal.
+        hash: of the inputs' content and the settings.
+        state: INTENT (nothing sent yet), SENDING (the order is on its way), SUBMITTED (it has a request id),
+            COMPLETED (paid, the result's URL is known), SAVED (the file is here), AMBIGUOUS (it may have been
+            accepted), FAILED (not billed), FORGOTTEN (set aside by the user).
+        endpoint: origin of the API.
+        label: for people: the names of the clips.
+        created, changed: seconds since 1970.
+        payload: what was sent.
+        url: of the result.
+        file: where the result lies, with its sha256.
+        cost, remaining: as the server says; None where it did not.
+        error: what went wrong, in words.
+    """
+
+    id: int
+    hash: str
+    state: str
+    endpoint: str
+    label: str
+    created: float
+    changed: float
+    request_id: str | None
+    payload: dict[str, Any] | None
+    url: str | None
+    file: str | None
+    sha256: str | None
+    cost: float | None
+    remaining: float | None
+    error: str | None
+
+
+_COLUMNS = tuple(field.name for field in fields(Job))
+
+
+@dataclass(frozen=True)
+class SpendingLimits:
+    """What may be spent, in USD; None is no limit.
+
+    Attributes:
+        run: for one job, by what a job has cost lately.
+        day: within 24 hours, by what the server reported, and the usual cost where it did not.
+    """
+
+    run: float | None = None
+    day: float | None = None
+
+
+class Journal:
+    """The journal in a folder. Safe to use from several threads and processes at once."""
+
+    def __init__(self, folder: Path, now: Callable[[], float], busy_seconds: float = 5.0):
+        """Opens it; makes it where there is none.
+
+        Args:
+            now: the time, in seconds since 1970.
+            busy_seconds: how long to wait for another process that writes.
+
+        Raises:
+            JournalError: damaged, locked, another program's, or the folder can't be written.
+        """
+        self.path = folder / FILE
+        self._folder = folder
+        self._now = now
+        self._lock = threading.RLock()
+        with self._told():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / "locks").mkdir(mode=0o700, exist_ok=True)
+            self._create()
+            self._connection = _connect(self.path, busy_seconds)
+            self._check()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def lock(self, hash: str) -> FileLock:
+        """The lock that the one who works on a job holds."""
+        return FileLock(self._folder / "locks" / hash[:32])
+
+    def open_job(self, hash: str) -> Job | None:
+        """The job of these inputs that is under way, done, or unclear."""
+        return self._one(f"hash = ? AND state IN {OPEN}", (hash,))
+
+    def job(self, id: int) -> Job:
+        return self._one("id = ?", (id,))
+
+    def find(self, text: str) -> Job | None:
+        """A job by its number or its request id."""
+        if (
+            text.isascii()
+            and text.isdigit()
+            and len(text) < 10
+            and (job := self._one("id = ?", (int(text),)))
+        ):
+            return job
+        return self._one("request_id = ?", (text,))
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the newest first."""
+        with self._told():
+            rows = self._connection.execute(
+                f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY id DESC"
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def begin(self, hash: str, endpoint: str, label: str, request_id: str | None = None) -> Job:
+        """The open job of these inputs; a new one in state INTENT where there is none, or SUBMITTED with an id."""
+        with self._writing() as connection:
+            job = self.open_job(hash)
+            if job is None:
+                now = self._now()
+                state = INTENT if request_id is None else SUBMITTED
+                values = (hash, state, endpoint, label, now, now, request_id)
+                names = "hash, state, endpoint, label, created, changed, request_id"
+                cursor = connection.execute(
+                    f"INSERT INTO jobs ({names}) VALUES ({', '.join('?' * len(values))})", values
+                )
+                job = self.job(cursor.lastrowid)
+        return job
+
+    def advance(self, job: Job, state: str, **values: Any) -> Job:
+        """Puts a job into another state and writes down what goes with it, by the attributes of `Job`."""
+        if "payload" in values:
+            values["payload"] = json.dumps(values["payload"])
+        values = {"state": state, "changed": self._now(), **values}
+        with self._writing() as connection:
+            connection.execute(
+                f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?",
+                (*values.values(), job.id),
+            )
+            return self.job(job.id)
+
+    def send(self, job: Job, payload: dict[str, Any], limits: SpendingLimits) -> Job:
+        """Puts a job into state SENDING, unless it would cost too much together with the others.
+
+        Raises:
+            SpendingLimitError: it would.
+        """
+        with self._writing():
+            cost = self.expected_cost()
+            if limits.run is not None and cost > limits.run:
+                raise SpendingLimitError(
+                    f"one job may cost at most {limits.run:.2f} USD, and one costs about {cost:.2f} USD; "
+                    "nothing was ordered; raise the limit to go on"
+                )
+            spent = self.spent(_DAY, without=job.id)
+            if limits.day is not None and spent + cost > limits.day:
+                raise SpendingLimitError(
+                    f"at most {limits.day:.2f} USD may be spent in 24 hours, {spent:.2f} USD are, and one more job "
+                    f"costs about {cost:.2f} USD; nothing was ordered; wait, or raise the limit"
+                )
+            return self.advance(job, SENDING, payload=payload)
+
+    def forget(self, job: Job) -> Job:
+        """Sets a job aside and deletes its file: the same inputs are ordered anew. What it cost stays on record.
+
+        Raises:
+            JournalError: somebody works on it.
+        """
+        lock = self.lock(job.hash)
+        with self._told():
+            if not lock.take():
+                raise JournalError(
+                    f"job {job.id} is under way in another run; stop that one first", job.request_id
+                )
+            try:
+                job = self.job(job.id)
+                if job.file is not None:
+                    Path(job.file).unlink(missing_ok=True)
+                return self.advance(job, FORGOTTEN, file=None)
+            finally:
+                lock.release()
+
+    def expected_cost(self) -> float:
+        """USD: what the last job with a known cost was, else the usual cost."""
+        row = self._connection.execute(
+            "SELECT cost FROM jobs WHERE cost IS NOT NULL ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return USUAL_COST if row is None else row[0]
+
+    def spent(self, seconds: float, without: int = -1) -> float:
+        """USD spent on what was ordered in the last so many seconds, one job left out.
+
+        An unknown cost counts as the usual one.
+        """
+        (spent,) = self._connection.execute(
+            f"SELECT TOTAL(COALESCE(cost, ?)) FROM jobs WHERE state IN {MAYBE_BILLED} AND payload IS NOT NULL "
+            "AND created > ? AND id <> ?",
+            (USUAL_COST, self._now() - seconds, without),
+        ).fetchone()
+        return spent
+
+    def request_ids(self) -> set[str]:
+        with self._told():
+            rows = self._connection.execute("SELECT request_id FROM jobs WHERE request_id IS NOT NULL")
+            return {row[0] for row in rows}
+
+    def uploaded(self, sha256: str, endpoint: str) -> str | None:
+        """URL of a file that was uploaded and should still be there."""
+        with self._told():
+            row = self._connection.execute(
+                "SELECT url FROM uploads WHERE sha256 = ? AND endpoint = ? AND expires > ?",
+                (sha256, endpoint, self._now()),
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def keep_upload(self, sha256: str, endpoint: str, url: str, seconds: float) -> None:
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)",
+                (sha256, endpoint, url, self._now() + seconds),
+            )
+
+    def _one(self, condition: str, values: tuple) -> Job | None:
+        with self._told():
+            row = self._connection.execute(
+                f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE {condition} ORDER BY id DESC LIMIT 1", values
+            ).fetchone()
+        return None if row is None else _job(row)
+
+    def _create(self) -> None:
+        """Makes the file whole or not at all: so an empty one is always a damaged one."""
+        lock = FileLock(self._folder / "locks" / "create")
+        while not self.path.exists():
+            if not lock.take():
+                threading.Event().wait(0.01)
+                continue
+            try:
+                if self.path.exists():
+                    return
+                part = self.path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                connection = _connect(part, 1)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
+                connection.close()
+                os.replace(part, self.path)
+            finally:
+                lock.release()
+
+    def _check(self) -> None:
+        if self.path.stat().st_size == 0:
+            raise sqlite3.DatabaseError("the file is empty")
+        ((application,), (version,)) = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()
+            for name in ("application_id", "user_version")
+        )
+        if application != _APPLICATION_ID:
+            raise sqlite3.DatabaseError("it is not a journal of this program")
+        if version != _VERSION:
+            raise sqlite3.DatabaseError(f"it is of version {version}, and this program knows {_VERSION}")
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; within another one, part of that."""
+        with self._lock, self._told():
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                busy = "locked" in str(error) or "busy" in str(error)
+                why = "another process keeps it locked; end that one" if busy else f"{error}; see to the disk"
+                raise JournalError(f"{self.path}: the journal of paid jobs can't be used: {why}") from error
+            except sqlite3.DatabaseError as error:
+                raise JournalError(
+                    f"{self.path}: the journal of paid jobs is damaged ({error}), and nothing is ordered without one; "
+                    "restore it from a backup, or move it away, and with it all knowledge of jobs that were paid for"
+                ) from error
+            except OSError as error:
+                raise JournalError(
+                    f"{error.filename or self.path}: the journal of paid jobs can't be written: {error.strerror}"
+                ) from error
+
+
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    # rw: without it SQLite would quietly make a new, empty journal in the place of a lost one.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _job(row: tuple) -> Job:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["payload"] = None if values["payload"] is None else json.loads(values["payload"])
+    return Job(**values)

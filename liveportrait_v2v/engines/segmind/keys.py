@@ -1,0 +1,132 @@
+"""The API key: from the environment or a file that only its owner can read, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from .errors import ApiKeyError
+
+VARIABLE = "SEGMIND_API_KEY"
+FILE = "segmind.key"
+_FORM = re.compile(r"[\x21-\x7e]{8,256}")
+
+
+class ApiKey(httpx.Auth):
+    """A key that puts itself on a request and shows itself nowhere else.
+
+    Raises:
+        ApiKeyError: not 8 to 256 printable ASCII characters without a space.
+    """
+
+    def __init__(self, text: str):
+        if not _FORM.fullmatch(text):
+            raise ApiKeyError(
+                f"an API key is 8 to 256 printable ASCII characters without spaces, got {len(text)} "
+                "characters that are not; copy it again from Segmind's console"
+            )
+        self.__text = text
+
+    def __repr__(self) -> str:
+        return "ApiKey(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ApiKey) and self.__text == other.__text
+
+    def __hash__(self) -> int:
+        return hash(self.__text)
+
+    def __reduce__(self) -> None:
+        raise TypeError("an API key is not to be pickled")
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
+        request.headers["x-api-key"] = self.__text
+        yield request
+
+    def redact(self, text: str) -> str:
+        """The text with the key blotted out: a server may repeat what it was sent."""
+        return text.replace(self.__text, "[key]")
+
+    def save(self, folder: Path) -> Path:
+        """Writes the key into a file of the folder that only its owner can read, over one that is there."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / FILE
+        part = path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            with os.fdopen(os.open(part, flags, 0o600), "w") as file:
+                file.write(f"{self.__text}\n")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+
+def default_folder() -> Path:
+    """Where the key lies unless another folder is given: the user's configuration."""
+    if os.name == "nt":
+        return Path(os.environ.get("APPDATA") or Path.home()) / "liveportrait-v2v"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "liveportrait-v2v"
+
+
+def find_key(folder: Path) -> tuple[ApiKey, str] | None:
+    """The key and where it comes from, None where none is set.
+
+    Raises:
+        ApiKeyError: a key of the wrong form, or a file that others can read.
+    """
+    if text := os.environ.get(VARIABLE, "").strip():
+        return ApiKey(text), VARIABLE
+    path = folder / FILE
+    text = _read(path)
+    return None if text is None else (ApiKey(text.strip()), str(path))
+
+
+def require_key(folder: Path) -> ApiKey:
+    """
+    Raises:
+        ApiKeyError: there is none, or as `find_key` does.
+    """
+    found = find_key(folder)
+    if found is None:
+        raise ApiKeyError(
+            f"the Segmind engine needs an API key, and there is none: set {VARIABLE}, or store one with "
+            "`liveportrait-v2v key set`"
+        )
+    return found[0]
+
+
+def remove_key(folder: Path) -> bool:
+    """Deletes the file; False if there was none."""
+    with suppress(FileNotFoundError):
+        (folder / FILE).unlink()
+        return True
+    return False
+
+
+def _read(path: Path) -> str | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ApiKeyError(f"{path}: the key's file can't be opened: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ApiKeyError(f"{path}: the key must lie in a plain file")
+        if os.name != "nt" and (status.st_mode & 0o077 or status.st_uid != os.getuid()):
+            raise ApiKeyError(
+                f"{path}: only its owner may read the key's file, and its mode is "
+                f"{stat.S_IMODE(status.st_mode):04o}; run `chmod 600` on it, and change the key if others saw it"
+            )
+        return os.read(descriptor, 1024).decode("ascii", "replace")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,141 @@
+"""When to ask again: clocks, deadlines, and one limiter for all that use a key."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+MAX_WAIT = 60.0
+"""The longest that a server's wish to wait is followed, in seconds."""
+
+
+class Clock:
+    """Time as the engine sees it; tests have one of their own."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class OutOfTime(Exception):
+    """A deadline has passed. Never leaves this room."""
+
+
+class Deadline:
+    """So many seconds from now on the monotonic clock, which knows no jumps."""
+
+    def __init__(self, clock: Clock, seconds: float):
+        self._clock = clock
+        self._start = clock.monotonic()
+        self._seconds = seconds
+
+    def elapsed(self) -> float:
+        return self._clock.monotonic() - self._start
+
+    def left(self) -> float:
+        """Seconds that are left, above 0.
+
+        Raises:
+            OutOfTime: none are.
+        """
+        left = self._seconds - self.elapsed()
+        if left <= 0:
+            raise OutOfTime
+        return left
+
+    async def sleep(self, seconds: float) -> None:
+        """
+        Raises:
+            OutOfTime: the deadline comes first.
+        """
+        await self._clock.sleep(min(seconds, self.left()))
+        self.left()
+
+
+class Limiter:
+    """Keeps requests apart, whichever thread and event loop they come from."""
+
+    def __init__(self, gap: float = 0.5):
+        """
+        Args:
+            gap: seconds from one request to the next.
+        """
+        self._gap = gap
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self, now: float) -> float:
+        """Takes the next free moment and says how many seconds away it is."""
+        with self._lock:
+            moment = max(now, self._next)
+            self._next = moment + self._gap
+            return moment - now
+
+    def hold(self, until: float) -> None:
+        """Nobody goes before this moment of the monotonic clock."""
+        with self._lock:
+            self._next = max(self._next, until)
+
+
+_limiters: dict[object, Limiter] = {}
+_limiters_lock = threading.Lock()
+
+
+def limiter_of(key: object) -> Limiter:
+    """The one limiter of this process for a key."""
+    with _limiters_lock:
+        return _limiters.setdefault(key, Limiter())
+
+
+def poll_delays() -> Iterator[float]:
+    """Seconds before each look at a job that takes about 75 s: 3, then slower up to 10, give or take a fifth."""
+    delay = 3.0
+    while True:
+        yield delay * random.uniform(0.8, 1.2)
+        delay = min(delay * 1.3, 10.0)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before trying again after `attempt` failures in a row (1 or more)."""
+    return min(2.0 ** min(attempt - 1, 5), 20.0) * random.uniform(0.75, 1.25)
+
+
+def wished_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """How long a 429 asks to wait, in seconds up to `MAX_WAIT`; None if it does not say, or says nonsense.
+
+    Args:
+        now: seconds since 1970.
+    """
+    for name in ("retry-after", "x-rate-limit-reset-at-utc"):
+        value = headers.get(name, "").strip()
+        if not value:
+            continue
+        wait = _seconds(value, now, relative=name == "retry-after")
+        if wait is not None and wait > 0:
+            return min(wait, MAX_WAIT)
+    return None
+
+
+def _seconds(value: str, now: float, relative: bool) -> float | None:
+    with suppress(ValueError):
+        number = float(value)
+        if number != number:
+            return None
+        return number if relative else number - now
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        with suppress(ValueError, TypeError, OverflowError):
+            # Python 3.10 reads no "Z".
+            moment = parse(value.replace("Z", "+00:00") if parse is datetime.fromisoformat else value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now
+    return None

@@ -1,0 +1,98 @@
+"""Clips made ready for upload: just the frames that are needed, at one rate, so that frame n goes with frame n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import av
+import av.error
+import torch
+
+from ...errors import Cancelled
+from ...media import Audio, Clip, VideoWriter
+from ...pairing import Pairing
+
+# Frames decoded at a time; between two chunks a run can be stopped.
+_CHUNK = 4
+
+
+def source_numbers(pairing: Pairing) -> list[int]:
+    """The source frame that each frame of the result shows."""
+    return [pairing.source_at(frame)[1] for frame in range(pairing.frames)]
+
+
+def driving_numbers(pairing: Pairing) -> list[int]:
+    """The driving frame nearest to each frame of the result."""
+    last = max(pairing.driving_frames - 1, 0)
+    places = (pairing.driving_at(frame)[1] for frame in range(pairing.frames))
+    return [min(int(place + place.__class__(1, 2)), last) for place in places]
+
+
+def prepare(
+    clip: Clip,
+    numbers: list[int],
+    pairing: Pairing,
+    sound: Audio | None,
+    target: Path,
+    stop: Callable[[], bool],
+) -> Path:
+    """A file that shows these frames of the clip at the pairing's rate.
+
+    Args:
+        numbers: frames of the clip, one for each frame of the file.
+        sound: what is heard with it.
+        target: the file to write, .mp4.
+
+    Returns:
+        target, or the clip's own file if that is an mp4 which is so already.
+
+    Raises:
+        Cancelled: `stop` said so.
+        MediaError: the clip can't be read, or the file not written.
+    """
+    if clip.path is not None and is_ready(clip, numbers, pairing):
+        return clip.path
+    with VideoWriter(target, pairing.rate, audio=sound) as writer:
+        for frame in frames_at(clip, numbers):
+            if stop():
+                raise Cancelled("stopped while the clips were prepared")
+            writer.write(frame[None])
+    return target
+
+
+def frames_at(clip: Clip, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
+    """Frames uint8 [H, W, 3] of a clip by their number; decoding starts anew at a number below the one before."""
+    frames, at, frame = iter(()), -1, None
+    for number in numbers:
+        if number < at or at < 0:
+            frames, at = (frame for chunk in clip.chunks(_CHUNK) for frame in chunk.frames), -1
+        while at < number:
+            frame, at = next(frames), at + 1
+        yield frame
+
+
+def is_ready(clip: Clip, numbers: list[int], pairing: Pairing) -> bool:
+    """Whether a file needs no work: an upright H.264 mp4 with just these frames in even steps of this rate."""
+    info = clip.info
+    if (
+        clip.window != (0, None)
+        or info.is_still
+        or info.rate != pairing.rate
+        or numbers != list(range(info.frame_count))
+    ):
+        return False
+    try:
+        with av.open(f"file:{clip.path}", metadata_errors="ignore") as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None or "mp4" not in container.format.name or stream.codec_context.name != "h264":
+                return False
+            if stream.codec_context.pix_fmt != "yuv420p" or (stream.sample_aspect_ratio or 1) != 1:
+                return False
+            times = sorted(packet.pts for packet in container.demux(stream) if packet.size)
+            container.seek(0)
+            upright = next(container.decode(stream)).rotation == 0
+    except (av.error.FFmpegError, StopIteration, TypeError):
+        return False
+    steps = {after - before for before, after in zip(times, times[1:], strict=False)}
+    return upright and len(times) == info.frame_count and len(steps) <= 1

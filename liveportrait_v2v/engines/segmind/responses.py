@@ -1,0 +1,159 @@
+"""What the API's answers say, in every shape they are known to have."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .endpoints import valid_request_id
+from .errors import words
+
+QUEUED, PROCESSING, COMPLETED, FAILED = "QUEUED", "PROCESSING", "COMPLETED", "FAILED"
+_URL_NAMES = ("url", "video_url", "output", "video", "uri", "href")
+_OUTPUT_NAMES = ("output", "video", "video_url", "url", "result")
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a job cost and what is left, in USD or credits as the server counts; None where it does not say."""
+
+    cost: float | None = None
+    remaining: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a job is.
+
+    Attributes:
+        state: in capitals as the server says it, "" where it does not.
+        error: the server's words about a failure.
+        output: URL of the result, None where there is none.
+    """
+
+    state: str
+    error: str
+    output: str | None
+    bill: Bill
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request of the history."""
+
+    request_id: str
+    status: Status
+    request_body: Any
+
+
+def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
+    """The status or result that a body holds, None where the body is no object."""
+    if not isinstance(body, dict):
+        return None
+    state = body.get("status")
+    output = next(filter(None, (find_url(body.get(name)) for name in _OUTPUT_NAMES)), None)
+    return Status(
+        state.strip().upper() if isinstance(state, str) else "",
+        words(next((body[name] for name in ("error", "message", "detail") if body.get(name)), None)),
+        output,
+        bill_of(body.get("metrics"), headers),
+    )
+
+
+def bill_of(metrics: object, headers: Mapping[str, str]) -> Bill:
+    metrics = metrics if isinstance(metrics, dict) else {}
+    return Bill(
+        _number(metrics.get("cost", headers.get("x-cost"))),
+        _number(metrics.get("remaining_credits", headers.get("x-remaining-credits"))),
+    )
+
+
+def find_url(value: object, depth: int = 3) -> str | None:
+    """The first URL or data URI in a string, list, object, or JSON text of one of them."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower().startswith(("http://", "https://", "data:")):
+            return text
+        if text[:1] in ("[", "{", '"') and depth:
+            try:
+                return find_url(json.loads(text), depth - 1)
+            except (ValueError, RecursionError):
+                return None
+        # A file of another kind of address is refused later, by its rule and not as missing.
+        return text if "://" in text[:12] else None
+    if not depth:
+        return None
+    if isinstance(value, list):
+        return next(filter(None, (find_url(item, depth - 1) for item in value[:16])), None)
+    if isinstance(value, dict):
+        return next(filter(None, (find_url(value.get(name), depth - 1) for name in _URL_NAMES)), None)
+    return None
+
+
+def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
+    """The requests that an answer of the history holds, however it is wrapped."""
+    if isinstance(body, list):
+        for item in body:
+            yield from entries_of(item, depth)
+    elif isinstance(body, dict):
+        request_id = valid_request_id(body.get("request_id"))
+        if request_id is not None:
+            state = body.get("model_status")
+            output = find_url(body.get("generation_url")) or find_url(body.get("output"))
+            cost = _number(body.get("credits_deduction"))
+            yield Entry(
+                request_id,
+                Status(
+                    state.strip().upper() if isinstance(state, str) else "",
+                    words(body.get("error")),
+                    output,
+                    Bill(cost),
+                ),
+                _decoded(body.get("request_body")),
+            )
+        elif depth:
+            for item in body.values():
+                if isinstance(item, dict | list):
+                    yield from entries_of(item, depth - 1)
+
+
+def uploaded_urls(body: object) -> list[str]:
+    """The URLs of an upload's answer; empty where it has none."""
+    if not isinstance(body, dict):
+        return []
+    for name in ("file_urls", "urls", "url"):
+        value = body.get(name)
+        value = [value] if isinstance(value, str) else value
+        if isinstance(value, list) and value:
+            return [url for url in value if isinstance(url, str) and find_url(url) == url]
+    return []
+
+
+def credits_of(body: object) -> dict[str, float]:
+    """Credits by kind, such as "credits" and "free-credits"; empty where the answer has none."""
+    if not isinstance(body, dict):
+        return {}
+    found = {name: _number(value) for name, value in body.items() if "credit" in str(name).lower()}
+    return {words(name): value for name, value in found.items() if value is not None}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _decoded(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value

@@ -1,0 +1,94 @@
+"""Local clips to public URLs: streamed from disk, and not uploaded twice while the first is still there."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ...web import UrlError
+from .client import Client
+from .errors import SegmindError, UnreachableError, refusal
+from .http import BrokenError, NotSentError
+from .journal import Journal
+from .responses import uploaded_urls
+
+MAX_BYTES = 512 << 20
+"""The largest clip that is uploaded."""
+
+KEPT_SECONDS = 24 * 3600.0
+"""How long an uploaded clip is counted on; nothing is documented, so each use checks that it is there."""
+
+_HEAD = b'{"data_urls":["data:video/mp4;base64,'
+_TAIL = b'"]}'
+# A multiple of 3: blocks of base64 then join without padding in between.
+_BLOCK = 3 << 18
+_TRIES = 3
+_SECONDS = 600.0
+
+
+async def upload(client: Client, journal: Journal, path: Path) -> str:
+    """The public URL of an mp4 file: of an earlier upload of the same content, or of a new one.
+
+    Raises:
+        RefusedError, UnreachableError: the upload failed.
+        SegmindError: too large.
+        OSError: the file can't be read.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise SegmindError(
+            f"{path.name}: at most {MAX_BYTES >> 20} MB are uploaded, and this clip has {size >> 20}; shorten it or "
+            "scale it down"
+        )
+    digest = await asyncio.to_thread(sha256_of, path)
+    endpoint = client.endpoints.upload
+    url = journal.uploaded(digest, endpoint)
+    if url is not None and await _is_there(client, url):
+        return url
+    reply = await client.free(
+        "POST",
+        endpoint,
+        stream=lambda: _body(path),
+        length=len(_HEAD) + (size + 2) // 3 * 4 + len(_TAIL),
+        tries=_TRIES,
+        seconds=_SECONDS,
+    )
+    if not reply.ok:
+        raise refusal("the upload", reply.status, reply.words())
+    urls = uploaded_urls(reply.json())
+    if len(urls) != 1:
+        raise UnreachableError(
+            f"the upload was answered without the URL of the one clip that was sent ({reply.words() or 'nothing'}); "
+            "nothing was ordered; try again later"
+        )
+    journal.keep_upload(digest, endpoint, urls[0], KEPT_SECONDS)
+    return urls[0]
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+async def _body(path: Path) -> AsyncIterator[bytes]:
+    yield _HEAD
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield base64.b64encode(block)
+    yield _TAIL
+
+
+async def _is_there(client: Client, url: str) -> bool:
+    try:
+        response = await client.http.open_file(url, {"Range": "bytes=0-0"})
+    except (UrlError, NotSentError, BrokenError):
+        return False
+    await response.aclose()
+    return response.status_code in (200, 206)

@@ -1,0 +1,305 @@
+"""The HTTP API: Segmind's paths, states, codes and shapes over the jobs and files of this server."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import hmac
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import LivePortraitError
+from .config import MODEL, ServerConfig
+from .dispatch import Dispatch
+from .files import MEDIA_TYPES, Files, NoSpace
+from .jobs import COMPLETED, FAILED, Job, JobStore, QueueFull, StoreError
+from .requests import BadRequest, Order, parse_history_query, parse_json, parse_order
+from .uploads import MAX_FILES, TooLarge, save_data_urls
+
+_log = logging.getLogger(__name__)
+_BODY_BYTES = 64 << 10
+_RETRY_SECONDS = 10
+_LOOK_SECONDS = 0.25
+_HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a browser makes of a file: a video or a picture, never a page.
+_FILE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Referrer-Policy": "no-referrer",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """The handlers, and what they work on."""
+
+    def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, dispatch: Dispatch):
+        self._config, self._jobs, self._files, self._dispatch = config, jobs, files, dispatch
+        self._closing = asyncio.Event()
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._errors, self._gate], client_max_size=_BODY_BYTES)
+        app.add_routes(
+            [
+                web.get("/v1/get-user-credits", self._credits),
+                web.get("/v2/requests/{id}/status", self._status),
+                web.get("/v2/requests/{id}", self._result),
+                web.post("/v1/{slug}", self._run),
+                web.post("/v2/{slug}", self._submit),
+                web.post("/upload-asset", self._upload),
+                web.get("/inference-request/request-history", self._history),
+                web.get("/inference-request/request-history/{id}", self._history_of),
+                web.get("/files/{name}", self._file),
+            ]
+        )
+        return app
+
+    def close(self) -> None:
+        """Lets the requests go that wait for a job."""
+        self._closing.set()
+
+    @web.middleware
+    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Errors as JSON, with the documented codes."""
+        headers = {}
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            code, reason = error.status, f"{error.reason}: {request.method} {request.path[:200]}"
+            headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        except QueueFull as error:
+            code, reason, headers = 429, str(error), _retry_headers()
+        except TooLarge as error:
+            code, reason = 413, str(error)
+        except NoSpace as error:
+            code, reason = 507, str(error)
+        except StoreError as error:
+            _log.error("%s", error)
+            code, reason = (507, "the server's disk is full") if error.full else (500, "jobs can't be stored")
+        except LivePortraitError as error:
+            code, reason = 400, str(error)
+        except asyncio.TimeoutError:
+            code, reason = 408, "the request took too long to arrive"
+        except ConnectionError:
+            raise  # the client has gone
+        except web.RequestPayloadError:
+            code, reason = 400, "the request breaks off"
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _FULL:
+                code, reason = 507, "the server's disk is full"
+            else:
+                _log.exception("%s %s", request.method, ascii(request.path[:200]))
+                code, reason = 500, "internal error; the server's log has more"
+        return web.json_response({"error": reason}, status=code, headers=headers)
+
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who comes in: the right key, or without keys only what is meant for this machine."""
+        host = request.headers.get("Host", "")
+        if not _HOST.fullmatch(host):
+            raise BadRequest("the Host header must be a host name")
+        # Whoever knows the name of a file may have it.
+        if request.match_info.handler != self._file:
+            if self._config.key is not None:
+                if not _same(request.headers.get("x-api-key", ""), self._config.key):
+                    return web.json_response(
+                        {"error": "missing or invalid key; send it as x-api-key"}, status=401
+                    )
+            elif not is_local_name(host):
+                # A page in a browser can make its own name point here.
+                return web.json_response(
+                    {"error": "without a key, only loopback names are served"}, status=403
+                )
+        if request.method == "POST":
+            if request.content_type != "application/json":
+                # Pages of other origins can't send this type unasked.
+                raise BadRequest("Content-Type must be application/json")
+            if request.headers.get("Content-Encoding", "identity") != "identity":
+                raise BadRequest("the body must not be compressed")
+        return await handler(request)
+
+    async def _submit(self, request: web.Request) -> web.Response:
+        job = await self._accept(request)
+        url = f"{self._base(request)}/v2/requests/{job.id}"
+        answer = {"request_id": job.id, "status": job.status, "status_url": f"{url}/status"}
+        return web.json_response({**answer, "response_url": url, "poll_url": f"{url}/status"})
+
+    async def _run(self, request: web.Request) -> web.StreamResponse:
+        """v1: answers with the video itself when it is there."""
+        job = await self._accept(request)
+        while job.finished is None:
+            if self._closing.is_set():
+                text = f"the server is shutting down; job {job.id} goes on when it runs again"
+                return web.json_response({"error": text, "request_id": job.id}, status=503)
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client has gone")
+            await asyncio.sleep(_LOOK_SECONDS)
+            job = await self._job(job.id)
+        if job.status == FAILED:
+            return web.json_response({"request_id": job.id, **_outcome(job)}, status=422)
+        return self._video(
+            job.output,
+            {
+                "x-request-id": job.id,
+                "x-cost": "0",
+                "x-remaining-credits": "0",
+                "x-generation-time": f"{job.finished - job.started:.3f}",
+            },
+        )
+
+    async def _status(self, request: web.Request) -> web.Response:
+        job = await self._current_job(request)
+        return web.json_response({"request_id": job.id, **_outcome(job)}, status=_code(job))
+
+    async def _result(self, request: web.Request) -> web.Response:
+        job = await self._current_job(request)
+        answer = {"request_id": job.id, **_outcome(job)}
+        if job.status == COMPLETED:
+            path = self._files.find(job.output)
+            if path is None:
+                raise web.HTTPNotFound(reason="the result has expired")
+            url = self._file_url(request, job.output)
+            video = {"url": url, "content_type": "video/mp4", "file_name": job.output}
+            answer |= {"output": url, "video": {**video, "file_size": path.stat().st_size}}
+        return web.json_response(answer, status=_code(job))
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        limit = self._config.clip_bytes
+        most = MAX_FILES * limit
+        length = request.content_length
+        if length is not None and length > most * 4 // 3 + _BODY_BYTES:
+            raise TooLarge(f"an upload holds at most {MAX_FILES} files of {limit} bytes")
+        with self._files.workplace(most if length is None else length * 3 // 4) as place:
+            saving = save_data_urls(request.content, place, limit)
+            saved = await asyncio.wait_for(saving, self._config.transfer_seconds)
+            names = [self._files.add(path, suffix) for path, suffix in saved]
+        urls = [self._file_url(request, name) for name in names]
+        return web.json_response({"file_urls": urls, "message": f"{len(urls)} files uploaded"})
+
+    async def _credits(self, request: web.Request) -> web.Response:
+        # Nothing costs anything here.
+        return web.json_response({"credits": 0.0, "free-credits": 0.0})
+
+    async def _history(self, request: web.Request) -> web.Response:
+        page, query = parse_history_query(request.query)
+        total, jobs = await asyncio.to_thread(self._jobs.history, query)
+        rows = [self._row(request, job) for job in jobs]
+        pages = -(-total // query.limit)
+        counts = {"page": page, "per_page": query.limit, "total": total, "total_pages": pages}
+        return web.json_response({"data": rows, **counts})
+
+    async def _history_of(self, request: web.Request) -> web.Response:
+        return web.json_response(self._row(request, await self._job(request.match_info["id"])))
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        return self._video(request.match_info["name"], {})
+
+    async def _accept(self, request: web.Request) -> Job:
+        if request.match_info["slug"] != MODEL:
+            raise web.HTTPNotFound(reason=f"this server has one model, {MODEL}")
+        body = await asyncio.wait_for(request.read(), self._config.request_seconds)
+        order = await asyncio.to_thread(self._order, parse_json(body), self._base(request))
+        job = await asyncio.to_thread(
+            self._jobs.submit, MODEL, order.request, order.source, order.driving, order.settings
+        )
+        self._dispatch.wake()
+        return job
+
+    def _order(self, values: dict[str, Any], base: str) -> Order:
+        order = parse_order(values, base, self._files, allow_loopback=self._config.allow_loopback)
+        self._files.check_room(3 * self._config.clip_bytes)
+        return order
+
+    async def _job(self, id: str) -> Job:
+        job = await asyncio.to_thread(self._jobs.get, id)
+        if job is None:
+            raise web.HTTPNotFound(reason="unknown request id")
+        return job
+
+    async def _current_job(self, request: web.Request) -> Job:
+        job = await self._job(request.match_info["id"])
+        if job.finished is not None and time.time() - job.finished > self._config.result_seconds:
+            raise web.HTTPNotFound(reason="expired request id")
+        return job
+
+    def _row(self, request: web.Request, job: Job) -> dict[str, Any]:
+        there = job.output is not None and self._files.find(job.output) is not None
+        return {
+            "request_id": job.id,
+            "model_name": job.model,
+            "model_status": job.status if job.finished is not None else "PENDING",
+            "model_created": _utc(job.created),
+            "credits_deduction": 0.0,
+            "request_body": job.request,
+            "generation_url": self._file_url(request, job.output) if there else None,
+            "latency_ms": None if job.finished is None else round(1000 * (job.finished - job.created)),
+            "error": job.error,
+        }
+
+    def _video(self, name: str, headers: dict[str, str]) -> web.FileResponse:
+        path = self._files.find(name)
+        if path is None:
+            raise web.HTTPNotFound(reason="no such file")
+        return web.FileResponse(
+            path, headers={**_FILE_HEADERS, **headers, "Content-Type": MEDIA_TYPES[path.suffix]}
+        )
+
+    def _file_url(self, request: web.Request, name: str) -> str:
+        return f"{self._base(request)}/files/{name}"
+
+    def _base(self, request: web.Request) -> str:
+        return self._config.public_url or f"{request.scheme}://{request.headers['Host']}"
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a Host header names this machine and nothing that DNS could change."""
+    name = re.sub(r":[0-9]+$", "", host).strip("[]")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
+
+
+def _same(given: str, key: str) -> bool:
+    """Compares in a time that tells nothing, the lengths included."""
+    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key))
+    return hmac.compare_digest(*digests)
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    answer: dict[str, Any] = {"status": job.status}
+    if job.error is not None:
+        answer["error"] = job.error
+    if job.finished is not None:
+        answer["metrics"] = {
+            "cost": 0.0,
+            "remaining_credits": 0.0,
+            "queue_time": round(job.started - job.created, 3),
+            "inference_time": round(job.finished - job.started, 3),
+            "total_time": round(job.finished - job.created, 3),
+        }
+    return answer
+
+
+def _code(job: Job) -> int:
+    return 422 if job.status == FAILED else 200
+
+
+def _retry_headers() -> dict[str, str]:
+    return {
+        "Retry-After": str(_RETRY_SECONDS),
+        "x-rate-limit-reset-at-utc": _utc(time.time() + _RETRY_SECONDS),
+    }
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

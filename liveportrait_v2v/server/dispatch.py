@@ -1,0 +1,127 @@
+"""The way of a job: from the queue over its clips to a worker, and its result into the files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import LivePortraitError
+from ..web import fetch_to_file
+from .config import ServerConfig
+from .files import Files
+from .jobs import Job, JobStore, StoreError
+from .worker import JobFailed, Task, Worker
+
+_log = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
+_SWEEP_SECONDS = 60.0
+
+
+class Dispatch:
+    """Gives waiting jobs to free workers, one each, in the order in which they came."""
+
+    def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, workers: Sequence[Worker]):
+        self._config, self._jobs, self._files, self._workers = config, jobs, files, workers
+        self._new = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that a job has come: a free worker needn't wait until it looks for itself."""
+        self._new.set()
+
+    async def run(self) -> None:
+        """Works until it is cancelled. The jobs that are running then wait again."""
+        tasks = [asyncio.ensure_future(self._serve(worker)) for worker in self._workers]
+        tasks.append(asyncio.ensure_future(self._sweep()))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, worker: Worker) -> None:
+        try:
+            while True:
+                job = await self._stored(self._jobs.claim)
+                if job is not None:
+                    await self._work(job, worker)
+                    continue
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._new.wait(), _LOOK_SECONDS)
+                self._new.clear()
+        finally:
+            await worker.close()
+
+    async def _work(self, job: Job, worker: Worker) -> None:
+        _log.info("job %s begins", job.id)
+        try:
+            output = await self._compute(job, worker)
+        except asyncio.CancelledError:
+            with suppress(StoreError):  # the next start finds the job as well
+                self._jobs.requeue(job.id)
+            _log.info("job %s waits again", job.id)
+            raise
+        except LivePortraitError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"the server can't handle the files: {error.strerror or type(error).__name__}"
+        except Exception as error:
+            _log.exception("job %s", job.id)
+            reason = f"internal error ({type(error).__name__})"
+        else:
+            await self._stored(lambda: self._jobs.finish(job.id, output=output))
+            _log.info("job %s is completed", job.id)
+            return
+        await self._stored(lambda: self._jobs.finish(job.id, error=reason))
+        _log.info("job %s failed: %s", job.id, ascii(reason))
+
+    async def _compute(self, job: Job, worker: Worker) -> str:
+        # Both clips and the result.
+        with self._files.workplace(3 * self._config.clip_bytes) as place:
+            source = await self._clip(job.source, place / "source", "input_video")
+            driving = await self._clip(job.driving, place / "driving", "driving_video")
+            result = place / "result.mp4"
+            await worker.run(Task(source, driving, result, job.settings))
+            return self._files.add(result, result.suffix)
+
+    async def _clip(self, where: str, path: Path, parameter: str) -> Path:
+        """A clip as a file: the server's own where it lies, others fetched to a path."""
+        if "/" not in where:
+            found = self._files.find(where)
+            if found is None:
+                raise JobFailed(f"{parameter}: the uploaded file has expired; upload it again")
+            return found
+        try:
+            await fetch_to_file(
+                where,
+                path,
+                max_bytes=self._config.clip_bytes,
+                deadline=time.monotonic() + self._config.transfer_seconds,
+                allow_loopback=self._config.allow_loopback,
+            )
+        except LivePortraitError as error:
+            raise JobFailed(f"{parameter}: {error}") from error
+        return path
+
+    async def _stored(self, call: Callable[[], Job | None]) -> Job | None:
+        """Asks the job store, again and again while it can't answer: a full disk must not lose a job."""
+        while True:
+            try:
+                return await asyncio.shield(asyncio.to_thread(call))
+            except StoreError as error:
+                _log.error("%s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._files.expire)
+                await asyncio.to_thread(self._jobs.forget, time.time() - self._config.history_seconds)
+            except (OSError, StoreError) as error:
+                _log.error("%s", error)
+            await asyncio.sleep(_SWEEP_SECONDS)

@@ -1,0 +1,151 @@
+"""The files of a server: clips that were uploaded, results, and places to work in."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import LivePortraitError, SettingsError
+
+# What is taken in and given out, by extension. Nothing in which a browser would run a script.
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
+    ".avi": "video/x-msvideo",
+    ".mpg": "video/mpeg",
+    ".wmv": "video/x-ms-wmv",
+    ".flv": "video/x-flv",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+    ".tiff": "image/tiff",
+}
+_NAME = re.compile(r"[A-Za-z0-9_-]{43}(\.[a-z0-9]+)")
+_FREE_BYTES = 256 << 20
+
+
+class NoSpace(LivePortraitError):
+    """The server's directory has no room for what is to come."""
+
+
+class Files:
+    """Files with names that nobody can guess, in a directory with a quota.
+
+    The directory holds `files/`, whose files live for a time, and `work/`, one directory for each job or upload
+    that is under way. Only the owner can read them. What a name or a link leads to outside is never touched.
+    """
+
+    def __init__(self, root: Path, *, quota: int, lifetime: float):
+        """
+        Args:
+            quota: the most bytes of all files together.
+            lifetime: of a file, in seconds.
+
+        Raises:
+            SettingsError: others can write to the directory, or parts of it are links.
+            OSError: it can't be made.
+        """
+        self._quota, self._lifetime = quota, lifetime
+        self._lock = threading.Lock()
+        self._promised = 0
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = root.stat()
+        if os.name == "posix" and (status.st_mode & 0o022 or status.st_uid != os.getuid()):
+            raise SettingsError(
+                f"{root}: the data directory must belong to who runs the server, and others must not write to "
+                f"it; run: chmod 700 {root}"
+            )
+        self._files, self._work = root / "files", root / "work"
+        for path in (self._files, self._work):
+            path.mkdir(mode=0o700, exist_ok=True)
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise SettingsError(f"{path}: must be a directory and no link; remove it")
+            path.chmod(0o700)
+
+    def clear_work(self) -> None:
+        """Deletes what a server that was killed left under way."""
+        for left in self._work.iterdir():
+            _remove(left)
+
+    def find(self, name: str) -> Path | None:
+        """A file by its name; None if there is none, or it is past its time."""
+        parts = _NAME.fullmatch(name)
+        if not parts or parts[1] not in MEDIA_TYPES:
+            return None
+        path = self._files / name
+        try:
+            status = path.lstat()
+        except OSError:
+            return None
+        alive = time.time() - status.st_mtime < self._lifetime
+        return path if alive and stat.S_ISREG(status.st_mode) else None
+
+    def add(self, path: Path, suffix: str) -> str:
+        """Takes a finished file in, under a new name, from a place of work."""
+        name = secrets.token_urlsafe(32) + suffix
+        os.utime(path)
+        os.replace(path, self._files / name)
+        return name
+
+    @contextmanager
+    def workplace(self, expected: int) -> Iterator[Path]:
+        """An empty directory to work in, with room set aside in the quota; afterwards it is gone.
+
+        Args:
+            expected: the most bytes that will lie there or be added.
+
+        Raises:
+            NoSpace: the quota or the disk doesn't have them.
+        """
+        with self._lock:
+            self._check_room(expected)
+            self._promised += expected
+        path = self._work / secrets.token_hex(8)
+        try:
+            path.mkdir(mode=0o700)
+            yield path
+        finally:
+            with self._lock:
+                self._promised -= expected
+            _remove(path)
+
+    def check_room(self, expected: int) -> None:
+        """
+        Raises:
+            NoSpace: there is no room for so many bytes now.
+        """
+        with self._lock:
+            self._check_room(expected)
+
+    def expire(self) -> None:
+        """Deletes the files that are past their time."""
+        with self._lock:
+            for entry in os.scandir(self._files):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= self._lifetime:
+                    _remove(Path(entry.path))
+
+    def _check_room(self, expected: int) -> None:
+        used = sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self._files))
+        if used + self._promised + expected > self._quota:
+            raise NoSpace("the server's files have reached their quota; try again later")
+        if shutil.disk_usage(self._files).free < self._promised + expected + _FREE_BYTES:
+            raise NoSpace("the server's disk is full; try again later")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,279 @@
+"""The jobs of a server: what they are, what keeps them, and the keeping in SQLite."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import LivePortraitError
+
+QUEUED, PROCESSING, COMPLETED, FAILED = "QUEUED", "PROCESSING", "COMPLETED", "FAILED"
+MAX_ATTEMPTS = 3
+
+
+class QueueFull(LivePortraitError):
+    """As many jobs wait as may."""
+
+
+class StoreError(LivePortraitError):
+    """Jobs can't be written down or read.
+
+    Attributes:
+        full: the disk has no room.
+    """
+
+    def __init__(self, message: str, full: bool = False):
+        super().__init__(message)
+        self.full = full
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        id: what clients know it by.
+        model: the slug that it was sent to.
+        request: the parameters as they were sent.
+        source, driving: https URLs, or names of the server's own files.
+        settings: the values for AnimationSettings.
+        status: QUEUED, PROCESSING, COMPLETED or FAILED.
+        error: why it failed.
+        output: name of the result's file.
+        created, started, finished: seconds since 1970; None: not yet.
+    """
+
+    id: str
+    model: str
+    request: dict[str, Any]
+    source: str
+    driving: str
+    settings: dict[str, Any]
+    status: str
+    error: str | None
+    output: str | None
+    created: float
+    started: float | None
+    finished: float | None
+
+
+@dataclass(frozen=True)
+class HistoryQuery:
+    """Which jobs, and in which order.
+
+    Attributes:
+        created_from, created_before: seconds since 1970.
+        model: part of the model's name.
+        statuses: one of these; empty: any.
+        oldest_first: the order.
+        offset, limit: the page.
+    """
+
+    created_from: float
+    created_before: float
+    model: str = ""
+    statuses: tuple[str, ...] = ()
+    oldest_first: bool = False
+    offset: int = 0
+    limit: int = 20
+
+
+class JobStore(Protocol):
+    """What keeps the jobs. Its methods may be called from any thread, and block; they raise StoreError."""
+
+    def submit(
+        self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]
+    ) -> Job:
+        """Puts a new job at the queue's end; raises QueueFull."""
+
+    def get(self, id: str) -> Job | None: ...
+
+    def claim(self) -> Job | None:
+        """The job that has waited longest, now PROCESSING; None if none waits."""
+
+    def requeue(self, id: str) -> None:
+        """Puts a job that was claimed back to where it waited."""
+
+    def finish(self, id: str, *, output: str | None = None, error: str | None = None) -> None:
+        """Ends a claimed job: COMPLETED with an output, FAILED with an error."""
+
+    def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
+        """How many jobs match in all, and those of one page."""
+
+    def forget(self, finished_before: float) -> None:
+        """Removes jobs that ended before a moment."""
+
+
+class SqliteJobs:
+    """A JobStore in one SQLite file, which one process holds at a time.
+
+    A job is on disk before `submit` returns. Jobs that were being worked on when the process ended wait again, at
+    their old place; one with which it ended three times has failed.
+    """
+
+    def __init__(self, path: Path, capacity: int):
+        """
+        Args:
+            capacity: the most jobs that wait.
+
+        Raises:
+            StoreError: the file can't be opened, or another server holds it.
+        """
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        try:
+            self._base = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+            self._base.row_factory = sqlite3.Row
+            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.executescript(_SCHEMA)
+            self._recover()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {_words(error)}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._base.close()
+
+    def submit(
+        self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]
+    ) -> Job:
+        texts = json.dumps(request), json.dumps(settings)
+        job_id, now = secrets.token_hex(16), time.time()
+        with self._transaction() as base:
+            waiting = base.execute("SELECT count(*) FROM jobs WHERE status = ?", (QUEUED,)).fetchone()[0]
+            if waiting >= self._capacity:
+                raise QueueFull(f"the queue is full: {waiting} jobs wait; try again later")
+            base.execute(
+                "INSERT INTO jobs (id, model, request, source, driving, settings, status, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (job_id, model, texts[0], source, driving, texts[1], QUEUED, now),
+            )
+        return Job(job_id, model, request, source, driving, settings, QUEUED, None, None, now, None, None)
+
+    def get(self, id: str) -> Job | None:
+        with self._transaction() as base:
+            row = base.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone()
+        return None if row is None else _job(row)
+
+    def claim(self) -> Job | None:
+        with self._transaction() as base:
+            first = base.execute(
+                "SELECT number FROM jobs WHERE status = ? ORDER BY number LIMIT 1", (QUEUED,)
+            ).fetchone()
+            if first is None:
+                return None
+            base.execute(
+                "UPDATE jobs SET status = ?, started = ?, attempts = attempts + 1 WHERE number = ?",
+                (PROCESSING, time.time(), first["number"]),
+            )
+            row = base.execute("SELECT * FROM jobs WHERE number = ?", (first["number"],)).fetchone()
+        return _job(row)
+
+    def requeue(self, id: str) -> None:
+        with self._transaction() as base:
+            base.execute(
+                "UPDATE jobs SET status = ?, started = NULL, attempts = attempts - 1 WHERE id = ? AND status = ?",
+                (QUEUED, id, PROCESSING),
+            )
+
+    def finish(self, id: str, *, output: str | None = None, error: str | None = None) -> None:
+        with self._transaction() as base:
+            base.execute(
+                "UPDATE jobs SET status = ?, output = ?, error = ?, finished = ? WHERE id = ? AND status = ?",
+                (COMPLETED if error is None else FAILED, output, error, time.time(), id, PROCESSING),
+            )
+
+    def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
+        where = "created >= ? AND created < ? AND instr(model, ?)"
+        values: list[Any] = [query.created_from, query.created_before, query.model]
+        if query.statuses:
+            where += f" AND status IN ({', '.join('?' * len(query.statuses))})"
+            values += query.statuses
+        order = "ASC" if query.oldest_first else "DESC"
+        with self._transaction() as base:
+            total = base.execute(f"SELECT count(*) FROM jobs WHERE {where}", values).fetchone()[0]
+            rows = base.execute(
+                f"SELECT * FROM jobs WHERE {where} ORDER BY number {order} LIMIT ? OFFSET ?",
+                [*values, query.limit, query.offset],
+            ).fetchall()
+        return total, [_job(row) for row in rows]
+
+    def forget(self, finished_before: float) -> None:
+        with self._transaction() as base:
+            base.execute("DELETE FROM jobs WHERE finished < ?", (finished_before,))
+
+    def _recover(self) -> None:
+        with self._transaction() as base:
+            base.execute(
+                "UPDATE jobs SET status = ?, error = ?, finished = ? WHERE status = ? AND attempts >= ?",
+                (FAILED, f"the server ended {MAX_ATTEMPTS} times during this job", time.time(), PROCESSING)
+                + (MAX_ATTEMPTS,),
+            )
+            base.execute(
+                "UPDATE jobs SET status = ?, started = NULL WHERE status = ?",
+                (QUEUED, PROCESSING),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._base.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._base
+                    self._base.execute("COMMIT")
+                except BaseException:
+                    # SQLite has rolled back by itself after some errors, a full disk among them.
+                    if self._base.in_transaction:
+                        self._base.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise StoreError(f"jobs can't be stored: {_words(error)}", _is_full(error)) from error
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    request TEXT NOT NULL,
+    source TEXT NOT NULL,
+    driving TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    status TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    error TEXT,
+    output TEXT,
+    created REAL NOT NULL,
+    started REAL,
+    finished REAL
+);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created);
+"""
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = {name: row[name] for name in row.keys() if name not in ("number", "attempts")}  # noqa: SIM118
+    values["request"], values["settings"] = json.loads(row["request"]), json.loads(row["settings"])
+    return Job(**values)
+
+
+def _words(error: sqlite3.Error) -> str:
+    if "locked" in str(error):
+        return "another server works in this directory; end it, or give this one a directory of its own"
+    return str(error)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return "full" in str(error)

@@ -1,0 +1,126 @@
+"""A server from its start to its end: connections, workers, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+
+from .api import Api
+from .config import ServerConfig
+from .dispatch import Dispatch
+from .files import Files
+from .jobs import SqliteJobs
+from .worker import ProcessWorker, Worker
+
+_LOOK_SECONDS = 0.2
+
+
+async def serve(
+    config: ServerConfig,
+    stop: Callable[[], bool],
+    *,
+    on_ready: Callable[[str, int], None] = lambda host, port: None,
+    workers: Sequence[Worker] | None = None,
+) -> None:
+    """Serves until `stop` says so. The jobs that are running then wait for the next start.
+
+    Args:
+        on_ready: called with the address when requests are taken.
+        workers: compute the jobs; None starts a process for each of the configured devices.
+
+    Raises:
+        SettingsError: the engine can't be had, or the data directory is not safe.
+        StoreError: another server works in the data directory.
+        OSError: the address or the data directory can't be used.
+    """
+    files = Files(config.data, quota=config.quota_bytes, lifetime=config.file_seconds)
+    jobs = SqliteJobs(config.data / "jobs.sqlite3", config.queue)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(jobs.close)
+        # Only now is it sure that nobody else works there.
+        files.clear_work()
+        if workers is None:
+            workers = await _start_workers(config, stack)
+        dispatch = Dispatch(config, jobs, files, workers)
+        api = Api(config, jobs, files, dispatch)
+        door = Door(config.connections, config.request_seconds)
+        app = api.app()
+        app.middlewares.insert(0, door.seen)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=config.grace_seconds,
+            keepalive_timeout=config.request_seconds,
+            auto_decompress=False,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: door.admit(runner.server), config.host, config.port
+        )
+        working = asyncio.ensure_future(dispatch.run())
+        stack.push_async_callback(_end, working)
+        stack.callback(api.close)
+        stack.callback(listening.close)
+        host, port = listening.sockets[0].getsockname()[:2]
+        on_ready(host, port)
+        while not stop() and not working.done():
+            await asyncio.sleep(_LOOK_SECONDS)
+        if working.done():
+            await working
+
+
+async def _start_workers(config: ServerConfig, stack: contextlib.AsyncExitStack) -> list[ProcessWorker]:
+    workers = []
+    for device in config.devices:
+        worker = ProcessWorker(
+            config.engine,
+            device,
+            job_seconds=config.job_seconds,
+            grace_seconds=config.grace_seconds,
+            max_bytes=config.clip_bytes,
+        )
+        stack.push_async_callback(worker.close)
+        workers.append(worker)
+    await asyncio.gather(*(worker.start() for worker in workers))
+    return workers
+
+
+async def _end(task: asyncio.Future) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class Door:
+    """Lets connections in: so many at a time, and none that doesn't send the head of a request soon."""
+
+    def __init__(self, most: int, seconds: float):
+        self._most, self._seconds = most, seconds
+        self._silent: set[web.RequestHandler] = set()
+
+    def admit(self, server: web.Server) -> asyncio.Protocol:
+        if len(server.connections) >= self._most:
+            return _Refusal()
+        handler = server()
+        self._silent.add(handler)
+        asyncio.get_running_loop().call_later(self._seconds, self._look, handler)
+        return handler
+
+    @web.middleware
+    async def seen(self, request: web.Request, handler) -> web.StreamResponse:
+        self._silent.discard(request.protocol)
+        return await handler(request)
+
+    def _look(self, handler: web.RequestHandler) -> None:
+        if handler in self._silent:
+            self._silent.discard(handler)
+            handler.force_close()
+
+
+class _Refusal(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.abort()

@@ -1,0 +1,166 @@
+"""Uploads: JSON that holds whole clips as data URLs, saved as it arrives, in bounded memory."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import LivePortraitError
+from .files import MEDIA_TYPES
+
+MAX_FILES = 10
+_SUFFIXES = {kind: suffix for suffix, kind in MEDIA_TYPES.items()}
+_SPACE = b" \t\r\n"
+_HEAD_BYTES = 128
+_EXPECTED = 'send {"data_urls": ["data:video/mp4;base64,…"]}'
+
+
+class BadUpload(LivePortraitError):
+    """The body of an upload is not what it should be."""
+
+
+class TooLarge(LivePortraitError):
+    """A clip is larger than the server takes."""
+
+
+class ByteStream(Protocol):
+    async def readany(self) -> bytes:
+        """Some bytes; none at the end."""
+
+
+async def save_data_urls(stream: ByteStream, place: Path, max_bytes: int) -> list[tuple[Path, str]]:
+    """Saves the clips of one upload in a directory.
+
+    Args:
+        stream: the request's body.
+        max_bytes: of one clip.
+
+    Returns:
+        each file, and the extension for its type.
+
+    Raises:
+        BadUpload: not the JSON that is expected, not base64, or not a video or picture by its media type.
+        TooLarge: a clip is above max_bytes.
+        OSError: it can't be written.
+    """
+    text = _Text(stream)
+    await text.expect(b"{")
+    await text.expect(b'"')
+    if await text.string_up_to(b'"') != b"data_urls":
+        raise BadUpload(f"unknown name in an upload; {_EXPECTED}")
+    await text.expect(b":")
+    await text.expect(b"[")
+    saved: list[tuple[Path, str]] = []
+    while True:
+        await text.expect(b'"')
+        suffix = _suffix(await text.string_up_to(b","))
+        if len(saved) == MAX_FILES:
+            raise TooLarge(f"at most {MAX_FILES} files go into one upload")
+        path = place / str(len(saved))
+        await _save(text.rest_of_string(), path, max_bytes)
+        saved.append((path, suffix))
+        if await text.next() == b"]":
+            break
+        await text.expect(b",")
+    await text.expect(b"]")
+    await text.expect(b"}")
+    await text.expect_end()
+    return saved
+
+
+def _suffix(head: bytes) -> str:
+    kind, *parameters = head.decode("latin-1").lower().split(";")
+    if not kind.startswith("data:") or parameters[-1:] != ["base64"]:
+        raise BadUpload(f"a file must be a data URL in base64; {_EXPECTED}")
+    try:
+        return _SUFFIXES[kind[len("data:") :]]
+    except KeyError:
+        raise BadUpload(f"a file must be one of {', '.join(_SUFFIXES)}; got {ascii(kind[5:])}") from None
+
+
+async def _save(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> None:
+    size, left = 0, b""
+    with path.open("xb") as file:
+        async for piece in pieces:
+            piece = left + piece
+            # The last four characters wait: only what ends the text may be padded.
+            whole = max(len(piece) - 1, 0) // 4 * 4
+            size += file.write(_decode(piece[:whole], padded=False))
+            left = piece[whole:]
+            if size > max_bytes:
+                raise TooLarge(f"a file is larger than the limit of {max_bytes} bytes")
+        size += file.write(_decode(left, padded=True))
+    if size > max_bytes:
+        raise TooLarge(f"a file is larger than the limit of {max_bytes} bytes")
+    if not size:
+        raise BadUpload("a file is empty")
+
+
+def _decode(text: bytes, padded: bool) -> bytes:
+    if not padded and b"=" in text:
+        raise BadUpload("base64 goes on after its end")
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise BadUpload(f"a file is not base64: {error}") from None
+
+
+class _Text:
+    """A JSON text, read as far as is needed."""
+
+    def __init__(self, stream: ByteStream):
+        self._stream, self._buffer = stream, b""
+
+    async def next(self) -> bytes:
+        """The next byte that is no white space; it stays there."""
+        while True:
+            self._buffer = self._buffer.lstrip(_SPACE)
+            if self._buffer:
+                return self._buffer[:1]
+            await self._more()
+
+    async def expect(self, byte: bytes) -> None:
+        if await self.next() != byte:
+            raise BadUpload(f"not the JSON of an upload; {_EXPECTED}")
+        self._buffer = self._buffer[1:]
+
+    async def expect_end(self) -> None:
+        while not self._buffer.strip(_SPACE):
+            self._buffer = await self._stream.readany()
+            if not self._buffer:
+                return
+        raise BadUpload(f"there is something after the JSON of an upload; {_EXPECTED}")
+
+    async def string_up_to(self, byte: bytes) -> bytes:
+        """What stands before a byte in a string, if that is near."""
+        while byte not in self._buffer:
+            if len(self._buffer) > _HEAD_BYTES:
+                break
+            await self._more()
+        head, found, rest = self._buffer.partition(byte)
+        head = head.replace(b"\\/", b"/")
+        if not found or len(head) > _HEAD_BYTES or b'"' in head or b"\\" in head:
+            raise BadUpload(f"a file must be a data URL in base64; {_EXPECTED}")
+        self._buffer = rest
+        return head
+
+    async def rest_of_string(self) -> AsyncIterator[bytes]:
+        """The string's pieces up to its end. The only escape that base64 may need is `\\/`."""
+        while True:
+            piece, end, rest = self._buffer.partition(b'"')
+            # An escape may have come in two halves.
+            half = piece[-1:] if not end and piece.endswith(b"\\") else b""
+            yield piece[: len(piece) - len(half)].replace(b"\\/", b"/")
+            self._buffer = rest if end else half
+            if end:
+                return
+            await self._more()
+
+    async def _more(self) -> None:
+        data = await self._stream.readany()
+        if not data:
+            raise BadUpload("the upload ends before its JSON does")
+        self._buffer += data

@@ -1,0 +1,136 @@
+"""What computes jobs, and one that does in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import LivePortraitError, SettingsError
+
+_ANSWER_BYTES = 1 << 20
+
+
+class JobFailed(LivePortraitError):
+    """A job can't be done; the message is for whoever sent it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know of a job.
+
+    Attributes:
+        source, driving: the clips.
+        output: the file to write; it appears whole or not at all.
+        settings: the values for AnimationSettings.
+    """
+
+    source: Path
+    driving: Path
+    output: Path
+    settings: dict[str, Any]
+
+
+class Worker(Protocol):
+    """Computes one job at a time."""
+
+    async def run(self, task: Task) -> None:
+        """Computes a job. Cancelled, it stops soon; raises JobFailed."""
+
+    async def close(self) -> None:
+        """Frees what the worker holds."""
+
+
+class ProcessWorker:
+    """A worker in a process of its own, which keeps the engine loaded between jobs.
+
+    The event loop stays free, a job can be stopped wherever it is, and a file that brings the decoder down takes
+    one job with it and not the server. The process ends by itself when the server is gone.
+    """
+
+    def __init__(self, engine: str, device: str, *, job_seconds: float, grace_seconds: float, max_bytes: int):
+        """
+        Args:
+            job_seconds: the longest that a job takes.
+            grace_seconds: the time to stop in before the process is killed.
+            max_bytes: the largest file that is read or written.
+        """
+        self._arguments = ("-m", f"{__package__}.worker_process", engine, device, str(max_bytes))
+        self._job_seconds, self._grace_seconds = job_seconds, grace_seconds
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Starts the process and loads the engine.
+
+        Raises:
+            SettingsError: the engine can't be had on this device.
+        """
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_ANSWER_BYTES,
+            # Ctrl-C in a terminal is for the server, which then tells its workers.
+            start_new_session=True,
+        )
+        try:
+            error = await self._answer()
+        except JobFailed as failure:
+            error = str(failure)
+        except BaseException:
+            await self._end()
+            raise
+        if error is not None:
+            await self._end()
+            raise SettingsError(error)
+
+    async def run(self, task: Task) -> None:
+        if self._process is None:
+            await self.start()
+        order = {
+            "source": str(task.source),
+            "driving": str(task.driving),
+            "output": str(task.output),
+            "settings": task.settings,
+        }
+        try:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            error = await asyncio.wait_for(self._answer(), self._job_seconds)
+        except asyncio.TimeoutError:
+            await self._end()
+            raise JobFailed(f"the job took longer than the limit of {self._job_seconds:g} seconds") from None
+        except BaseException:
+            await self._end()
+            raise
+        if error is not None:
+            raise JobFailed(error)
+
+    async def close(self) -> None:
+        if self._process is not None:
+            await self._end()
+
+    async def _answer(self) -> str | None:
+        """What went wrong, None if nothing did."""
+        line = await self._process.stdout.readline()
+        if not line:
+            code = await self._process.wait()
+            self._process = None
+            raise JobFailed(f"the worker process ended in the middle of the job, with exit code {code}")
+        return json.loads(line)["error"]
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self._grace_seconds)
+        except asyncio.TimeoutError:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,120 @@
+"""The process of a worker: takes jobs as lines of JSON on stdin, answers each with a line on stdout.
+
+It ends when stdin does or SIGTERM comes; a job that is running then stops and leaves no file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from typing import Any
+
+from ..errors import Cancelled, LivePortraitError, MediaError
+
+MAX_PIXELS = 4096 * 4096
+
+
+def main(engine_name: str, device: str, max_bytes: int) -> None:
+    # Whatever libraries print must not get between the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    ended = threading.Event()
+    orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def end(*_: object) -> None:
+        ended.set()
+        orders.put(None)
+
+    signal.signal(signal.SIGTERM, end)
+    _limit_files(max_bytes)
+
+    def answer(error: str | None) -> None:
+        answers.write(json.dumps({"error": error}) + "\n")
+
+    def listen() -> None:
+        # Unbuffered: a lock that this thread held would keep the interpreter from ending.
+        with open(0, "rb", buffering=0, closefd=False) as lines:
+            for line in lines:
+                orders.put(line)
+        end()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        engine = _load(engine_name, device)
+    except (
+        LivePortraitError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+    ) as error:  # torch raises the latter two
+        answer(str(error))
+        return
+    answer(None)
+    while (line := orders.get()) is not None and not ended.is_set():
+        order = json.loads(line)
+        try:
+            _animate(order, engine, max_bytes, ended)
+        except Cancelled:
+            return
+        except MediaError as error:
+            names = {order["driving"]: "driving_video", order["source"]: "input_video"}
+            answer(f"{names.get(str(error.path), 'the result')}: {error.reason}")
+        except LivePortraitError as error:
+            answer(str(error))
+        except Exception as error:
+            traceback.print_exc()
+            answer(f"internal error ({type(error).__name__}); the server's log has more")
+        else:
+            answer(None)
+
+
+def _load(name: str, device: str) -> Any:
+    import torch
+
+    from ..engines import create_engine
+
+    torch.zeros(1, device=device)
+    engine = create_engine(name, device=device)
+    if not hasattr(engine, "session"):
+        raise ValueError(f"a server needs an engine that computes on this machine, got {name!r}")
+    return engine
+
+
+def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:
+    from ..animate import animate
+    from ..media import Clip
+    from ..settings import AnimationSettings
+
+    clips = [Clip(order[name], max_bytes=max_bytes) for name in ("source", "driving")]
+    for clip, name in zip(clips, ("source", "driving"), strict=True):
+        width, height = clip.info.width, clip.info.height
+        if width * height > MAX_PIXELS:
+            raise MediaError(
+                order[name],
+                f"frames of {width}x{height} are too large for this server, which takes {MAX_PIXELS} pixels",
+            )
+    animate(
+        *clips,
+        output=order["output"],
+        settings=AnimationSettings.from_dict(order["settings"]),
+        engine=engine,
+        cancelled=ended.is_set,
+    )
+
+
+def _limit_files(max_bytes: int) -> None:
+    """Keeps a result from growing past the limit, where the system can do that."""
+    with suppress(ImportError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,294 @@
+"""URLs that somebody else chose: checked, and fetched from the very address that was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from .errors import LivePortraitError
+
+MAX_URL = 2048
+MAX_REDIRECTS = 3
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 30.0
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], list[str]]
+"""Host and port to addresses as text; raises OSError where there are none."""
+
+
+class UrlError(LivePortraitError, ValueError):
+    """A URL is against a rule; it was not connected to."""
+
+
+class FetchError(LivePortraitError):
+    """A file can't be had from its URL.
+
+    Attributes:
+        status: the HTTP status that was not 200, None if something else is the reason.
+    """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class CheckedUrl:
+    """A URL that may be connected to, at these addresses and no others."""
+
+    url: httpx.URL
+    addresses: tuple[str, ...]
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host as the system knows them."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(entry[4][0] for entry in found))
+
+
+def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
+    """Holds a URL to the rules that can be told without looking its host's name up.
+
+    Those are: https, no user name or password, and a host that is a name, or a public address.
+
+    Args:
+        allow_loopback: http, and addresses of this machine, are allowed as well.
+
+    Raises:
+        UrlError: names the rule and the URL, without its query.
+    """
+    if not isinstance(url, str) or not 0 < len(url) <= MAX_URL:
+        raise UrlError(f"a URL must be text of 1 to {MAX_URL} characters")
+    if not re.fullmatch(r"[!-\[\]-~]+", url):
+        raise UrlError(
+            "a URL must be printable ASCII without spaces and backslashes; percent-encode the rest"
+        )
+    try:
+        parsed, authority = httpx.URL(url), urlsplit(url).netloc
+    except (httpx.InvalidURL, ValueError) as error:
+        raise UrlError(f"not a URL: {error}") from None
+    name = shown(url)
+    if parsed.scheme not in ("https", "http") or (parsed.scheme == "http" and not allow_loopback):
+        raise UrlError(f"{name}: a URL must begin with https://")
+    if "@" in authority:
+        raise UrlError(f"{name}: a URL must not carry a user name or password")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise UrlError(f"{name}: a port must be from 1 to 65535")
+    host = _host(parsed)
+    if not host or "%" in host:
+        raise UrlError(f"{name}: a URL needs a host name or an address")
+    if (address := _address(host)) is not None:
+        _check_address(address, parsed, allow_loopback)
+    # 127.1, 2130706433 and 0x7f.1 are addresses to some and names to others.
+    elif re.fullmatch(r"0[xX][0-9a-fA-F]*|[0-9]+", host.rstrip(".").rpartition(".")[2]):
+        raise UrlError(f"{name}: an address must be four numbers, or an IPv6 address in brackets")
+    return parsed
+
+
+def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver = resolve) -> CheckedUrl:
+    """Holds a URL to all the rules: those of `parse_url`, and public addresses for its host's name. Blocks on DNS.
+
+    Every address has to be allowed: a name with a public and a private one is refused.
+
+    Args:
+        allow_loopback: addresses of this machine are allowed as well, and http for them alone.
+
+    Raises:
+        UrlError: names the rule and the URL, without its query.
+    """
+    parsed = parse_url(url, allow_loopback=allow_loopback)
+    host = _host(parsed)
+    if (address := _address(host)) is not None:
+        return CheckedUrl(parsed, (str(address),))
+    try:
+        addresses = resolver(host, parsed.port or (443 if parsed.scheme == "https" else 80))
+    except (OSError, UnicodeError):
+        addresses = []
+    if not addresses:
+        raise UrlError(f"{shown(url)}: its host has no address; check the name")
+    for address in addresses:
+        _check_address(ipaddress.ip_address(address), parsed, allow_loopback)
+    return CheckedUrl(parsed, tuple(addresses))
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public internet, and doesn't hide another one inside."""
+    if address.version == 6 and (address.ipv4_mapped or address.sixtofour or address.teredo):
+        return False
+    if address.version == 6 and address.is_site_local:
+        return False
+    special = address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback
+    return address.is_global and not special
+
+
+def shown(url: object) -> str:
+    """A URL for messages: scheme, host and path. A query may hold a signature, a user name is none of the log's."""
+    try:
+        parsed = httpx.URL(url)
+        text = f"{parsed.scheme}://{parsed.netloc.decode()}{parsed.path}"
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return "the URL"
+    text = ascii(text)[1:-1]
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+class PinnedTransport(httpx.AsyncBaseTransport):
+    """For httpx.AsyncClient: checks each request's URL and connects to an address that was checked.
+
+    A second look-up, at which a name could say something else, never happens. Host header, SNI and certificate
+    stay those of the name. No connection is used twice: the address is all that a pool would know it by.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool = False,
+        resolver: Resolver = resolve,
+        verify: ssl.SSLContext | bool = True,
+    ):
+        self._allow_loopback, self._resolver = allow_loopback, resolver
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._inner = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """
+        Raises:
+            UrlError: the URL is against a rule.
+            httpx.TransportError: as httpx does.
+        """
+        checked = await asyncio.to_thread(
+            check_url, str(request.url), allow_loopback=self._allow_loopback, resolver=self._resolver
+        )
+        for address in checked.addresses[:-1]:
+            try:
+                return await self._inner.handle_async_request(_at(request, checked, address))
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        return await self._inner.handle_async_request(_at(request, checked, checked.addresses[-1]))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def fetch_to_file(
+    url: str,
+    path: str | os.PathLike,
+    *,
+    max_bytes: int,
+    deadline: float,
+    allow_loopback: bool = False,
+    resolver: Resolver = resolve,
+    verify: ssl.SSLContext | bool = True,
+) -> int:
+    """Saves what is at a URL as a new file and returns its size. Cancelling or failing leaves no file.
+
+    Redirects are followed by hand, at most three, each checked as the first URL. Encoded bodies are refused, so
+    that no small answer becomes a large file.
+
+    Args:
+        max_bytes: the largest file that is accepted.
+        deadline: on the clock of time.monotonic(); by then the whole file has to be there.
+        allow_loopback, resolver: as in `check_url`.
+
+    Raises:
+        UrlError: the URL, or one that it redirects to, is against a rule.
+        FetchError: no file, too large, too slow, or a broken connection.
+        OSError: the file can't be written.
+    """
+    transport = PinnedTransport(allow_loopback=allow_loopback, resolver=resolver, verify=verify)
+    limits = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+    try:
+        async with httpx.AsyncClient(transport=transport, timeout=limits, trust_env=False) as client:
+            return await asyncio.wait_for(
+                _fetch(client, url, Path(path), max_bytes), deadline - time.monotonic()
+            )
+    except asyncio.TimeoutError:
+        raise FetchError(f"{shown(url)}: did not arrive in time") from None
+    except httpx.InvalidURL as error:
+        raise UrlError(f"{shown(url)}: leads to what is not a URL ({error})") from None
+    except httpx.HTTPError as error:
+        raise FetchError(f"{shown(url)}: {_reason(error)}") from None
+
+
+async def _fetch(client: httpx.AsyncClient, url: str, path: Path, max_bytes: int) -> int:
+    for _ in range(MAX_REDIRECTS + 1):
+        async with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            if response.status_code in _REDIRECTS and "location" in response.headers:
+                url = str(response.url.join(response.headers["location"]))
+                continue
+            return await _save(response, shown(url), path, max_bytes)
+    raise FetchError(f"{shown(url)}: more than {MAX_REDIRECTS} redirects")
+
+
+async def _save(response: httpx.Response, name: str, path: Path, max_bytes: int) -> int:
+    if response.status_code != 200:
+        raise FetchError(f"{name}: answered {response.status_code}", response.status_code)
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise FetchError(f"{name}: is sent compressed, which was not asked for")
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
+        raise FetchError(f"{name}: is larger than the limit of {max_bytes} bytes")
+    size = 0
+    with path.open("xb") as file:
+        try:
+            async for data in response.aiter_raw():
+                size += len(data)
+                if size > max_bytes:
+                    raise FetchError(f"{name}: is larger than the limit of {max_bytes} bytes")
+                file.write(data)
+            if not size:
+                raise FetchError(f"{name}: is an empty file")
+            file.flush()
+        except BaseException:
+            path.unlink()
+            raise
+    return size
+
+
+def _host(url: httpx.URL) -> str:
+    return url.raw_host.decode().strip("[]")
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _check_address(address: Address, url: httpx.URL, allow_loopback: bool) -> None:
+    loopback = allow_loopback and address.is_loopback
+    if not loopback and not is_public(address):
+        raise UrlError(f"{shown(url)}: its host is at {address}, which is not a public address")
+    if not loopback and url.scheme == "http":
+        raise UrlError(f"{shown(url)}: a URL must begin with https://")
+
+
+def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Request:
+    """The request, to be sent to an address under the name it was made for."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": _host(checked.url)},
+    )
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    return f"the connection failed ({ascii(str(error))[1:-1] or type(error).__name__})"

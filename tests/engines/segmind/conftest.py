@@ -1,0 +1,130 @@
+"""A run against the faulty server, and what must hold after every one of them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_server import FaultyServer
+from segmind_clocks import QuickClock
+from shades import make_clip
+
+from liveportrait_v2v.animate import Result, animate
+from liveportrait_v2v.engines.segmind import Job, JobState, SegmindEngine
+from liveportrait_v2v.engines.segmind.http import Timeouts
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory) -> bytes:
+    """What the model makes."""
+    return make_clip(tmp_path_factory.mktemp("video") / "made.mp4", shade=100).read_bytes()
+
+
+@pytest.fixture
+def server(video) -> Iterator[FaultyServer]:
+    with FaultyServer(video) as server:
+        yield server
+
+
+TESTS = str(Path(__file__).parents[2])
+
+
+@dataclass
+class Ran:
+    """How a run ended."""
+
+    result: Result | None
+    error: BaseException | None
+    states: list[JobState] = field(default_factory=list)
+
+    @property
+    def said(self) -> str:
+        return str(self.error)
+
+
+class Bench:
+    """Runs in a folder of their own, against the faulty server, with a canary for a key."""
+
+    def __init__(self, server: FaultyServer, folder: Path, key: str, log: pytest.LogCaptureFixture):
+        self.server, self.folder, self.key, self.log = server, folder, key, log
+        self.clock = QuickClock()
+        self.source = make_clip(folder / "source.mp4")
+        self.driving = make_clip(folder / "driving.mp4", shade=50)
+        self.output = folder / "out.mp4"
+        self.kinds: dict[str, Any] = {}
+
+    def engine(self, **kinds: Any) -> SegmindEngine:
+        kinds = {"timeouts": Timeouts(read=0.4, connect=2), "clock": self.clock, **self.kinds, **kinds}
+        kinds = {"resolver": self._resolve, "base_url": self.server.api, **kinds}
+        return SegmindEngine(folder=self.folder / "data", key_folder=self.folder / "config", **kinds)
+
+    def run(
+        self, cancelled: Callable[[], bool] | None = None, given: dict | None = None, **kinds: Any
+    ) -> Ran:
+        """Animates the two clips; `given` goes to `animate`, all else to the engine."""
+        states: list[JobState] = []
+        engine = self.engine(on_state=states.append, **kinds)
+        inputs = {"source": self.source, "driving": self.driving, "output": self.output, **(given or {})}
+        try:
+            result, error = animate(**inputs, engine=engine, cancelled=cancelled), None
+        except BaseException as caught:
+            result, error = None, caught
+        self.check_canary(error)
+        return Ran(result, error, states)
+
+    def jobs(self) -> list[Job]:
+        journal = self.engine().journal()
+        try:
+            return journal.jobs()
+        finally:
+            journal.close()
+
+    @property
+    def job(self) -> Job:
+        (job,) = self.jobs()
+        return job
+
+    def check_canary(self, error: BaseException | None = None) -> None:
+        """The key is in no log, exception, journal, header to another host, or file."""
+        assert self.key not in self.log.text
+        while error is not None:
+            told = traceback.TracebackException.from_exception(error, capture_locals=True)
+            # The test's own frames hold the key.
+            frames = [frame for frame in told.stack if not frame.filename.startswith(TESTS)]
+            kept = [str(error), repr(error), repr(vars(error)), *(repr(frame.locals) for frame in frames)]
+            assert self.key not in "".join(kept)
+            error = error.__cause__ or error.__context__
+        for path in self.folder.rglob("*"):
+            assert not path.is_file() or self.key.encode() not in path.read_bytes(), path
+        for request in self.server.requests:
+            everything = f"{request.path}{request.query}{request.headers}".encode() + request.body
+            if request.origin == "files":
+                assert self.key.encode() not in everything, request.path
+            else:
+                assert self.key.encode() not in f"{request.path}{request.query}".encode() + request.body
+                assert request.headers["host"] == self.server.api.removeprefix("http://")
+
+    @staticmethod
+    def _resolve(host: str, port: int) -> list[str]:
+        """Names of this machine alone: no test leaves it."""
+        if host in ("localhost", "127.0.0.1"):
+            return ["127.0.0.1"]
+        raise socket.gaierror(f"no address for {host}")
+
+
+@pytest.fixture
+def bench(server, tmp_path, monkeypatch, caplog) -> Bench:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SEGMIND_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    key = f"SG_{secrets.token_hex(8)}"
+    monkeypatch.setenv("SEGMIND_API_KEY", key)
+    caplog.set_level(logging.DEBUG)
+    return Bench(server, tmp_path, key, caplog)

@@ -1,0 +1,352 @@
+"""The record of paid jobs: one order for the same inputs, whoever runs and however often; and what spoils it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faulty_server import Answer
+from segmind_clocks import HastyClock
+from shades import make_clip
+
+from liveportrait_v2v.engines.segmind import Journal, SpendingLimits
+from liveportrait_v2v.engines.segmind.errors import JournalError
+from liveportrait_v2v.engines.segmind.journal import FAILED, SENDING, SUBMITTED
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+ROOT = Path(__file__).parents[3]
+RUN = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+from liveportrait_v2v.animate import animate
+from liveportrait_v2v.engines.segmind import SegmindEngine, Journal
+from segmind_clocks import HastyClock
+
+folder = Path({folder!r})
+{kill}
+engine = SegmindEngine(folder=folder / "data", key_folder=folder, base_url={base!r}, clock=HastyClock())
+result = animate(folder / "source.mp4", folder / "driving.mp4", engine=engine, output=folder / {output!r})
+print(result.job["request_id"])
+"""
+KILL = """
+import os, signal
+def die(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
+def dying(function, when):
+    def call(self, job, state, *arguments, **values):
+        if when == "before " + state:
+            die()
+        done = function(self, job, state, *arguments, **values)
+        # SENDING is not written down yet: it is part of what `send` does.
+        if when == "after " + state != "after SENDING":
+            die()
+        return done
+    return call
+def sending(function):
+    def call(self, job, payload, limits):
+        done = function(self, job, payload, limits)
+        if {when!r} == "after SENDING":
+            die()
+        return done
+    return call
+def beginning(function):
+    def call(self, *arguments, **values):
+        done = function(self, *arguments, **values)
+        if {when!r} == "after INTENT":
+            die()
+        return done
+    return call
+Journal.advance = dying(Journal.advance, {when!r})
+Journal.send = sending(Journal.send)
+Journal.begin = beginning(Journal.begin)
+"""
+
+
+def script(bench, when: str = "", output: str = "out.mp4") -> list[str]:
+    kill = KILL.format(when=when) if when else ""
+    values = {"folder": str(bench.folder), "base": bench.server.api, "output": output, "kill": kill}
+    return [sys.executable, "-c", RUN.format(tests=str(ROOT / "tests"), **values)]
+
+
+def environment(bench) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize(
+    ("when", "orders"),
+    [
+        ("after INTENT", 1),
+        ("after SENDING", 0),
+        ("before SUBMITTED", 1),
+        ("after SUBMITTED", 1),
+        ("before COMPLETED", 1),
+        ("after COMPLETED", 1),
+        ("before SAVED", 1),
+        ("after SAVED", 1),
+    ],
+)
+def test_a_run_that_is_killed_is_picked_up_and_paid_for_once(bench, server, when, orders):
+    killed = subprocess.run(script(bench, when), env=environment(bench), capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert not bench.output.exists()
+
+    ran = bench.run()
+    assert server.count("submit") == server.billed == orders
+    if orders:
+        assert ran.error is None, ran.error
+        assert bench.job.state == "SAVED" and bench.output.exists()
+    else:
+        # Nobody can tell an order that was about to leave from one that has left.
+        assert "may have been accepted and billed" in ran.said
+        assert bench.job.state == "AMBIGUOUS"
+
+
+def test_two_processes_with_the_same_inputs_order_one_job(bench, server):
+    gate = threading.Event()
+    server.script["submit"] = [
+        Answer(200, {"request_id": "job-1", "status": "QUEUED"}, wait=gate, billed=True)
+    ]
+    runs = [
+        subprocess.Popen(
+            script(bench, output=f"out{number}.mp4"),
+            env=environment(bench),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    server.wait_for("submit")
+    time.sleep(1)  # the other one may come to where it would order, too
+    gate.set()
+    ended = [run.communicate(timeout=60) for run in runs]
+    assert [out.strip() for out, _ in ended] == ["job-1"] * 2, ended
+    assert (server.count("submit"), server.billed, bench.job.state) == (1, 1, "SAVED")
+
+
+def test_sixteen_runs_at_once_with_the_same_inputs_order_one_job(bench, server):
+    bench.clock, ran = HastyClock(), []
+    threads = [
+        threading.Thread(
+            target=lambda number=number: ran.append(
+                bench.run(given={"output": bench.folder / f"{number}.mp4"})
+            )
+        )
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [str(one.error) for one in ran if one.error] == []
+    assert {one.result.job["request_id"] for one in ran} == {"job-1"}
+    assert (server.count("submit"), server.count("file"), bench.job.state) == (1, 1, "SAVED")
+    assert list((bench.folder / "data" / "locks").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(422, {"status": "FAILED", "error": "no face"}), "no face"),
+        (Answer(504, b"", billed=True, listed=False), "may have been accepted"),
+    ],
+)
+def test_runs_that_wait_for_another_share_its_failure(bench, server, answer, said):
+    server.always["status" if answer.status == 422 else "submit"] = answer
+    bench.clock, gate, ran = HastyClock(), threading.Event(), []
+    server.script["upload"] = [Answer(200, {"urls": [f"{server.files}/upload-1.mp4"]}, wait=gate)]
+    threads = [threading.Thread(target=lambda: ran.append(bench.run())) for _ in range(4)]
+    threads[0].start()
+    server.wait_for("upload")
+    for thread in threads[1:]:
+        thread.start()
+    time.sleep(0.5)  # the others come to wait
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert all(said in one.said for one in ran), [one.said for one in ran]
+    assert server.count("submit") == 1
+
+
+def test_a_saved_result_is_used_again_and_nothing_is_sent(bench, server):
+    first = bench.run()
+    sent = len(server.requests)
+    second = bench.run()
+    assert second.error is None and len(server.requests) == sent
+    assert first.result.job == second.result.job
+
+
+def test_another_seed_orders_a_new_job(bench, server):
+    bench.run()
+    assert bench.run(seed=7).error is None
+    assert bench.run(seed=7).error is None
+    assert server.billed == 2 and len(server.uploads) == 2
+
+
+OTHER = {
+    "settings": lambda bench: {"settings": AnimationSettings(scale=2.0)},
+    "pairing": lambda bench: {"options": MotionOptions(pairing="frame")},
+    "source": lambda bench: {"source": make_clip(bench.folder / "other.mp4", shade=9)},
+    "swapped": lambda bench: {"source": bench.driving, "driving": bench.source},
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_other_inputs_order_a_new_job(bench, server, name):
+    bench.run()
+    assert bench.run(given=OTHER[name](bench)).error is None
+    assert server.billed == 2
+
+
+def test_the_same_content_under_another_name_is_the_same_job(bench, server):
+    bench.run()
+    renamed = bench.folder / "renamed.mp4"
+    renamed.write_bytes(bench.source.read_bytes())
+    assert bench.run(given={"source": renamed}).error is None
+    assert server.billed == 1
+
+
+def journal_file(bench) -> Path:
+    bench.engine().journal().close()
+    return bench.folder / "data" / "jobs.sqlite"
+
+
+SPOILED = {
+    "garbage": b"not a database at all, and long enough to be read" * 99,
+    "empty": b"",
+    "truncated": None,
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_damaged_journal_stops_before_anything_is_sent_and_stays_as_it_is(bench, server, name):
+    path = journal_file(bench)
+    path.write_bytes(path.read_bytes()[:5000] if SPOILED[name] is None else SPOILED[name])
+    before = path.read_bytes()
+    ran = bench.run()
+    assert isinstance(ran.error, JournalError) and "damaged" in ran.said and str(path) in ran.said
+    assert server.requests == [] and path.read_bytes() == before
+
+
+def test_another_programs_database_is_not_taken_for_the_journal(bench, server):
+    path = journal_file(bench)
+    path.unlink()
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE jobs (id)")
+    other.commit()
+    other.close()
+    assert "not a journal of this program" in bench.run().said
+    assert server.requests == []
+
+
+def test_a_locked_journal_stops_before_anything_is_sent(bench, server, monkeypatch):
+    monkeypatch.setattr(Journal.__init__, "__defaults__", (0.2,))
+    other = sqlite3.connect(journal_file(bench), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    ran = bench.run()
+    assert "locked" in ran.said and server.requests == []
+    other.close()
+    assert bench.run().error is None
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_can_not_be_written_stops_before_anything_is_sent(bench, server):
+    (bench.folder / "data").mkdir(mode=0o500)
+    assert "can't be written" in bench.run().said
+    assert server.requests == []
+
+
+def test_a_file_in_the_place_of_the_folder_stops_before_anything_is_sent(bench, server):
+    (bench.folder / "data").write_text("")
+    assert isinstance(bench.run().error, JournalError)
+    assert server.requests == []
+
+
+def test_a_journal_that_breaks_after_the_order_names_the_job(bench, server, monkeypatch):
+    advance = Journal.advance
+
+    def broken(self, job, state, **values):
+        if state == SUBMITTED:
+            raise JournalError("the disk is gone")
+        return advance(self, job, state, **values)
+
+    monkeypatch.setattr(Journal, "advance", broken)
+    ran = bench.run()
+    assert "jobs fetch job-1" in ran.said and ran.error.request_id == "job-1"
+    monkeypatch.setattr(Journal, "advance", advance)
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes")
+def test_journal_and_results_are_the_owners_alone(bench):
+    bench.run()
+    data = bench.folder / "data"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (data, data / "results", data / "jobs.sqlite")] == [
+        0o700,
+        0o700,
+        0o600,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (SpendingLimits(run=0.1), "one job may cost at most 0.10 USD, and one costs about 0.28 USD"),
+        (SpendingLimits(day=0.2), "at most 0.20 USD may be spent in 24 hours, 0.00 USD are"),
+    ],
+)
+def test_a_limit_below_the_usual_price_orders_nothing(bench, server, limits, said):
+    ran = bench.run(limits=limits)
+    assert said in ran.said and "nothing was ordered" in ran.said
+    assert (server.count("submit"), bench.job.state) == (0, FAILED)
+    assert bench.run().error is None
+
+
+def test_a_days_limit_counts_what_the_server_reported_and_ends_with_the_day(bench, server):
+    limits = SpendingLimits(day=0.8)
+    assert [bench.run(seed=seed, limits=limits).error for seed in (0, 1)] == [None, None]
+    ran = bench.run(seed=2, limits=limits)
+    assert "0.58 USD are" in ran.said and "about 0.29 USD" in ran.said
+    assert server.billed == 2
+    bench.clock.jump += 24 * 3600
+    assert bench.run(seed=2, limits=limits).error is None
+
+
+def test_an_order_that_is_on_its_way_counts_for_the_limit(tmp_path):
+    journal = Journal(tmp_path, time.time)
+    first, second = (journal.begin(name, "https://api.example", name) for name in ("a", "b"))
+    assert journal.send(first, {"n": 1}, SpendingLimits(day=0.5)).state == SENDING
+    with pytest.raises(Exception, match="0.28 USD are"):
+        journal.send(second, {"n": 2}, SpendingLimits(day=0.5))
+
+
+def test_a_forgotten_job_is_ordered_anew_and_what_it_cost_still_counts(bench, server):
+    bench.run()
+    journal = bench.engine().journal()
+    file = Path(bench.job.file)
+    journal.forget(bench.job)
+    assert not file.exists() and journal.spent(86400) == pytest.approx(0.29)
+    journal.close()
+    assert bench.run().error is None
+    assert server.billed == 2
+
+
+def test_a_job_under_way_is_not_forgotten(tmp_path):
+    journal = Journal(tmp_path, time.time)
+    job = journal.begin("a", "https://api.example", "a")
+    lock = journal.lock("a")
+    assert lock.take()
+    with pytest.raises(JournalError, match="under way"):
+        journal.forget(job)
+    lock.release()
+    assert journal.forget(job).state == "FORGOTTEN"

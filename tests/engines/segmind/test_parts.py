@@ -1,0 +1,205 @@
+"""Pacing, a server's words, and locks, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from itertools import islice
+
+import pytest
+from segmind_clocks import QuickClock
+
+from liveportrait_v2v.engines.segmind.errors import words
+from liveportrait_v2v.engines.segmind.locks import FileLock
+from liveportrait_v2v.engines.segmind.pacing import (
+    Clock,
+    Deadline,
+    Limiter,
+    OutOfTime,
+    backoff,
+    limiter_of,
+    poll_delays,
+    wished_wait,
+)
+from liveportrait_v2v.engines.segmind.responses import credits_of, entries_of, find_url, status_of
+
+NOW = 1_800_000_000.0
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(NOW + seconds, timezone.utc)
+
+
+WISHES = [
+    ({}, None),
+    ({"retry-after": "7"}, 7),
+    ({"retry-after": "7.5"}, 7.5),
+    ({"retry-after": format_datetime(moment(20), usegmt=True)}, 20),
+    ({"retry-after": "99999999"}, 60),
+    ({"retry-after": "inf"}, 60),
+    ({"retry-after": "-3"}, None),
+    ({"retry-after": "nan"}, None),
+    ({"retry-after": "soon"}, None),
+    ({"retry-after": "soon", "x-rate-limit-reset-at-utc": moment(9).isoformat()}, 9),
+    ({"x-rate-limit-reset-at-utc": moment(9).isoformat()}, 9),
+    ({"x-rate-limit-reset-at-utc": "2027-01-15T08:00:09Z"}, 9),
+    ({"x-rate-limit-reset-at-utc": moment(9).replace(tzinfo=None).isoformat()}, 9),
+    ({"x-rate-limit-reset-at-utc": str(NOW + 9)}, 9),
+    ({"x-rate-limit-reset-at-utc": moment(-9).isoformat()}, None),
+    ({"x-rate-limit-reset-at-utc": "2999-01-01T00:00:00Z"}, 60),
+    ({"x-rate-limit-reset-at-utc": "1e400"}, 60),
+]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), WISHES)
+def test_a_wish_to_wait_is_understood_and_bounded(headers, seconds):
+    assert wished_wait(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_limiter_keeps_requests_of_many_threads_apart():
+    limiter, waits = Limiter(gap=0.5), []
+    threads = [threading.Thread(target=lambda: waits.append(limiter.reserve(100.0))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(waits) == [0.5 * k for k in range(16)]
+
+
+def test_a_limiter_that_is_held_lets_nobody_through():
+    limiter = Limiter(gap=0.5)
+    limiter.hold(110.0)
+    assert [limiter.reserve(100.0), limiter.reserve(100.0), limiter.reserve(200.0)] == [10.0, 10.5, 0.0]
+
+
+def test_each_key_has_one_limiter():
+    assert limiter_of("a") is limiter_of("a") is not limiter_of("b")
+
+
+def test_a_deadline_is_kept_to_the_second():
+    clock = QuickClock()
+    deadline = Deadline(clock, 10.0)
+
+    async def wait() -> None:
+        await deadline.sleep(7)
+        assert deadline.left() <= 3
+        await deadline.sleep(7)
+
+    with pytest.raises(OutOfTime):
+        asyncio.run(wait())
+    assert clock.passed == pytest.approx(10, abs=0.5)
+
+
+def test_waits_grow_and_are_bounded():
+    delays = list(islice(poll_delays(), 30))
+    assert 2.4 <= delays[0] <= 3.6 and all(8 <= delay <= 12 for delay in delays[10:])
+    assert all(15 <= backoff(attempt) <= 25 for attempt in (6, 50, 2000))
+
+
+def test_the_real_clock_goes_on():
+    clock = Clock()
+    asyncio.run(clock.sleep(0.01))
+    assert clock.monotonic() > 0 and clock.time() > 1e9
+
+
+SAID = [
+    ("plain", "plain"),
+    ({"error": "a"}, "a"),
+    ({"message": "b"}, "b"),
+    ({"detail": [{"msg": "c", "loc": ["x"]}, {"msg": "d"}]}, "c; d"),
+    ({"error": {"message": "e", "code": 1}}, "e"),
+    ({"error_description": "f"}, "f"),
+    ({"error": None, "message": "g"}, "g"),
+    ({"odd": 1}, '{"odd": 1}'),
+    (None, ""),
+    ("\x1b[31mred\x1b[0m \x07\r\n\u202eevil\u0000", "red evil"),
+    ("\x1b]8;;https://evil.example\x07click\x1b]8;;\x07", "click"),
+    ("<html><script>x()</script><title>405</title> Not <b>Allowed</b></html>", "405 Not Allowed"),
+    ("smile 🙂", "smile 🙂"),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), SAID)
+def test_a_servers_words_become_one_clean_line(value, text):
+    assert words(value) == text
+
+
+LONG = {
+    "letters": "x" * 10_000_000,
+    "many": {"error": ["y" * 1_000_000] * 5},
+    "tags": "<" * 5_000_000,
+    "escapes": "\x1b]" * 4_000_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_servers_words_are_few(name):
+    assert len(words(LONG[name])) <= 400
+
+
+@pytest.mark.parametrize("value", [None, 3, "", "ok", [], {}, '{"url": 3}', [[[[["https://x.example"]]]]]])
+def test_what_holds_no_url_gives_none(value):
+    assert find_url(value) is None
+    assert find_url("[" * 100_000) is None
+
+
+def test_entries_are_found_however_they_are_wrapped():
+    entry = {
+        "request_id": "a",
+        "model_status": "completed",
+        "request_body": '{"x": 1}',
+        "credits_deduction": "0.3",
+    }
+    for body in (entry, [entry], {"data": [entry]}, {"result": {"rows": [entry]}}):
+        (found,) = entries_of(body)
+        assert (found.request_id, found.status.state, found.status.bill.cost) == ("a", "COMPLETED", 0.3)
+        assert found.request_body == {"x": 1}
+    assert list(entries_of({"data": [{"request_id": 7}, None, 3, "x"]})) == []
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), True, "free", None, [1], 10**400])
+def test_a_price_that_is_no_number_is_none(cost):
+    assert status_of({"status": "COMPLETED", "metrics": {"cost": cost}}, {}).bill.cost is None
+
+
+def test_credits_are_numbers_by_kind():
+    assert credits_of({"credits": "3.5", "free-credits": 2, "user": "me"}) == {
+        "credits": 3.5,
+        "free-credits": 2.0,
+    }
+    assert credits_of([]) == {}
+
+
+def test_a_lock_has_one_holder_and_leaves_no_file(tmp_path):
+    first, second = FileLock(tmp_path / "a"), FileLock(tmp_path / "a")
+    assert first.take() and not second.take()
+    first.release()
+    assert second.take()
+    second.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_locks_taken_by_many_threads_are_never_held_twice(tmp_path):
+    held, most, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal held, most
+        for _ in range(50):
+            mine = FileLock(tmp_path / "a")
+            while not mine.take():
+                pass
+            with lock:
+                held += 1
+                most = max(most, held)
+            with lock:
+                held -= 1
+            mine.release()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1

@@ -1,0 +1,356 @@
+"""A result's address and its file: which are taken, which are refused, and what is tried again."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from faulty_server import Answer
+from shades import make_clip, numbers_of
+
+from liveportrait_v2v.media import Clip
+
+SHAPES = {
+    "string": lambda url: url,
+    "list": lambda url: [url],
+    "dict": lambda url: {"url": url},
+    "dict of video_url": lambda url: {"video_url": url, "size": 3},
+    "nested": lambda url: [{"video": {"url": url}}],
+    "JSON string": lambda url: json.dumps([url]),
+    "JSON dict string": lambda url: json.dumps({"url": url}),
+    "spaces": lambda url: f"  {url}\n",
+}
+
+
+def completed(**values) -> Answer:
+    return Answer(200, {"status": "COMPLETED", "request_id": "job-1", **values})
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_output_is_found_in_every_shape(bench, server, shape):
+    server.always["result"] = completed(output=SHAPES[shape](server.result_url))
+    assert bench.run().error is None
+    assert (server.billed, bench.job.state) == (1, "SAVED")
+
+
+def test_an_output_beside_the_output_is_found(bench, server):
+    server.always["result"] = completed(
+        output=None, video={"url": server.result_url, "content_type": "video/mp4"}
+    )
+    assert bench.run().error is None
+
+
+def test_a_data_uri_is_saved_and_not_kept_in_the_journal(bench, server):
+    uri = f"data:video/mp4;base64,{base64.b64encode(server.video).decode()}"
+    server.always["result"] = completed(output=uri)
+    assert bench.run().error is None
+    assert (bench.job.state, bench.job.url) == ("SAVED", None)
+    Path(bench.job.file).unlink()
+    assert bench.run().error is None
+    assert server.count("submit") == 1
+
+
+@pytest.mark.parametrize("uri", ["data:video/mp4;base64,####", "data:video/mp4,plain", "data:"])
+def test_a_broken_data_uri_is_refused(bench, server, uri):
+    server.always["result"] = completed(output=uri)
+    assert "data URI" in bench.run().said
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+
+
+REFUSED = {
+    "http": ("http://files.example/x.mp4", {"files.example": "93.184.216.34"}, "https"),
+    "file": ("file:///etc/passwd", {}, "https"),
+    "userinfo": ("https://me:secret@files.example/x.mp4", {"files.example": "93.184.216.34"}, "user name"),
+    "127.1": ("https://127.1/x.mp4", {}, "four numbers"),
+    "private": ("https://files.example/x", {"files.example": "10.0.0.8"}, "not a public address"),
+    "v4-mapped": ("https://[::ffff:10.0.0.8]/x", {}, "not a public address"),
+    "link-local": ("https://169.254.169.254/latest/meta-data", {}, "not a public address"),
+    "unique local": ("https://files.example/x", {"files.example": "fd00::1"}, "not a public address"),
+    "NAT64 of a private one": ("https://[64:ff9b::a00:8]/x", {}, "not a public address"),
+    "loopback": ("https://localhost/x", {"localhost": "127.0.0.1"}, "not a public address"),
+    "unknown name": ("https://files.example/x", {}, "no address"),
+    "not a URL": ("https://[/x", {}, "URL"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_address_against_the_rules_is_refused_and_never_contacted(bench, server, name, monkeypatch):
+    """As with Segmind's own API, which is no loopback address: requests go to the test's server all the same."""
+    url, addresses, said = REFUSED[name]
+    _as_if_public(monkeypatch)
+    server.always["result"] = completed(output=url)
+    ran = bench.run(resolver=lambda host, port: [addresses[host]] if host in addresses else [])
+    assert said in ran.said and "paid and done" in ran.said and "orders" in ran.said
+    assert "secret" not in ran.said
+    assert (server.count("submit"), server.count("file"), bench.job.state) == (1, 0, "COMPLETED")
+
+
+def _as_if_public(monkeypatch):
+    """Treats the API as not being on this machine, while uploads' URLs are not looked at."""
+    from liveportrait_v2v.engines.segmind import http
+
+    class Public(http.Http):
+        async def __aenter__(self):
+            pinned, http.PinnedTransport = http.PinnedTransport, lambda **kinds: pinned(**{**kinds, **closed})
+            try:
+                return await super().__aenter__()
+            finally:
+                http.PinnedTransport = pinned
+
+    closed = {"allow_loopback": False}
+    monkeypatch.setattr("liveportrait_v2v.engines.segmind.engine.Http", Public)
+
+
+def test_a_name_that_changes_its_address_is_only_looked_up_once_for_each_connection(bench, server):
+    asked = []
+
+    def rebinding(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.8"]
+
+    url = f"{server.files}/result.mp4".replace("127.0.0.1", "files.example")
+    server.always["result"] = completed(output=url)
+    assert bench.run(resolver=rebinding).error is None
+    assert asked == ["files.example"]
+    (got,) = [request for request in server.requests if request.path == "/result.mp4"]
+    assert got.headers["host"].startswith("files.example")
+
+
+def redirect(to: str) -> Answer:
+    return Answer(302, b"", {"Location": to})
+
+
+def test_three_redirects_are_followed_by_hand(bench, server):
+    server.script["file"] = [redirect("/b"), redirect(f"{server.files}/c"), redirect("d")]
+    assert bench.run().error is None
+    assert [request.path for request in server.requests if request.origin == "files"] == [
+        "/result.mp4",
+        "/b",
+        "/c",
+        "/d",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([redirect(f"/{hop}") for hop in range(4)], "more than 3"),
+        ([redirect("https://10.0.0.8/x")], "not a public address"),
+        ([redirect("http://93.184.216.34/x")], "https"),
+        ([redirect("ftp://files.example/x")], "https"),
+        ([redirect("https://[/")], "URL"),
+    ],
+)
+def test_a_redirect_against_the_rules_is_refused(bench, server, answers, said):
+    server.script["file"] = answers
+    ran = bench.run()
+    assert said in ran.said
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+    assert bench.run().error is None
+
+
+def test_the_key_is_not_sent_where_a_file_redirects_to(bench, server):
+    server.script["file"] = [redirect(f"{server.api}/steal")]
+    bench.run()
+    (request,) = [request for request in server.requests if request.path == "/steal"]
+    assert "x-api-key" not in request.headers
+
+
+def part(server, first: int, **kinds) -> Answer:
+    total = len(server.video)
+    place = {"Content-Range": f"bytes {first}-{total - 1}/{total}", "ETag": '"v1"'}
+    kinds["headers"] = {**place, **kinds.get("headers", {})}
+    return Answer(206, server.video[first:], **kinds)
+
+
+FILES = {
+    "truncated": lambda server: [Answer(200, server.video, {"ETag": '"v1"'}, cut=500)],
+    "truncated twice": lambda server: [
+        Answer(200, server.video, {"ETag": '"v1"'}, cut=500),
+        part(server, 500, cut=100),
+    ],
+    "truncated without a tag": lambda server: [Answer(200, server.video, cut=500)],
+    "truncated with a weak tag": lambda server: [Answer(200, server.video, {"ETag": 'W/"v1"'}, cut=500)],
+    "range ignored": lambda server: [
+        Answer(200, server.video, {"ETag": '"v1"'}, cut=500),
+        Answer(200, server.video, {"ETag": '"v1"'}),
+    ],
+    "wrong range": lambda server: [Answer(200, server.video, {"ETag": '"v1"'}, cut=500), part(server, 400)],
+    "range without a place": lambda server: [
+        Answer(200, server.video, {"ETag": '"v1"'}, cut=500),
+        part(server, 500, headers={"Content-Range": "bytes */*"}),
+    ],
+    "part that was not asked for": lambda server: [part(server, 0)],
+    "changed tag": lambda server: [
+        Answer(200, b"\0" * len(server.video), {"ETag": '"v0"'}, cut=500),
+        part(server, 500, headers={"ETag": '"v1"'}),
+    ],
+    "changed, sent whole": lambda server: [Answer(200, b"\0" * len(server.video), {"ETag": '"v0"'}, cut=500)],
+    "416": lambda server: [Answer(200, server.video, {"ETag": '"v1"'}, cut=500), Answer(416)],
+    "slow head": lambda server: [Answer(200, server.video, drip_head=0.5)],
+    "silent body": lambda server: [Answer(200, server.video, {"ETag": '"v1"'}, drip=0.5)],
+    "storm": lambda server: [Answer(code) for code in (500, 502, 503, 429)],
+    "reset": lambda server: [Answer(reset=True)],
+    "octet-stream": lambda server: [Answer(200, server.video, {"Content-Type": "application/octet-stream"})],
+    "identity": lambda server: [Answer(200, server.video, {"Content-Encoding": "identity"})],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_download_goes_on_until_the_file_is_whole(bench, server, name):
+    server.script["file"] = FILES[name](server)
+    ran = bench.run()
+    assert ran.error is None, ran.error
+    assert Path(bench.job.file).read_bytes() == server.video
+    assert (server.billed, bench.job.state) == (1, "SAVED")
+    assert len(os.listdir(Path(bench.job.file).parent)) == 1
+
+
+def test_a_download_that_broke_off_asks_for_the_rest_alone(bench, server):
+    server.script["file"] = [Answer(200, server.video, {"ETag": '"v1"'}, cut=500)]
+    assert bench.run().error is None
+    first, second = [request for request in server.requests if request.path == "/result.mp4"]
+    assert "range" not in first.headers and first.headers["accept-encoding"] == "identity"
+    assert (second.headers["range"], second.headers["if-range"]) == ("bytes=500-", '"v1"')
+
+
+BAD_FILES = {
+    "compressed": (Answer(200, b"\x1f\x8b" * 99, {"Content-Encoding": "gzip"}), "compressed"),
+    "bomb": (Answer(200, b"BZh9" * 99, {"Content-Encoding": "br, gzip"}), "compressed"),
+    "HTML": (Answer(200, b"<html><h1>Sorry</h1> no file</html>"), 'not a video.*begins "Sorry no file"'),
+    "zero bytes": (Answer(200, b""), "not a video.*empty"),
+    "undecodable": (Answer(200, os.urandom(4000)), "not a video"),
+    "too large by its head": (Answer(200, b"x", {"Content-Length": str(1 << 40)}), "larger than the limit"),
+    "never whole": (Answer(200, b"x" * 1000, cut=10), "broke off 6 times"),
+    "teapot": (Answer(418), "HTTP 418"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_told_keeps_the_job_and_is_fetched_by_the_next_run(bench, server, name):
+    server.always["file"], said = BAD_FILES[name]
+    ran = bench.run()
+    assert re.search(said, ran.said), ran.said
+    assert "job-1 is paid and done" in ran.said and "orders anything" in ran.said
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+    assert not bench.output.exists() and os.listdir(bench.folder / "data" / "results") == []
+    del server.always["file"]
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
+def test_a_body_past_the_limit_is_cut_off(bench, server, monkeypatch):
+    monkeypatch.setattr("liveportrait_v2v.engines.segmind.download.download.__defaults__", (1000,))
+    server.always["file"] = Answer(200, b"x" * 100_000, {"Content-Length": None})
+    ran = bench.run()
+    assert "larger than the limit" in ran.said
+    assert bench.job.state == "COMPLETED"
+
+
+def test_a_picture_is_no_video(bench, server, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    server.always["file"] = Answer(200, (tmp_path / "a.png").read_bytes())
+    assert "it is a picture" in bench.run().said
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_file_that_moved_is_found_again(bench, server, code):
+    server.script["file"] = [Answer(code)]
+    server.script["result"] = [
+        completed(output=f"{server.files}/old.mp4"),
+        completed(output=server.result_url),
+    ]
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_a_file_that_is_gone_is_told_and_not_ordered_again(bench, server, code):
+    server.always["file"] = Answer(code)
+    ran = bench.run()
+    assert "gone" in ran.said and f"HTTP {code}" in ran.said
+    assert "gone" in bench.run().said
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+
+
+def test_a_trickle_ends_at_the_deadline(bench, server):
+    def go_on() -> None:
+        bench.clock.passed += 895
+
+    server.script["status"] = [Answer(200, {"status": "COMPLETED"})]
+    server.always["result"] = Answer(200, server.done(), do=go_on)
+    server.always["file"] = Answer(200, server.video, {"ETag": '"v1"'}, drip=0.05)
+    ran = bench.run()
+    assert "no result after" in ran.said and "paid and done" in ran.said
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+
+
+def test_a_full_disk_keeps_the_job(bench, server, monkeypatch):
+    def full(file) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("liveportrait_v2v.engines.segmind.download._settle", full)
+    ran = bench.run()
+    assert "No space left" in ran.said and "job-1 is paid and done" in ran.said
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+    monkeypatch.undo()
+    os.environ["SEGMIND_API_KEY"] = bench.key
+    try:
+        assert bench.run().error is None
+    finally:
+        del os.environ["SEGMIND_API_KEY"]
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
+def test_a_folder_of_results_that_can_not_be_written_keeps_the_job(bench, server):
+    bench.engine().journal().close()
+    results = bench.folder / "data" / "results"
+    results.write_text("a file in the place of the folder")
+    ran = bench.run()
+    assert (
+        "can't be written" in ran.said and str(results) in ran.said and "job-1 is paid and done" in ran.said
+    )
+    assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
+    results.unlink()
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
+def test_an_output_that_can_not_be_written_is_refused_before_anything_is_sent(bench, server):
+    ran = bench.run(given={"output": bench.folder / "nowhere" / "out.mp4"})
+    assert "there is no directory" in ran.said
+    assert server.requests == []
+
+
+def test_a_result_that_is_lost_here_is_fetched_again(bench, server):
+    assert bench.run().error is None
+    Path(bench.job.file).write_bytes(b"damaged")
+    assert bench.run().error is None
+    assert (server.count("submit"), server.count("file"), bench.job.state) == (1, 2, "SAVED")
+
+
+@pytest.mark.parametrize(("frames", "note"), [(4, "2 frames short"), (9, "3 frames longer"), (6, None)])
+def test_a_result_of_another_length_is_brought_to_the_right_one_and_reported(
+    bench, server, tmp_path, frames, note
+):
+    made = make_clip(tmp_path / "made.mp4", frames=frames, shade=100)
+    server.video = made.read_bytes()
+    ran = bench.run()
+    assert numbers_of(Clip(bench.output), 100) == [min(number, frames - 1) for number in range(6)]
+    assert [note in said for said in ran.result.notes] == [True] * bool(note)
+
+
+def test_a_result_of_another_size_and_rate_is_brought_to_the_sources(bench, server, tmp_path):
+    server.video = make_clip(tmp_path / "made.mp4", frames=12, rate=50, size=(128, 96)).read_bytes()
+    ran = bench.run()
+    info = Clip(bench.output).info
+    assert (info.width, info.height, info.frame_count, info.rate) == (64, 48, 6, 25)
+    assert numbers_of(Clip(bench.output)) == [0, 2, 4, 6, 8, 10]
+    assert len(ran.result.notes) == 2

@@ -1,0 +1,208 @@
+"""Asked to stop in each phase: noticed at once, the job kept, and what goes on told."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from faulty_server import Answer
+from segmind_clocks import HastyClock
+from shades import make_clip
+
+from liveportrait_v2v.engines.segmind import prepare
+from liveportrait_v2v.engines.segmind.errors import JobStoppedError
+from liveportrait_v2v.engines.segmind.http import Timeouts
+from liveportrait_v2v.engines.segmind.pacing import Clock
+from liveportrait_v2v.errors import Cancelled
+from liveportrait_v2v.media import Clip
+
+# Half a second is promised; the rest is for a machine that is busy. Unnoticed, each run would hang for a minute.
+NOTICED = 8.0
+
+# Route at which the server stays silent: state of the job afterwards, and what is told.
+PHASES = {
+    "upload": ("INTENT", "nothing was ordered"),
+    "submit": ("AMBIGUOUS", "may have been accepted and billed"),
+    "status": ("SUBMITTED", "job job-1 goes on .* and may be billed; run again, or .*jobs fetch job-1"),
+    "result": ("SUBMITTED", "job job-1 goes on"),
+    "file": ("COMPLETED", "job job-1 is paid and done"),
+}
+
+
+class Asked:
+    """True from the moment it is set; remembers when that was."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+    def set(self) -> None:
+        self.since = time.monotonic()
+
+    def __call__(self) -> bool:
+        return self.since is not None
+
+
+def stop_at(bench, route: str, **kinds):
+    """A run that is asked to stop once a request of this route has come, and how long it took."""
+    asked = Asked()
+
+    def ask() -> None:
+        bench.server.wait_for(route)
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    ran = bench.run(cancelled=asked, **kinds)
+    took = time.monotonic() - asked.since
+    thread.join()
+    return ran, took
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_stop_while_a_request_is_in_flight_is_noticed_at_once_and_the_next_run_goes_on(
+    bench, server, phase
+):
+    state, said = PHASES[phase]
+    server.script[phase] = [Answer(silent=True, billed=phase == "submit")]
+    ran, took = stop_at(bench, phase, timeouts=Timeouts(read=60))
+    assert isinstance(ran.error, JobStoppedError) and took < NOTICED
+    assert re.search(said, ran.error.goes_on), ran.error.goes_on
+    assert bench.job.state == state and not bench.output.exists()
+    orders = server.count("submit")
+    assert bench.run().error is None
+    assert (server.count("submit"), server.billed) == (max(orders, 1), 1)
+    assert bench.job.state == "SAVED"
+
+
+def test_a_stop_between_two_looks_is_noticed_at_once(bench, server):
+    class SleepyClock(Clock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(60 if server.count("status") else 0)
+
+    server.always["status"] = Answer(200, {"status": "QUEUED"})
+    ran, took = stop_at(bench, "status", clock=SleepyClock())
+    assert took < NOTICED and ran.error.request_id == "job-1"
+
+
+def test_a_stop_while_another_run_of_the_same_job_is_waited_for_is_noticed_at_once(bench, server):
+    bench.clock, gate, first = HastyClock(), threading.Event(), []
+    server.script["submit"] = [Answer(200, {"request_id": "job-1"}, wait=gate, billed=True)]
+    thread = threading.Thread(target=lambda: first.append(bench.run(given={"output": None}, timeouts=None)))
+    thread.start()
+    server.wait_for("submit")
+    asked = Asked()
+    threading.Timer(0.5, asked.set).start()
+    second = bench.run(cancelled=asked)
+    assert time.monotonic() - asked.since < NOTICED
+    assert isinstance(second.error, JobStoppedError)
+    gate.set()
+    thread.join()
+    assert first[0].error is None and server.billed == 1
+
+
+def test_a_stop_while_a_name_is_looked_up_is_noticed_at_once(bench, server):
+    hangs, asked = threading.Event(), Asked()
+
+    def hanging(host: str, port: int) -> list[str]:
+        asked.set()
+        hangs.wait(60)
+        raise socket.gaierror("no answer")
+
+    server.always["result"] = Answer(200, {"status": "COMPLETED", "output": "https://files.example/x.mp4"})
+    ran = bench.run(cancelled=asked, resolver=hanging)
+    assert time.monotonic() - asked.since < NOTICED
+    assert isinstance(ran.error, JobStoppedError) and bench.job.state == "COMPLETED"
+    hangs.set()
+
+
+def test_a_stop_while_clips_are_prepared_is_noticed_at_once(bench, server, monkeypatch):
+    asked, frames_at = Asked(), prepare.frames_at
+
+    def slowly(clip, numbers):
+        asked.set()
+        for frame in frames_at(clip, numbers):
+            time.sleep(0.2)
+            yield frame
+
+    monkeypatch.setattr(prepare, "frames_at", slowly)
+    bench.source = make_clip(bench.folder / "odd.mp4", frames=25, rate=30)
+    bench.driving = make_clip(bench.folder / "even.mp4", frames=25, rate=24)
+    ran = bench.run(cancelled=asked)
+    assert time.monotonic() - asked.since < NOTICED
+    assert "nothing was ordered" in ran.said and server.requests == []
+
+
+def test_a_stop_while_the_result_is_written_leaves_no_file_and_keeps_the_job(bench, server):
+    asked = Asked()
+    ran = bench.run(
+        cancelled=asked,
+        given={
+            "on_progress": lambda progress: asked.set() if progress.stage == "writing" else None,
+            "chunk": 1,
+        },
+    )
+    assert isinstance(ran.error, Cancelled) and not bench.output.exists()
+    assert (server.billed, bench.job.state) == (1, "SAVED")
+    assert bench.run().error is None and Clip(bench.output).info.frame_count == 6
+    assert server.billed == 1
+
+
+class Interrupt(BaseException):
+    """As ComfyUI's, which is no Exception."""
+
+
+def test_an_exception_of_the_callers_own_ends_the_run_and_gives_the_job_free(bench, server):
+    def interrupted() -> bool:
+        if server.count("submit"):
+            raise Interrupt
+        return False
+
+    server.script["submit"] = [Answer(silent=True, billed=True)]
+    ran = bench.run(cancelled=interrupted, timeouts=Timeouts(read=60))
+    assert isinstance(ran.error, Interrupt) and bench.job.state == "AMBIGUOUS"
+    assert list((bench.folder / "data" / "locks").iterdir()) == []
+    assert bench.run().error is None
+    assert (server.count("submit"), bench.job.state) == (1, "SAVED")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process")
+def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
+    server.always["status"] = Answer(200, {"status": "PROCESSING"})
+    command = [
+        sys.executable,
+        "-m",
+        "liveportrait_v2v.cli",
+        "animate",
+        "source.mp4",
+        "driving.mp4",
+        "-o",
+        "out.mp4",
+    ]
+    environment = {
+        **os.environ,
+        "SEGMIND_BASE_URL": server.api,
+        "XDG_DATA_HOME": str(bench.folder / "home"),
+        "XDG_CONFIG_HOME": str(bench.folder / "home"),
+        "PYTHONPATH": os.getcwd(),
+    }
+    running = subprocess.Popen(
+        [*command, "--engine", "segmind"],
+        cwd=bench.folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    server.wait_for("status")
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "job job-1 goes on" in said and "jobs fetch job-1" in said and said.count("\n") == 1
+    assert not bench.output.exists()
+    bench.check_canary()

@@ -1,0 +1,32 @@
+"""Clocks for runs that wait long."""
+
+from __future__ import annotations
+
+import time
+
+from liveportrait_v2v.engines.segmind.pacing import Clock
+
+
+class QuickClock(Clock):
+    """Sleeping takes no time, and the clock is put on by as much. `jump` is what a wall clock may do."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self.jump = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed
+
+    def time(self) -> float:
+        return time.time() + self.passed + self.jump
+
+    async def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+        await super().sleep(0)
+
+
+class HastyClock(Clock):
+    """Real time, with all sleep cut short: for runs that wait for each other."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.02))

@@ -1,0 +1,119 @@
+"""Clips in JSON, however the bytes come."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from liveportrait_v2v.server.uploads import BadUpload, TooLarge, save_data_urls
+
+
+class Pieces:
+    def __init__(self, data: bytes, size: int):
+        self._pieces = [data[at : at + size] for at in range(0, len(data), size)]
+
+    async def readany(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+def save(body: bytes, place, *, piece: int = 1 << 16, limit: int = 1000) -> list[tuple[bytes, str]]:
+    saved = asyncio.run(save_data_urls(Pieces(body, piece), place, limit))
+    return [(path.read_bytes(), suffix) for path, suffix in saved]
+
+
+def url(data: bytes, kind: str = "video/mp4") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 64, 1 << 16])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 100])
+def test_clips_come_out_however_the_body_is_cut(piece, length, tmp_path):
+    clips = [bytes(range(length)), bytes(range(100, 100 + length))]
+    body = json.dumps({"data_urls": [url(clips[0]), url(clips[1], "image/png")]}).encode()
+    assert save(body, tmp_path, piece=piece) == [(clips[0], ".mp4"), (clips[1], ".png")]
+
+
+@pytest.mark.parametrize("piece", [1, 5, 1 << 16])
+def test_slashes_may_be_escaped_and_white_space_may_stand_between(piece, tmp_path):
+    data = b"\xff" * 60
+    text = url(data).replace("/", "\\/")
+    body = f' \n{{ "data_urls" :\t[ "{text}" ]\r\n}} \n'.encode()
+    assert save(body, tmp_path, piece=piece) == [(data, ".mp4")]
+
+
+def test_a_media_type_may_have_parameters(tmp_path):
+    text = url(b"clip").replace("video/mp4", "video/WebM;codecs=vp9")
+    assert save(json.dumps({"data_urls": [text]}).encode(), tmp_path) == [(b"clip", ".webm")]
+
+
+GOOD = url(b"clip")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"{}",
+        b'{"data_urls": []}',
+        b'{"data_urls": "x"}',
+        b'{"data_urls": [1]}',
+        b'{"data_urls": [null]}',
+        b'{"other": ["' + GOOD.encode() + b'"]}',
+        b'{"data_urls": ["' + GOOD.encode() + b'"]',
+        b'{"data_urls": ["' + GOOD.encode() + b'"], "more": 1}',
+        b'{"data_urls": ["' + GOOD.encode() + b'"]} {}',
+        b'{"data_urls": ["' + GOOD.encode() + b'" "' + GOOD.encode() + b'"]}',
+        b'{"data_urls": ["' + GOOD.encode(),
+        b'{"data_urls": ["data:video/mp4;base64,"]}',
+        b'{"data_urls": ["data:video/mp4;base64,Y2xpcA="]}',
+        b'{"data_urls": ["data:video/mp4;base64,Y2xp\\ncA=="]}',
+        b'{"data_urls": ["data:video/mp4;base64,Y2x_cA=="]}',
+        b'{"data_urls": ["data:video/mp4;base64,Y2xpcA==Y2xpcA=="]}',
+        b'{"data_urls": ["data:video/mp4,clip"]}',
+        b'{"data_urls": ["data:text/html;base64,Y2xpcA=="]}',
+        b'{"data_urls": ["data:image/svg+xml;base64,Y2xpcA=="]}',
+        b'{"data_urls": ["data:' + b"a" * 10_000 + b'"]}',
+        b'{"data_urls": ["https://clips.example/a.mp4"]}',
+        b'{"' + b"a" * 10_000,
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 13, 1 << 16])
+def test_what_is_no_upload_is_refused(body, piece, tmp_path):
+    with pytest.raises(BadUpload):
+        save(body, tmp_path, piece=piece)
+
+
+def test_a_clip_of_the_limit_is_taken_and_one_above_it_is_not(tmp_path):
+    for length, place in ((1000, tmp_path / "a"), (1001, tmp_path / "b")):
+        place.mkdir()
+        body = json.dumps({"data_urls": [url(bytes(length))]}).encode()
+        if length == 1000:
+            assert len(save(body, place)[0][0]) == 1000
+        else:
+            with pytest.raises(TooLarge, match="limit of 1000 bytes"):
+                save(body, place)
+
+
+def test_a_clip_that_goes_on_is_given_up_before_its_end(tmp_path):
+    class Endless:
+        read = 0
+
+        async def readany(self) -> bytes:
+            self.read += 1
+            assert self.read < 20, "it is read on and on"
+            return b"A" * 1000 if self.read > 1 else b'{"data_urls": ["data:video/mp4;base64,'
+
+    with pytest.raises(TooLarge):
+        asyncio.run(save_data_urls(Endless(), tmp_path, 10_000))
+
+
+def test_no_more_than_ten_clips_go_into_one_upload(tmp_path):
+    assert len(save(json.dumps({"data_urls": [GOOD] * 10}).encode(), tmp_path)) == 10
+    with pytest.raises(TooLarge, match="10"):
+        (tmp_path / "more").mkdir()
+        save(json.dumps({"data_urls": [GOOD] * 11}).encode(), tmp_path / "more")

@@ -1,0 +1,317 @@
+"""The way of a job: clips from elsewhere, full disks, failures, and the end of a server in the middle of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from serving import FakeWorker, failing, serving, wait_for
+
+from liveportrait_v2v.server.config import MODEL
+from liveportrait_v2v.server.files import Files, NoSpace
+from liveportrait_v2v.server.jobs import SqliteJobs, StoreError
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A host with clips."""
+
+    def do_GET(self) -> None:
+        answers = {
+            "/clip.mp4": (200, {}, b"clip from elsewhere"),
+            "/moved": (302, {"Location": "/clip.mp4"}, b""),
+            "/inside": (302, {"Location": "http://169.254.169.254/latest/meta-data"}, b""),
+            "/large": (200, {}, bytes((1 << 20) + 1)),
+        }
+        code, headers, body = answers.get(self.path, (404, {}, b"none"))
+        self.send_response(code)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{host.server_port}"
+        host.shutdown()
+
+
+@pytest.mark.parametrize("path", ["/clip.mp4", "/moved"])
+def test_clips_are_fetched_from_their_urls(path, data, worker, elsewhere):
+    with serving(data, [worker], allow_loopback=True) as server:
+        job = server.client.job(input_video=elsewhere + path)
+        assert server.client.wait(job)["status"] == "COMPLETED"
+        assert worker.inputs == [(b"clip from elsewhere", b"driving_video")]
+        assert not list((data / "work").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/none", "answered 404"), ("/inside", "not a public address"), ("/large", "larger than the limit")],
+)
+def test_a_clip_that_cannot_be_had_fails_the_job_with_the_reason(path, reason, data, worker, elsewhere):
+    with serving(data, [worker], allow_loopback=True) as server:
+        status = server.client.wait(server.client.job(driving_video=elsewhere + path))
+        assert status["status"] == "FAILED"
+        assert status["error"].startswith("driving_video: ") and reason in status["error"]
+        assert worker.tasks == []
+        assert not list((data / "work").iterdir())
+
+
+def test_without_being_asked_for_loopback_is_refused(server, elsewhere):
+    answer = server.client.submit(input_video=elsewhere + "/clip.mp4", driving_video=elsewhere + "/clip.mp4")
+    assert answer.status_code == 400
+
+
+def test_a_name_that_leads_to_this_machine_fails_the_job(server, worker):
+    job = server.client.job(input_video="https://localhost/clip.mp4")
+    assert "not a public address" in server.client.wait(job)["error"]
+    assert worker.tasks == []
+
+
+def test_an_upload_that_expires_while_its_job_waits_fails_the_job(data):
+    worker = FakeWorker(open=False)
+    with serving(data, [worker]) as server:
+        first = server.client.job()
+        server.client.wait(first, "PROCESSING")
+        waiting = server.client.job()
+        for path in (data / "files").iterdir():
+            path.unlink()
+        worker.gate.set()
+        status = server.client.wait(waiting)
+        assert status["status"] == "FAILED" and "upload it again" in status["error"]
+
+
+def test_whatever_goes_wrong_in_a_job_the_next_one_is_done(data):
+    worker = FakeWorker()
+    with serving(data, [worker]) as server:
+        for error, said in [
+            (RuntimeError("/secret/path"), "internal error (RuntimeError)"),
+            (OSError(errno.ENOSPC, "No space left on device", "/secret"), "No space left on device"),
+            (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        ]:
+            worker.error = error
+            status = server.client.wait(server.client.job())
+            assert status["status"] == "FAILED"
+            assert said in status["error"] and "secret" not in status["error"]
+        worker.error = None
+        assert server.client.wait(server.client.job())["status"] == "COMPLETED"
+
+
+def test_a_full_quota_is_a_507_for_jobs_and_uploads_and_ends_with_the_files(data, worker):
+    with serving(data, [worker], clip_bytes=10_000, quota_bytes=31_000) as server:
+        url = server.client.upload(bytes(9_000))
+        answer = server.client.submit(input_video=url, driving_video=url)
+        assert answer.status_code == 507
+        assert "quota" in answer.json()["error"]
+        for _ in range(2):
+            server.client.upload(bytes(8_000))
+        answer = server.client.post(
+            "/upload-asset", json={"data_urls": ["data:video/mp4;base64," + "A" * 12_000]}
+        )
+        assert answer.status_code == 507
+        for path in (data / "files").iterdir():
+            path.unlink()
+        assert server.client.wait(server.client.job())["status"] == "COMPLETED"
+
+
+def test_a_full_disk_is_a_507(data, worker, monkeypatch):
+    with serving(data, [worker]) as server:
+        url = server.client.upload(b"clip")
+        usage = shutil.disk_usage(data)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        assert server.client.submit(input_video=url, driving_video=url).status_code == 507
+        upload = {"data_urls": ["data:video/mp4;base64,AAAA"]}
+        assert server.client.post("/upload-asset", json=upload).status_code == 507
+        monkeypatch.undo()
+        assert server.client.wait(server.client.job())["status"] == "COMPLETED"
+
+
+def test_a_disk_that_fills_up_during_an_upload_is_a_507_and_leaves_nothing(data, worker, monkeypatch):
+    async def full(*_: object):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(data, [worker]) as server:
+        monkeypatch.setattr("liveportrait_v2v.server.api.save_data_urls", full)
+        upload = {"data_urls": ["data:video/mp4;base64,AAAA"]}
+        assert server.client.post("/upload-asset", json=upload).status_code == 507
+        assert not list((data / "work").iterdir())
+
+
+def test_a_submit_that_cannot_be_stored_is_a_507_and_no_job(data, worker, monkeypatch):
+    with serving(data, [worker]) as server:
+        urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
+
+        def full(*_: object) -> None:
+            raise StoreError("jobs can't be stored: database or disk is full", full=True)
+
+        monkeypatch.setattr(SqliteJobs, "submit", full)
+        assert server.client.submit(**urls).status_code == 507
+        monkeypatch.undo()
+        assert server.client.get("/inference-request/request-history").json()["total"] == 0
+
+
+def test_a_result_is_not_lost_while_the_disk_is_too_full_to_write_it_down(data, worker, monkeypatch):
+    monkeypatch.setattr("liveportrait_v2v.server.dispatch._RETRY_SECONDS", 0.05)
+    finish, refused = SqliteJobs.finish, []
+
+    def full_at_first(self, id, **how):
+        if len(refused) < 3:
+            refused.append(id)
+            raise StoreError("jobs can't be stored: database or disk is full", full=True)
+        finish(self, id, **how)
+
+    monkeypatch.setattr(SqliteJobs, "finish", full_at_first)
+    with serving(data, [worker]) as server:
+        job = server.client.job()
+        assert server.client.wait(job)["status"] == "COMPLETED"
+    assert refused == [job] * 3
+    assert len(worker.tasks) == 1
+
+
+def test_room_is_set_aside_for_what_is_under_way(data):
+    files = Files(data, quota=1000, lifetime=100)
+    with files.workplace(600) as place:
+        with pytest.raises(NoSpace), files.workplace(600):
+            pass
+        (place / "clip").write_bytes(bytes(500))
+        files.add(place / "clip", ".mp4")
+    with files.workplace(500):
+        pass
+    with pytest.raises(NoSpace):
+        files.check_room(501)
+
+
+def test_a_job_that_runs_when_the_server_ends_is_stopped_and_done_after_the_next_start(data):
+    worker = FakeWorker(open=False)
+    with serving(data, [worker]) as server:
+        running, waiting = server.client.job(dsize=100), server.client.job(dsize=200)
+        server.client.wait(running, "PROCESSING")
+    assert worker.stopped == 1
+    assert not list((data / "work").iterdir())
+    with closing(sqlite3.connect(data / "jobs.sqlite3")) as base:
+        assert base.execute("SELECT DISTINCT status, attempts FROM jobs").fetchall() == [("QUEUED", 0)]
+    worker.gate.set()
+    with serving(data, [worker]) as server:
+        for job, dsize in ((running, 100), (waiting, 200)):
+            result = server.client.result(job)
+            assert server.client.get(f"/files/{result['video']['file_name']}").json()["dsize"] == dsize
+    assert [task.settings["dsize"] for task in worker.tasks] == [100, 100, 200]
+
+
+def test_what_a_killed_server_left_half_done_is_cleared_away(data, worker):
+    (data / "work" / "abc").mkdir(parents=True)
+    data.chmod(0o700)
+    (data / "work" / "abc" / ".result.1234.part").write_bytes(b"half")
+    with serving(data, [worker]):
+        assert not list((data / "work").iterdir())
+
+
+def test_a_v1_request_that_waits_is_let_go_when_the_server_ends(data):
+    worker = FakeWorker(open=False)
+    answers = []
+    with serving(data, [worker]) as server:
+        urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
+        client = server.new_client()
+        thread = threading.Thread(target=lambda: answers.append(client.post(f"/v1/{MODEL}", json=urls)))
+        thread.start()
+        wait_for(lambda: worker.tasks, "the job")
+    thread.join()
+    client.close()
+    assert answers[0].status_code == 503
+    job = answers[0].json()["request_id"]
+    worker.gate.set()
+    with serving(data, [worker]) as server:
+        assert server.client.wait(job)["status"] == "COMPLETED"
+
+
+def test_two_servers_do_not_share_a_data_directory_and_the_second_touches_nothing(data):
+    worker = FakeWorker(open=False)
+    with serving(data, [worker]) as server:
+        job = server.client.job()
+        server.client.wait(job, "PROCESSING")
+        with pytest.raises(StoreError, match="another server"), serving(data, [FakeWorker()]):
+            pass
+        worker.gate.set()
+        assert server.client.wait(job)["status"] == "COMPLETED"
+
+
+def test_a_port_that_is_taken_is_an_error(server, tmp_path):
+    with pytest.raises(OSError), serving(tmp_path / "other", [FakeWorker()], port=server.port):
+        pass
+
+
+def test_a_client_that_goes_does_not_take_its_job_along(data):
+    worker = FakeWorker(open=False)
+    with serving(data, [worker]) as server:
+        urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
+        with server.new_client() as client:
+            client.timeout = 0.5
+            with pytest.raises(Exception, match="timed out"):
+                client.post(f"/v1/{MODEL}", json=urls)
+        worker.gate.set()
+        rows = lambda: server.client.get("/inference-request/request-history").json()["data"]  # noqa: E731
+        wait_for(lambda: rows()[0]["model_status"] == "COMPLETED", "the job's end")
+
+
+def test_other_workers_go_on_while_one_is_slow(data):
+    slow, quick = FakeWorker(open=False), FakeWorker(open=False)
+    with serving(data, [slow, quick]) as server:
+        jobs = [server.client.job() for _ in range(4)]
+        wait_for(lambda: slow.tasks and quick.tasks, "two jobs at once")
+        quick.gate.set()
+        wait_for(
+            lambda: sum(server.client.status(job)["status"] == "COMPLETED" for job in jobs) == 3, "three jobs"
+        )
+        slow.gate.set()
+        assert {server.client.wait(job)["status"] for job in jobs} == {"COMPLETED"}
+
+
+def test_requests_are_answered_while_a_job_is_failing_again_and_again(data):
+    with serving(data, [failing("no")]) as server:
+        jobs = [server.client.job() for _ in range(5)]
+        assert {server.client.wait(job)["error"] for job in jobs} == {"no"}
+
+
+def test_a_file_past_its_time_is_not_found_even_before_it_is_deleted(data):
+    files = Files(data, quota=1000, lifetime=100)
+    with files.workplace(10) as place:
+        (place / "clip").write_bytes(b"clip")
+        name = files.add(place / "clip", ".mp4")
+    path = files.find(name)
+    os.utime(path, (time.time() - 101,) * 2)
+    assert files.find(name) is None
+    assert path.exists()
+    files.expire()
+    assert not path.exists()
+
+
+def test_the_clock_of_a_file_begins_with_its_arrival(data):
+    files = Files(data, quota=1000, lifetime=100)
+    with files.workplace(10) as place:
+        (place / "old").write_bytes(b"old")
+        os.utime(place / "old", (time.time() - 1000,) * 2)
+        name = files.add(place / "old", ".mp4")
+    files.expire()
+    assert files.find(name) is not None
+
+
+def test_an_error_that_nobody_thought_of_is_a_500_in_json_without_details(data, worker, monkeypatch):
+    with serving(data, [worker]) as server:
+        monkeypatch.setattr(SqliteJobs, "get", lambda *_: 1 / 0)
+        answer = server.client.get("/v2/requests/x")
+        assert answer.status_code == 500
+        assert "division" not in answer.json()["error"]

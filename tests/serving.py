@@ -1,0 +1,150 @@
+"""A server in a thread of the test, and workers that compute nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from liveportrait_v2v.server.config import MODEL, ServerConfig
+from liveportrait_v2v.server.listen import serve
+from liveportrait_v2v.server.worker import JobFailed, Task, Worker
+
+PATIENCE = 60
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """What a condition gives when it holds; fails if it never does."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, f"never came: {what}"
+        time.sleep(0.02)
+    return value
+
+
+class FakeWorker:
+    """Writes what it was told to do into the result, as soon as its gate is open."""
+
+    def __init__(self, *, open: bool = True):
+        self.gate = threading.Event()
+        if open:
+            self.gate.set()
+        self.tasks: list[Task] = []
+        self.inputs: list[tuple[bytes, bytes]] = []
+        self.error: Exception | None = None
+        self.stopped = 0
+
+    async def run(self, task: Task) -> None:
+        self.tasks.append(task)
+        self.inputs.append((task.source.read_bytes(), task.driving.read_bytes()))
+        try:
+            while not self.gate.is_set():
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        task.output.write_bytes(json.dumps(task.settings).encode())
+
+    async def close(self) -> None:
+        pass
+
+
+def failing(message: str) -> FakeWorker:
+    worker = FakeWorker()
+    worker.error = JobFailed(message)
+    return worker
+
+
+class Client(httpx.Client):
+    """Talks to one server."""
+
+    def submit(self, **values: Any) -> httpx.Response:
+        return self.post(f"/v2/{MODEL}", json=values)
+
+    def upload(self, data: bytes, kind: str = "video/mp4") -> str:
+        """The URL of an uploaded file."""
+        import base64
+
+        text = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        answer = self.post("/upload-asset", json={"data_urls": [text]})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["file_urls"][0]
+
+    def job(self, **values: Any) -> str:
+        """Id of a new job, whose clips are uploaded unless they are named."""
+        for name in ("input_video", "driving_video"):
+            if name not in values:
+                values[name] = self.upload(name.encode())
+        answer = self.submit(**values)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["request_id"]
+
+    def status(self, job: str) -> dict[str, Any]:
+        return self.get(f"/v2/requests/{job}/status").json()
+
+    def wait(self, job: str, *states: str) -> dict[str, Any]:
+        """The status when it is one of these."""
+        states = states or ("COMPLETED", "FAILED")
+        return wait_for(lambda: (s := self.status(job))["status"] in states and s, f"{job} in {states}")
+
+    def result(self, job: str) -> dict[str, Any]:
+        self.wait(job)
+        return self.get(f"/v2/requests/{job}").json()
+
+
+class Server:
+    """A server that runs; `client` talks to it with its key."""
+
+    def __init__(self, config: ServerConfig, workers: Sequence[Worker] | None):
+        self.config, self.workers = config, workers
+        self._stop, self._ready = threading.Event(), threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+        self.client = self.new_client()
+
+    def new_client(self, **headers: str) -> Client:
+        if self.config.key is not None:
+            headers = {"x-api-key": self.config.key, **headers}
+        return Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(serve(self.config, self._stop.is_set, on_ready=self._begin, workers=self.workers))
+        except BaseException as error:
+            self._error = error
+            self._ready.set()
+
+    def _begin(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.url = f"http://{host}:{port}"
+        self._ready.set()
+
+
+@contextmanager
+def serving(data: Path, workers: Sequence[Worker] | None = None, **options: Any) -> Iterator[Server]:
+    """A server with small limits on a free port of this machine."""
+    options = {"port": 0, "clip_bytes": 1 << 20, "quota_bytes": 1 << 30, "grace_seconds": 5, **options}
+    server = Server(ServerConfig(data=data, **options), workers)
+    try:
+        yield server
+    finally:
+        server.client.close()
+        server.stop()

@@ -141,6 +141,8 @@ class Client:
             since: seconds since 1970; a day is allowed for clocks that disagree.
             known: ids that belong to other jobs.
         """
+        # The history takes windows of 31 days.
+        since = max(since, self._clock.time() - 29 * 24 * 3600)
         first = datetime.fromtimestamp(since, timezone.utc) - timedelta(days=1)
         query = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
         for page in range(1, _PAGES + 1):

@@ -286,7 +286,7 @@ class Journal:
         return None if row is None else _job(row)
 
     def _create(self) -> None:
-        """Makes the file whole or not at all: so an empty one is always a damaged one."""
+        """Makes the file whole or not at all: one that is empty, or lacks the marks, is never a new one."""
         lock = FileLock(self._folder / "locks" / "create")
         while not self.path.exists():
             if not lock.take():
@@ -306,8 +306,6 @@ class Journal:
                 lock.release()
 
     def _check(self) -> None:
-        if self.path.stat().st_size == 0:
-            raise sqlite3.DatabaseError("the file is empty")
         ((application,), (version,)) = (
             self._connection.execute(f"PRAGMA {name}").fetchone()
             for name in ("application_id", "user_version")

@@ -267,6 +267,13 @@ def test_v1_that_breaks_is_found_in_the_history(bench, server, answer):
     assert (server.count("v1"), server.billed, bench.job.state) == (1, 1, "SAVED")
 
 
+def test_v1_without_an_id_is_saved_and_used_again(bench, server):
+    server.script["v1"] = [Answer(200, server.video, billed=True)]
+    assert bench.run(version="v1").error is None
+    assert bench.run(version="v1").error is None
+    assert (server.count("v1"), bench.job.state, bench.job.request_id) == (1, "SAVED", None)
+
+
 def test_v1_that_breaks_off_in_the_video_is_fetched_by_its_id(bench, server):
     server.script["v1"] = [Answer(200, server.video, {"x-request-id": "job-1"}, cut=100, billed=True)]
     assert bench.run(version="v1").error is None

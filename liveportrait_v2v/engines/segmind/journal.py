@@ -204,7 +204,7 @@ class Journal:
             SpendingLimitError: it would.
         """
         with self._writing():
-            cost = self.expected_cost()
+            cost = self.expected_cost(job.endpoint)
             if limits.run is not None and cost > limits.run:
                 raise SpendingLimitError(
                     f"one job may cost at most {limits.run:.2f} USD, and one costs about {cost:.2f} USD; "
@@ -238,11 +238,13 @@ class Journal:
             finally:
                 lock.release()
 
-    def expected_cost(self) -> float:
-        """USD: what the last job with a known cost was, else the usual cost."""
-        row = self._connection.execute(
-            "SELECT cost FROM jobs WHERE cost IS NOT NULL ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+    def expected_cost(self, endpoint: str) -> float:
+        """USD: what the last job at this server was, as far as it told, else the usual cost."""
+        with self._told():
+            row = self._connection.execute(
+                "SELECT cost FROM jobs WHERE cost IS NOT NULL AND endpoint = ? ORDER BY id DESC LIMIT 1",
+                (endpoint,),
+            ).fetchone()
         return USUAL_COST if row is None else row[0]
 
     def spent(self, seconds: float, without: int = -1) -> float:
@@ -250,11 +252,12 @@ class Journal:
 
         An unknown cost counts as the usual one.
         """
-        (spent,) = self._connection.execute(
-            f"SELECT TOTAL(COALESCE(cost, ?)) FROM jobs WHERE state IN {MAYBE_BILLED} AND payload IS NOT NULL "
-            "AND created > ? AND id <> ?",
-            (USUAL_COST, self._now() - seconds, without),
-        ).fetchone()
+        with self._told():
+            (spent,) = self._connection.execute(
+                f"SELECT TOTAL(COALESCE(cost, ?)) FROM jobs WHERE state IN {MAYBE_BILLED} AND payload IS NOT NULL "
+                "AND created > ? AND id <> ?",
+                (USUAL_COST, self._now() - seconds, without),
+            ).fetchone()
         return spent
 
     def request_ids(self) -> set[str]:

@@ -79,18 +79,15 @@ class ProcessWorker:
             start_new_session=True,
         )
         try:
-            error = await self._answer()
-        except JobFailed as failure:
-            error = str(failure)
+            await self._answer()
+        except JobFailed as error:
+            raise SettingsError(str(error)) from None
         except BaseException:
             await self._end()
             raise
-        if error is not None:
-            await self._end()
-            raise SettingsError(error)
 
     async def run(self, task: Task) -> None:
-        if self._process is None:
+        if self._process is None or self._process.returncode is not None:
             await self.start()
         order = {
             "source": str(task.source),
@@ -100,28 +97,32 @@ class ProcessWorker:
         }
         try:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            error = await asyncio.wait_for(self._answer(), self._job_seconds)
+            await asyncio.wait_for(self._answer(), self._job_seconds)
+        except JobFailed:
+            raise
         except asyncio.TimeoutError:
             await self._end()
             raise JobFailed(f"the job took longer than the limit of {self._job_seconds:g} seconds") from None
         except BaseException:
             await self._end()
             raise
-        if error is not None:
-            raise JobFailed(error)
 
     async def close(self) -> None:
         if self._process is not None:
             await self._end()
 
-    async def _answer(self) -> str | None:
-        """What went wrong, None if nothing did."""
+    async def _answer(self) -> None:
+        """Waits until the process has done what it was told; raises JobFailed with what it says is wrong."""
         line = await self._process.stdout.readline()
         if not line:
             code = await self._process.wait()
             self._process = None
             raise JobFailed(f"the worker process ended in the middle of the job, with exit code {code}")
-        return json.loads(line)["error"]
+        answer = json.loads(line)
+        if answer["ends"]:
+            await self._end()
+        if answer["error"] is not None:
+            raise JobFailed(answer["error"])
 
     async def _end(self) -> None:
         process, self._process = self._process, None

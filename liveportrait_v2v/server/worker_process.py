@@ -1,6 +1,8 @@
 """The process of a worker: takes jobs as lines of JSON on stdin, answers each with a line on stdout.
 
-It ends when stdin does or SIGTERM comes; a job that is running then stops and leaves no file.
+An answer is {"error": what is wrong with the job, or null, "ends": whether the process ends after it}; the first one
+is about the engine. The process also ends when stdin does or SIGTERM comes; a job that is running then stops and leaves
+no file.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
     signal.signal(signal.SIGTERM, end)
     _limit_files(max_bytes)
 
-    def answer(error: str | None) -> None:
-        answers.write(json.dumps({"error": error}) + "\n")
+    def answer(error: str | None, ends: bool = False) -> None:
+        answers.write(json.dumps({"error": error, "ends": ends}) + "\n")
 
     def listen() -> None:
         # Unbuffered: a lock that this thread held would keep the interpreter from ending.
@@ -47,31 +49,35 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
     threading.Thread(target=listen, daemon=True).start()
     try:
         engine = _load(engine_name, device)
-    except (
-        LivePortraitError,
-        ValueError,
-        RuntimeError,
-        AssertionError,
-    ) as error:  # torch raises the latter two
-        answer(str(error))
+    # The latter two: what torch makes of a device that isn't there.
+    except (LivePortraitError, ValueError, RuntimeError, AssertionError) as error:
+        answer(str(error), ends=True)
         return
     answer(None)
     while (line := orders.get()) is not None and not ended.is_set():
-        order = json.loads(line)
         try:
-            _animate(order, engine, max_bytes, ended)
+            answer(_run(json.loads(line), engine, max_bytes, ended))
         except Cancelled:
             return
-        except MediaError as error:
-            names = {order["driving"]: "driving_video", order["source"]: "input_video"}
-            answer(f"{names.get(str(error.path), 'the result')}: {error.reason}")
-        except LivePortraitError as error:
-            answer(str(error))
         except Exception as error:
+            # After an error on a GPU every further one fails: a new process begins anew.
             traceback.print_exc()
-            answer(f"internal error ({type(error).__name__}); the server's log has more")
-        else:
-            answer(None)
+            answer(f"internal error ({type(error).__name__}); the server's log has more", ends=True)
+            return
+
+
+def _run(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> str | None:
+    """Does a job, and says what is wrong with it; the files are named as their parameters are."""
+    try:
+        _animate(order, engine, max_bytes, ended)
+    except Cancelled:
+        raise
+    except MediaError as error:
+        names = {order["driving"]: "driving_video", order["source"]: "input_video"}
+        return f"{names.get(str(error.path), 'the result')}: {error.reason}"
+    except LivePortraitError as error:
+        return str(error)
+    return None
 
 
 def _load(name: str, device: str) -> Any:

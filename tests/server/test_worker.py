@@ -63,10 +63,27 @@ def test_a_worker_that_dies_takes_one_job_with_it(clips, tmp_path):
         with pytest.raises(JobFailed, match="ended in the middle of the job"):
             await long
         await worker.run(task(clips, tmp_path))
+        worker._process.kill()
+        await worker._process.wait()
+        await worker.run(task(clips, tmp_path))
         await worker.close()
 
     run(scenario())
     assert (tmp_path / "result.mp4").exists()
+
+
+def test_after_an_error_that_nobody_thought_of_the_next_job_gets_a_new_process(clips, tmp_path):
+    async def scenario():
+        worker = new_worker()
+        await worker.start()
+        first = worker._process.pid
+        with pytest.raises(JobFailed, match=r"^internal error \(TypeError\)"):
+            await worker.run(Task(clips["obama"], clips["obama"], tmp_path / "a.mp4", settings=None))
+        await worker.run(task(clips, tmp_path))
+        assert worker._process.pid != first
+        await worker.close()
+
+    run(scenario())
 
 
 def test_a_job_that_takes_too_long_is_ended_without_a_file(clips, tmp_path):

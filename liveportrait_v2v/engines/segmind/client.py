@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -76,19 +77,22 @@ class Client:
             an answer of 2xx, whose body is still to be read, and closed.
         """
 
-        async def post() -> Reply | httpx.Response:
-            response = await self._http.open_api(
-                self.endpoints.submit("v1"), payload, read=self.deadline.left()
-            )
+        async def answer() -> Reply | httpx.Response:
+            left = self.deadline.left()
+            response = await self._http.open_api(self.endpoints.submit("v1"), payload, read=left)
             if 200 <= response.status_code < 300:
                 return response
             try:
-                said = self._http.redact((await response.aread())[:8000].decode("utf-8", "replace"))
-            except httpx.HTTPError:
-                said = ""
-            finally:
-                await response.aclose()
-            return Reply(response.status_code, response.headers, said.encode())
+                return await self._http.whole(response)
+            except BrokenError:
+                return Reply(response.status_code, response.headers, b"")
+
+        async def post() -> Reply | httpx.Response:
+            left = self.deadline.left()
+            try:
+                return await asyncio.wait_for(answer(), left)
+            except asyncio.TimeoutError:
+                raise BrokenError(f"no answer within {left:.0f} s") from None
 
         return await self._paid(mark, post)
 
@@ -141,6 +145,8 @@ class Client:
             since: seconds since 1970; a day is allowed for clocks that disagree.
             known: ids that belong to other jobs.
         """
+        # The history takes windows of 31 days.
+        since = max(since, self._clock.time() - 29 * 24 * 3600)
         first = datetime.fromtimestamp(since, timezone.utc) - timedelta(days=1)
         query = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
         for page in range(1, _PAGES + 1):

@@ -183,8 +183,9 @@ class _Transfer:
 
 async def _fetch(transfer: _Transfer, part: Path, deadline: Deadline) -> None:
     for attempt in range(1, _TRIES + 1):
+        left = deadline.left()
         try:
-            await asyncio.wait_for(transfer.go_on(), deadline.left())
+            await asyncio.wait_for(transfer.go_on(), left)
             await check_video(part)
             return
         except UrlError as error:

@@ -9,15 +9,16 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ...errors import Cancelled, SettingsError
 from ...media import Clip
 from ...settings import MotionOptions
-from ...web import Resolver, resolve
+from ...web import Resolver, resolve, shown
 from ..base import Rendered, Take
 from . import keys
 from .client import Client
@@ -33,7 +34,6 @@ from .prepare import driving_numbers, prepare, source_numbers
 from .threads import run_unless
 from .upload import upload
 
-T = TypeVar("T")
 DEADLINE = 900.0
 """Seconds until a run gives up waiting; the job goes on and can be picked up."""
 
@@ -114,15 +114,15 @@ class SegmindEngine:
 
         async def work() -> Clip:
             async with self._http() as http:
-                folder = tempfile.TemporaryDirectory(prefix="liveportrait-v2v-")
-                path = Path(folder.name) / "clip.mp4"
+                folder = Path(tempfile.mkdtemp(prefix="liveportrait-v2v-"))
                 try:
-                    await download(http, source, path, Deadline(self._clock, self._seconds))
-                except OutOfTime:
-                    late = SegmindError(f"{source[:80]}: did not arrive within {self._seconds:.0f} s")
-                else:
-                    return RemoteClip(source, folder, path)
-            raise late
+                    await download(http, source, folder / "clip.mp4", Deadline(self._clock, self._seconds))
+                    return RemoteClip(source, folder)
+                except BaseException as error:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    if isinstance(error, OutOfTime):
+                        error = SegmindError(f"{shown(source)}: did not arrive within {self._seconds:.0f} s")
+                    raise error from None
 
         return run_unless(work(), cancelled, lambda: Cancelled("stopped while a clip was fetched"))
 
@@ -289,12 +289,12 @@ class SegmindEngine:
 
 
 class RemoteClip(Clip):
-    """A clip at a public URL, with a copy here that lives as long as this object."""
+    """A clip at a public URL, with a copy here in a folder that lives as long as this object."""
 
-    def __init__(self, url: str, folder: tempfile.TemporaryDirectory, path: Path):
-        super().__init__(path)
+    def __init__(self, url: str, folder: Path):
+        super().__init__(folder / "clip.mp4")
         self.url = url
-        self._folder = folder
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
 
 def default_folder() -> Path:
@@ -337,7 +337,10 @@ def payload_of(take: Take, source_url: str, driving_url: str) -> dict[str, Any]:
 
 
 def hash_of(take: Take, base: str, seed: int) -> str:
-    """What makes two jobs the same: the clips' content and trim windows, the settings, the server, and the seed."""
+    """What makes two jobs the same: the clips' content and trim windows, the settings, the server, and the seed.
+
+    A clip that is only a URL is told by that.
+    """
     wish = {
         "model": MODEL,
         "base": base,

@@ -158,6 +158,25 @@ class Http:
         request = self._api.build_request("POST", url, json=body, timeout=silence)
         return await self._send(self._api, request, self._key)
 
+    async def whole(self, response: httpx.Response) -> Reply:
+        """Reads an answer of the API to its end and closes it. The key, should it be in there, is blotted out.
+
+        Raises:
+            BrokenError: too large, encoded or cut off.
+        """
+        try:
+            if encoding(response.headers):
+                raise BrokenError("the answer is compressed, which was not asked for")
+            got = bytearray()
+            async for block in blocks(response):
+                got += block
+                if len(got) > MAX_BODY:
+                    raise BrokenError(f"the answer is larger than {MAX_BODY >> 20} MB")
+        finally:
+            await response.aclose()
+        redacted = self.redact(got.decode("utf-8", "surrogateescape"))
+        return Reply(response.status_code, response.headers, redacted.encode("utf-8", "surrogateescape"))
+
     async def open_file(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         """A GET of a file without the key; its answer is still to be read, and closed.
 
@@ -194,19 +213,7 @@ class Http:
         request = self._api.build_request(
             method, url, json=body, content=stream, headers=headers, params=params
         )
-        response = await self._send(self._api, request, self._key)
-        try:
-            if encoding(response.headers):
-                raise BrokenError("the answer is compressed, which was not asked for")
-            got = bytearray()
-            async for block in blocks(response):
-                got += block
-                if len(got) > MAX_BODY:
-                    raise BrokenError(f"the answer is larger than {MAX_BODY >> 20} MB")
-        finally:
-            await response.aclose()
-        redacted = self._key.redact(got.decode("utf-8", "surrogateescape"))
-        return Reply(response.status_code, response.headers, redacted.encode("utf-8", "surrogateescape"))
+        return await self.whole(await self._send(self._api, request, self._key))
 
     async def _send(
         self, client: httpx.AsyncClient, request: httpx.Request, key: ApiKey | None

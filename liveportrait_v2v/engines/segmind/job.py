@@ -138,6 +138,10 @@ class Runner:
             raise SegmindError("this job was never ordered; run the same command again to do so")
         if job.state == states.FAILED:
             raise JobFailedError(f"this job has failed and was not billed: {job.error}", job.request_id)
+        if job.state == states.FORGOTTEN:
+            raise SegmindError(
+                "this job was set aside; `jobs fetch` with its request id still gets its result"
+            )
         if job.endpoint != self._client.endpoints.base:
             raise SegmindError(
                 f"this job was ordered at {job.endpoint}, and SEGMIND_BASE_URL says {self._client.endpoints.base}",
@@ -188,6 +192,8 @@ class Runner:
 
     async def _to_the_end(self) -> Job:
         if self._job is None:
+            if self._order is None:
+                raise SegmindError("another run has just ended this job; see `liveportrait-v2v jobs list`")
             base = self._client.endpoints.base
             self._job = await asyncio.to_thread(
                 self._journal.begin, self._order.hash, base, self._order.label
@@ -251,9 +257,9 @@ class Runner:
         request_id = valid_request_id(self._client.http.redact(response.headers.get("x-request-id", "")))
         if request_id is not None:
             self._submitted(request_id)
-        target = self._target()
+        target, left = self._target(), self._client.deadline.left()
         try:
-            digest = await asyncio.wait_for(save(response, target), self._client.deadline.left())
+            digest = await asyncio.wait_for(save(response, target), left)
         except asyncio.TimeoutError:
             problem = "no end in time"
         except (BrokenError, DownloadError) as error:
@@ -367,7 +373,7 @@ class Runner:
             except OSError as error:
                 raise MediaError(
                     error.filename or self._results,
-                    f"can't be written: {error.strerror}; job {self._job.request_id} is paid and done: run again, "
+                    f"can't be written: {error.strerror}; {self._name()} is paid and done: run again, "
                     "which fetches it and orders nothing",
                 ) from None
             if gone is not None and not asked:
@@ -376,13 +382,13 @@ class Runner:
                     continue
             if gone is not None:
                 raise ResultLostError(
-                    f"the result of job {self._job.request_id} is gone ({gone}); files are kept for some days only. "
+                    f"the result of {self._name()} is gone ({gone}); files are kept for some days only. "
                     f"`liveportrait-v2v jobs forget {self._job.id}` and run again to order a new one",
                     self._job.request_id,
                 )
             raise DownloadError(
-                f"job {self._job.request_id} is paid and done, but its result can't be fetched: {problem}; run again, "
-                f"or `liveportrait-v2v jobs fetch {self._job.request_id}`: neither orders anything",
+                f"{self._name()} is paid and done, but its result can't be fetched: {problem}; run again, "
+                f"or `liveportrait-v2v jobs fetch {self._job.request_id or self._job.id}`: neither orders anything",
                 self._job.request_id,
             )
 
@@ -426,9 +432,12 @@ class Runner:
         else:
             where = f"goes on at {job.endpoint} and may be billed"
         return (
-            f"job {job.request_id} {where}; run again, or `liveportrait-v2v jobs fetch {job.request_id}`, to pick it "
-            "up; neither orders anything"
+            f"{self._name()} {where}; run again, or `liveportrait-v2v jobs fetch {job.request_id or job.id}`, to pick "
+            "it up; neither orders anything"
         )
+
+    def _name(self) -> str:
+        return f"job {self._job.request_id or self._job.id}"
 
 
 def _intact(job: Job) -> bool:

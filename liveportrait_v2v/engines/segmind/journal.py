@@ -204,7 +204,7 @@ class Journal:
             SpendingLimitError: it would.
         """
         with self._writing():
-            cost = self.expected_cost()
+            cost = self.expected_cost(job.endpoint)
             if limits.run is not None and cost > limits.run:
                 raise SpendingLimitError(
                     f"one job may cost at most {limits.run:.2f} USD, and one costs about {cost:.2f} USD; "
@@ -238,11 +238,13 @@ class Journal:
             finally:
                 lock.release()
 
-    def expected_cost(self) -> float:
-        """USD: what the last job with a known cost was, else the usual cost."""
-        row = self._connection.execute(
-            "SELECT cost FROM jobs WHERE cost IS NOT NULL ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+    def expected_cost(self, endpoint: str) -> float:
+        """USD: what the last job at this server was, as far as it told, else the usual cost."""
+        with self._told():
+            row = self._connection.execute(
+                "SELECT cost FROM jobs WHERE cost IS NOT NULL AND endpoint = ? ORDER BY id DESC LIMIT 1",
+                (endpoint,),
+            ).fetchone()
         return USUAL_COST if row is None else row[0]
 
     def spent(self, seconds: float, without: int = -1) -> float:
@@ -250,11 +252,12 @@ class Journal:
 
         An unknown cost counts as the usual one.
         """
-        (spent,) = self._connection.execute(
-            f"SELECT TOTAL(COALESCE(cost, ?)) FROM jobs WHERE state IN {MAYBE_BILLED} AND payload IS NOT NULL "
-            "AND created > ? AND id <> ?",
-            (USUAL_COST, self._now() - seconds, without),
-        ).fetchone()
+        with self._told():
+            (spent,) = self._connection.execute(
+                f"SELECT TOTAL(COALESCE(cost, ?)) FROM jobs WHERE state IN {MAYBE_BILLED} AND payload IS NOT NULL "
+                "AND created > ? AND id <> ?",
+                (USUAL_COST, self._now() - seconds, without),
+            ).fetchone()
         return spent
 
     def request_ids(self) -> set[str]:
@@ -286,7 +289,7 @@ class Journal:
         return None if row is None else _job(row)
 
     def _create(self) -> None:
-        """Makes the file whole or not at all: so an empty one is always a damaged one."""
+        """Makes the file whole or not at all: one that is empty, or lacks the marks, is never a new one."""
         lock = FileLock(self._folder / "locks" / "create")
         while not self.path.exists():
             if not lock.take():
@@ -306,8 +309,6 @@ class Journal:
                 lock.release()
 
     def _check(self) -> None:
-        if self.path.stat().st_size == 0:
-            raise sqlite3.DatabaseError("the file is empty")
         ((application,), (version,)) = (
             self._connection.execute(f"PRAGMA {name}").fetchone()
             for name in ("application_id", "user_version")

@@ -172,10 +172,12 @@ def test_an_input_url_against_the_rules_is_refused_before_anything_is_sent(bench
     assert ran.error is not None and server.requests == []
 
 
-def test_an_input_url_that_is_no_video_is_refused(bench, server):
+def test_an_input_url_that_is_no_video_is_refused_and_leaves_nothing(bench, server, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(bench.folder / "temporary"))
+    (bench.folder / "temporary").mkdir()
     server.script["file"] = [Answer(200, b"<html>login</html>")]
     assert "not a video" in bench.run(given={"source": f"{server.files}/a.mp4"}).said
-    assert server.count("submit") == 0
+    assert server.count("submit") == 0 and list((bench.folder / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_a_forgotten_job_is_ordered_anew(home, server, capsys):
     assert "set aside" in printed(capsys, "jobs", "forget", "job-1")
     printed(capsys, *ANIMATE)
     assert server.billed == 2 and "FORGOTTEN" in printed(capsys, "jobs", "list")
+    assert "set aside" in printed(capsys, "jobs", "resume", "1", code=2)
 
 
 def test_a_key_is_read_from_stdin_stored_told_and_removed(home, capsys, monkeypatch):

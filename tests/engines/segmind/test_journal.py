@@ -330,6 +330,14 @@ def test_an_order_that_is_on_its_way_counts_for_the_limit(tmp_path):
         journal.send(second, {"n": 2}, SpendingLimits(day=0.5))
 
 
+def test_the_price_at_another_server_says_nothing_about_this_one(tmp_path):
+    journal = Journal(tmp_path, time.time)
+    own = journal.begin("a", "http://127.0.0.1:8189", "a")
+    journal.advance(own, SUBMITTED, cost=0.0)
+    assert journal.expected_cost("http://127.0.0.1:8189") == 0.0
+    assert journal.expected_cost("https://api.segmind.com") == 0.28
+
+
 def test_a_forgotten_job_is_ordered_anew_and_what_it_cost_still_counts(bench, server):
     bench.run()
     journal = bench.engine().journal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import shutil
@@ -17,6 +18,7 @@ from faulty_server import Answer
 
 from liveportrait_v2v.engines.segmind.endpoints import Endpoints, valid_request_id
 from liveportrait_v2v.engines.segmind.errors import ApiKeyError
+from liveportrait_v2v.engines.segmind.http import BrokenError, Http, NotSentError
 from liveportrait_v2v.engines.segmind.keys import FILE, ApiKey, find_key, remove_key
 from liveportrait_v2v.web import UrlError
 
@@ -98,6 +100,18 @@ def test_the_key_of_the_file_is_used(bench, server, no_variable):
     assert "authorization" not in server.requests[0].headers
 
 
+@pytest.mark.parametrize("answer", [Answer(reset=True), None])
+def test_an_error_of_the_network_does_not_hold_on_to_the_request(bench, server, answer):
+    async def ask(base: str) -> None:
+        async with Http(Endpoints.of(base), ApiKey(bench.key)) as http:
+            await http.api("GET", f"{base}/v1/get-user-credits", seconds=5)
+
+    server.script["credits"] = [answer]
+    with pytest.raises((NotSentError, BrokenError)) as error:
+        asyncio.run(ask(server.api if answer else "http://127.0.0.1:9"))
+    assert error.value.__context__ is None and error.value.__cause__ is None
+
+
 def test_no_netrc_is_read(bench, server, monkeypatch):
     (bench.folder / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
     (bench.folder / ".netrc").chmod(0o600)
@@ -145,10 +159,6 @@ def test_a_configured_proxy_is_used_and_sees_no_key(bench, server, monkeypatch):
 
 
 def test_a_files_address_is_checked_before_the_proxy_is_asked_for_it(bench, server, monkeypatch):
-    import asyncio
-
-    from liveportrait_v2v.engines.segmind.http import Http, NotSentError
-
     addresses = {"files.example": "93.184.216.34", "inside.example": "10.0.0.8"}
 
     async def fetch(url: str):

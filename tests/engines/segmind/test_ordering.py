@@ -87,7 +87,7 @@ UNCLEAR = {
     "list": Answer(200, [], billed=True),
     "null": Answer(200, b"null", billed=True),
     "NaN": Answer(200, b'{"request_id": "job-1", "cost": NaN}', billed=True),
-    "50 MB": Answer(200, b"[" + b" " * (50 << 20) + b"]", billed=True),
+    "50 MB": Answer(200, b'{"request_id": "job-1"' + b" " * (50 << 20) + b"}", billed=True),
     "no id": Answer(200, {"status": "QUEUED"}, billed=True),
     "id with a path": Answer(200, {"request_id": "../x"}, billed=True),
     "unicode id": Answer(200, {"request_id": "jöb"}, billed=True),
@@ -265,6 +265,28 @@ def test_v1_that_breaks_is_found_in_the_history(bench, server, answer):
     ran = bench.run(version="v1")
     assert ran.error is None, ran.error
     assert (server.count("v1"), server.billed, bench.job.state) == (1, 1, "SAVED")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(400, b"\x1f\x8b" * 99, {"Content-Encoding": "gzip"}), "HTTP 400"),
+        (Answer(400, b" " * (50 << 20)), "HTTP 400"),
+        (Answer(413, {"error": "too big"}, cut=3), "HTTP 413"),
+    ],
+)
+def test_v1_that_is_refused_with_an_unreadable_body_is_refused_all_the_same(bench, server, answer, said):
+    server.script["v1"] = [answer]
+    ran = bench.run(version="v1")
+    assert said in ran.said
+    assert (server.count("v1"), server.billed, bench.job.state) == (1, 0, "FAILED")
+
+
+def test_v1_without_an_id_is_saved_and_used_again(bench, server):
+    server.script["v1"] = [Answer(200, server.video, billed=True)]
+    assert bench.run(version="v1").error is None
+    assert bench.run(version="v1").error is None
+    assert (server.count("v1"), bench.job.state, bench.job.request_id) == (1, "SAVED", None)
 
 
 def test_v1_that_breaks_off_in_the_video_is_fetched_by_its_id(bench, server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -11,6 +12,7 @@ from itertools import islice
 import pytest
 from segmind_clocks import QuickClock
 
+from liveportrait_v2v.engines.segmind import locks
 from liveportrait_v2v.engines.segmind.errors import words
 from liveportrait_v2v.engines.segmind.locks import FileLock
 from liveportrait_v2v.engines.segmind.pacing import (
@@ -179,6 +181,19 @@ def test_a_lock_has_one_holder_and_leaves_no_file(tmp_path):
     assert second.take()
     second.release()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open stays there")
+def test_a_lock_on_a_file_that_was_just_removed_is_none(tmp_path, monkeypatch):
+    first, lock = FileLock(tmp_path / "a"), locks._lock
+    assert first.take()
+
+    def lock_late(descriptor: int) -> bool:
+        first.release()
+        return lock(descriptor)
+
+    monkeypatch.setattr(locks, "_lock", lock_late)
+    assert not FileLock(tmp_path / "a").take()
 
 
 def test_locks_taken_by_many_threads_are_never_held_twice(tmp_path):

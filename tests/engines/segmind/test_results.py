@@ -219,6 +219,13 @@ def test_a_download_that_broke_off_asks_for_the_rest_alone(bench, server):
     assert (second.headers["range"], second.headers["if-range"]) == ("bytes=500-", '"v1"')
 
 
+@pytest.mark.parametrize("tag", [{}, {"ETag": 'W/"v1"'}])
+def test_a_download_without_a_tag_that_promises_the_same_bytes_begins_anew(bench, server, tag):
+    server.script["file"] = [Answer(200, server.video, tag, cut=500)]
+    assert bench.run().error is None
+    assert not [request for request in server.requests if "range" in request.headers]
+
+
 BAD_FILES = {
     "compressed": (Answer(200, b"\x1f\x8b" * 99, {"Content-Encoding": "gzip"}), "compressed"),
     "bomb": (Answer(200, b"BZh9" * 99, {"Content-Encoding": "br, gzip"}), "compressed"),

@@ -10,17 +10,27 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import segmind
+
 NODES = {
     "load_video": "LoadVideo",
     "settings": "Settings",
     "motion_options": "MotionOptions",
     "animate_draft": "AnimateDraft",
+    "animate_segmind": "AnimateSegmind",
+    "fetch_segmind_job": "FetchSegmindJob",
     "preview_faces": "PreviewFaces",
 }
 """Module and class of each node, in the order of the menu."""
 
 
 class LivePortraitExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        try:
+            segmind.add_route()
+        except Exception:
+            logging.exception("LivePortrait Video-to-Video: the route for Segmind's key could not be added")
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for module, name in NODES.items() if (node := _load(module, name)) is not None]
 

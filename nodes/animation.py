@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -11,24 +14,33 @@ from .motion_options import OPTIONS
 from .settings import SETTINGS
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
     import torch
 
-    from ..liveportrait_v2v.engines import Engine
+    from ..liveportrait_v2v.animate import Result
+    from ..liveportrait_v2v.engines.base import ClipEngine, Engine
+    from ..liveportrait_v2v.media import Audio, Clip
     from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
+HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
 _FRAMES_OFF = "switch `frames` on in the LivePortrait node: with it off there are no images, only the video"
 
 
-def inputs() -> list[io.Input]:
+def inputs(clips_optional: bool) -> list[io.Input]:
     """The inputs of every node that animates; an engine's own come after them."""
     clip = [io.Video, io.Image]
     return [
         io.MultiType.Input(
             "source",
             clip,
+            optional=clips_optional,
             tooltip="Video or image with the face to animate. A batch of images takes the driving video's frame rate.",
         ),
-        io.MultiType.Input("driving", clip, tooltip="Video or image with the motion."),
+        io.MultiType.Input(
+            "driving", clip, optional=clips_optional, tooltip="Video or image with the motion."
+        ),
         SETTINGS.Input(
             "settings", optional=True, tooltip="From LivePortrait Settings; without it the defaults."
         ),
@@ -37,13 +49,17 @@ def inputs() -> list[io.Input]:
             optional=True,
             tooltip="From LivePortrait Motion Options; without it the defaults.",
         ),
-        io.Boolean.Input(
-            "frames",
-            default=True,
-            tooltip="Give the result as images too: 12 bytes of memory a pixel, 0.8 GB for 10 s of 640x360 at 30 "
-            "frames a second. Switch it off for long videos and use the video output.",
-        ),
+        frames_switch(),
     ]
+
+
+def frames_switch() -> io.Input:
+    return io.Boolean.Input(
+        "frames",
+        default=True,
+        tooltip="Give the result as images too: 12 bytes of memory a pixel, 0.8 GB for 10 s of 640x360 at 30 "
+        "frames a second. Switch it off for long videos and use the video output.",
+    )
 
 
 def outputs() -> list[io.Output]:
@@ -59,42 +75,44 @@ def outputs() -> list[io.Output]:
     ]
 
 
-def schema(**options: Any) -> io.Schema:
+def schema(clips_optional: bool = False, **options: Any) -> io.Schema:
     """The schema of a node that animates; `inputs` in the options are the engine's own."""
     own = options.pop("inputs", [])
     return io.Schema(
         category=host.CATEGORY,
-        inputs=[*inputs(), *own],
+        inputs=[*inputs(clips_optional), *own],
         outputs=outputs(),
-        hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+        hidden=HIDDEN,
         **options,
     )
 
 
 def run(
-    engine: Engine,
+    engine: Engine | ClipEngine,
     node: type[io.ComfyNode],
     source: Any,
     driving: Any,
     frames: bool,
     settings: AnimationSettings | None,
     motion_options: MotionOptions | None,
+    cancelled: Callable[[], bool] = host.interrupted,
 ) -> io.NodeOutput:
     """Animates, with progress and interrupt, and gives the outputs.
+
+    Args:
+        source, driving: VIDEO, IMAGE, or a URL for an engine that takes whole clips.
 
     Raises:
         SettingsError: `frames` is off and something is linked to the images.
     """
     from ..liveportrait_v2v.animate import animate
-    from ..liveportrait_v2v.errors import SettingsError
 
-    if not frames and host.is_linked(node, 0):
-        raise SettingsError(_FRAMES_OFF)
+    check_images(node, frames)
     report, path = host.Report(node.hidden.unique_id), host.temp_file(".mp4")
     report.text("looking at the clips")
-    with host.run():
-        source, driving = host.clips(source, driving)
-        batch = _Batch(source, driving, settings, motion_options) if frames else None
+    with host.run(report):
+        source, driving = host.clips(source, driving, at_url=lambda url: engine.clip(url, cancelled))
+        batch = Batch.of_run(source, driving, settings, motion_options) if frames else None
 
         def sink(chunk: torch.Tensor) -> None:
             report.see(chunk)
@@ -110,33 +128,86 @@ def run(
             options=motion_options,
             sink=sink,
             on_progress=report.progress,
-            cancelled=host.interrupted,
+            cancelled=cancelled,
         )
-    report.text(
-        f"{result.frames} frames in {result.seconds['total']:.1f} s; without a face: "
-        f"{result.frames_without_source_face} source, {result.frames_without_driving_face} driving frames"
-    )
-    return io.NodeOutput(
-        batch.images if batch is not None else host.blocked(_FRAMES_OFF),
-        host.audio_value(result.sound),
-        host.video_value(path),
-        float(result.rate),
-        result.frames,
-    )
+    report.text(_summary(result))
+    return values(batch, result.sound, path, result.rate, result.frames)
 
 
-class _Batch:
+async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeOutput:
+    """Runs in a thread, so that other nodes go on, and ends the run where ComfyUI drops the node.
+
+    Args:
+        run: takes what says whether to stop.
+    """
+    dropped = threading.Event()
+    work = asyncio.ensure_future(asyncio.to_thread(run, lambda: dropped.is_set() or host.interrupted()))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        dropped.set()
+        await asyncio.wait({work})
+        raise
+
+
+def check_images(node: type[io.ComfyNode], frames: bool) -> None:
+    """
+    Raises:
+        SettingsError: `frames` is off and something is linked to the images.
+    """
+    from ..liveportrait_v2v.errors import SettingsError
+
+    if not frames and host.is_linked(node, 0):
+        raise SettingsError(_FRAMES_OFF)
+
+
+def values(
+    batch: Batch | None, sound: Audio | None, path: Path, rate: Fraction, frames: int
+) -> io.NodeOutput:
+    """The outputs, as `outputs` lists them."""
+    images = host.blocked(_FRAMES_OFF) if batch is None else batch.images
+    return io.NodeOutput(images, host.audio_value(sound), host.video_value(path), float(rate), frames)
+
+
+def _summary(result: Result) -> str:
+    parts = [f"{result.frames} frames in {result.seconds['total']:.1f} s"]
+    if result.frames_without_source_face is not None:
+        parts.append(
+            f"without a face: {result.frames_without_source_face} source, "
+            f"{result.frames_without_driving_face} driving frames"
+        )
+    if result.job is not None:
+        parts.append(job_summary(**result.job))
+    return "; ".join([*parts, *result.notes])
+
+
+def job_summary(request_id: str | None, cost: float | None, remaining_credits: float | None, **_) -> str:
+    """A paid job in a few words."""
+    price = "cost unknown" if cost is None else f"{cost:.4g} USD"
+    left = "" if remaining_credits is None else f", {remaining_credits:.4g} credits left"
+    return f"job {request_id or 'without an id'}: {price}{left}"
+
+
+class Batch:
     """The IMAGE output, filled as frames come."""
 
-    def __init__(self, source, driving, settings, options):
+    def __init__(self, count: int, size: tuple[int, int]):
+        """
+        Raises:
+            SettingsError: it doesn't fit into memory.
+        """
+        remedy = "switch `frames` off and use the video output, or shorten the clip"
+        self.images = host.empty_images(count, size[1], size[0], remedy)
+        self._filled = 0
+
+    @classmethod
+    def of_run(cls, source: Clip, driving: Clip, settings, options) -> Batch:
+        """For the result of a run."""
         from ..liveportrait_v2v.pairing import pair
         from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
         pairing = pair(source.info, driving.info, settings or AnimationSettings(), options or MotionOptions())
-        width, height = source.output_size()
-        remedy = "switch `frames` off and use the video output, or shorten the clip"
-        self.images = host.empty_images(pairing.frames, height, width, remedy)
-        self._filled = 0
+        return cls(pairing.frames, source.output_size())
 
     def add(self, chunk: torch.Tensor) -> None:
         """Takes uint8 [N, H, W, 3]."""

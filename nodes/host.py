@@ -10,6 +10,7 @@ import math
 import os
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +61,21 @@ def temp_file(suffix: str) -> Path:
     return folder / f"liveportrait_{uuid.uuid4().hex}{suffix}"
 
 
+def system_folder() -> Path:
+    """The pack's folder for what no web page is to see: keys, and the journal of paid jobs."""
+    import folder_paths
+
+    return Path(folder_paths.get_system_user_directory("liveportrait_v2v"))
+
+
+def add_post_route(path: str, handle) -> None:
+    """Has ComfyUI's server answer POST requests; where there is no server, nothing happens."""
+    from server import PromptServer
+
+    if getattr(PromptServer, "instance", None) is not None:
+        PromptServer.instance.routes.post(path)(handle)
+
+
 # Values of sockets
 
 
@@ -96,8 +112,8 @@ def blocked(message: str):
     return ExecutionBlocker(message)
 
 
-def clips(*values: Any) -> list[Clip]:
-    """The clips that VIDEO and IMAGE values stand for.
+def clips(*values: Any, at_url: Callable[[str], Clip] | None = None) -> list[Clip]:
+    """The clips that VIDEO and IMAGE values stand for, or URLs.
 
     One image is a still. A batch of several is a clip; as an IMAGE has no frame rate, it takes that of the first
     value that has one, or 25.
@@ -105,7 +121,10 @@ def clips(*values: Any) -> list[Clip]:
     Raises:
         MediaError: a video can't be read.
     """
-    made = [None if _is_image(value) else _clip_of_video(value) for value in values]
+    made = [
+        None if _is_image(value) else at_url(value) if isinstance(value, str) else _clip_of_video(value)
+        for value in values
+    ]
     rates = [clip.info.rate for clip in made if clip is not None and clip.info.rate]
     rate = rates[0] if rates else Fraction(25)
     return [clip or _clip_of_images(value, rate) for clip, value in zip(made, values, strict=True)]
@@ -161,10 +180,11 @@ def interrupted() -> bool:
 
 
 @contextmanager
-def run():
+def run(report: Report):
     """A block in which a node computes: outside of inference mode, and with the library's Cancelled as an interrupt.
 
     Inference mode holds for one thread: what is made inside of it can't be written to by the library's others.
+    What goes on after an interrupt, such as a paid job, is shown on the node.
     """
     import torch
     from comfy.model_management import InterruptProcessingException, interrupt_current_processing
@@ -175,6 +195,8 @@ def run():
         with torch.inference_mode(False), torch.no_grad():
             yield
     except Cancelled as error:
+        if error.goes_on:
+            report.text(error.goes_on)
         interrupt_current_processing(False)
         raise InterruptProcessingException() from error
 
@@ -216,12 +238,12 @@ class Report:
 
     def progress(self, progress: Progress) -> None:
         """Shows where a run is."""
-        self.count(
-            progress.frames,
-            progress.total,
-            f"{progress.stage}: {progress.frames} of {progress.total} frames, {progress.fps:.1f} frames a second, "
-            f"{progress.without_face} without a face",
-        )
+        text = progress.stage
+        if progress.frames:
+            text += f": {progress.frames} of {progress.total} frames"
+        if progress.fps:
+            text += f", {progress.fps:.1f} frames a second, {progress.without_face} without a face"
+        self.count(progress.frames, progress.total, text)
 
     def count(self, done: int, total: int, text: str) -> None:
         now = time.monotonic()

@@ -139,7 +139,7 @@ class LoadVideo(io.ComfyNode):
             clip.output_size(),
         ):
             report, target = host.Report(cls.hidden.unique_id), host.temp_file(".mp4")
-            with host.run(), VideoWriter(target, rate, audio=sound, crf=_CRF) as writer:
+            with host.run(report), VideoWriter(target, rate, audio=sound, crf=_CRF) as writer:
                 for chunk in clip.chunks(8, max_side=max_side, **options):
                     if host.interrupted():
                         raise Cancelled(f"stopped loading {file}")

@@ -45,7 +45,7 @@ class PreviewFaces(io.ComfyNode):
         from ..liveportrait_v2v.sheet import survey
 
         report = host.Report(cls.hidden.unique_id)
-        with host.run():
+        with host.run(report):
             (clip,) = host.clips(clip)
             total = clip.info.frame_count
             found = survey(

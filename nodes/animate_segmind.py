@@ -1,0 +1,108 @@
+"""The node Animate Segmind (LivePortrait)."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import animation, segmind
+
+
+class AnimateSegmind(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return animation.schema(
+            clips_optional=True,
+            node_id="LPV2V_AnimateSegmind",
+            display_name="Animate Segmind (LivePortrait)",
+            description="Animates with Segmind's hosted model. Each new job is paid for (about 0.28 USD) and uploads "
+            "both clips to public, unlisted addresses. The same clips and settings are paid for once.",
+            search_aliases=["live portrait api", "hosted model", "remote", "segmind", "video to video"],
+            inputs=[
+                io.String.Input(
+                    "source_url",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Public https address of the source video, in place of the socket: it goes out untouched.",
+                ),
+                io.String.Input(
+                    "driving_url",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Public https address of the driving video, in place of the socket: it goes out untouched.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    optional=True,
+                    tooltip="Changes nothing in the result: another number orders the same job anew, and pays again.",
+                ),
+                io.Float.Input(
+                    "max_cost",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="USD: refuse a job that would cost more, by what the last ones cost. 0 = no limit.",
+                ),
+                io.Float.Input(
+                    "max_cost_per_day",
+                    default=0.0,
+                    min=0.0,
+                    max=10000.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="USD: refuse a job with which the last 24 hours would cost more. 0 = no limit.",
+                ),
+                segmind.deadline(),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, source_url: str | None = None, driving_url: str | None = None, **_
+    ) -> bool | str:
+        for name, url in (("source_url", source_url), ("driving_url", driving_url)):
+            if url and not url.strip().lower().startswith(("https://", "http://")):
+                return f"{name} must be a public address that begins with https://, got {url[:60]!r}"
+        return True
+
+    @classmethod
+    async def execute(
+        cls,
+        frames: bool,
+        source=None,
+        driving=None,
+        settings=None,
+        motion_options=None,
+        source_url: str = "",
+        driving_url: str = "",
+        seed: int = 0,
+        max_cost: float = 0.0,
+        max_cost_per_day: float = 0.0,
+        deadline: float = 900.0,
+    ) -> io.NodeOutput:
+        from ..liveportrait_v2v.engines.segmind import SpendingLimits
+        from ..liveportrait_v2v.errors import SettingsError
+
+        clips = []
+        for name, value, url in (
+            ("source", source, source_url.strip()),
+            ("driving", driving, driving_url.strip()),
+        ):
+            if (value is None) == (not url):
+                got = "both" if url else "neither"
+                raise SettingsError(f"{name}: link a video or image, or give {name}_url; got {got}")
+            clips.append(url or value)
+        engine = segmind.make_engine(
+            seed=seed, limits=SpendingLimits(max_cost or None, max_cost_per_day or None), deadline=deadline
+        )
+        return await animation.beside(
+            lambda cancelled: animation.run(engine, cls, *clips, frames, settings, motion_options, cancelled)
+        )

@@ -1,0 +1,70 @@
+"""The node Fetch Segmind Job (LivePortrait)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from comfy_api.latest import io
+
+from . import animation, host, segmind
+
+
+class FetchSegmindJob(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LPV2V_FetchSegmindJob",
+            display_name="Fetch Segmind Job (LivePortrait)",
+            category=host.CATEGORY,
+            description="The result of a job that was ordered before, by its request id, as the model made it. Waits "
+            "where the job still runs. Orders nothing, and so costs nothing.",
+            search_aliases=["segmind result", "request id", "resume job", "live portrait download"],
+            inputs=[
+                io.String.Input(
+                    "request_id",
+                    default="",
+                    tooltip="The id that Animate Segmind shows, or that `liveportrait-v2v jobs list` does.",
+                ),
+                animation.frames_switch(),
+                segmind.deadline(),
+            ],
+            outputs=animation.outputs(),
+            hidden=animation.HIDDEN,
+        )
+
+    @classmethod
+    def validate_inputs(cls, request_id: str | None = None) -> bool | str:
+        return True if request_id != "" else "request_id is empty: paste the id that Animate Segmind showed"
+
+    @classmethod
+    async def execute(cls, request_id: str, frames: bool, deadline: float) -> io.NodeOutput:
+        animation.check_images(cls, frames)
+        return await animation.beside(
+            lambda cancelled: cls._fetch(request_id.strip(), frames, deadline, cancelled)
+        )
+
+    @classmethod
+    def _fetch(
+        cls, request_id: str, frames: bool, deadline: float, cancelled: Callable[[], bool]
+    ) -> io.NodeOutput:
+        from ..liveportrait_v2v.engines.segmind import report_of
+        from ..liveportrait_v2v.errors import Cancelled
+        from ..liveportrait_v2v.media import Clip
+
+        report = host.Report(cls.hidden.unique_id)
+        with host.run(report):
+            job = segmind.make_engine(deadline=deadline).fetch(
+                request_id, on_state=lambda state: report.text(state.text), cancelled=cancelled
+            )
+            clip = Clip(job.file)
+            info = clip.info
+            batch = animation.Batch(info.frame_count, clip.output_size()) if frames else None
+            for chunk in clip.chunks() if batch else ():
+                if cancelled():
+                    raise Cancelled("stopped while the frames were read")
+                batch.add(chunk.frames)
+                report.see(chunk.frames)
+                report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
+            sound = clip.audio(info.duration)
+        report.text(animation.job_summary(**report_of(job)))
+        return animation.values(batch, sound, job.file, info.rate, info.frame_count)

@@ -1,0 +1,180 @@
+"""G, the generator: a picture from warped features. A SPADE decoder.
+
+Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization", 2019.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .convolution import convolve
+from .layers import Conv
+
+HIDDEN = 128
+
+
+class SpectralConv(nn.Module):
+    """A convolution whose weight is kept with a spectral norm, folded away by `fold`."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, bias: bool = True):
+        super().__init__()
+        if bias:
+            self.bias = nn.Parameter(torch.empty(cout))
+        else:
+            self.register_parameter("bias", None)
+        self.weight_orig = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
+        self.register_buffer("weight_u", torch.empty(cout))
+        self.register_buffer("weight_v", torch.empty(cin * kernel * kernel))
+
+    def fold(self) -> None:
+        sigma = self.weight_u.double() @ self.weight_orig.double().flatten(1) @ self.weight_v.double()
+        self.weight = nn.Parameter(self.weight_orig / sigma.float())
+        del self.weight_orig, self.weight_u, self.weight_v
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(x, self.weight, self.bias)
+
+
+def collapsed_kernels(weight: Tensor, scale: int) -> dict[tuple[int, int], Tensor]:
+    """What a 3x3 convolution comes to on a map that was first enlarged by nearest neighbours, for each place in a cell.
+
+    Of the three samples along an axis that an output sample sees, several show the same cell of the small map: their
+    weights add up. At the first place in a cell the kernel sees the cell before and its own, at the last its own and
+    the next, between them its own alone.
+
+    Args:
+        weight: [cout, cin, 3, 3].
+        scale: 2 or 4.
+
+    Returns:
+        (row, column) of the place in a cell, 0 first, 1 last, 2 between -> kernel [cout, cin, 1 or 2, 1 or 2].
+    """
+
+    def along(weight: Tensor, place: int, dim: int) -> Tensor:
+        a, b, c = weight.split(1, dim)
+        return (torch.cat((a, b + c), dim), torch.cat((a + b, c), dim), a + b + c)[place]
+
+    places = range(2 if scale == 2 else 3)
+    return {(i, j): along(along(weight, i, 2), j, 3) for i in places for j in places}
+
+
+class SharedConv(nn.Module):
+    """The 3x3 convolution of one or two SPADEs over the enlarged features, with ReLU, without enlarging them.
+
+    forward(features [N, cin, h, w]) -> [N, cout, scale * h, scale * w].
+    """
+
+    def __init__(self, convs: list[Conv], scale: int):
+        super().__init__()
+        self.scale = scale
+        weight = torch.cat([conv.weight for conv in convs])
+        self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs]))
+        kernels = {(1, 1): weight} if scale == 1 else collapsed_kernels(weight, scale)
+        self.kernels = nn.ParameterDict({f"{i}{j}": kernel for (i, j), kernel in kernels.items()})
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.scale == 1:
+            return F.relu_(convolve(features, self.kernels["11"], self.bias))
+        count, _, height, width = features.shape
+        padded = F.pad(features, (1, 1, 1, 1))
+        bias = self.bias.to(features.dtype)
+        out = features.new_empty(count, len(bias), height, self.scale, width, self.scale)
+        # Where a kernel's window begins in the padded map, its samples, and the places in a cell that it serves.
+        spans = [
+            (0, height + 1, slice(0, 1)),
+            (1, height + 2, slice(-1, None)),
+            (1, height + 1, slice(1, -1)),
+        ]
+        for name, kernel in self.kernels.items():
+            (top, bottom, rows), (left, right, columns) = (spans[int(place)] for place in name)
+            part = F.conv2d(padded[:, :, top:bottom, left:right], kernel.to(features.dtype), bias)
+            out[:, :, :, rows, :, columns] = F.relu_(part)[:, :, :, None, :, None]
+        return out.view(count, len(bias), height * self.scale, width * self.scale)
+
+
+class Spade(nn.Module):
+    """Spatially adaptive normalization: normalized x * (1 + gamma) + beta, gamma and beta by a convolution."""
+
+    def __init__(self, channels: int, features: int):
+        super().__init__()
+        self.mlp_shared = nn.Sequential(Conv(features, HIDDEN, 3, 3))
+        self.mlp_gamma = Conv(HIDDEN, channels, 3, 3)
+        self.mlp_beta = Conv(HIDDEN, channels, 3, 3)
+
+    def fold(self) -> None:
+        self.weight = nn.Parameter(torch.cat((self.mlp_gamma.weight, self.mlp_beta.weight)))
+        self.bias = nn.Parameter(torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias)))
+        del self.mlp_gamma, self.mlp_beta
+
+    def forward(self, normalized: Tensor, hidden: Tensor) -> Tensor:
+        """Modulates normalized [N, C, h, w], enlarged by nearest neighbours to the size of hidden [N, 128, H, W]."""
+        gamma, beta = convolve(hidden, self.weight, self.bias).chunk(2, 1)
+        count, channels, height, width = normalized.shape
+        cells = count, channels, height, hidden.shape[2] // height, width, hidden.shape[3] // width
+        # gamma and beta are ours to write into.
+        gamma.view(cells).mul_(normalized[:, :, :, None, :, None])
+        return gamma.add_(beta)
+
+
+class SpadeBlock(nn.Module):
+    """SPADE residual block: norm, LeakyReLU and 3x3 convolution, twice.
+
+    forward(x [N, cin, h, w], features [N, 256, 64, 64]) -> [N, cout, H, W], where H is 64 times `scale`; x is enlarged
+    to that by nearest neighbours. Where cin and cout differ, a norm and a 1x1 convolution lead past.
+    """
+
+    def __init__(self, cin: int, cout: int, features: int, scale: int = 1):
+        super().__init__()
+        middle = min(cin, cout)
+        self.scale = scale
+        self.shortcut = cin != cout
+        self.conv_0 = SpectralConv(cin, middle, 3)
+        self.conv_1 = SpectralConv(middle, cout, 3)
+        self.norm_0 = Spade(cin, features)
+        self.norm_1 = Spade(middle, features)
+        if self.shortcut:
+            self.conv_s = SpectralConv(cin, cout, 1, bias=False)
+            self.norm_s = Spade(cin, features)
+
+    def fold(self) -> None:
+        ahead = [self.norm_0, self.norm_s] if self.shortcut else [self.norm_0]
+        self.shared_0 = SharedConv([norm.mlp_shared[0] for norm in ahead], self.scale)
+        self.shared_1 = SharedConv([self.norm_1.mlp_shared[0]], self.scale)
+        for norm in (*ahead, self.norm_1):
+            del norm.mlp_shared
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        # Enlarging by nearest neighbours changes neither mean nor variance.
+        normalized = F.instance_norm(x)
+        hidden = self.shared_0(features)
+        y = self.conv_0(F.leaky_relu_(self.norm_0(normalized, hidden[:, :HIDDEN]), 0.2))
+        if self.shortcut:
+            x = self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:]))
+        del normalized, hidden
+        y = F.leaky_relu_(self.norm_1(F.instance_norm(y), self.shared_1(features)), 0.2)
+        return self.conv_1(y).add_(x)
+
+
+class SpadeGenerator(nn.Module):
+    """G of the paper: forward(features [N, 256, 64, 64]) -> logits [N, 3, 512, 512] of RGB in 0..1.
+
+    It computes in the dtype of the features.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.fc = Conv(256, 512, 3, 3)
+        for i in range(6):
+            self.add_module(f"G_middle_{i}", SpadeBlock(512, 512, 256))
+        self.up_0 = SpadeBlock(512, 256, 256, scale=2)
+        self.up_1 = SpadeBlock(256, 64, 256, scale=4)
+        self.conv_img = nn.Sequential(Conv(64, 12, 3, 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.fc(features)
+        for i in range(6):
+            x = getattr(self, f"G_middle_{i}")(x, features)
+        x = self.up_1(self.up_0(x, features), features)
+        return F.pixel_shuffle(self.conv_img(F.leaky_relu_(x, 0.2)), 2)

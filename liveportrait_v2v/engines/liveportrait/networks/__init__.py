@@ -5,14 +5,17 @@ Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retar
 
 from .bundle import PRECISIONS, Networks, PrecisionWarning, resolve_precision
 from .motion import KEYPOINTS, MotionOutput
+from .published import NETWORKS, blank_network
 from .random_weights import random_weights
 
 __all__ = [
     "KEYPOINTS",
+    "NETWORKS",
     "PRECISIONS",
     "MotionOutput",
     "Networks",
     "PrecisionWarning",
+    "blank_network",
     "random_weights",
     "resolve_precision",
 ]

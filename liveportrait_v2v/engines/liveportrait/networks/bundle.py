@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from ....errors import SettingsError
 from .layers import convolutions_to, fold
 from .motion import MotionOutput
-from .published import blank_networks
+from .published import NETWORKS, blank_network
 from .random_weights import random_weights
 
 PRECISIONS = ("auto", "fp16", "bf16-convs", "fp32")
+IN_HALF = ("appearance_feature_extractor", "warping_module", "spade_generator")
 _DTYPES = {"fp16": torch.float16, "bf16-convs": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -60,14 +62,14 @@ class Networks:
 
     def __init__(
         self,
-        weights: Mapping[str, Mapping[str, Tensor]],
+        weights: Callable[[str], Mapping[str, Tensor]],
         device: str | torch.device = "cpu",
         precision: str = "auto",
         compile: bool = False,
     ):
         """
         Args:
-            weights: name of a network, as in NETWORKS -> its tensors in float32, under their published names.
+            weights: gives the tensors of each of NETWORKS, float32 under their published names.
             compile: compile W and G at their first use.
 
         Raises:
@@ -75,20 +77,21 @@ class Networks:
         """
         self.precision = resolve_precision(precision, device)
         self._dtype = _DTYPES[self.precision]
-        networks = blank_networks()
-        for name, network in networks.items():
-            network.load_state_dict(weights[name], strict=True, assign=True)
+        self.module = nn.ModuleDict()
+        for name in NETWORKS:
+            network = blank_network(name)
+            network.load_state_dict(weights(name), strict=True, assign=True)
             fold(network)
-        for name in ("appearance_feature_extractor", "warping_module", "spade_generator"):
-            convolutions_to(networks[name], self._dtype)
-        self.module = nn.ModuleDict(networks).to(device)
+            if name in IN_HALF:
+                convolutions_to(network, self._dtype)
+            self.module[name] = network.to(device)
         self._decode = torch.compile(self._decode_eagerly) if compile else self._decode_eagerly
         self._said = False
 
     @classmethod
     def random(cls, seed: int, device: str | torch.device = "cpu", precision: str = "fp32") -> Networks:
         """Networks with random weights: their pictures are noise that follows the input. For tests and timing."""
-        return cls(random_weights(seed), device, precision)
+        return cls(partial(random_weights, seed), device, precision)
 
     @property
     def device(self) -> torch.device:

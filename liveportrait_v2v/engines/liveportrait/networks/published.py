@@ -21,7 +21,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 
-def blank_networks() -> dict[str, nn.Module]:
-    """The networks with the parameters that their files hold: not folded, and without memory behind them."""
+def blank_network(name: str) -> nn.Module:
+    """One of NETWORKS with the parameters that its file holds: not folded, and without memory behind them."""
     with torch.device("meta"):
-        return {name: kind() for name, kind in NETWORKS.items()}
+        return NETWORKS[name]()

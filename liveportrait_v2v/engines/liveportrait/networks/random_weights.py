@@ -8,29 +8,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .published import blank_networks
+from .published import NETWORKS, blank_network
 
 # Spread of what layers say where theirs is not to be that of their input: M's heads, and SPADE's modulation.
 SPREADS = {"fc_kp": 0.02, "fc_exp": 0.02, "fc_t": 0.05, "fc_scale": 0.05, "mlp_gamma": 0.3, "mlp_beta": 0.3}
 SCALE = 1.3  # the middle of M's scale
 
 
-def random_weights(seed: int) -> dict[str, dict[str, Tensor]]:
-    """Name of a network -> its tensors in float32, under their published names.
+def random_weights(seed: int, network: str) -> dict[str, Tensor]:
+    """The tensors of one of NETWORKS in float32, under their published names.
 
     Norms have statistics and spectral norms have vectors of their own, so that folding them is no formality. M's
     keypoints fill the crop, expressions are small and scales near 1.3; G's pictures are noise with some contrast.
     """
-    generator = torch.Generator().manual_seed(seed)
-    weights: dict[str, dict[str, Tensor]] = {}
-    for network, blank in blank_networks().items():
-        tensors = weights[network] = {}
-        for name, tensor in blank.state_dict().items():
-            if not name.endswith("num_batches_tracked"):
-                tensors[name] = _tensor(name, tensor.shape, generator)
-        for name in [name for name in tensors if name.endswith("weight_orig")]:
-            _norm_vectors(tensors, name.removesuffix("_orig"))
-    return weights
+    generator = torch.Generator().manual_seed(len(NETWORKS) * seed + list(NETWORKS).index(network))
+    tensors = {
+        name: _tensor(name, tensor.shape, generator)
+        for name, tensor in blank_network(network).state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    for name in [name for name in tensors if name.endswith("weight_orig")]:
+        _norm_vectors(tensors, name.removesuffix("_orig"))
+    return tensors
 
 
 def _tensor(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -133,6 +133,7 @@ def animate(
         behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
         render = _renderer(engine, session, stack)
         run = _Run(pairing, session, settings, options, engine.device, chunk, clock, stack)
+        run.survey(driving, cancelled)
         cues = run.cues(driving)
         for shot in run.source_shots(source):
             if cancelled is not None and cancelled():
@@ -205,11 +206,21 @@ class _Run:
                 left -= len(shot)
             if not (self.pairing.source_frames and self.pairing.repeats):
                 break
-        frame, landmarks, present = shot.frames[-1:], shot.landmarks[-1:], shot.present[-1:]
         while left:
             n = min(self.chunk, left)
-            yield Shot(frame.expand(n, -1, -1, -1), landmarks.expand(n, -1, -1), present.expand(n))
+            yield shot.hold(n)
             left -= n
+
+    def survey(self, clip: Clip, cancelled: Callable[[], bool] | None) -> None:
+        """Shows the session the driving clip, as far as it asks for it."""
+
+        def shots() -> Iterator[Shot]:
+            for shot in self._track(clip, self.settings.drive_face_index, self.pairing.driving_frames):
+                if cancelled is not None and cancelled():
+                    raise Cancelled("stopped while looking at the driving clip")
+                yield shot
+
+        self.session.survey(shots())
 
     def cues(self, clip: Clip) -> Iterator[Cue]:
         """What leads each frame of the result, without end."""

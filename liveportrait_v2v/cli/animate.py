@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
@@ -28,8 +32,33 @@ def add(commands) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT.mp4", required=True, help="the result; an existing file is replaced"
     )
-    parser.add_argument("--engine", default="draft", help="what computes the frames (default: draft)")
+    parser.add_argument(
+        "--engine", default="draft", help="what computes the frames: draft or liveportrait (default: draft)"
+    )
     add_options(parser)
+    networks = parser.add_argument_group("options of the liveportrait engine")
+    weights = networks.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="folder with the published weights (default: where `liveportrait-v2v models` finds them)",
+    )
+    weights.add_argument(
+        "--random-weights",
+        metavar="SEED",
+        type=int,
+        help="random weights, for tests and timing: faces become noise",
+    )
+    networks.add_argument(
+        "--precision",
+        default="auto",
+        help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and else fp32 (default: auto)",
+    )
+    networks.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks at their first use; takes a minute or two",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -42,8 +71,15 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
 
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
-    engine = create_engine(options.engine, device=check_device(options.device))
-    with ProgressLine() as line:
+    names = ("weights", "random_weights", "precision", "compile")
+    networks = {name: getattr(options, name) for name in names}
+    runs_networks = options.engine == "liveportrait"
+    if not runs_networks and list(networks.values()) != [None, None, "auto", False]:
+        raise SettingsError(
+            f"--weights, --random-weights, --precision and --compile need --engine liveportrait, got {options.engine}"
+        )
+    engine = create_engine(options.engine, check_device(options.device, runs_networks), **networks)
+    with ProgressLine() as line, _plain_warnings():
         result = animate(
             options.source,
             options.driving,
@@ -58,6 +94,19 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         print(json.dumps(result.to_dict()))
         return
     print(describe(result))
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows a warning as one line, in the place of the progress line where there is one."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def describe(result: Result) -> str:

@@ -14,7 +14,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may come several times"
     )
-    parser.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, … (default: cpu)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="where torch computes: cpu, cuda, mps or auto, which is the cpu but for networks that a GPU "
+        "computes (default: auto)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
 
 
@@ -48,15 +53,28 @@ def parse_settings(words: list[str]) -> tuple[AnimationSettings, MotionOptions]:
     return AnimationSettings(**values[AnimationSettings]), MotionOptions(**values[MotionOptions])
 
 
-def check_device(name: str) -> str:
+def check_device(name: str, for_networks: bool = False) -> str:
+    """The torch device that a user means.
+
+    Args:
+        for_networks: "auto" is a GPU that torch can use, where there is one.
+
+    Raises:
+        SettingsError: torch has no such device here.
+    """
     import torch
 
+    if name == "auto":
+        return "cuda" if for_networks and torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(name).type
     except RuntimeError:
-        raise SettingsError(f"--device must be one of torch's, such as cpu or cuda, got {name!r}") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("--device cuda needs a GPU that torch can use, and it sees none; take cpu")
+        raise SettingsError(
+            f"--device must be auto or one of torch's, such as cpu or cuda, got {name!r}"
+        ) from None
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(kind):
+        raise SettingsError(f"--device {kind} needs a GPU that torch can use, and it sees none; take cpu")
     return name
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 
 import torch
@@ -20,8 +22,9 @@ from . import crops
 from .batches import Batches
 from .landmarks203 import Landmarks203, eye_openings, lip_opening
 from .motion import ROW, SMOOTHED, Faces, Motion, Transfer, motion_of, neutral, place
-from .networks import Networks
+from .networks import Networks, random_weights
 from .retarget import refine
+from .weights import default_folders, load_networks
 
 
 class LivePortraitEngine:
@@ -49,6 +52,34 @@ class LivePortraitEngine:
         self.landmarks = landmarks
         self.device = str(networks.device)
         self.batches = Batches(batch or (1 if networks.device.type == "cpu" else 8))
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike | None = None,
+        device: str = "cpu",
+        precision: str = "auto",
+        compile: bool = False,
+    ) -> LivePortraitEngine:
+        """The engine with the published weights, and with `landmark.onnx` where it lies among them.
+
+        Args:
+            folder: flat, or laid out as upstream's repository; None: where they are usually kept.
+            precision: "auto", "fp16", "bf16-convs" or "fp32", see `networks.resolve_precision`.
+            compile: compile the networks that take most of the time, at their first use.
+
+        Raises:
+            WeightsError: weights are missing, damaged or not those of the networks.
+        """
+        folders = default_folders() if folder is None else [folder]
+        return cls(load_networks(folders, device, precision, compile), Landmarks203.find(folders))
+
+    @classmethod
+    def random(
+        cls, seed: int, device: str = "cpu", precision: str = "auto", compile: bool = False
+    ) -> LivePortraitEngine:
+        """The engine with random weights: faces become noise. For tests and timing."""
+        return cls(Networks(partial(random_weights, seed), device, precision, compile))
 
     def session(
         self,

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from ... import compose
 from ...faces import topology
 from ...geometry import CropTransform, axes_between, crop_square, square_around
 from ..base import Shot
+from .weights import locate
 
 FILE = "landmark.onnx"
 MESH = 478  # points that the tracker gives; the 203 come after them
@@ -48,17 +49,17 @@ class Landmarks203:
         ImportError: onnxruntime is not installed.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | os.PathLike):
         # By name: the library does without it.
         self._session = importlib.import_module("onnxruntime").InferenceSession(
             str(path), providers=["CPUExecutionProvider"]
         )
 
     @classmethod
-    def beside(cls, folder: str | Path) -> Landmarks203 | None:
-        """The network of a folder of weights, None without its file or without onnxruntime."""
-        path = Path(folder) / FILE
-        if not path.is_file() or importlib.util.find_spec("onnxruntime") is None:
+    def find(cls, folders: Iterable[str | os.PathLike]) -> Landmarks203 | None:
+        """The network of the first folder of weights that has it, None without one or without onnxruntime."""
+        path = next(filter(None, (locate(folder, FILE) for folder in folders)), None)
+        if path is None or importlib.util.find_spec("onnxruntime") is None:
             return None
         return cls(path)
 

@@ -17,7 +17,9 @@ from liveportrait_v2v.engines import Cue, Shot
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.motion import Motion, driven_axes, place
+from liveportrait_v2v.engines.liveportrait.networks import Networks
 from liveportrait_v2v.errors import SettingsError
+from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.media import Clip, VideoWriter
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -388,3 +390,21 @@ def test_frames_between_two_driving_frames_are_led_by_the_motion_between():
     session.render(one, [Cue(between, None, 0.0)])
     _, target = target_of(networks)
     torch.testing.assert_close(target[0], target[1], atol=1e-6, rtol=0)
+
+
+def test_the_real_networks_animate_a_real_still(clips):
+    """Random weights make noise of the face; it lies in the face's square and nowhere else."""
+    networks = Networks.random(1)
+    engine, parts = LivePortraitEngine(networks, batch=2), []
+    settings = AnimationSettings(video_frame_load_cap=3)
+    result = animate(
+        clips["astronaut"], clips["jwp_intro"], engine=engine, settings=settings, sink=parts.append
+    )
+    frames, source = torch.cat(parts), next(Clip(clips["astronaut"]).chunks()).frames
+    assert result.frames == len(frames) == 3 and result.frames_without_driving_face == 0
+    landmarks, _ = FaceTracker().track(source).face(0)
+    place = compose.Region(0, 0, 512, 512).to_square(face_crop(landmarks, settings))
+    opacity = compose.border_mask(place)[0]
+    changed = (frames.int() - source.int()).abs().amax(-1)
+    assert changed[:, opacity == 0].max() == 0
+    assert (changed[:, opacity == 1] > 0).float().mean() > 0.9

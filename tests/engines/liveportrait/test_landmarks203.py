@@ -121,7 +121,7 @@ def test_the_network_reads_the_turned_square_and_its_third_answer_comes_back_in_
     face = marks(roll=15)
     runtime.square, runtime.points = crop_square(face, scale=1.5, vy_ratio=-0.1), points203(face)
     frames = torch.randint(0, 256, (1, 240, 320, 3), dtype=torch.uint8)
-    found = Landmarks203.beside(tmp_path)(frames, face)
+    found = Landmarks203.find([tmp_path])(frames, face)
     torch.testing.assert_close(found[0], runtime.points, atol=1e-2, rtol=0)
     (crop,) = runtime.inputs
     assert crop.shape == (1, 3, 224, 224) and crop.dtype == np.float32 and 0.9 < crop.max() <= 1
@@ -133,13 +133,13 @@ def test_shots_get_the_points_of_the_frames_that_show_the_face(runtime, tmp_path
     runtime.square, runtime.points = crop_square(face, scale=1.5, vy_ratio=-0.1), points203(face)
     frames = torch.zeros(3, 240, 320, 3, dtype=torch.uint8)
     shot = Shot(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]))
-    (extended,) = Landmarks203.beside(tmp_path).extend([shot])
+    (extended,) = Landmarks203.find([tmp_path]).extend([shot])
     assert extended.landmarks.shape == (3, 681, 3) and len(runtime.inputs) == 2
     torch.testing.assert_close(extended.landmarks[2, 478:, :2], runtime.points, atol=1e-2, rtol=0)
     assert torch.equal(extended.landmarks[:, :478], shot.landmarks)
 
 
 def test_without_the_file_or_without_onnxruntime_there_is_none(runtime, tmp_path, monkeypatch):
-    assert Landmarks203.beside(tmp_path / "elsewhere") is None
+    assert Landmarks203.find([tmp_path / "elsewhere"]) is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert Landmarks203.beside(tmp_path) is None
+    assert Landmarks203.find([tmp_path]) is None

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 2 bad input, with one line on stderr that says what to do; 130 interrupted by Ctrl-C, 143
 ended by SIGTERM. After any of the latter three no half-written file is left: files are written beside their
-place and moved into it when they are whole, over what was there.
+place and moved into it when they are whole, over what was there. (`models download` alone keeps what has come.)
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
-from . import animate, demo, faces
+from . import animate, demo, faces, models
 from .stop import Stop
 
-COMMANDS = (animate, faces, demo)
+COMMANDS = (animate, faces, models, demo)
 ERROR = 2
 
 
@@ -35,8 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
             options.run(options, stop)
             sys.stdout.flush()
             return 0
-        except (Cancelled, KeyboardInterrupt):
-            print("liveportrait-v2v: stopped; no unfinished file is left", file=sys.stderr)
+        except (Cancelled, KeyboardInterrupt) as error:
+            left = getattr(error, "left", "no unfinished file is left")
+            print(f"liveportrait-v2v: stopped; {left}", file=sys.stderr)
             return 128 + (stop.signal or signal.SIGINT)
         except LivePortraitError as error:
             print(f"liveportrait-v2v: {_one_line(error)}", file=sys.stderr)

@@ -216,7 +216,7 @@ one:
 two:
     liveportrait: |
         /models/two/a
-        "/models/two/b"
+        /models/two/b
         # not this
     loras: |
         /models/loras

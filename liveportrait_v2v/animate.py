@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from .engines.base import Cue, Engine, Session, Shot
-from .errors import Cancelled, FaceNotFoundError
+from .engines.base import Cue, Engine, Recording, Session, Shot
+from .errors import Cancelled, FaceNotFoundError, SettingsError
 from .faces import FaceTracker
 from .media import Audio, Clip, VideoWriter
 from .pairing import Pairing, pair
@@ -85,7 +85,7 @@ class Result:
 
 def animate(
     source: Clip | str | os.PathLike,
-    driving: Clip | str | os.PathLike,
+    driving: Clip | Recording | str | os.PathLike,
     *,
     engine: Engine,
     output: str | os.PathLike | None = None,
@@ -103,7 +103,7 @@ def animate(
 
     Args:
         source: clip or still with the face to animate.
-        driving: clip or still with the motion.
+        driving: clip or still with the motion; or a recording of it, for the engine that made it.
         output: video file to write, replaced when the new one is whole; None writes none.
         sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
         on_progress: called after each chunk.
@@ -113,12 +113,20 @@ def animate(
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
+        SettingsError: a setting doesn't fit the driving clip, or a recording not the engine.
         FaceNotFoundError: a chosen face is in no frame of its clip.
         Cancelled: `cancelled` said so.
         Whatever happens, no half-written file is left.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
-    source, driving = (clip if isinstance(clip, Clip) else Clip(clip) for clip in (source, driving))
+    source = source if isinstance(source, Clip) else Clip(source)
+    if isinstance(driving, Recording):
+        if driving.engine != engine.name:
+            raise SettingsError(
+                f"a recording's engine must be the run's, {driving.engine}, got the {engine.name} engine"
+            )
+    elif not isinstance(driving, Clip):
+        driving = Clip(driving)
     pairing = pair(source.info, driving.info, settings, options)
     sound, whose = _sound(source, driving, pairing, settings)
     clock, start = Stopwatch(), time.perf_counter()
@@ -144,7 +152,7 @@ def animate(
             behind.put(frames)
             done += len(shot)
             lost_source += len(shot) - int(shot.present.sum())
-            lost_driving += sum(cue.before is None and cue.after is None for cue in here)
+            lost_driving += sum(cue.missing for cue in here)
             if on_progress is not None:
                 speed = done / (time.perf_counter() - start)
                 on_progress(
@@ -211,31 +219,39 @@ class _Run:
             yield shot.hold(n)
             left -= n
 
-    def survey(self, clip: Clip, cancelled: Callable[[], bool] | None) -> None:
-        """Shows the session the driving clip, as far as it asks for it."""
+    def survey(self, driving: Clip | Recording, cancelled: Callable[[], bool] | None) -> None:
+        """Shows the session the driving clip, as far as it asks for it; a recording has nothing to see."""
+        if isinstance(driving, Recording):
+            return
 
         def shots() -> Iterator[Shot]:
-            for shot in self._track(clip, self.settings.drive_face_index, self.pairing.driving_frames):
+            for shot in self._track(driving, self.settings.drive_face_index, self.pairing.driving_frames):
                 if cancelled is not None and cancelled():
                     raise Cancelled("stopped while looking at the driving clip")
                 yield shot
 
         self.session.survey(shots())
 
-    def cues(self, clip: Clip) -> Iterator[Cue]:
+    def cues(self, driving: Clip | Recording) -> Iterator[Cue]:
         """What leads each frame of the result, without end."""
         current = -1
         for frame in count():
             lap, place = self.pairing.driving_at(frame)
             if lap != current:
-                shots = self._track(clip, self.settings.drive_face_index, self.pairing.driving_frames)
-                motions = self.session.motions(shots)
+                motions = self._motions(driving)
                 current, at, before = lap, 0, next(motions)
                 after = next(motions, before)
             while at < int(place):
                 at, before = at + 1, after
                 after = next(motions, before)
             yield Cue(before, after, float(place - at))
+
+    def _motions(self, driving: Clip | Recording) -> Iterator[torch.Tensor | None]:
+        """One pass through the driving clip's motion."""
+        if isinstance(driving, Recording):
+            return self.session.recall(driving, self.pairing.driving_frames)
+        shots = self._track(driving, self.settings.drive_face_index, self.pairing.driving_frames)
+        return self.session.motions(shots)
 
     def _track(self, clip: Clip, number: int, cap: int) -> Iterator[Shot]:
         """Decodes and tracks one pass through a clip, ahead of who takes the shots."""
@@ -254,7 +270,7 @@ class _Run:
 
 
 def _sound(
-    source: Clip, driving: Clip, pairing: Pairing, settings: AnimationSettings
+    source: Clip, driving: Clip | Recording, pairing: Pairing, settings: AnimationSettings
 ) -> tuple[Audio | None, str | None]:
     """The result's sound, which follows its clip: repeated where that is repeated, silent where it is held."""
     if settings.driving_audio:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from ..errors import SettingsError
+from ..media import ClipInfo
 from ..settings import AnimationSettings, MotionOptions
 
 
@@ -53,14 +54,35 @@ class Cue:
     after: torch.Tensor | None
     fraction: float
 
+    @property
+    def missing(self) -> bool:
+        """Whether there is no motion: the nearer of the two frames has no face."""
+        return self._nearer() is None
+
     def motion(self) -> torch.Tensor | None:
         """The motion at that moment, on the straight line from one to the other.
 
         Where only one of the two frames has a face, the nearer one decides.
         """
         if self.before is None or self.after is None:
-            return self.before if self.fraction < 0.5 else self.after
+            return self._nearer()
         return torch.lerp(self.before, self.after, self.fraction)
+
+    def _nearer(self) -> torch.Tensor | None:
+        return self.before if self.fraction < 0.5 else self.after
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """Driving motion that was read before: a session of its engine has `recall`, which gives it back.
+
+    Attributes:
+        engine: the name of that engine.
+        info: rate and length, as of a clip.
+    """
+
+    engine: str
+    info: ClipInfo
 
 
 def reference_shot(shots: Iterable[Shot], number: int) -> Shot | None:
@@ -88,7 +110,10 @@ def reference_shot(shots: Iterable[Shot], number: int) -> Shot | None:
 
 
 class Session(Protocol):
-    """One run of an engine: what it remembers of the two clips."""
+    """One run of an engine: what it remembers of the two clips.
+
+    That of an engine with recordings also has `recall(recording, count)`, which stands for `survey` and `motions`.
+    """
 
     def survey(self, shots: Iterable[Shot]) -> None:
         """Sees the driving clip once before the run, as far as it takes the shots; an engine may take none.

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import torch
 
 from ... import compose
+from ...errors import SettingsError
 from ...faces.steady import goes_on, steady, variance_at
 from ...geometry import CropTransform
 from ...settings import AnimationSettings, MotionOptions
@@ -25,6 +27,9 @@ from .motion import ROW, SMOOTHED, Faces, Motion, Transfer, motion_of, neutral, 
 from .networks import Networks, random_weights
 from .retarget import refine
 from .weights import default_folders, load_networks
+
+if TYPE_CHECKING:
+    from .templates import MotionTemplate
 
 
 class LivePortraitEngine:
@@ -175,28 +180,64 @@ class LivePortraitSession:
 
     def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
         """A row of `Motion.pack` for each driving frame: its rotation and expression smoothed."""
+        return self._calm(self.read(shots))
+
+    def read(self, shots: Iterable[Shot]) -> Iterator[tuple[torch.Tensor | None, bool]]:
+        """The same as the frames have it, and whether the face does not go on from the frame before."""
+        last: torch.Tensor | None = None
+        for shot in self._marked(shots):
+            rows = iter(self._read_driving(shot))
+            for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
+                yield (
+                    next(rows) if present else None,
+                    not present or last is None or not goes_on(last, landmarks),
+                )
+                last = landmarks if present else None
+
+    def recall(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
+        """As `motions`, of the first frames of a template.
+
+        Raises:
+            SettingsError: the template lacks the openings that retargeting needs, or the reference frame.
+        """
+        for name in ("eye", "lip"):
+            openings = template.motion.eyes if name == "eye" else template.motion.lips
+            if getattr(self._settings, f"{name}_retargeting") and openings.isnan().any():
+                raise SettingsError(
+                    f"{name}_retargeting needs the {name} openings, which this template lacks; turn it off"
+                )
+        present, begins = template.present[:count].tolist(), template.begins[:count].tolist()
+        start = self._options.reference_frame
+        if True not in present[start:]:
+            raise SettingsError(
+                f"reference_frame must be a frame of the template that shows the face, or have one after it, "
+                f"got {start} of {len(present)}"
+            )
+        rows = template.motion[:count].pack().to(self._networks.device)
+        self._reference = rows[present.index(True, start)]
+        return self._calm(
+            (row if seen else None, begin) for row, seen, begin in zip(rows, present, begins, strict=True)
+        )
+
+    def _calm(self, frames: Iterable[tuple[torch.Tensor | None, bool]]) -> Iterator[torch.Tensor | None]:
+        """Smooths rows; None is a frame without the face, and True begins anew."""
         smoother = FixedLagSmoother(variance_at(self._options.smoothing, self._driving_rate))
         waiting: deque[torch.Tensor | None] = deque()
         calm: deque[torch.Tensor] = deque()
-        last: torch.Tensor | None = None
 
         def ready() -> Iterator[torch.Tensor | None]:
             while waiting and (waiting[0] is None or calm):
                 row = waiting.popleft()
                 yield None if row is None else torch.cat((calm.popleft(), row[SMOOTHED:]))
 
-        for shot in self._marked(shots):
-            rows = iter(self._read_driving(shot))
-            for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
-                if not present or (last is not None and not goes_on(last, landmarks)):
-                    calm += smoother.flush()
-                last = landmarks if present else None
-                row = next(rows) if present else None
-                waiting.append(row)
-                if row is not None:
-                    if self._reference is None:
-                        self._reference = row
-                    calm += smoother.push(row[:SMOOTHED])
+        for row, begins in frames:
+            if begins:
+                calm += smoother.flush()
+            waiting.append(row)
+            if row is not None:
+                if self._reference is None:
+                    self._reference = row
+                calm += smoother.push(row[:SMOOTHED])
             yield from ready()
         calm += smoother.flush()
         yield from ready()

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
-from . import animate, demo, faces, models
+from . import animate, demo, faces, models, template
 from .stop import Stop
 
-COMMANDS = (animate, faces, models, demo)
+COMMANDS = (animate, faces, template, models, demo)
 ERROR = 2
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from ..progress import ProgressLine
-from .common import add_options, check_device, check_output, parameter_help, parse_settings
+from .common import (
+    TEMPLATES,
+    add_network_options,
+    add_options,
+    check_device,
+    check_output,
+    network_options,
+    parameter_help,
+    parse_settings,
+    plain_warnings,
+)
 from .stop import Stop
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ def add(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE", help="clip or picture with the face to animate")
-    parser.add_argument("driving", metavar="DRIVING", help="clip with the motion")
+    parser.add_argument("driving", metavar="DRIVING", help="clip, picture or template with the motion")
     parser.add_argument(
         "-o", "--output", metavar="OUT.mp4", required=True, help="the result; an existing file is replaced"
     )
@@ -36,29 +42,7 @@ def add(commands) -> None:
         "--engine", default="draft", help="what computes the frames: draft or liveportrait (default: draft)"
     )
     add_options(parser)
-    networks = parser.add_argument_group("options of the liveportrait engine")
-    weights = networks.add_mutually_exclusive_group()
-    weights.add_argument(
-        "--weights",
-        metavar="DIR",
-        help="folder with the published weights (default: where `liveportrait-v2v models` finds them)",
-    )
-    weights.add_argument(
-        "--random-weights",
-        metavar="SEED",
-        type=int,
-        help="random weights, for tests and timing: faces become noise",
-    )
-    networks.add_argument(
-        "--precision",
-        default="auto",
-        help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and else fp32 (default: auto)",
-    )
-    networks.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the networks at their first use; takes a minute or two",
-    )
+    add_network_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -71,18 +55,22 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
 
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
-    names = ("weights", "random_weights", "precision", "compile")
-    networks = {name: getattr(options, name) for name in names}
+    networks = network_options(options)
     runs_networks = options.engine == "liveportrait"
     if not runs_networks and list(networks.values()) != [None, None, "auto", False]:
         raise SettingsError(
             f"--weights, --random-weights, --precision and --compile need --engine liveportrait, got {options.engine}"
         )
+    driving = options.driving
+    if driving.lower().endswith(TEMPLATES):
+        from ..engines.liveportrait.templates import read_template
+
+        driving = read_template(driving)
     engine = create_engine(options.engine, check_device(options.device, runs_networks), **networks)
-    with ProgressLine() as line, _plain_warnings():
+    with ProgressLine() as line, plain_warnings():
         result = animate(
             options.source,
-            options.driving,
+            driving,
             output=output,
             settings=settings,
             options=motion,
@@ -94,19 +82,6 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         print(json.dumps(result.to_dict()))
         return
     print(describe(result))
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Shows a warning as one line, in the place of the progress line where there is one."""
-
-    def show(message: Warning | str, *_: object) -> None:
-        start = "\r\x1b[K" if sys.stderr.isatty() else ""
-        print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
 
 
 def describe(result: Result) -> str:

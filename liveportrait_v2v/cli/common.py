@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
+
+# Files that hold a driving clip's motion instead of its pictures.
+TEMPLATES = (".safetensors", ".pkl")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +28,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "computes (default: auto)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    networks = parser.add_argument_group("options of the liveportrait engine")
+    weights = networks.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="folder with the published weights (default: where `liveportrait-v2v models` finds them)",
+    )
+    weights.add_argument(
+        "--random-weights",
+        metavar="SEED",
+        type=int,
+        help="random weights, for tests and timing: faces become noise",
+    )
+    networks.add_argument(
+        "--precision",
+        default="auto",
+        help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and else fp32 (default: auto)",
+    )
+    networks.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks at their first use; takes a minute or two",
+    )
+
+
+def network_options(options: argparse.Namespace) -> dict[str, object]:
+    """What `create_engine` takes for the networks."""
+    names = ("weights", "random_weights", "precision", "compile")
+    return {name: getattr(options, name) for name in names}
 
 
 def parameter_help() -> str:
@@ -92,3 +131,16 @@ def save_whole(picture, path: Path) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows a warning as one line, in the place of the progress line where there is one."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

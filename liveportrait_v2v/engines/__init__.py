@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from .base import Cue, Engine, Session, Shot
 
@@ -13,7 +14,7 @@ def create_engine(
     name: str,
     device: str = "cpu",
     *,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     precision: str = "auto",
     compile: bool = False,
     random_weights: int | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -61,7 +61,7 @@ class LivePortraitEngine:
     @classmethod
     def load(
         cls,
-        folder: str | os.PathLike | None = None,
+        folder: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         device: str = "cpu",
         precision: str = "auto",
         compile: bool = False,
@@ -69,14 +69,18 @@ class LivePortraitEngine:
         """The engine with the published weights, and with `landmark.onnx` where it lies among them.
 
         Args:
-            folder: flat, or laid out as upstream's repository; None: where they are usually kept.
+            folder: flat, or laid out as upstream's repository; of several, the first that has all weights. None: where
+                they are usually kept.
             precision: "auto", "fp16", "bf16-convs" or "fp32", see `networks.resolve_precision`.
             compile: compile the networks that take most of the time, at their first use.
 
         Raises:
             WeightsError: weights are missing, damaged or not those of the networks.
         """
-        folders = default_folders() if folder is None else [folder]
+        if folder is None:
+            folders = default_folders()
+        else:
+            folders = [folder] if isinstance(folder, (str, os.PathLike)) else folder
         return cls(load_networks(folders, device, precision, compile), Landmarks203.find(folders))
 
     @classmethod

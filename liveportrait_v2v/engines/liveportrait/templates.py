@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ...errors import LivePortraitError
+from ...errors import Cancelled, LivePortraitError
 from ...faces import FaceTracker
 from ...media import Clip, ClipInfo
 from ...settings import AnimationSettings, MotionOptions
@@ -29,7 +29,6 @@ from .engine import LivePortraitEngine
 from .motion import ROW, Motion
 
 FORMAT = "liveportrait-v2v motion 1"
-SUFFIXES = (".safetensors", ".pkl")
 _SHAPES = {"rotation": (3, 3), "exp": (21, 3), "scale": (1,), "t": (3,), "eyes": (2,), "lips": (1,)}
 
 
@@ -112,17 +111,20 @@ def record_template(
     options: MotionOptions | None = None,
     *,
     on_frames: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
 ) -> MotionTemplate:
     """The template of a driving clip, read as a run with these settings reads it: face, crop, frames, no smoothing.
 
     Args:
         on_frames: called with the number of frames recorded so far.
+        cancelled: asked before each chunk; True ends it with Cancelled.
         chunk: frames at a time.
 
     Raises:
         MediaError: the clip can't be read.
         TemplateError: it is a still, or shows no face.
+        Cancelled: `cancelled` said so.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
     clip = clip if isinstance(clip, Clip) else Clip(clip)
@@ -134,6 +136,8 @@ def record_template(
     def shots():
         tracker = FaceTracker(device=engine.device, order=options.face_order, only=number)
         for part in clip.chunks(chunk, cap=cap):
+            if cancelled is not None and cancelled():
+                raise Cancelled("stopped while reading the driving clip")
             frames = part.frames.to(engine.device)
             yield Shot(frames, *tracker.track(frames).face(number))
 

@@ -106,7 +106,7 @@ def animate(
         driving: clip or still with the motion; or a recording of it, for the engine that made it.
         output: video file to write, replaced when the new one is whole; None writes none.
         sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
-        on_progress: called after each chunk.
+        on_progress: called after each chunk, those that an engine looks at before the run too.
         cancelled: asked before each chunk; True ends the run with Cancelled.
         chunk: frames at a time.
         crf: quality of the video file; lower is better and larger.
@@ -141,7 +141,7 @@ def animate(
         behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
         render = _renderer(engine, session, stack)
         run = _Run(pairing, session, settings, options, engine.device, chunk, clock, stack)
-        run.survey(driving, cancelled)
+        run.survey(driving, on_progress, cancelled)
         cues = run.cues(driving)
         for shot in run.source_shots(source):
             if cancelled is not None and cancelled():
@@ -219,7 +219,12 @@ class _Run:
             yield shot.hold(n)
             left -= n
 
-    def survey(self, driving: Clip | Recording, cancelled: Callable[[], bool] | None) -> None:
+    def survey(
+        self,
+        driving: Clip | Recording,
+        on_progress: Callable[[Progress], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
         """Shows the session the driving clip, as far as it asks for it; a recording has nothing to see."""
         if isinstance(driving, Recording):
             return
@@ -228,6 +233,8 @@ class _Run:
             for shot in self._track(driving, self.settings.drive_face_index, self.pairing.driving_frames):
                 if cancelled is not None and cancelled():
                     raise Cancelled("stopped while looking at the driving clip")
+                if on_progress is not None:
+                    on_progress(Progress(0, self.pairing.frames, "looking at the driving clip", 0.0, 0))
                 yield shot
 
         self.session.survey(shots())

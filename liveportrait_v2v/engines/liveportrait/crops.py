@@ -66,13 +66,13 @@ class MeanSquare:
 
 def resize(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Pictures [N, C, h, w] float32 in another size: means over areas where they shrink, bilinear where they grow."""
-    rows = _resampling(pictures.shape[2], height).to(pictures.device, non_blocking=True)
-    columns = _resampling(pictures.shape[3], width).to(pictures.device, non_blocking=True)
+    rows = _resampling(pictures.shape[2], height, pictures.device)
+    columns = _resampling(pictures.shape[3], width, pictures.device)
     return rows @ pictures @ columns.mT
 
 
 @lru_cache(maxsize=16)
-def _resampling(before: int, after: int) -> torch.Tensor:
+def _resampling(before: int, after: int, device: torch.device) -> torch.Tensor:
     """What each of `after` samples takes of `before` ones along an axis, float32 [after, before], rows add up to 1."""
     step = before / after
     middle = (torch.arange(after, dtype=torch.float64).unsqueeze(1) + 0.5) * step
@@ -82,4 +82,4 @@ def _resampling(before: int, after: int) -> torch.Tensor:
         weights = (torch.minimum(high, place + 1) - torch.maximum(low, place)).clamp_min(0)
     else:
         weights = (1 - (place + 0.5 - middle).abs()).clamp_min(0)
-    return (weights / weights.sum(1, keepdim=True)).float()
+    return (weights / weights.sum(1, keepdim=True)).float().to(device)

@@ -175,24 +175,34 @@ class Transfer:
             return self._relative(base, driving, reference)
         return self._absolute(base, driving)
 
-    def keypoints(self, faces: Faces) -> torch.Tensor:
-        """Keypoints [N, 21, 3], driving_multiplier of the way from the base to the target; `pose-friendly`."""
-        return self._on_the_way(faces, place(faces.kp, faces.target) - place(faces.kp, faces.base))
+    def faces(
+        self, kp: torch.Tensor, source: Motion, rest: Motion, driving: Motion, reference: Motion
+    ) -> Faces:
+        """Base and target put together, of N frames; the reference is one's."""
+        base = self.base(source, rest)
+        return Faces(kp, source, rest, base, self.target(base, driving, reference), driving)
 
-    def keypoints_by_volume(self, faces: Faces, reference: Motion, ratios: torch.Tensor) -> torch.Tensor:
-        """The same for `expression-friendly`: the driving keypoints' change on this face, times `ratios` [N]."""
-        moved = self._absolute(faces.base, faces.driving)
-        resting = self._absolute(faces.base, reference.expand(len(faces.base)))
-        change = place(faces.kp, moved) - place(faces.kp, resting)
-        return self._on_the_way(faces, ratios.view(-1, 1, 1) * change)
+    def keypoints(
+        self, faces: Faces, reference: Motion, ratios: torch.Tensor | float | None = None
+    ) -> torch.Tensor:
+        """Keypoints [N, 21, 3], driving_multiplier of the way from the base to the target.
+
+        Args:
+            ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all.
+        """
+        start = place(faces.kp, faces.base)
+        if self.by_volume:
+            moved = self._absolute(faces.base, faces.driving)
+            resting = self._absolute(faces.base, reference.expand(len(faces.base)))
+            change = (place(faces.kp, moved) - place(faces.kp, resting)) * ratios
+        else:
+            change = place(faces.kp, faces.target) - start
+        return start + change * self.options.driving_multiplier
 
     def volume_ratio(self, faces: Faces, reference: Motion) -> float:
         """Root of the volume of the base's keypoints over that of the reference's on the same face; of one frame."""
         resting = place(faces.kp, self._absolute(faces.base, reference))
         return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])) ** 0.5
-
-    def _on_the_way(self, faces: Faces, change: torch.Tensor) -> torch.Tensor:
-        return place(faces.kp, faces.base) + change * self.options.driving_multiplier
 
     def _relative(self, base: Motion, driving: Motion, reference: Motion) -> Motion:
         strength = self.options.driving_multiplier

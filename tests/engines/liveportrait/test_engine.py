@@ -408,3 +408,70 @@ def test_the_real_networks_animate_a_real_still(clips):
     changed = (frames.int() - source.int()).abs().amax(-1)
     assert changed[:, opacity == 0].max() == 0
     assert (changed[:, opacity == 1] > 0).float().mean() > 0.9
+
+
+def test_given_crops_are_animated_without_looking_for_faces():
+    make = torch.Generator().manual_seed(0)
+    source, driving = torch.rand(1, 3, 256, 256, generator=make), torch.rand(3, 3, 256, 256, generator=make)
+    networks = MadeNetworks()
+    engine = LivePortraitEngine(networks)
+    settings, options = AnimationSettings(**PLAIN), MotionOptions()
+    pictures = engine.animate_crops(source, driving, settings=settings, options=options)
+    assert pictures.shape == (3, 3, 512, 512)
+    assert len(networks.calls_of("appearance")) == 1
+    still, target = target_of(networks)
+    torch.testing.assert_close(target[0], still[0], atol=1e-5, rtol=0)
+    own, *drive = (networks.motion(crop) for crop in (source, *driving.split(1)))
+    for k in range(3):
+        turn = euler(drive[k]) @ euler(drive[0]).T @ euler(own)
+        exp = own.exp + drive[k].exp - drive[0].exp
+        t = own.t + drive[k].t - drive[0].t
+        scale = own.scale * drive[k].scale / drive[0].scale
+        wanted = scale * (own.kp[0] @ turn + exp[0]) + t * torch.tensor([1.0, 1.0, 0.0])
+        torch.testing.assert_close(target[k], wanted, atol=1e-5, rtol=0)
+
+
+def test_given_crops_may_have_a_reference_and_openings():
+    make = torch.Generator().manual_seed(0)
+    source, driving = torch.rand(2, 2, 3, 256, 256, generator=make)
+    networks = MadeNetworks(lip=1)
+    openings = torch.full((2, 2), 0.3), torch.tensor([[0.2], [0.0]])
+    LivePortraitEngine(networks).animate_crops(
+        source,
+        driving,
+        reference=driving[1:],
+        settings=AnimationSettings(stitching=False),
+        options=MotionOptions(source_motion="add"),
+        source_openings=openings,
+    )
+    own, target = target_of(networks)
+    torch.testing.assert_close(target[1], own[1], atol=1e-5, rtol=0)
+    step = target[0] - own[0]
+    assert step.abs().min() > 0.1
+
+
+def test_landmarks_of_the_published_network_are_used_where_it_is_there():
+    class Points:
+        """Finds mouths wide open."""
+
+        def extend(self, shots):
+            for given in shots:
+                points = torch.zeros(len(given), 681, 3)
+                points[:, :478] = given.landmarks
+                points[:, 478:, :2] = given.landmarks[:, :203, :2]
+                points[:, 478 + 48, :2], points[:, 478 + 66, :2] = torch.tensor(
+                    [[100.0, 150.0], [140.0, 150.0]]
+                )
+                points[:, 478 + 90, :2], points[:, 478 + 102, :2] = torch.tensor(
+                    [[120.0, 140.0], [120.0, 160.0]]
+                )
+                yield Shot(given.frames, points, given.present)
+
+    networks = MadeNetworks(lip=1)
+    engine = LivePortraitEngine(networks, Points())
+    session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
+    cues = lead(session, shot(pictures(2, seed=1)))
+    (source,) = session.source([shot(pictures(2))])
+    session.render(source, cues)
+    ratios = torch.cat([call[1] for call in networks.calls_of("lip_delta")])
+    torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)

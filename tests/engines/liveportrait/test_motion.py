@@ -13,7 +13,6 @@ from liveportrait_v2v.engines.liveportrait.motion import (
     EYES,
     LIPS,
     ROW,
-    Faces,
     Motion,
     Transfer,
     driven_axes,
@@ -53,12 +52,12 @@ def keypoints(how: Transfer, source=SOURCE, rest=REST, driving=DRIVING, referenc
     """Keypoints of the base and of the target, [N, 21, 3] each."""
     if how.driving_is_still:
         reference = neutral(driving[:1])
-    base = how.base(source, rest)
-    faces = Faces(KP, source, rest, base, how.target(base, driving, reference), driving)
+    faces = how.faces(KP, source, rest, driving, reference)
+    ratios = None
     if how.by_volume:
         ratios = torch.tensor([how.volume_ratio(faces[k : k + 1], reference) for k in range(N)])
-        return place(KP, base), how.keypoints_by_volume(faces, reference, ratios)
-    return place(KP, base), how.keypoints(faces)
+        ratios = ratios.view(-1, 1, 1)
+    return place(KP, faces.base), how.keypoints(faces, reference, ratios)
 
 
 def written_out(how: Transfer) -> torch.Tensor:

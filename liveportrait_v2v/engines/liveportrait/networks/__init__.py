@@ -3,7 +3,7 @@
 Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retargeting Control", 2024.
 """
 
-from .bundle import PRECISIONS, Networks, PrecisionWarning, resolve_precision
+from .bundle import PRECISIONS, CompileWarning, Networks, PrecisionWarning, resolve_precision
 from .motion import KEYPOINTS, MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights
@@ -12,6 +12,7 @@ __all__ = [
     "KEYPOINTS",
     "NETWORKS",
     "PRECISIONS",
+    "CompileWarning",
     "MotionOutput",
     "Networks",
     "PrecisionWarning",

@@ -85,7 +85,7 @@ class Networks:
             if name in IN_HALF:
                 convolutions_to(network, self._dtype)
             self.module[name] = network.to(device)
-        self._decode = torch.compile(self._decode_eagerly) if compile else self._decode_eagerly
+        self._compiled = torch.compile(self._decode) if compile else None
         self._said = False
 
     @classmethod
@@ -107,18 +107,18 @@ class Networks:
         self.module.to(device)
         return self
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def appearance(self, crops: Tensor) -> Tensor:
         """The source's feature volume, float32 [N, 32, 16, 64, 64]."""
         network = self.module["appearance_feature_extractor"]
         return self._checked(lambda dtype: network(crops, dtype))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def motion(self, crops: Tensor) -> MotionOutput:
         """Pose, expression and canonical keypoints of faces."""
         return self.module["motion_extractor"](crops)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def render(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """The source's face as the driving keypoints have it.
 
@@ -129,18 +129,30 @@ class Networks:
         Returns:
             float32 [N, 3, 512, 512], RGB in 0..1.
         """
-        return self._checked(lambda dtype: self._decode(volume, kp_source, kp_driving, dtype)).sigmoid()
+        run = self._decode if self._compiled is None else self._decode_compiled
+        return self._checked(lambda dtype: run(volume, kp_source, kp_driving, dtype)).sigmoid()
 
-    def _decode_eagerly(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> Tensor:
+    def _decode_compiled(self, *arguments) -> Tensor:
+        try:
+            return self._compiled(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of whatever kind the compiler or its backend has
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"torch.compile failed, going on without it: {first}", CompileWarning, stacklevel=4)
+            self._compiled = None
+            return self._decode(*arguments)
+
+    def _decode(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> Tensor:
         features = self.module["warping_module"](volume, kp_source, kp_driving, dtype)
         return self.module["spade_generator"](features).float()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """The driving keypoints so moved that shoulders and border stay where the source has them, [N, 21, 3]."""
         return self.module["stitching_retargeting_module"].stitch(kp_source, kp_driving)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def lip_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
         """What to add to keypoints, [N, 21, 3], to open the lips as wanted.
 
@@ -149,7 +161,7 @@ class Networks:
         """
         return self.module["stitching_retargeting_module"].lip_delta(kp_source, ratios)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def eye_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
         """What to add to keypoints, [N, 21, 3], to open the eyes as wanted.
 

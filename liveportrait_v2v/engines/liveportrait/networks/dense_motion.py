@@ -84,7 +84,9 @@ class DownBlock(ConvNorm):
         super().__init__(cin, cout, 3, 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool3d(F.relu_(super().forward(x)), (1, 2, 2))
+        x = F.relu_(super().forward(x))
+        # In two dimensions, as not every device can do it in three.
+        return F.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
 
 
 class Encoder(nn.Module):

@@ -79,19 +79,18 @@ class SharedConv(nn.Module):
             return F.relu_(convolve(features, self.kernels["11"], self.bias))
         count, _, height, width = features.shape
         padded = F.pad(features, (1, 1, 1, 1))
-        bias = self.bias.to(features.dtype)
-        out = features.new_empty(count, len(bias), height, self.scale, width, self.scale)
-        # Where a kernel's window begins in the padded map, its samples, and the places in a cell that it serves.
-        spans = [
-            (0, height + 1, slice(0, 1)),
-            (1, height + 2, slice(-1, None)),
-            (1, height + 1, slice(1, -1)),
+        out = features.new_empty(count, len(self.bias), height, self.scale, width, self.scale)
+        # Of each place in a cell: what a kernel reads of the padded map, and the samples that it gives.
+        places = [
+            (slice(0, -1), slice(0, 1)),
+            (slice(1, None), slice(-1, None)),
+            (slice(1, -1), slice(1, -1)),
         ]
         for name, kernel in self.kernels.items():
-            (top, bottom, rows), (left, right, columns) = (spans[int(place)] for place in name)
-            part = F.conv2d(padded[:, :, top:bottom, left:right], kernel.to(features.dtype), bias)
+            (above, rows), (beside, columns) = (places[int(place)] for place in name)
+            part = convolve(padded[:, :, above, beside], kernel, self.bias, padded=True)
             out[:, :, :, rows, :, columns] = F.relu_(part)[:, :, :, None, :, None]
-        return out.view(count, len(bias), height * self.scale, width * self.scale)
+        return out.view(count, len(self.bias), height * self.scale, width * self.scale)
 
 
 class Spade(nn.Module):

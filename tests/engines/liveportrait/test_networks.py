@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from liveportrait_v2v.engines.liveportrait.networks import (
-    NETWORKS,
     CompileWarning,
     Networks,
     PrecisionWarning,
@@ -82,9 +81,9 @@ def reference(crops) -> SimpleNamespace:
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, relative to the largest value."""
+    """The root mean square of the difference, relative to that of the values."""
     assert ours.shape == theirs.shape and ours.dtype == torch.float32
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+    return ((ours - theirs).norm() / theirs.norm()).item()
 
 
 def test_appearance_is_the_references(ours, reference, crops):
@@ -122,19 +121,16 @@ def test_all_together_are_the_reference(ours, reference, crops):
     picture = ours.render(ours.appearance(crops[:1]), reference.kp_source, reference.kp_driving)
     assert picture.shape == (1, 3, 512, 512)
     assert difference(picture, reference.picture) < 1e-4
+    assert (picture - reference.picture).abs().max() < 1 / 255
     # The pictures are no flat grey on which all would agree.
     assert picture.std() > 0.1
 
 
-@pytest.mark.parametrize(
-    ("precision", "typical", "largest"), [("fp16", 0.002, 0.03), ("bf16-convs", 0.015, 0.2)]
-)
-def test_half_precision_stays_within_its_bound(reference, crops, precision, typical, largest):
+@pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.01), ("bf16-convs", 0.05)])
+def test_half_precision_stays_within_its_bound(reference, crops, precision, bound):
     networks = Networks.random(0, precision=precision)
     picture = networks.render(networks.appearance(crops[:1]), reference.kp_source, reference.kp_driving)
-    error = (picture - reference.picture).abs()
-    assert picture.dtype == torch.float32
-    assert error.mean() < typical and error.max() < largest
+    assert difference(picture, reference.picture) < bound
 
 
 def test_half_precision_halves_the_convolutions_and_leaves_the_rest_float32():
@@ -145,7 +141,8 @@ def test_half_precision_halves_the_convolutions_and_leaves_the_rest_float32():
     }
     assert kinds["motion_extractor"] == kinds["stitching_retargeting_module"] == {torch.float32}
     assert kinds["warping_module"] == kinds["spade_generator"] == {torch.float16}
-    assert networks.memory_bytes < 0.65 * Networks.random(0).memory_bytes
+    parameters = sum(parameter.numel() for parameter in networks.module.parameters())
+    assert networks.memory_bytes < 0.65 * 4 * parameters
 
 
 def test_what_is_not_finite_in_half_precision_is_computed_again_and_said_once(crops):
@@ -222,10 +219,9 @@ def test_keypoints_are_corrected_as_by_the_reference(ours, group, sizes, ratios)
 
 
 def test_random_networks_are_the_same_for_the_same_seed():
-    for name in NETWORKS:
-        one, same, other = (random_weights(seed, name) for seed in (5, 5, 6))
-        assert all(torch.equal(one[key], same[key]) for key in one)
-        assert not all(torch.equal(one[key], other[key]) for key in one)
+    one, same, other = (random_weights(seed, "appearance_feature_extractor") for seed in (5, 5, 6))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not any(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize(

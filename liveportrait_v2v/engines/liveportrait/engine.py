@@ -42,8 +42,12 @@ class LivePortraitEngine:
     def __init__(self, networks: Networks, landmarks: Landmarks203 | None = None, batch: int | None = None):
         self.networks = networks
         self.landmarks = landmarks
-        self.device = str(networks.device)
         self.batches = Batches(batch or (1 if networks.device.type == "cpu" else 8))
+
+    @property
+    def device(self) -> str:
+        """Where the networks are."""
+        return str(self.networks.device)
 
     @classmethod
     def load(

@@ -176,6 +176,8 @@ class LivePortraitSession:
 
     @torch.no_grad()
     def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+        if not shot.held:
+            self._held = None
         led = [cue.motion() for cue in cues]
         shown = [k for k, motion in enumerate(led) if motion is not None and shot.present[k]]
         if not shown:
@@ -202,7 +204,8 @@ class LivePortraitSession:
             return self._held.expand(len(shown))
         frames = shot.frames if len(shown) == len(shot) else shot.frames[shown]
         look = self._look_at(frames, shot.landmarks[shown])
-        self._held = look.last() if shown[-1] == len(shot) - 1 else None
+        if shown[-1] == len(shot) - 1:
+            self._held = look.last()
         return look
 
     def _look_at(self, frames: torch.Tensor, landmarks: torch.Tensor) -> _Look:

@@ -15,6 +15,7 @@ from liveportrait_v2v import compose
 from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import Cue, Shot
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
+from liveportrait_v2v.engines.liveportrait.crops import source_crops
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.motion import Motion, driven_axes, place
 from liveportrait_v2v.engines.liveportrait.networks import Networks
@@ -250,6 +251,20 @@ def test_a_held_frame_looks_as_it_did_when_it_came():
     shown = session.render(last, cues[:3])
     held = session.render(last.hold(2), cues[3:])
     assert torch.equal(held[0], shown[2]) and torch.equal(held[1], shown[2])
+
+
+def test_a_held_frame_is_the_last_one_even_if_that_one_had_no_motion():
+    networks = MadeNetworks()
+    session = begin(networks)
+    cues = lead(session, shot(pictures(1, seed=1)))
+    first, last = shot(pictures(1)), shot(pictures(1, seed=5))
+    session.render(first, cues)
+    session.render(last, [Cue(None, None, 0.0)])
+    session.render(last.hold(1), cues)
+    rendered = networks.calls_of("render")[-1][0]
+    settings = AnimationSettings()
+    wanted = source_crops(last.frames, face_crop(last.landmarks, settings), settings)
+    assert torch.equal(rendered, wanted)
 
 
 def test_after_a_cut_in_the_source_its_first_frame_is_the_new_resting_face():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -265,6 +267,27 @@ def test_a_held_frame_is_the_last_one_even_if_that_one_had_no_motion():
     settings = AnimationSettings()
     wanted = source_crops(last.frames, face_crop(last.landmarks, settings), settings)
     assert torch.equal(rendered, wanted)
+
+
+def test_features_of_past_frames_are_let_go():
+    alive: list[weakref.ref] = []
+
+    class Watched(MadeNetworks):
+        def appearance(self, crops):
+            volume = super().appearance(crops)
+            alive.append(weakref.ref(volume))
+            return volume
+
+        def _called(self, name, *arguments):
+            pass
+
+    session = begin(Watched())
+    cues = lead(session, shot(pictures(1, seed=1))) * 2
+    for part in session.source(shot(pictures(2, seed=k)) for k in range(6)):
+        session.render(part, cues)
+        gc.collect()
+        assert sum(ref() is not None for ref in alive) == 0
+    assert len(alive) == 12
 
 
 def test_after_a_cut_in_the_source_its_first_frame_is_the_new_resting_face():

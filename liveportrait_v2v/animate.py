@@ -19,7 +19,7 @@ from .errors import Cancelled, FaceNotFoundError, SettingsError
 from .faces import FaceTracker
 from .media import Audio, Clip, VideoWriter
 from .pairing import Pairing, pair
-from .pipeline import Ahead, Behind, Stopwatch, torch_thread
+from .pipeline import Ahead, Behind, OwnStream, Stopwatch, torch_thread
 from .settings import AnimationSettings, MotionOptions
 
 
@@ -265,10 +265,12 @@ class _Run:
 
         def shots() -> Iterator[Shot]:
             tracker = FaceTracker(device=self.device, order=self.options.face_order, only=number)
+            own_stream = OwnStream(self.device)
             for part in self.clock.each("decode", clip.chunks(self.chunk, cap=cap)):
-                frames = part.frames.to(self.device)
-                with self.clock("track"):
+                with self.clock("track"), own_stream():
+                    frames = part.frames.to(self.device)
                     landmarks, present = tracker.track(frames).face(number)
+                    own_stream.hand_over(frames)
                 yield Shot(frames, landmarks, present)
 
         ahead = Ahead(shots())

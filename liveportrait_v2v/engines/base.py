@@ -20,8 +20,9 @@ class Shot:
 
     Attributes:
         frames: uint8 [N, H, W, 3].
-        landmarks: float32 [N, 478, 3] in pixels; zeros where the face is not present.
-        present: bool [N].
+        landmarks: float32 [N, 478, 3] in pixels, on the CPU; zeros where the face is not present. An engine's `source`
+            may append points of its own.
+        present: bool [N], on the CPU.
         held: every frame is the last one of the shot before: what is known of that one holds here too.
     """
 

@@ -513,3 +513,14 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
     session.render(source, cues)
     ratios = torch.cat([call[1] for call in networks.calls_of("lip_delta")])
     torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_what_the_processor_gives(clips):
+    settings, results = AnimationSettings(video_frame_load_cap=3), []
+    for device in ("cpu", "cuda"):
+        parts = []
+        engine = LivePortraitEngine(Networks.random(1, device))
+        animate(clips["single_face"], clips["jwp_intro"], engine=engine, settings=settings, sink=parts.append)
+        results.append(torch.cat(parts).cpu().float())
+    assert (results[0] - results[1]).abs().mean() < 1

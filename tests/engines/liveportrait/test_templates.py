@@ -23,7 +23,7 @@ from liveportrait_v2v.engines.liveportrait.templates import (
     record_template,
     write_template,
 )
-from liveportrait_v2v.errors import SettingsError
+from liveportrait_v2v.errors import Cancelled, SettingsError
 from liveportrait_v2v.media import VideoWriter
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -198,6 +198,11 @@ def test_a_recorded_template_leads_as_its_clip_does(clips, recorded, tmp_path, r
         assert result.frames == 10 and result.rate == recorded.rate
         targets.append(torch.cat([call[2] for call in networks.calls_of("render")]))
     torch.testing.assert_close(*targets, atol=1e-5, rtol=0)
+
+
+def test_recording_can_be_cancelled(clips):
+    with pytest.raises(Cancelled):
+        record_template(clips["jwp_intro"], LivePortraitEngine(MadeNetworks()), cancelled=lambda: True)
 
 
 def test_frames_of_a_template_without_a_face_show_the_source(clips):

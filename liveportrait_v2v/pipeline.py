@@ -42,8 +42,8 @@ def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> T
 
 
 class OwnStream:
-    """A GPU stream for one thread: called, it is a context in which work goes there, so that the thread waits for its own
-    work and not for what other threads compute. On any other device it does nothing.
+    """A GPU stream for one thread. Called, it is a context in which work goes there, so that the thread waits for its
+    own work and not for what other threads compute. On any other device it does nothing.
     """
 
     def __init__(self, device: str) -> None:

@@ -148,7 +148,6 @@ class Transfer:
 
         It does what the source frame's face does; where driving motion replaces the source's own, that is what the
         source's face does at rest. The head's place and size, and with the crop its roll, stay the source frame's.
-
         """
         if self.source_is_still or self.options.source_motion == "add" or not self.settings.relative:
             return source

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
+from liveportrait_v2v.engines.liveportrait.networks.convolution import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.dense_motion import UpBlock, heatmaps, shifted_volumes
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
@@ -76,14 +77,18 @@ def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(scale, convs):
 
 
 def test_an_up_block_needs_no_enlarged_volume():
-    block = fold(randomize(UpBlock(5, 6)))
+    block = randomize(UpBlock(5, 6))
     x = noise(2, 5, 4, 6, 7)
     large = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
-    assert close(block(x), F.relu(F.conv3d(large, *plain_weights(block), padding=1)))
+    expected = F.relu(block.norm(F.conv3d(large, block.conv.weight, block.conv.bias, padding=1)))
+    assert close(fold(block)(x), expected)
 
 
-def plain_weights(block: UpBlock) -> tuple[Tensor, Tensor]:
-    return block.conv.weight, block.conv.bias
+@pytest.mark.parametrize(("count", "kernel"), [(1, (7, 7, 7)), (2, (5, 7, 9))])
+def test_a_large_convolution_is_a_product_of_fourier_transforms(count, kernel):
+    x, weight, bias = noise(count, 5, 6, 32, 16), noise(4, 5, *kernel, seed=1), noise(4, seed=2)
+    expected = F.conv3d(x, weight, bias, padding=[size // 2 for size in kernel])
+    assert close(convolve_by_fourier(x, weight, bias), expected)
 
 
 @pytest.mark.parametrize(("cin", "cout", "scale"), [(12, 12, 1), (12, 6, 2), (6, 4, 4)])

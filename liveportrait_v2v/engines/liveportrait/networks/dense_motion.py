@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .convolution import collapsed_kernels, convolve_enlarged
 from .layers import Conv, ConvNorm, fold_norm
 from .motion import KEYPOINTS
 
@@ -68,13 +69,19 @@ def heatmaps(keypoints: Tensor, size: tuple[int, int, int]) -> Tensor:
 
 
 class UpBlock(ConvNorm):
-    """Nearest upsampling of height and width, 3x3x3 convolution with its norm, ReLU."""
+    """Nearest upsampling of height and width, 3x3x3 convolution with its norm, ReLU: computed without upsampling."""
 
     def __init__(self, cin: int, cout: int):
         super().__init__(cin, cout, 3, 3, 3)
 
+    def fold(self) -> None:
+        super().fold()
+        self.bias = self.conv.bias
+        self.kernels = nn.ParameterDict(collapsed_kernels(self.conv.weight, 2))
+        del self.conv
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(super().forward(F.interpolate(x, scale_factor=(1.0, 2.0, 2.0))))
+        return convolve_enlarged(x, self.kernels, self.bias, 2)
 
 
 class DownBlock(ConvNorm):

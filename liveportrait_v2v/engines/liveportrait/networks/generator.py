@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolution import convolve
+from .convolution import collapsed_kernels, convolve, convolve_enlarged
 from .layers import Conv
 
 HIDDEN = 128
@@ -37,29 +37,6 @@ class SpectralConv(nn.Module):
         return convolve(x, self.weight, self.bias)
 
 
-def collapsed_kernels(weight: Tensor, scale: int) -> dict[tuple[int, int], Tensor]:
-    """What a 3x3 convolution comes to on a map that was first enlarged by nearest neighbours, for each place in a cell.
-
-    Of the three samples along an axis that an output sample sees, several show the same cell of the small map: their
-    weights add up. At the first place in a cell the kernel sees the cell before and its own, at the last its own and
-    the next, between them its own alone.
-
-    Args:
-        weight: [cout, cin, 3, 3].
-        scale: 2 or 4.
-
-    Returns:
-        (row, column) of the place in a cell, 0 first, 1 last, 2 between -> kernel [cout, cin, 1 or 2, 1 or 2].
-    """
-
-    def along(weight: Tensor, place: int, dim: int) -> Tensor:
-        a, b, c = weight.split(1, dim)
-        return (torch.cat((a, b + c), dim), torch.cat((a + b, c), dim), a + b + c)[place]
-
-    places = range(2 if scale == 2 else 3)
-    return {(i, j): along(along(weight, i, 2), j, 3) for i in places for j in places}
-
-
 class SharedConv(nn.Module):
     """The 3x3 convolution of one or two SPADEs over the enlarged features, with ReLU, without enlarging them.
 
@@ -71,26 +48,10 @@ class SharedConv(nn.Module):
         self.scale = scale
         weight = torch.cat([conv.weight for conv in convs])
         self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs]))
-        kernels = {(1, 1): weight} if scale == 1 else collapsed_kernels(weight, scale)
-        self.kernels = nn.ParameterDict({f"{i}{j}": kernel for (i, j), kernel in kernels.items()})
+        self.kernels = nn.ParameterDict(collapsed_kernels(weight, scale))
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.scale == 1:
-            return F.relu_(convolve(features, self.kernels["11"], self.bias))
-        count, _, height, width = features.shape
-        padded = F.pad(features, (1, 1, 1, 1))
-        out = features.new_empty(count, len(self.bias), height, self.scale, width, self.scale)
-        # Of each place in a cell: what a kernel reads of the padded map, and the samples that it gives.
-        places = [
-            (slice(0, -1), slice(0, 1)),
-            (slice(1, None), slice(-1, None)),
-            (slice(1, -1), slice(1, -1)),
-        ]
-        for name, kernel in self.kernels.items():
-            (above, rows), (beside, columns) = (places[int(place)] for place in name)
-            part = convolve(padded[:, :, above, beside], kernel, self.bias, padded=True)
-            out[:, :, :, rows, :, columns] = F.relu_(part)[:, :, :, None, :, None]
-        return out.view(count, len(self.bias), height * self.scale, width * self.scale)
+        return convolve_enlarged(features, self.kernels, self.bias, self.scale)
 
 
 class Spade(nn.Module):

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from liveportrait_v2v.engines.liveportrait.networks import convolution
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
-from liveportrait_v2v.engines.liveportrait.networks.convolution import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.dense_motion import UpBlock, heatmaps, shifted_volumes
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
@@ -84,11 +84,33 @@ def test_an_up_block_needs_no_enlarged_volume():
     assert close(fold(block)(x), expected)
 
 
+@pytest.mark.parametrize("strip", [1, 10_000, 10_000_000])
+def test_a_3x3_convolution_by_winograds_filters_is_the_plain_one(monkeypatch, strip):
+    monkeypatch.setattr(convolution, "STRIP", strip)
+    x, weight, bias = noise(2, 5, 24, 16), noise(7, 5, 3, 3, seed=1), noise(7, seed=2)
+    assert close(convolution.convolve_by_winograd(x, weight, bias), F.conv2d(x, weight, bias, padding=1))
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [
+        ((1, 128, 8, 8), (128, 128, 3, 3)),
+        ((1, 128, 8, 6), (128, 128, 3, 3)),
+        ((1, 2, 3, 16, 16), (2, 2, 7, 7, 7)),
+        ((1, 2, 3, 16, 8), (2, 2, 7, 7, 7)),
+    ],
+)
+def test_whatever_the_arithmetic_a_convolution_is_a_convolution(x, weight):
+    x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
+    plain = F.conv2d if x.dim() == 4 else F.conv3d
+    assert close(convolution.convolve(x, weight, bias), plain(x, weight, bias, padding=weight.shape[-1] // 2))
+
+
 @pytest.mark.parametrize(("count", "kernel"), [(1, (7, 7, 7)), (2, (5, 7, 9))])
 def test_a_large_convolution_is_a_product_of_fourier_transforms(count, kernel):
     x, weight, bias = noise(count, 5, 6, 32, 16), noise(4, 5, *kernel, seed=1), noise(4, seed=2)
     expected = F.conv3d(x, weight, bias, padding=[size // 2 for size in kernel])
-    assert close(convolve_by_fourier(x, weight, bias), expected)
+    assert close(convolution.convolve_by_fourier(x, weight, bias), expected)
 
 
 @pytest.mark.parametrize(("cin", "cout", "scale"), [(12, 12, 1), (12, 6, 2), (6, 4, 4)])

@@ -9,6 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 16  # output samples along height and width of a tile that is convolved by Fourier transforms
+FEW = 128  # channels: with fewer, the transforms of Winograd's form cost more than its products save
+STRIP = 2_500_000  # numbers that a strip of Winograd's products may have, so that a core's caches hold most of them
+
+# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016: F(4x4, 3x3), in both directions at once.
+_TO_TILES = torch.tensor(
+    [
+        [4.0, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_TO_KERNEL = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+_FROM_TILES = torch.tensor(
+    [[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+)
+TO_TILES, TO_KERNEL, FROM_TILES = (torch.kron(m, m) for m in (_TO_TILES, _TO_KERNEL, _FROM_TILES))
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = False) -> Tensor:
@@ -20,18 +39,52 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
     dtype = torch.float32 if x.dtype is torch.float16 and x.device.type == "cpu" else x.dtype
     weight = weight.to(dtype)
     bias = None if bias is None else bias.to(dtype)
-    if _suits_fourier(x, weight, dtype):
-        return convolve_by_fourier(x.to(dtype), weight, bias).to(x.dtype)
+    if dtype is torch.float32 and x.device.type == "cpu" and not (padded or torch.compiler.is_compiling()):
+        if _suits_fourier(x, weight):
+            return convolve_by_fourier(x.float(), weight, bias).to(x.dtype)
+        if _suits_winograd(x, weight):
+            return convolve_by_winograd(x.float(), weight, bias).to(x.dtype)
     padding = [0 if padded else size // 2 for size in weight.shape[2:]]
     plain = F.conv2d if weight.dim() == 4 else F.conv3d
     return plain(x.to(dtype), weight, bias, padding=padding).to(x.dtype)
 
 
-def _suits_fourier(x: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
-    large = weight.dim() == 5 and min(weight.shape[2:]) >= 7
+def _suits_fourier(x: Tensor, weight: Tensor) -> bool:
     whole_tiles = x.shape[-1] % TILE == x.shape[-2] % TILE == 0
-    on_cpu = x.device.type == "cpu" and dtype is torch.float32
-    return large and whole_tiles and on_cpu and not torch.compiler.is_compiling()
+    return weight.dim() == 5 and min(weight.shape[2:]) >= 7 and whole_tiles
+
+
+def _suits_winograd(x: Tensor, weight: Tensor) -> bool:
+    whole_tiles = x.shape[-1] % 4 == x.shape[-2] % 4 == 0
+    return weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= FEW and whole_tiles
+
+
+def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 3x3 convolution by Winograd's minimal filtering, a quarter of the plain form's multiplications.
+
+    The kernel is transformed at each call: kept, it would take four times the weight's memory.
+
+    Args:
+        x: float32 [N, cin, H, W], H and W multiples of 4.
+        weight: float32 [cout, cin, 3, 3].
+        bias: float32 [cout].
+    """
+    cout, cin = weight.shape[:2]
+    count, _, height, width = x.shape
+    down, across = height // 4, width // 4
+    kernel = (TO_KERNEL @ weight.reshape(-1, 9).t()).view(36, cout, cin)
+    x = F.pad(x, (1, 1, 1, 1))
+    out = x.new_empty(count, cout, down, 4, across, 4)
+    rows = max(1, STRIP // (36 * max(cin, cout) * across))
+    for n in range(count):
+        for top in range(0, down, rows):
+            strip = x[n, :, 4 * top : 4 * (top + rows) + 2]
+            tiles = strip.unfold(1, 6, 4).unfold(2, 6, 4).permute(3, 4, 0, 1, 2).reshape(36, -1)
+            products = kernel @ (TO_TILES @ tiles).view(36, cin, -1)
+            samples = (FROM_TILES @ products.view(36, -1)).view(4, 4, cout, -1, across)
+            samples = samples.permute(2, 3, 0, 4, 1)
+            torch.add(samples, bias.view(-1, 1, 1, 1, 1), out=out[n, :, top : top + rows])
+    return out.view(count, cout, height, width)
 
 
 def convolve_by_fourier(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

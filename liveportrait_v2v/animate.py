@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from .engines.base import ClipEngine, Cue, Engine, Rendered, Session, Shot, Take
-from .errors import Cancelled, FaceNotFoundError
+from .engines.base import ClipEngine, Cue, Engine, Recording, Rendered, Session, Shot, Take
+from .errors import Cancelled, FaceNotFoundError, SettingsError
 from .faces import FaceTracker
 from .media import Audio, Clip, VideoWriter
 from .pairing import Pairing, pair
-from .pipeline import Ahead, Behind, Stopwatch, torch_thread
+from .pipeline import Ahead, Behind, OwnStream, Stopwatch, torch_thread
 from .settings import AnimationSettings, MotionOptions
 
 
@@ -94,7 +94,7 @@ class Result:
 
 def animate(
     source: Clip | str | os.PathLike,
-    driving: Clip | str | os.PathLike,
+    driving: Clip | Recording | str | os.PathLike,
     *,
     engine: Engine | ClipEngine,
     output: str | os.PathLike | None = None,
@@ -112,10 +112,10 @@ def animate(
 
     Args:
         source: clip or still with the face to animate.
-        driving: clip or still with the motion.
+        driving: clip or still with the motion; or a recording of it, for the engine that made it.
         output: video file to write, replaced when the new one is whole; None writes none.
         sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
-        on_progress: called after each chunk.
+        on_progress: called after each chunk, those that an engine looks at before the run too.
         cancelled: asked before each chunk, and several times a second while an engine has whole clips; True ends
             the run with Cancelled.
         chunk: frames at a time.
@@ -123,6 +123,7 @@ def animate(
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
+        SettingsError: a setting doesn't fit the driving clip, or a recording not the engine.
         FaceNotFoundError: a chosen face is in no frame of its clip.
         Cancelled: `cancelled` said so.
         LivePortraitError: whatever else an engine that takes whole clips raises.
@@ -132,7 +133,14 @@ def animate(
     if isinstance(engine, ClipEngine):
         run = _WholeClips(engine, settings, options, output, sink, on_progress, cancelled, chunk, crf)
         return run.animate(source, driving)
-    source, driving = (clip if isinstance(clip, Clip) else Clip(clip) for clip in (source, driving))
+    source = source if isinstance(source, Clip) else Clip(source)
+    if isinstance(driving, Recording):
+        if driving.engine != engine.name:
+            raise SettingsError(
+                f"a recording's engine must be the run's, {driving.engine}, got the {engine.name} engine"
+            )
+    elif not isinstance(driving, Clip):
+        driving = Clip(driving)
     pairing = pair(source.info, driving.info, settings, options)
     sound, whose = _sound(source, driving, pairing, settings)
     clock, start = Stopwatch(), time.perf_counter()
@@ -147,6 +155,7 @@ def animate(
         behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
         render = _renderer(engine, session, stack)
         run = _Run(pairing, session, settings, options, engine.device, chunk, clock, stack)
+        run.survey(driving, on_progress, cancelled)
         cues = run.cues(driving)
         for shot in run.source_shots(source):
             if cancelled is not None and cancelled():
@@ -157,7 +166,7 @@ def animate(
             behind.put(frames)
             done += len(shot)
             lost_source += len(shot) - int(shot.present.sum())
-            lost_driving += sum(cue.before is None and cue.after is None for cue in here)
+            lost_driving += sum(cue.missing for cue in here)
             if on_progress is not None:
                 speed = done / (time.perf_counter() - start)
                 on_progress(
@@ -220,20 +229,38 @@ class _Run:
                 left -= len(shot)
             if not (self.pairing.source_frames and self.pairing.repeats):
                 break
-        frame, landmarks, present = shot.frames[-1:], shot.landmarks[-1:], shot.present[-1:]
         while left:
             n = min(self.chunk, left)
-            yield Shot(frame.expand(n, -1, -1, -1), landmarks.expand(n, -1, -1), present.expand(n))
+            yield shot.hold(n)
             left -= n
 
-    def cues(self, clip: Clip) -> Iterator[Cue]:
+    def survey(
+        self,
+        driving: Clip | Recording,
+        on_progress: Callable[[Progress], None] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        """Shows the session the driving clip, as far as it asks for it; a recording has nothing to see."""
+        if isinstance(driving, Recording):
+            return
+
+        def shots() -> Iterator[Shot]:
+            for shot in self._track(driving, self.settings.drive_face_index, self.pairing.driving_frames):
+                if cancelled is not None and cancelled():
+                    raise Cancelled("stopped while looking at the driving clip")
+                if on_progress is not None:
+                    on_progress(Progress(0, self.pairing.frames, "looking at the driving clip", 0.0, 0))
+                yield shot
+
+        self.session.survey(shots())
+
+    def cues(self, driving: Clip | Recording) -> Iterator[Cue]:
         """What leads each frame of the result, without end."""
         current = -1
         for frame in count():
             lap, place = self.pairing.driving_at(frame)
             if lap != current:
-                shots = self._track(clip, self.settings.drive_face_index, self.pairing.driving_frames)
-                motions = self.session.motions(shots)
+                motions = self._motions(driving)
                 current, at, before = lap, 0, next(motions)
                 after = next(motions, before)
             while at < int(place):
@@ -241,15 +268,24 @@ class _Run:
                 after = next(motions, before)
             yield Cue(before, after, float(place - at))
 
+    def _motions(self, driving: Clip | Recording) -> Iterator[torch.Tensor | None]:
+        """One pass through the driving clip's motion."""
+        if isinstance(driving, Recording):
+            return self.session.recall(driving, self.pairing.driving_frames)
+        shots = self._track(driving, self.settings.drive_face_index, self.pairing.driving_frames)
+        return self.session.motions(shots)
+
     def _track(self, clip: Clip, number: int, cap: int) -> Iterator[Shot]:
         """Decodes and tracks one pass through a clip, ahead of who takes the shots."""
 
         def shots() -> Iterator[Shot]:
             tracker = FaceTracker(device=self.device, order=self.options.face_order, only=number)
+            own_stream = OwnStream(self.device)
             for part in self.clock.each("decode", clip.chunks(self.chunk, cap=cap)):
-                frames = part.frames.to(self.device)
-                with self.clock("track"):
+                with self.clock("track"), own_stream():
+                    frames = part.frames.to(self.device)
                     landmarks, present = tracker.track(frames).face(number)
+                    own_stream.hand_over(frames)
                 yield Shot(frames, landmarks, present)
 
         ahead = Ahead(shots())
@@ -323,7 +359,7 @@ class _WholeClips:
 
 
 def _sound(
-    source: Clip, driving: Clip, pairing: Pairing, settings: AnimationSettings
+    source: Clip, driving: Clip | Recording, pairing: Pairing, settings: AnimationSettings
 ) -> tuple[Audio | None, str | None]:
     """The result's sound, which follows its clip: repeated where that is repeated, silent where it is held."""
     if settings.driving_audio:

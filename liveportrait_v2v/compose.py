@@ -44,12 +44,12 @@ class Region:
 
     def grid_scale(self, device) -> torch.Tensor:
         """How far one pixel is on grid_sample's axes of this region (align_corners=False), float32 [2]."""
-        return torch.tensor([2 / (self.right - self.left), 2 / (self.bottom - self.top)], device=device)
+        return _on(device, 2 / (self.right - self.left), 2 / (self.bottom - self.top))
 
     def sample_at(self, points: torch.Tensor) -> torch.Tensor:
         """Frame coordinates [..., 2] as grid_sample wants them for this region."""
         scale = self.grid_scale(points.device)
-        return points * scale - (torch.tensor([self.left, self.top], device=points.device) * scale + 1)
+        return points * scale - (_on(points.device, self.left, self.top) * scale + 1)
 
     def identity(self, device) -> torch.Tensor:
         """The sampling grid that gives the region as it is, float32 [h, w, 2]."""
@@ -73,6 +73,11 @@ class Region:
         x = torch.arange(columns.start, columns.stop, device=device) + (self.left + 0.5)
         y = torch.arange(rows.start, rows.stop, device=device) + (self.top + 0.5)
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def _on(device, *numbers: float) -> torch.Tensor:
+    """Numbers on a device, float32, without waiting for what a GPU is computing."""
+    return torch.tensor(numbers, dtype=torch.float32).to(device, non_blocking=True)
 
 
 def region_of(transform: CropTransform, height: int, width: int, margin: int = 2) -> Region:

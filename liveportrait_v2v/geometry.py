@@ -39,7 +39,10 @@ class CropTransform:
         return CropTransform(self.center[index], self.axes[index], self.side[index])
 
     def to(self, device) -> CropTransform:
-        return CropTransform(self.center.to(device), self.axes.to(device), self.side.to(device))
+        """On another device; on the way to a GPU without waiting for what it is computing."""
+        ahead = torch.device(device).type == "cuda"
+        parts = (part.to(device, non_blocking=ahead) for part in (self.center, self.axes, self.side))
+        return CropTransform(*parts)
 
     def to_crop(self, points: torch.Tensor, size: float = 1.0) -> torch.Tensor:
         """Frame coordinates [N, ..., 2] to coordinates in a crop of `size` pixels a side."""
@@ -87,9 +90,14 @@ def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
     """
     points = landmarks[..., :2]
     eyes = (points[:, _LEFT_EYE].mean(1) + points[:, _RIGHT_EYE].mean(1)) / 2
-    down = points[:, _LIP_CORNERS].mean(1) - eyes
+    return axes_between(eyes, points[:, _LIP_CORNERS].mean(1))
+
+
+def axes_between(eyes: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
+    """As `face_axes`, from the centres of eyes and lips, float [N, 2]."""
+    down = lips - eyes
     length = down.norm(dim=-1, keepdim=True)
-    upright = torch.tensor([0.0, 1.0], device=points.device).expand_as(down)
+    upright = torch.tensor([0.0, 1.0], device=down.device).expand_as(down)
     y = torch.where(length > 1e-3, down / length.clamp_min(1e-3), upright)
     x = torch.stack((y[:, 1], -y[:, 0]), dim=-1)
     return torch.stack((x, y), dim=1)
@@ -112,8 +120,32 @@ def crop_square(
         landmarks: float [N, 478, >=2], pixels. The points of `topology.CROP_POINTS` make the box.
         rotate: False keeps the square upright, with the same centre and side.
     """
-    axes = face_axes(landmarks)
-    points = landmarks[:, topology.CROP_POINTS, :2] @ axes.mT
+    return square_around(
+        landmarks[:, topology.CROP_POINTS, :2],
+        face_axes(landmarks),
+        scale=scale,
+        vx_ratio=vx_ratio,
+        vy_ratio=vy_ratio,
+        rotate=rotate,
+    )
+
+
+def square_around(
+    points: torch.Tensor,
+    axes: torch.Tensor,
+    *,
+    scale: float,
+    vx_ratio: float = 0.0,
+    vy_ratio: float = 0.0,
+    rotate: bool = True,
+) -> CropTransform:
+    """As `crop_square`, around any points.
+
+    Args:
+        points: float [N, K, 2], pixels.
+        axes: float [N, 2, 2], rows are the unit vectors of the face's own x and y axis.
+    """
+    points = points @ axes.mT
     low, high = points.amin(1), points.amax(1)
     side = (high - low).amax(-1) * scale
     shift = torch.tensor([vx_ratio, vy_ratio], device=side.device) * side.unsqueeze(-1)

@@ -9,7 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 _END = object()
@@ -36,6 +39,32 @@ def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> T
     executor.submit(torch.get_num_threads).result()
     torch.set_num_threads(usual)  # each thread has its own number; this is for those that are yet to start
     return executor
+
+
+class OwnStream:
+    """A GPU stream for one thread. Called, it is a context in which work goes there, so that the thread waits for its
+    own work and not for what other threads compute. On any other device it does nothing.
+    """
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._usual = self._stream = None
+        if torch.device(device).type == "cuda":
+            self._usual, self._stream = torch.cuda.default_stream(device), torch.cuda.Stream(device)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        import torch
+
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def hand_over(self, tensor: torch.Tensor) -> None:
+        """Waits for this stream, and has a tensor that was made on it outlive its use on the usual one."""
+        if self._stream is not None:
+            self._stream.synchronize()
+            tensor.record_stream(self._usual)
 
 
 class Stopwatch:

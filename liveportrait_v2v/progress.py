@@ -35,13 +35,13 @@ class ProgressLine:
         note = f"  {progress.without_face} without a face" if progress.without_face else ""
         self._draw(progress.frames, progress.total, progress.stage, progress.fps, note)
 
-    def show_count(self, frames: int, total: int | None, stage: str) -> None:
-        """Draws how many frames a stage has done, and how fast."""
+    def show_count(self, frames: int, total: int | None, stage: str, unit: str = "fps") -> None:
+        """Draws how many frames, or other things, a stage has done, and how fast."""
         now = time.monotonic()
         if stage != self._stage:
             self._began = (now, frames)
         began, first = self._began
-        self._draw(frames, total, stage, (frames - first) / (now - began) if now > began else 0.0, "")
+        self._draw(frames, total, stage, (frames - first) / (now - began) if now > began else 0.0, "", unit)
 
     def show_text(self, told: Whereabouts) -> None:
         """Draws a line about a job."""
@@ -50,21 +50,23 @@ class ProgressLine:
             self._stream.write(f"\r\x1b[K{line}")
             self._stream.flush()
 
-    def _draw(self, frames: int, total: int | None, stage: str, fps: float, note: str) -> None:
+    def _draw(self, frames: int, total: int | None, stage: str, fps: float, note: str, unit="fps") -> None:
         now = time.monotonic()
         done = total is not None and frames >= total
         if not self._on or (stage == self._stage and now - self._drawn < 0.1 and not done):
             self._stage = stage
             return
         self._drawn, self._stage = now, stage
-        line = progress_text(frames, total, stage, fps, note, shutil.get_terminal_size().columns - 1)
+        line = progress_text(frames, total, stage, fps, note, shutil.get_terminal_size().columns - 1, unit)
         self._stream.write(f"\r\x1b[K{line}")
         self._stream.flush()
 
 
-def progress_text(frames: int, total: int | None, stage: str, fps: float, note: str, width: int) -> str:
+def progress_text(
+    frames: int, total: int | None, stage: str, fps: float, note: str, width: int, unit: str = "fps"
+) -> str:
     """One line of at most `width` characters; without a total it has no bar and no time to go."""
-    speed = f"  {fps:.1f} fps" if fps > 0 else ""
+    speed = f"  {fps:.1f} {unit}" if fps > 0 else ""
     if total is None:
         return f"{stage} {frames} frames{speed}{note}"[:width]
     # A container's frame count is at times a little too small.

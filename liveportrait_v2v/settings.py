@@ -316,11 +316,18 @@ class MotionOptions(_Checked):
     region: which part of the motion is transferred: all, expression without head motion (`exp`), head motion
         alone (`pose`), lips with jaw (`lip`), eyes with gaze (`eyes`).
     driving_multiplier: strength of the motion, 1 = as it is.
+    driving_option: how relative motion is carried over. `pose-friendly` applies the head's rotation and the
+        expression one by one to the source face. `expression-friendly` takes the whole change of the driving
+        keypoints on the source's face, in proportion to the volumes of the two. The draft engine has only the first.
+    reference_frame: the driving frame, counted from 0, that relative motion starts from: best one with a neutral
+        face. Where it shows no face, the next one that does.
     smoothing: observation variance of the random-walk smoother over the motion (process variance 1e-5);
-        0 = off, 3e-6 leaves a frame 67 % of its own weight, 1e-5 45 %, 1e-4 16 %. The draft engine means it at
-        30 frames a second and smooths fewer frames less.
+        0 = off, 3e-6 leaves a frame 67 % of its own weight, 1e-5 45 %, 1e-4 16 %. It is meant for 30 frames a
+        second; fewer frames are smoothed less.
     source_motion: `replace` lets the driving face's motion take the place of the source face's own;
         `add` adds it to what the source's face does.
+    source_eye_retargeting: the source's own blinks are kept out of the result: its eyes stay as open as in the
+        first frame. The draft engine does without it, which is the same where the driving motion replaces theirs.
     face_order: how faces are numbered in the first frame that shows any.
 
     Raises:
@@ -346,6 +353,19 @@ class MotionOptions(_Checked):
         0,
         3,
     )
+    driving_option: str = _param(
+        str,
+        "pose-friendly",
+        "Carry head turn and expression over one by one, or the keypoints' change as a whole. expression-friendly can "
+        "help where the two faces differ much in size or shape.",
+        choices=("pose-friendly", "expression-friendly"),
+    )
+    reference_frame: int = _param(
+        int,
+        0,
+        "The driving frame that relative motion starts from. Choose one with a neutral face if the first is not.",
+        0,
+    )
     smoothing: float = _param(
         float,
         3e-6,
@@ -358,6 +378,11 @@ class MotionOptions(_Checked):
         "replace",
         "Driving motion replaces the source face's own motion, or adds to it. Add keeps the source's acting.",
         choices=("replace", "add"),
+    )
+    source_eye_retargeting: bool = _param(
+        bool,
+        False,
+        "Keep the source's own blinks out of the result. For a source video that blinks where the driving one does not.",
     )
     face_order: str = _param(
         str,

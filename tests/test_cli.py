@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
+from made_networks import MadeNetworks
 from PIL import Image
 
 from liveportrait_v2v.cli import main
-from liveportrait_v2v.cli.common import parse_settings
+from liveportrait_v2v.cli.common import check_device, parse_settings
+from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.media import Clip, VideoWriter
 
@@ -175,6 +178,58 @@ def test_values_are_checked_when_they_are_set():
 def test_an_unknown_engine_is_refused_with_those_there_are(folder, grey, capsys):
     line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--engine", "magic")
     assert "--engine must be one of draft" in line and "got 'magic'" in line
+
+
+def test_the_liveportrait_engine_runs_from_the_command_line(clips, folder, capsys, monkeypatch):
+    asked = []
+
+    def made(*arguments):
+        asked.append(arguments)
+        return LivePortraitEngine(MadeNetworks())
+
+    monkeypatch.setattr(LivePortraitEngine, "random", made)
+    words = ["--engine", "liveportrait", "--random-weights", "1", "--precision", "fp32", "--compile"]
+    words += ["--device", "cpu", "--set", "video_frame_load_cap=3"]
+    assert main(["animate", str(clips["astronaut"]), str(clips["jwp_intro"]), "-o", "out.mp4", *words]) == 0
+    assert asked == [(1, "cpu", "fp32", True)]
+    assert Clip("out.mp4").info.frame_count == 3
+    assert "without a face: 0 source frames, 0 driving frames" in capsys.readouterr().out
+
+
+def test_missing_weights_are_an_error_that_says_how_to_get_them(folder, grey, capsys):
+    arguments = ["animate", grey, grey, "-o", "out.mp4", "--engine", "liveportrait", "--weights", "nowhere"]
+    line = refusal(capsys, *arguments)
+    assert "nowhere (empty or absent)" in line and "`liveportrait-v2v models download`" in line
+
+
+@pytest.mark.parametrize(
+    "words", [["--weights", "there"], ["--random-weights", "0"], ["--precision", "fp16"], ["--compile"]]
+)
+def test_options_of_the_networks_are_refused_for_the_draft_engine(folder, grey, capsys, words):
+    line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", *words)
+    assert "need --engine liveportrait, got draft" in line
+
+
+def test_an_unknown_precision_is_refused_with_those_there_are(folder, grey, capsys):
+    words = ["--engine", "liveportrait", "--random-weights", "1", "--precision", "fp8"]
+    assert "auto, fp16, bf16-convs, fp32" in refusal(capsys, "animate", grey, grey, "-o", "out.mp4", *words)
+
+
+def test_a_device_of_its_own_choice_is_the_processor_but_for_networks(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (check_device("auto"), check_device("auto", for_networks=True)) == ("cpu", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert check_device("auto", for_networks=True) == "cpu"
+
+
+def test_warnings_of_a_run_are_single_lines(clips, folder, capsys, monkeypatch):
+    def warn(*_, **__):
+        warnings.warn("memory ran out", UserWarning, stacklevel=1)
+        raise SettingsError("enough")
+
+    monkeypatch.setattr("liveportrait_v2v.animate.animate", warn)
+    assert main(["animate", "a.mp4", "b.mp4", "-o", "out.mp4"]) == 2
+    assert capsys.readouterr().err == "liveportrait-v2v: memory ran out\nliveportrait-v2v: enough\n"
 
 
 def test_an_unknown_device_is_refused(folder, grey, capsys):

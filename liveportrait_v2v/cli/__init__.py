@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 2 bad input, with one line on stderr that says what to do; 130 interrupted by Ctrl-C, 143
 ended by SIGTERM. After any of the latter three no half-written file is left: files are written beside their
-place and moved into it when they are whole, over what was there.
+place and moved into it when they are whole, over what was there. (`models download` alone keeps what has come.)
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
-from . import animate, demo, faces, jobs, key, serve
+from . import animate, demo, faces, jobs, key, models, serve, template
 from .stop import Stop
 
-COMMANDS = (animate, faces, serve, jobs, key, demo)
+COMMANDS = (animate, faces, template, models, serve, jobs, key, demo)
 ERROR = 2
 
 

@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING
 from ..errors import SettingsError
 from ..progress import ProgressLine
 from . import segmind
-from .common import add_options, check_device, check_output, parameter_help, parse_settings
+from .common import (
+    TEMPLATES,
+    add_network_options,
+    add_options,
+    check_device,
+    check_output,
+    network_options,
+    parameter_help,
+    parse_settings,
+    plain_warnings,
+)
 from .stop import Stop
 
 if TYPE_CHECKING:
     from ..animate import Result
+    from ..engines.base import ClipEngine, Engine
 
 
 def add(commands) -> None:
@@ -30,13 +41,16 @@ def add(commands) -> None:
         help="clip or picture with the face to animate; for segmind also a public URL",
     )
     parser.add_argument(
-        "driving", metavar="DRIVING", help="clip with the motion; for segmind also a public URL"
+        "driving",
+        metavar="DRIVING",
+        help="clip or picture with the motion; for segmind also a public URL, for liveportrait also a template",
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT.mp4", required=True, help="the result; an existing file is replaced"
     )
-    parser.add_argument("--engine", default="draft", help="what computes the frames (default: draft)")
+    parser.add_argument("--engine", default="draft", help="draft, liveportrait or segmind (default: draft)")
     add_options(parser)
+    add_network_options(parser)
     segmind.add_engine_options(parser)
     parser.set_defaults(run=_run)
 
@@ -46,18 +60,20 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     output = check_output(options.output, options.source, options.driving)
     # torch takes seconds to load: what needs none is checked before.
     from ..animate import animate
-    from ..engines import ENGINES, create_engine
+    from ..engines import ENGINES
 
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
-    if options.engine == "segmind":
-        engine = segmind.make_engine(options)
-    else:
-        engine = create_engine(options.engine, device=check_device(options.device))
-    with ProgressLine() as line:
+    driving = options.driving
+    if driving.lower().endswith(TEMPLATES):
+        from ..engines.liveportrait.templates import read_template
+
+        driving = read_template(driving)
+    engine = _make_engine(options)
+    with ProgressLine() as line, plain_warnings():
         result = animate(
             options.source,
-            options.driving,
+            driving,
             output=output,
             settings=settings,
             options=motion,
@@ -69,6 +85,20 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         print(json.dumps(result.to_dict()))
         return
     print(describe(result))
+
+
+def _make_engine(options: argparse.Namespace) -> Engine | ClipEngine:
+    from ..engines import create_engine
+
+    if options.engine == "segmind":
+        return segmind.make_engine(options)
+    networks = network_options(options)
+    runs_networks = options.engine == "liveportrait"
+    if not runs_networks and list(networks.values()) != [None, None, "auto", False]:
+        raise SettingsError(
+            f"--weights, --random-weights, --precision and --compile need --engine liveportrait, got {options.engine}"
+        )
+    return create_engine(options.engine, check_device(options.device, runs_networks), **networks)
 
 
 def describe(result: Result) -> str:

@@ -4,18 +4,62 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
+
+# Files that hold a driving clip's motion instead of its pictures.
+TEMPLATES = (".safetensors", ".pkl")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may come several times"
     )
-    parser.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, … (default: cpu)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="where torch computes: cpu, cuda, mps or auto, which is the cpu but for networks that a GPU "
+        "computes (default: auto)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    networks = parser.add_argument_group("options of the liveportrait engine")
+    weights = networks.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="folder with the published weights (default: where `liveportrait-v2v models` finds them)",
+    )
+    weights.add_argument(
+        "--random-weights",
+        metavar="SEED",
+        type=int,
+        help="random weights, for tests and timing: faces become noise",
+    )
+    networks.add_argument(
+        "--precision",
+        default="auto",
+        help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and else fp32 (default: auto)",
+    )
+    networks.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the networks at their first use; takes a minute or two",
+    )
+
+
+def network_options(options: argparse.Namespace) -> dict[str, object]:
+    """What `create_engine` takes for the networks."""
+    names = ("weights", "random_weights", "precision", "compile")
+    return {name: getattr(options, name) for name in names}
 
 
 def parameter_help() -> str:
@@ -48,15 +92,28 @@ def parse_settings(words: list[str]) -> tuple[AnimationSettings, MotionOptions]:
     return AnimationSettings(**values[AnimationSettings]), MotionOptions(**values[MotionOptions])
 
 
-def check_device(name: str) -> str:
+def check_device(name: str, for_networks: bool = False) -> str:
+    """The torch device that a user means.
+
+    Args:
+        for_networks: "auto" is a GPU that torch can use, where there is one.
+
+    Raises:
+        SettingsError: torch has no such device here.
+    """
     import torch
 
+    if name == "auto":
+        return "cuda" if for_networks and torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(name).type
     except RuntimeError:
-        raise SettingsError(f"--device must be one of torch's, such as cpu or cuda, got {name!r}") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("--device cuda needs a GPU that torch can use, and it sees none; take cpu")
+        raise SettingsError(
+            f"--device must be auto or one of torch's, such as cpu or cuda, got {name!r}"
+        ) from None
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(kind):
+        raise SettingsError(f"--device {kind} needs a GPU that torch can use, and it sees none; take cpu")
     return name
 
 
@@ -74,3 +131,16 @@ def save_whole(picture, path: Path) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows a warning as one line, in the place of the progress line where there is one."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from ..media import Audio, Clip
+from ..errors import SettingsError
+from ..media import Audio, Clip, ClipInfo
 from ..pairing import Pairing
 from ..settings import AnimationSettings, MotionOptions
 
@@ -21,16 +22,26 @@ class Shot:
 
     Attributes:
         frames: uint8 [N, H, W, 3].
-        landmarks: float32 [N, 478, 3] in pixels; zeros where the face is not present.
-        present: bool [N].
+        landmarks: float32 [N, 478, 3] in pixels, on the CPU; zeros where the face is not present. An engine's `source`
+            may append points of its own.
+        present: bool [N], on the CPU.
+        held: every frame is the last one of the shot before: what is known of that one holds here too.
     """
 
     frames: torch.Tensor
     landmarks: torch.Tensor
     present: torch.Tensor
+    held: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def hold(self, count: int) -> Shot:
+        """A shot that shows the last frame so many times, without copies of it."""
+        frame, landmarks, present = self.frames[-1:], self.landmarks[-1:], self.present[-1:]
+        return Shot(
+            frame.expand(count, -1, -1, -1), landmarks.expand(count, -1, -1), present.expand(count), held=True
+        )
 
 
 @dataclass(frozen=True)
@@ -38,21 +49,86 @@ class Cue:
     """What the driving clip says at the moment of one output frame.
 
     `before` and `after` are the motions of the driving frames on both sides of that moment, `fraction` (0..1) says
-    how far between them it lies. A motion is whatever the engine's `motions` made of a frame, None without a face.
+    how far between them it lies. A motion is whatever float tensor the engine's `motions` made of a frame, None
+    without a face.
     """
 
-    before: Any
-    after: Any
+    before: torch.Tensor | None
+    after: torch.Tensor | None
     fraction: float
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no motion: the nearer of the two frames has no face."""
+        return self._nearer() is None
+
+    def motion(self) -> torch.Tensor | None:
+        """The motion at that moment, on the straight line from one to the other.
+
+        Where only one of the two frames has a face, the nearer one decides.
+        """
+        if self.before is None or self.after is None:
+            return self._nearer()
+        return torch.lerp(self.before, self.after, self.fraction)
+
+    def _nearer(self) -> torch.Tensor | None:
+        return self.before if self.fraction < 0.5 else self.after
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """Driving motion that was read before: a session of its engine has `recall`, which gives it back.
+
+    Attributes:
+        engine: the name of that engine.
+        info: rate and length, as of a clip.
+    """
+
+    engine: str
+    info: ClipInfo
+
+
+def reference_shot(shots: Iterable[Shot], number: int) -> Shot | None:
+    """The first driving frame from `number` on that shows the face, as a shot of its own; reads no further.
+
+    Returns:
+        None if number is 0 and no frame shows the face.
+
+    Raises:
+        SettingsError: there is no such frame from a higher number on.
+    """
+    read = 0
+    for shot in shots:
+        for k, present in enumerate(shot.present.tolist(), start=read):
+            if present and k >= number:
+                here = slice(k - read, k - read + 1)
+                return Shot(shot.frames[here], shot.landmarks[here], shot.present[here])
+        read += len(shot)
+    if number:
+        raise SettingsError(
+            f"reference_frame must be a driving frame that shows the face, or have one after it, got {number} of "
+            f"{read} frames read"
+        )
+    return None
 
 
 class Session(Protocol):
-    """One run of an engine: what it remembers of the two clips."""
+    """One run of an engine: what it remembers of the two clips.
+
+    That of an engine with recordings also has `recall(recording, count)`, which stands for `survey` and `motions`.
+    """
+
+    def survey(self, shots: Iterable[Shot]) -> None:
+        """Sees the driving clip once before the run, as far as it takes the shots; an engine may take none.
+
+        Raises:
+            SettingsError: a setting doesn't fit the clip.
+        """
 
     def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
         """Passes the source clip's shots on, in order, perhaps with steadier landmarks and a little later."""
 
-    def motions(self, shots: Iterable[Shot]) -> Iterator[Any]:
+    def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
         """The motion of each driving frame, in order; None for a frame without the face."""
 
     def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:

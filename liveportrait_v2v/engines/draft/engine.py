@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
 
 from ... import compose
+from ...faces.steady import goes_on, steady
 from ...geometry import CropTransform, face_crop
 from ...settings import AnimationSettings, MotionOptions
-from ...smoothing import FixedLagSmoother
-from ..base import Cue, Shot
+from ..base import Cue, Shot, reference_shot
 from . import face
 from .motion import Reference, Target, transfer
 from .paint import EyeMemory, paint_mouths
@@ -70,19 +68,26 @@ class DraftSession:
         self._eyes = EyeMemory()
         self._last: torch.Tensor | None = None
 
+    def survey(self, shots: Iterable[Shot]) -> None:
+        number = self._options.reference_frame
+        if number:
+            calm = steady(shots, self._options.smoothing, self._driving_rate)
+            shot = reference_shot(calm, number)
+            self._driving_rest = Reference.of(shot.landmarks[0].to(shot.frames.device))
+
     def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
-        return _steady(shots, self._options.smoothing, self._source_rate)
+        return steady(shots, self._options.smoothing, self._source_rate)
 
     def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
         """Landmarks float32 [478, 3] of each driving frame."""
-        for shot in _steady(shots, self._options.smoothing, self._driving_rate):
+        for shot in steady(shots, self._options.smoothing, self._driving_rate):
             for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
                 if present and self._driving_rest is None:
                     self._driving_rest = Reference.of(landmarks.to(shot.frames.device))
                 yield landmarks if present else None
 
     def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
-        led = [_between(cue) for cue in cues]
+        led = [cue.motion() for cue in cues]
         shown = [k for k, motion in enumerate(led) if motion is not None and shot.present[k]]
         if not shown:
             return shot.frames
@@ -97,7 +102,7 @@ class DraftSession:
         scene: list[int] = []
         for k in shown:
             landmarks = shot.landmarks[k]
-            if self._last is None or not face.goes_on(self._last, landmarks):
+            if self._last is None or not goes_on(self._last, landmarks):
                 if scene:
                     yield scene
                 scene = []
@@ -173,41 +178,3 @@ def _to_region(shift: torch.Tensor, square: CropTransform, region: compose.Regio
     axes = (square.axes * square.side.view(-1, 1, 1)).view(-1, 2, 2, 1, 1)
     x, y = shift[:, :1], shift[:, 1:]
     return (x * axes[:, 0] + y * axes[:, 1]) * region.grid_scale(shift.device).view(1, 2, 1, 1)
-
-
-def _between(cue: Cue) -> torch.Tensor | None:
-    if cue.before is None or cue.after is None:
-        return cue.before if cue.fraction < 0.5 else cue.after
-    return torch.lerp(cue.before, cue.after, cue.fraction)
-
-
-def _steady(shots: Iterable[Shot], variance: float, rate: Fraction | None) -> Iterator[Shot]:
-    """Smooths landmarks over time; after a gap in the track and at a cut it starts anew.
-
-    A face moves further between two frames the fewer there are in a second: `variance` is meant for 30.
-    """
-    smoother, waiting = FixedLagSmoother(variance * float((rate or 30) / 30)), deque()
-    done: list[torch.Tensor] = []
-    last: torch.Tensor | None = None
-
-    def ready() -> Iterator[Shot]:
-        while waiting and len(done) >= int(waiting[0].present.sum()):
-            shot = waiting.popleft()
-            count = int(shot.present.sum())
-            landmarks = shot.landmarks.clone()
-            if count:
-                landmarks[shot.present] = torch.stack(done[:count])
-                del done[:count]
-            yield replace(shot, landmarks=landmarks)
-
-    for shot in shots:
-        waiting.append(shot)
-        for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
-            if not present or (last is not None and not face.goes_on(last, landmarks)):
-                done += smoother.flush()
-            last = landmarks if present else None
-            if present:
-                done += smoother.push(landmarks)
-        yield from ready()
-    done += smoother.flush()
-    yield from ready()

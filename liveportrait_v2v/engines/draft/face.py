@@ -34,12 +34,6 @@ def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
     return fit_pose(landmarks[:, rigid], shape[rigid])
 
 
-def goes_on(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Whether a face [478, 3] in pixels may be the one that was just there: it moved by less than half its width."""
-    width = (before[topology.OVAL[8], :2] - before[topology.OVAL[28], :2]).norm()
-    return bool((after[:, :2] - before[:, :2]).norm(dim=-1).mean() < 0.5 * width)
-
-
 def mouth_opening(points: torch.Tensor) -> torch.Tensor:
     """Inner height / width of the mouth as it is seen, [N], of points [N, >=468, >=2] (LivePortrait's lip ratio)."""
     height = (points[:, UPPER[_MIDDLE], :2] - points[:, LOWER[_MIDDLE], :2]).norm(dim=-1)

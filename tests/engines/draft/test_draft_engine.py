@@ -13,6 +13,7 @@ from liveportrait_v2v.engines import Cue, Shot, create_engine
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import Reference, transfer
 from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
+from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -253,3 +254,24 @@ def test_clips_of_few_frames_a_second_are_smoothed_less():
         session = create_engine("draft").session(AnimationSettings(), MotionOptions(), RATE, rate)
         left.append((torch.stack(list(session.motions([shot]))) - place()).std().item())
     assert left[0] < left[1] < left[2]
+
+
+def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
+    frames = torch.randint(0, 256, (3, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    options = MotionOptions(smoothing=0.0, reference_frame=2)
+    session = create_engine("draft").session(AnimationSettings(lip_zero=False), options, RATE, RATE)
+    drivings = torch.stack([place(yaw=15, drop=1.0), place(yaw=20, drop=1.5), place()])
+    shot = Shot(frames, drivings, torch.ones(3, dtype=torch.bool))
+    session.survey([shot])
+    cues = [Cue(motion, motion, 0.0) for motion in session.motions([shot])]
+    result = session.render(Shot(frames, place().expand(3, -1, -1), shot.present), cues)
+    changes = (result.int() - frames.int()).abs().amax((1, 2, 3)).tolist()
+    assert changes[0] > 8 and changes[1] > 8 and changes[2] <= 1
+
+
+def test_a_reference_frame_behind_the_clips_end_is_refused():
+    session = create_engine("draft").session(
+        AnimationSettings(), MotionOptions(reference_frame=5), RATE, RATE
+    )
+    with pytest.raises(SettingsError, match="reference_frame .* got 5 of 1 frames"):
+        session.survey([Shot(picture(1), place().unsqueeze(0), torch.tensor([True]))])

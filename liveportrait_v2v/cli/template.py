@@ -1,0 +1,79 @@
+"""The command `template`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..errors import MediaError
+from ..progress import ProgressLine
+from .common import (
+    TEMPLATES,
+    add_network_options,
+    add_options,
+    check_device,
+    check_output,
+    network_options,
+    parse_settings,
+    plain_warnings,
+)
+from .stop import Stop
+
+
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "template",
+        help="keep a driving clip's motion as a template",
+        description="Reads the motion of the face in DRIVING with the LivePortrait networks and writes it as a motion "
+        "template, which `animate` takes in the clip's place. A template that upstream published (.pkl) is converted.",
+    )
+    parser.add_argument("driving", metavar="DRIVING", help="clip, or published template")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT.safetensors",
+        required=True,
+        help="the template; an existing file is replaced",
+    )
+    add_options(parser)
+    add_network_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, stop: Stop) -> None:
+    settings, motion = parse_settings(options.set)
+    output = check_output(options.output, options.driving)
+    if output.suffix.lower() != ".safetensors":
+        raise MediaError(options.output, "a motion template must end in .safetensors")
+    from ..engines import create_engine
+    from ..engines.liveportrait.templates import read_template, record_template, write_template
+
+    if options.driving.lower().endswith(TEMPLATES):
+        template = read_template(options.driving)
+    else:
+        engine = create_engine(
+            "liveportrait", check_device(options.device, for_networks=True), **network_options(options)
+        )
+        with ProgressLine() as line, plain_warnings():
+            template = record_template(
+                options.driving,
+                engine,
+                settings,
+                motion,
+                on_frames=lambda frames: line.show_count(frames, None, "reading motion"),
+                cancelled=stop,
+            )
+    write_template(output, template)
+    report = {
+        "output": str(output),
+        "frames": len(template),
+        "frames_without_face": len(template) - int(template.present.sum()),
+        "rate": str(template.rate),
+    }
+    if options.json:
+        print(json.dumps(report))
+        return
+    print(
+        f"{output}: {report['frames']} frames, {float(template.rate):.5g} fps, "
+        f"{report['frames_without_face']} without a face"
+    )

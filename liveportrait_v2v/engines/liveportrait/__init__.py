@@ -1,0 +1,1 @@
+"""The LivePortrait engine: the published networks, on the user's own machine."""

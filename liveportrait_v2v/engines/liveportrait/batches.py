@@ -1,0 +1,61 @@
+"""As many frames at a time as memory allows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+
+class MemoryWarning(UserWarning):
+    """Memory ran out; fewer frames are computed at a time from now on."""
+
+
+class Batches:
+    """Runs functions over batches of frames. Where memory runs out, the batch is halved for good, which a MemoryWarning
+    says once; a single frame for which there is no memory is an error.
+
+    Args:
+        size: the most frames at a time.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self._said = False
+
+    def __call__(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+        """function(*inputs) for tensors [N, ...], in parts.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: not even one frame fits.
+        """
+        parts: list[torch.Tensor] = []
+        done = 0
+        while done < len(inputs[0]):
+            part = self._try(function, [x[done : done + self.size] for x in inputs])
+            if part is None:
+                self._halve()
+                continue
+            parts.append(part)
+            done += len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _try(self, function: Callable[..., torch.Tensor], inputs: list[torch.Tensor]) -> torch.Tensor | None:
+        """None where memory ran out. The traceback, which holds what was computed so far, is gone by then."""
+        try:
+            return function(*inputs)
+        except torch.cuda.OutOfMemoryError:
+            if self.size == 1:
+                raise
+            return None
+
+    def _halve(self) -> None:
+        self.size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                f"memory ran out: going on with {self.size} frames at a time", MemoryWarning, stacklevel=4
+            )

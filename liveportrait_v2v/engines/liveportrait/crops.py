@@ -1,0 +1,85 @@
+"""The pictures that the networks read: squares of 256 pixels around faces."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from ... import compose
+from ...geometry import CropTransform
+from ...settings import AnimationSettings
+from .landmarks203 import square_of
+
+SIDE = 256
+# What is held at full size at a time: eight crops of 1024 pixels.
+_PIXELS = 8 * 1024**2
+# The driving crop's, as LivePortrait has them.
+DRIVING_SIDE, DRIVING_SCALE, DRIVING_VY_RATIO = 512, 2.2, -0.1
+
+
+def source_squares(landmarks: torch.Tensor, settings: AnimationSettings) -> CropTransform:
+    """The square that the settings crop, turned with the face, of each frame's landmarks [N, 478 or 681, 3]."""
+    return square_of(landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio)
+
+
+def source_crops(frames: torch.Tensor, squares: CropTransform, settings: AnimationSettings) -> torch.Tensor:
+    """float32 [N, 3, 256, 256] in 0..1: each frame's square at dsize, brought to 256 by area."""
+    size = settings.dsize
+    step = max(1, _PIXELS // size**2)
+    parts = range(0, len(frames), step)
+    pictures = (compose.crop(frames[k : k + step], squares[k : k + step], size) for k in parts)
+    return torch.cat([resize(part, SIDE, SIDE) for part in pictures])
+
+
+def driving_crops(frames: torch.Tensor, square: CropTransform | None) -> torch.Tensor:
+    """float32 [N, 3, 256, 256] in 0..1: the one square of a driving clip, or whole frames without one."""
+    if square is None:
+        return resize(compose.to_float(frames) / 255, SIDE, SIDE)
+    return resize(compose.crop(frames, square, DRIVING_SIDE), SIDE, SIDE)
+
+
+class MeanSquare:
+    """The one upright square that a driving clip is cut to: the mean of its frames' squares.
+
+    One square for all frames keeps the head's way, its nearing and its turning, which a square for each would take
+    out.
+    """
+
+    def __init__(self) -> None:
+        self._sum = torch.zeros(3, dtype=torch.float64)
+        self._count = 0
+
+    def add(self, landmarks: torch.Tensor) -> None:
+        """Takes frames that show the face: landmarks float32 [N, 478 or 681, 3]."""
+        square = square_of(landmarks, scale=DRIVING_SCALE, vy_ratio=DRIVING_VY_RATIO, rotate=False)
+        self._sum += torch.cat((square.center, square.side.unsqueeze(1)), dim=1).double().sum(0)
+        self._count += len(landmarks)
+
+    def get(self) -> CropTransform | None:
+        """The square so far, None if no frame showed a face."""
+        if not self._count:
+            return None
+        mean = (self._sum / self._count).float()
+        return CropTransform(mean[None, :2], torch.eye(2)[None], mean[2:])
+
+
+def resize(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Pictures [N, C, h, w] float32 in another size: means over areas where they shrink, bilinear where they grow."""
+    rows = _resampling(pictures.shape[2], height, pictures.device)
+    columns = _resampling(pictures.shape[3], width, pictures.device)
+    return rows @ pictures @ columns.mT
+
+
+@lru_cache(maxsize=16)
+def _resampling(before: int, after: int, device: torch.device) -> torch.Tensor:
+    """What each of `after` samples takes of `before` ones along an axis, float32 [after, before], rows add up to 1."""
+    step = before / after
+    middle = (torch.arange(after, dtype=torch.float64).unsqueeze(1) + 0.5) * step
+    place = torch.arange(before, dtype=torch.float64)
+    if step > 1:
+        low, high = middle - step / 2, middle + step / 2
+        weights = (torch.minimum(high, place + 1) - torch.maximum(low, place)).clamp_min(0)
+    else:
+        weights = (1 - (place + 0.5 - middle).abs()).clamp_min(0)
+    return (weights / weights.sum(1, keepdim=True)).float().to(device)

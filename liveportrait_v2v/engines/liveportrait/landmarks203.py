@@ -1,0 +1,131 @@
+"""The 203 points that LivePortrait measures faces by, or what stands for them among our 478.
+
+Without the published `landmark.onnx` the 478 landmarks serve:
+
+| quantity | 203 points | 478 points |
+|---|---|---|
+| opening of an eye | upper to lower lid (6-18, 30-42) / corners (0-12, 24-36) | middles of the lids / corners |
+| opening of the lips | inner upper to lower lip (90-102) / outer corners (48-66) | the same places |
+| axes of the crop | eyes (0 6 12 18, 24 30 36 42) to lip corners (48, 66) | the same places |
+| extent of the crop | all points: brows to chin | `topology.CROP_POINTS` |
+
+With it, its points are appended to the 478 of each frame, and what is measured here is measured on them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ... import compose
+from ...faces import topology
+from ...geometry import CropTransform, axes_between, crop_square, square_around
+from ..base import Shot
+from .weights import locate
+
+FILE = "landmark.onnx"
+MESH = 478  # points that the tracker gives; the 203 come after them
+_SIDE = 224
+_EYES = ((0, 6, 12, 18), (24, 30, 36, 42))  # corner, upper lid, corner, lower lid
+_LIP_CORNERS = (48, 66)
+_INNER_LIPS = (90, 102)
+
+
+class Landmarks203:
+    """The published landmark network, run by onnxruntime on the CPU.
+
+    Each frame's square comes from the tracker's landmarks, so that an error never carries over to the next frame.
+
+    Args:
+        path: the published `landmark.onnx`.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        # By name: the library does without it.
+        self._session = importlib.import_module("onnxruntime").InferenceSession(
+            str(path), providers=["CPUExecutionProvider"]
+        )
+
+    @classmethod
+    def find(cls, folders: Iterable[str | os.PathLike]) -> Landmarks203 | None:
+        """The network of the first folder of weights that has it, None without one or without onnxruntime."""
+        path = next(filter(None, (locate(folder, FILE) for folder in folders)), None)
+        if path is None or importlib.util.find_spec("onnxruntime") is None:
+            return None
+        return cls(path)
+
+    def __call__(self, frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+        """float32 [N, 203, 2] in pixels, of frames uint8 [N, H, W, 3] with landmarks float32 [N, 478, 3]."""
+        square = crop_square(landmarks, scale=1.5, vy_ratio=-0.1)
+        crops = compose.crop(frames, square, _SIDE).cpu().numpy()
+        points = [self._session.run(None, {"input": crops[k : k + 1]})[2] for k in range(len(crops))]
+        places = torch.from_numpy(np.concatenate(points)).view(-1, 203, 2)
+        return square.to_frame(places * _SIDE, _SIDE)
+
+    def extend(self, shots: Iterable[Shot]) -> Iterator[Shot]:
+        """Shots whose landmarks [N, 478 + 203, 3] hold the 203 points too; the latter's z is 0."""
+        for shot in shots:
+            landmarks = torch.zeros(len(shot), MESH + 203, 3)
+            landmarks[:, :MESH] = shot.landmarks
+            seen = shot.present
+            if seen.any():
+                landmarks[seen, MESH:, :2] = self(
+                    shot.frames[seen.to(shot.frames.device)], shot.landmarks[seen]
+                )
+            yield replace(shot, landmarks=landmarks)
+
+
+def eye_openings(landmarks: torch.Tensor) -> torch.Tensor:
+    """Height / width of the picture's left and right eye, [N, 2], of landmarks [N, 478 or 681, 3] in pixels."""
+    points, eyes = _points(landmarks), _EYES
+    if landmarks.shape[1] == MESH:
+        eyes = (
+            _lids(topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER),
+            _lids(topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER),
+        )
+    return torch.stack([_ratio(points, (eye[1], eye[3]), (eye[0], eye[2])) for eye in eyes], dim=1)
+
+
+def lip_opening(landmarks: torch.Tensor) -> torch.Tensor:
+    """Inner height / outer width of the mouth, [N, 1], of landmarks [N, 478 or 681, 3] in pixels."""
+    inner, corners = _INNER_LIPS, _LIP_CORNERS
+    if landmarks.shape[1] == MESH:
+        middle = len(topology.LIP_INNER_UPPER) // 2
+        inner = topology.LIP_INNER_UPPER[middle], topology.LIP_INNER_LOWER[middle]
+        corners = topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1]
+    return _ratio(_points(landmarks), inner, corners).unsqueeze(1)
+
+
+def square_of(landmarks: torch.Tensor, **shape) -> CropTransform:
+    """The crop square around a face, as `geometry.crop_square` has it, of landmarks [N, 478 or 681, 3] in pixels."""
+    if landmarks.shape[1] == MESH:
+        return crop_square(landmarks, **shape)
+    points = _points(landmarks)
+    eyes = (points[:, _EYES[0]].mean(1) + points[:, _EYES[1]].mean(1)) / 2
+    return square_around(points, axes_between(eyes, points[:, _LIP_CORNERS].mean(1)), **shape)
+
+
+def _points(landmarks: torch.Tensor) -> torch.Tensor:
+    return landmarks[:, MESH:, :2] if landmarks.shape[1] > MESH else landmarks[..., :2]
+
+
+def _lids(upper: tuple[int, ...], lower: tuple[int, ...]) -> tuple[int, ...]:
+    return upper[0], upper[len(upper) // 2], upper[-1], lower[len(lower) // 2]
+
+
+def _ratio(points: torch.Tensor, height: tuple[int, int], width: tuple[int, int]) -> torch.Tensor:
+    """[N], of points [N, K, 2]; the constant is the published code's."""
+
+    def length(ends: tuple[int, int]) -> torch.Tensor:
+        return (points[:, ends[0]] - points[:, ends[1]]).norm(dim=-1)
+
+    return length(height) / (length(width) + 1e-6)

@@ -1,0 +1,270 @@
+"""What a face does in a frame, and how a driving face's motion is carried over to a source face.
+
+The formulas are those of LivePortrait's published code, by kind of source and of driving clip; what differs is said
+where it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from ...settings import AnimationSettings, MotionOptions
+from .keypoints import hull_volume, orthonormal, rotation_matrix, transform
+
+# Which keypoints' expression belongs to the lips and to the eyes.
+LIPS = (6, 12, 14, 17, 19, 20)
+EYES = (11, 13, 15, 16, 18)
+# The opening of eyes that are neither shut nor wide: what the published code takes for eyes that are shut.
+USUAL_EYES = 0.39
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What faces do in N frames. All float32.
+
+    Attributes:
+        rotation: [N, 3, 3], of the head, for row vectors.
+        exp: [N, 21, 3], expression delta of the keypoints.
+        scale: [N, 1].
+        t: [N, 3].
+        eyes: [N, 2], height / width of the left and the right eye (the picture's left).
+        lips: [N, 1], inner height / width of the mouth.
+    """
+
+    rotation: torch.Tensor
+    exp: torch.Tensor
+    scale: torch.Tensor
+    t: torch.Tensor
+    eyes: torch.Tensor
+    lips: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def __getitem__(self, index) -> Motion:
+        return Motion(*(getattr(self, item.name)[index] for item in fields(self)))
+
+    def expand(self, count: int) -> Motion:
+        """One frame's motion as that of `count` frames."""
+        parts = (getattr(self, item.name) for item in fields(self))
+        return Motion(*(part.expand(count, *part.shape[1:]) for part in parts))
+
+    def pack(self) -> torch.Tensor:
+        """One row of 79 numbers a frame, rotation and expression first: [N, 79]."""
+        return torch.cat([getattr(self, item.name).flatten(1) for item in fields(self)], dim=1)
+
+    @classmethod
+    def unpack(cls, rows: torch.Tensor) -> Motion:
+        """The motion of rows [N, 79] as `pack` makes them, or of means of such: rotations come out orthonormal."""
+        rotation, exp, scale, t, eyes, lips = rows.split((9, 63, 1, 3, 2, 1), dim=1)
+        return cls(
+            orthonormal(rotation.unflatten(1, (3, 3))), exp.unflatten(1, (21, 3)), scale, t, eyes, lips
+        )
+
+
+# Numbers of a row, and those of them that smoothing is for: rotation and expression.
+ROW, SMOOTHED = 79, 72
+
+
+def motion_of(output, eyes: torch.Tensor, lips: torch.Tensor) -> Motion:
+    """The motion network's answer (`networks.MotionOutput` of N frames) with the openings of eyes and lips."""
+    rotation = rotation_matrix(output.pitch, output.yaw, output.roll)
+    return Motion(rotation, output.exp, output.scale, output.t, eyes, lips)
+
+
+def neutral(driving: Motion) -> Motion:
+    """What a driving still's expression is measured against: no expression, lips shut, eyes open as usual, and the head
+    as it is.
+
+    The published code subtracts a mean neutral expression here, of at most 0.015, which is not part of the weights.
+    """
+    return replace(
+        driving,
+        exp=torch.zeros_like(driving.exp),
+        eyes=torch.full_like(driving.eyes, USUAL_EYES),
+        lips=torch.zeros_like(driving.lips),
+    )
+
+
+@dataclass(frozen=True)
+class Faces:
+    """All that N frames of the result are made of.
+
+    Attributes:
+        kp: canonical keypoints of the source frames, float32 [N, 21, 3].
+        source: what the source's face does.
+        rest: what it does at rest, in each frame's scene.
+        base: the source face that motion is added to.
+        target: what the result's face does.
+        driving: what the driving face does.
+    """
+
+    kp: torch.Tensor
+    source: Motion
+    rest: Motion
+    base: Motion
+    target: Motion
+    driving: Motion
+
+    def __getitem__(self, index) -> Faces:
+        return Faces(*(getattr(self, item.name)[index] for item in fields(self)))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How motion is carried over: the settings, and what the two clips are.
+
+    Attributes:
+        source_is_still, driving_is_still: the clip is one picture.
+    """
+
+    settings: AnimationSettings
+    options: MotionOptions
+    source_is_still: bool
+    driving_is_still: bool
+
+    @property
+    def moves_head(self) -> bool:
+        still = self.driving_is_still and self.settings.relative
+        return self.options.region in ("all", "pose") and not still
+
+    @property
+    def moves_lips(self) -> bool:
+        return self.options.region in ("all", "exp", "lip")
+
+    @property
+    def moves_eyes(self) -> bool:
+        return self.options.region in ("all", "exp", "eyes")
+
+    @property
+    def by_volume(self) -> bool:
+        relative = self.settings.relative and not self.driving_is_still
+        return relative and self.options.driving_option == "expression-friendly"
+
+    def base(self, source: Motion, rest: Motion) -> Motion:
+        """The source face that motion is added to.
+
+        It does what the source frame's face does; where driving motion replaces the source's own, that is what the
+        source's face does at rest. The head's place and size, and with the crop its roll, stay the source frame's.
+        """
+        if self.source_is_still or self.options.source_motion == "add" or not self.settings.relative:
+            return source
+        driven = self._driven(source.exp)
+        return replace(
+            source,
+            rotation=rest.rotation if self.moves_head else source.rotation,
+            exp=torch.where(driven, rest.exp, source.exp),
+            eyes=rest.eyes if self.moves_eyes else source.eyes,
+            lips=rest.lips if self.moves_lips else source.lips,
+        )
+
+    def target(self, base: Motion, driving: Motion, reference: Motion) -> Motion:
+        """The motion that the base face of each frame gets.
+
+        Args:
+            base, driving: of N frames.
+            reference: of the driving frame that relative motion starts from, [1].
+
+        Returns:
+            with the openings of eyes and lips that this motion gives, by the driving face's.
+        """
+        if self.settings.relative:
+            return self._relative(base, driving, reference)
+        return self._absolute(base, driving)
+
+    def faces(
+        self, kp: torch.Tensor, source: Motion, rest: Motion, driving: Motion, reference: Motion
+    ) -> Faces:
+        """Base and target put together, of N frames; the reference is one's."""
+        base = self.base(source, rest)
+        return Faces(kp, source, rest, base, self.target(base, driving, reference), driving)
+
+    def keypoints(
+        self, faces: Faces, reference: Motion, ratios: torch.Tensor | float | None = None
+    ) -> torch.Tensor:
+        """Keypoints [N, 21, 3], driving_multiplier of the way from the base to the target.
+
+        Args:
+            ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all.
+        """
+        start = place(faces.kp, faces.base)
+        if self.by_volume:
+            moved = self._absolute(faces.base, faces.driving)
+            resting = self._absolute(faces.base, reference.expand(len(faces.base)))
+            change = (place(faces.kp, moved) - place(faces.kp, resting)) * ratios
+        else:
+            change = place(faces.kp, faces.target) - start
+        return start + change * self.options.driving_multiplier
+
+    def volume_ratio(self, faces: Faces, reference: Motion) -> float:
+        """Root of the volume of the base's keypoints over that of the reference's on the same face; of one frame."""
+        resting = place(faces.kp, self._absolute(faces.base, reference))
+        return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])) ** 0.5
+
+    def _relative(self, base: Motion, driving: Motion, reference: Motion) -> Motion:
+        strength = self.options.driving_multiplier
+        target = replace(
+            base,
+            exp=base.exp + self._driven(base.exp) * (driving.exp - reference.exp),
+            eyes=_opened(base.eyes, (driving.eyes - reference.eyes) * strength, self.moves_eyes),
+            lips=_opened(base.lips, (driving.lips - reference.lips) * strength, self.moves_lips),
+        )
+        if self.moves_head:
+            target = replace(target, rotation=driving.rotation @ reference.rotation.mT @ base.rotation)
+        # In a video the head's place and size are the source's own: its body goes with them.
+        if self.source_is_still and self.moves_head:
+            target = replace(target, t=base.t + driving.t - reference.t)
+            if self.options.region == "all":
+                target = replace(target, scale=base.scale * driving.scale / reference.scale)
+        return target
+
+    def _absolute(self, base: Motion, driving: Motion) -> Motion:
+        target = replace(
+            base,
+            exp=torch.where(self._driven(base.exp), driving.exp, base.exp),
+            eyes=driving.eyes if self.moves_eyes else base.eyes,
+            lips=driving.lips if self.moves_lips else base.lips,
+        )
+        if self.options.region in ("all", "pose"):
+            target = replace(target, rotation=driving.rotation, t=driving.t)
+        return target
+
+    def _driven(self, like: torch.Tensor) -> torch.Tensor:
+        whole = self.source_is_still and self.settings.relative
+        return driven_axes(self.options.region, whole, like.device)
+
+
+def place(kp: torch.Tensor, motion: Motion) -> torch.Tensor:
+    """Keypoints [N, 21, 3] of canonical ones [N, 21, 3] in that motion."""
+    return transform(kp, motion.rotation, motion.exp, motion.scale, motion.t)
+
+
+def driven_axes(region: str, whole: bool, device="cpu") -> torch.Tensor:
+    """Which axes of which keypoints take the driving expression, bool [21, 3].
+
+    Args:
+        region: as `MotionOptions` has it.
+        whole: all of them in `all` and `exp`; otherwise without those that hold the shape of the head.
+    """
+    index = torch.arange(21, device=device).unsqueeze(1)
+    axis = torch.arange(3, device=device)
+    if region == "pose":
+        return (index < 0).expand(21, 3)
+    if region == "lip":
+        return _any_of(index, LIPS).expand(21, 3)
+    if region == "eyes":
+        return _any_of(index, EYES).expand(21, 3)
+    if whole:
+        return (index >= 0).expand(21, 3)
+    free = _any_of(index, (1, 2, 6)) | (index >= 11)
+    return free | (_any_of(index, (3, 4, 9)) & (axis == 1)) | (_any_of(index, (5, 8, 9)) & (axis == 2))
+
+
+def _any_of(index: torch.Tensor, numbers: tuple[int, ...]) -> torch.Tensor:
+    return torch.stack([index == number for number in numbers]).any(0)
+
+
+def _opened(base: torch.Tensor, change: torch.Tensor, moves: bool) -> torch.Tensor:
+    return (base + change).clamp_min(0) if moves else base

@@ -1,0 +1,22 @@
+"""The LivePortrait networks.
+
+Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retargeting Control", 2024.
+"""
+
+from .bundle import PRECISIONS, CompileWarning, Networks, PrecisionWarning, resolve_precision
+from .motion import KEYPOINTS, MotionOutput
+from .published import NETWORKS, blank_network
+from .random_weights import random_weights
+
+__all__ = [
+    "KEYPOINTS",
+    "NETWORKS",
+    "PRECISIONS",
+    "CompileWarning",
+    "MotionOutput",
+    "Networks",
+    "PrecisionWarning",
+    "blank_network",
+    "random_weights",
+    "resolve_precision",
+]

@@ -1,0 +1,182 @@
+"""The five networks together, as the engine and other callers use them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import SettingsError
+from .layers import convolutions_to, fold
+from .motion import MotionOutput
+from .published import NETWORKS, blank_network
+from .random_weights import random_weights
+
+PRECISIONS = ("auto", "fp16", "bf16-convs", "fp32")
+IN_HALF = ("appearance_feature_extractor", "warping_module", "spade_generator")
+_DTYPES = {"fp16": torch.float16, "bf16-convs": torch.bfloat16, "fp32": torch.float32}
+
+
+class PrecisionWarning(UserWarning):
+    """Half precision gave a picture that isn't finite; it was computed again in float32."""
+
+
+class CompileWarning(UserWarning):
+    """torch.compile failed; the networks run as they are."""
+
+
+def resolve_precision(precision: str, device: str | torch.device) -> str:
+    """The precision that "auto" stands for on a device: fp16 on CUDA, else fp32.
+
+    GeForce 16xx cards give NaN in fp16 and count as fp32.
+
+    Raises:
+        SettingsError: there is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise SettingsError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision != "auto":
+        return precision
+    device = torch.device(device)
+    if device.type != "cuda" or "GTX 16" in torch.cuda.get_device_name(device):
+        return "fp32"
+    return "fp16"
+
+
+class Networks:
+    """F, M, W, G, S and R, folded and ready.
+
+    Crops are float32 [N, 3, 256, 256], RGB in 0..1. Keypoints are float32 [N, 21, 3] in half crop sides from the crop's
+    centre: x right, y down, z inward. Everything given must lie on `device`. N may be any number.
+
+    Only the convolutions of F, W and G compute in half precision, where that was chosen. Where that gives something
+    that isn't finite, the batch is computed again in float32, and a PrecisionWarning says so once.
+
+    Attributes:
+        module: one module that holds all parameters, for whoever moves or counts them.
+        precision: "fp16", "bf16-convs" or "fp32".
+    """
+
+    def __init__(
+        self,
+        weights: Callable[[str], Mapping[str, Tensor]],
+        device: str | torch.device = "cpu",
+        precision: str = "auto",
+        compile: bool = False,
+    ):
+        """
+        Args:
+            weights: gives the tensors of each of NETWORKS, float32 under their published names.
+            compile: compile W and G at their first use.
+
+        Raises:
+            RuntimeError: the tensors are not those of the networks.
+        """
+        self.precision = resolve_precision(precision, device)
+        self._dtype = _DTYPES[self.precision]
+        self.module = nn.ModuleDict()
+        for name in NETWORKS:
+            network = blank_network(name)
+            network.load_state_dict(weights(name), strict=True, assign=True)
+            fold(network)
+            if name in IN_HALF:
+                convolutions_to(network, self._dtype)
+            self.module[name] = network.to(device)
+        self._compiled = torch.compile(self._decode) if compile else None
+        self._said = False
+
+    @classmethod
+    def random(cls, seed: int, device: str | torch.device = "cpu", precision: str = "fp32") -> Networks:
+        """Networks with random weights: their pictures are noise that follows the input. For tests and timing."""
+        return cls(partial(random_weights, seed), device, precision)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the parameters take."""
+        return sum(parameter.nbytes for parameter in self.module.parameters())
+
+    def to(self, device: str | torch.device) -> Networks:
+        """Moves the networks; the precision stays."""
+        self.module.to(device)
+        return self
+
+    @torch.no_grad()
+    def appearance(self, crops: Tensor) -> Tensor:
+        """The source's feature volume, float32 [N, 32, 16, 64, 64]."""
+        network = self.module["appearance_feature_extractor"]
+        return self._checked(lambda dtype: network(crops, dtype))
+
+    @torch.no_grad()
+    def motion(self, crops: Tensor) -> MotionOutput:
+        """Pose, expression and canonical keypoints of faces."""
+        return self.module["motion_extractor"](crops)
+
+    @torch.no_grad()
+    def render(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        """The source's face as the driving keypoints have it.
+
+        Args:
+            volume: float32 [N or 1, 32, 16, 64, 64], by `appearance`.
+            kp_source, kp_driving: [N, 21, 3]; the source's may be [1, 21, 3].
+
+        Returns:
+            float32 [N, 3, 512, 512], RGB in 0..1.
+        """
+        run = self._decode if self._compiled is None else self._decode_compiled
+        return self._checked(lambda dtype: run(volume, kp_source, kp_driving, dtype)).sigmoid()
+
+    def _decode_compiled(self, *arguments) -> Tensor:
+        try:
+            return self._compiled(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of whatever kind the compiler or its backend has
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"torch.compile failed, going on without it: {first}", CompileWarning, stacklevel=4)
+            self._compiled = None
+            return self._decode(*arguments)
+
+    def _decode(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> Tensor:
+        features = self.module["warping_module"](volume, kp_source, kp_driving, dtype)
+        return self.module["spade_generator"](features).float()
+
+    @torch.no_grad()
+    def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        """The driving keypoints so moved that shoulders and border stay where the source has them, [N, 21, 3]."""
+        return self.module["stitching_retargeting_module"].stitch(kp_source, kp_driving)
+
+    @torch.no_grad()
+    def lip_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
+        """What to add to keypoints, [N, 21, 3], to open the lips as wanted.
+
+        Args:
+            ratios: float32 [N, 2]: the source lips' opening by their width, and the one aimed at.
+        """
+        return self.module["stitching_retargeting_module"].lip_delta(kp_source, ratios)
+
+    @torch.no_grad()
+    def eye_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
+        """What to add to keypoints, [N, 21, 3], to open the eyes as wanted.
+
+        Args:
+            ratios: float32 [N, 3]: the source's left and right opening by width, and the one aimed at for both.
+        """
+        return self.module["stitching_retargeting_module"].eye_delta(kp_source, ratios)
+
+    def _checked(self, run: Callable[[torch.dtype], Tensor]) -> Tensor:
+        """What `run` gives in the chosen precision, or in float32 where that isn't finite."""
+        x = run(self._dtype)
+        if self._dtype is not torch.float32 and not x.isfinite().all():
+            if not self._said:
+                text = f"{self.precision} gives values that aren't finite on {self.device}: computing in fp32 instead"
+                warnings.warn(f"{text}; choose precision fp32", PrecisionWarning, stacklevel=3)
+                self._said = True
+            x = run(torch.float32)
+        return x

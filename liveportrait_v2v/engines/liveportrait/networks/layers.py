@@ -1,0 +1,87 @@
+"""Layers that several of the networks are made of, and how norms are folded into convolutions.
+
+A network is built with the parameters and the names that the published files have. `fold` then turns it, once and
+exactly, into what runs: batch norm and spectral norm become part of the weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .convolution import convolve
+
+
+class Conv(nn.Module):
+    """Convolution with odd kernel and zero padding that keeps the size: [N, cin, ...] -> [N, cout, ...].
+
+    It computes in the dtype of its input, whatever the dtype that its weights are kept in.
+    """
+
+    def __init__(self, cin: int, cout: int, *kernel: int, bias: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(cout, cin, *kernel))
+        self.bias = nn.Parameter(torch.empty(cout)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(x, self.weight, self.bias)
+
+
+class ConvNorm(nn.Module):
+    """Convolution with the batch norm that follows it."""
+
+    def __init__(self, cin: int, cout: int, *kernel: int):
+        super().__init__()
+        self.conv = Conv(cin, cout, *kernel)
+        self.norm = nn.BatchNorm3d(cout)
+
+    def fold(self) -> None:
+        fold_norm(self.conv, self.norm)
+        del self.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Affine(nn.Module):
+    """A batch norm without a convolution before it: x * scale + shift over [N, C, D, H, W]."""
+
+    def __init__(self, norm: nn.BatchNorm3d):
+        super().__init__()
+        scale, shift = _scale_and_shift(norm)
+        self.scale = nn.Parameter(scale.float().view(-1, 1, 1, 1))
+        self.shift = nn.Parameter(shift.float().view(-1, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
+
+
+def _scale_and_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """What a batch norm does with its stored statistics, as float64 scale and shift [C]."""
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def fold_norm(conv: Conv, norm: nn.BatchNorm3d) -> None:
+    """Makes a batch norm part of the convolution before it."""
+    scale, shift = _scale_and_shift(norm)
+    weight = conv.weight.double() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
+    conv.weight = nn.Parameter(weight.float())
+    conv.bias = nn.Parameter((conv.bias.double() * scale + shift).float())
+
+
+@torch.no_grad()
+def fold(network: nn.Module) -> nn.Module:
+    """Folds every layer of a network that has something to fold; the network is then fit for inference alone."""
+    for module in list(network.modules()):
+        if hasattr(module, "fold"):
+            module.fold()
+    return network.eval().requires_grad_(False)
+
+
+def convolutions_to(network: nn.Module, dtype: torch.dtype) -> None:
+    """Keeps the weights of a folded network's convolutions in a dtype."""
+    for module in network.modules():
+        if not isinstance(module, Affine):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)

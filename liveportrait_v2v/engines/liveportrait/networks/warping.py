@@ -1,0 +1,30 @@
+"""W, the warping module: the source's features as the driving keypoints move them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .dense_motion import DenseMotion
+from .layers import Conv, ConvNorm
+
+
+class WarpingModule(nn.Module):
+    """W of the paper.
+
+    forward(volume float32 [N or 1, 32, 16, 64, 64], keypoints float32 [N, 21, 3] twice) -> [N, 256, 64, 64] in
+    `dtype`, in which the convolutions compute. Keypoints, grids, heatmaps, masks and sampling are float32.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.dense_motion_network = DenseMotion()
+        self.third = ConvNorm(512, 256, 3, 3)
+        self.fourth = Conv(256, 256, 1, 1)
+
+    def forward(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> Tensor:
+        deformation, visible = self.dense_motion_network(volume, kp_source, kp_driving, dtype)
+        volume = volume.expand(len(deformation), -1, -1, -1, -1)
+        warped = F.grid_sample(volume, deformation, align_corners=False).flatten(1, 2)
+        x = F.leaky_relu_(self.third(warped.to(dtype)), 0.01)
+        return self.fourth(x) * visible.to(dtype)

@@ -1,0 +1,67 @@
+"""What the small networks do to the target's keypoints: openings of eyes and lips, and stitching.
+
+Always in this order, each once: the wanted openings of eyes and lips; stitching; the lips that are shut and the
+source's own blinks that are taken out before any motion. These last come after stitching, as in the published code.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .motion import USUAL_EYES, Faces, Transfer, place
+
+# Eyes narrower than this are shut (the published code's constant).
+SHUT_EYES = 0.18
+
+
+def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch.Tensor:
+    """The keypoints that the source is warped to.
+
+    Where the published code forgets all other motion once eyes or lips are retargeted, here it stays: the networks are
+    asked for the step from the opening that the target has by then, and a multiplier scales the wanted opening alone.
+
+    Args:
+        networks: `Networks`, of which `stitch`, `lip_delta` and `eye_delta` are used.
+        x: the target's keypoints so far, float32 [N, 21, 3]; not modified.
+
+    Returns:
+        float32 [N, 21, 3].
+    """
+    settings = transfer.settings
+    final = x
+    if settings.eye_retargeting and transfer.moves_eyes:
+        wanted = faces.driving.eyes.mean(1, keepdim=True) * settings.eyes_retargeting_multiplier
+        final = final + networks.eye_delta(x, torch.cat((faces.target.eyes, wanted), dim=1))
+    if settings.lip_retargeting and transfer.moves_lips:
+        wanted = faces.driving.lips * settings.lip_retargeting_multiplier
+        final = final + networks.lip_delta(x, torch.cat((faces.target.lips, wanted), dim=1))
+    if settings.stitching:
+        final = networks.stitch(place(faces.kp, faces.source), final)
+    if settings.relative and settings.lip_zero and transfer.moves_lips and not settings.lip_retargeting:
+        final = final + _shut_lips(networks, faces, settings.lip_zero_threshold)
+    if settings.relative and not transfer.source_is_still and not settings.eye_retargeting:
+        final = final + _rest_eyes(networks, transfer, faces)
+    return final
+
+
+def _shut_lips(networks, faces: Faces, threshold: float) -> torch.Tensor:
+    """The step that shuts the base's lips, [N, 21, 3], in the frames in which they are open by at least so much."""
+    lips = faces.base.lips
+    step = networks.lip_delta(place(faces.kp, faces.base), torch.cat((lips, torch.zeros_like(lips)), dim=1))
+    return torch.where((lips >= threshold).unsqueeze(-1), step, 0.0)
+
+
+def _rest_eyes(networks, transfer: Transfer, faces: Faces) -> torch.Tensor:
+    """The step that opens the base's eyes as far as they are at rest, [N, 21, 3].
+
+    Taken in every frame where the source's own blinks are to be kept out; otherwise only where its eyes happen to be
+    shut at rest, and would be so all along.
+    """
+    rest = faces.rest.eyes.mean(1, keepdim=True)
+    shut = rest < SHUT_EYES
+    wanted = torch.where(shut, USUAL_EYES, rest)
+    step = networks.eye_delta(place(faces.kp, faces.base), torch.cat((faces.base.eyes, wanted), dim=1))
+    if transfer.options.source_eye_retargeting:
+        return step
+    replaced = transfer.options.source_motion == "replace" and transfer.moves_eyes
+    return torch.where(shut.unsqueeze(-1) & replaced, step, 0.0)

@@ -1,0 +1,239 @@
+"""The published weights: where they lie, how they are read, and whether they are what the networks need.
+
+Each network has a file: a `.pth` as upstream published it, or flat safetensors. Both hold the same tensors. Files are
+found flat in a folder and in the folders of upstream's repository.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ...errors import LivePortraitError
+from .networks import NETWORKS, Networks, blank_network
+
+# Below a folder of weights, in the order in which they are looked into.
+LAYOUTS = ("", "base_models", "retargeting_models", "liveportrait", "liveportrait/base_models")
+LAYOUTS += ("liveportrait/retargeting_models",)
+STITCHING = "stitching_retargeting_module"
+
+
+class WeightsError(LivePortraitError):
+    """Weights are missing, damaged, or not those of the LivePortrait networks."""
+
+
+def default_folder() -> Path:
+    """Where weights are kept: $LPV2V_WEIGHTS, or ~/.cache/liveportrait-v2v/weights."""
+    return Path(os.environ.get("LPV2V_WEIGHTS") or Path.home() / ".cache" / "liveportrait-v2v" / "weights")
+
+
+def default_folders() -> list[Path]:
+    """Where weights are looked for: the default folder, then where a ComfyUI on this machine keeps them.
+
+    That is the ComfyUI of $COMFYUI_PATH, the one that this package is installed in, or one in the current or the
+    home folder; its extra_model_paths.yaml counts too.
+    """
+    homes = [Path(__file__).resolve().parents[4].parent, Path.cwd()]
+    homes += [parent / "ComfyUI" for parent in (Path.cwd(), Path.home(), Path.home() / "comfy")]
+    if os.environ.get("COMFYUI_PATH"):
+        homes.insert(0, Path(os.environ["COMFYUI_PATH"]))
+    folders = [default_folder()]
+    for home in homes:
+        if (home / "main.py").is_file() and (home / "models").is_dir():
+            folders.append(home / "models" / "liveportrait")
+            if (home / "extra_model_paths.yaml").is_file():
+                folders += folders_of_model_paths(home / "extra_model_paths.yaml")
+    return list(dict.fromkeys(folders))
+
+
+def folders_of_model_paths(path: str | Path) -> list[Path]:
+    """The folders that a file like ComfyUI's extra_model_paths.yaml names for `liveportrait`.
+
+    Of YAML it reads what such files use: sections of `key: value` and `key: |` blocks with a path on each line.
+
+    Raises:
+        WeightsError: the file can't be read.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path}: can't be read as a file of model paths: {error}") from error
+    folders: list[Path] = []
+    base, named, in_block = "", [], False
+    for line in [*lines, "end:"]:
+        text = line.split(" #")[0].strip()
+        if not text or text.startswith("#"):
+            continue
+        key, colon, value = text.partition(":")
+        if not line[0].isspace():
+            folders += [path.parent / base / name for name in named]
+            base, named, in_block = "", [], False
+        elif colon and (not value or value[0].isspace()):  # not a Windows path in a block
+            value = value.strip().strip("\"'")
+            in_block = key == "liveportrait" and value in ("|", ">", "|-", "")
+            if key == "base_path":
+                base = os.path.expandvars(os.path.expanduser(value))
+            elif key == "liveportrait" and not in_block:
+                named.append(value)
+        elif in_block:
+            named.append(text)
+    return folders
+
+
+def locate(folder: str | Path, *names: str) -> Path | None:
+    """The first of these file names that lies in a folder of weights, whatever its layout."""
+    for layout in LAYOUTS:
+        for name in names:
+            path = Path(folder, layout, name)
+            if path.is_file():
+                return path
+    return None
+
+
+def find_weights(folders: Iterable[str | Path]) -> dict[str, Path]:
+    """The file of each network, from the first folder that has all of them.
+
+    Raises:
+        WeightsError: no folder has them all; the message says what is missing where, and what to do.
+    """
+    lacking = []
+    for folder in folders:
+        files = {name: locate(folder, f"{name}.safetensors", f"{name}.pth") for name in NETWORKS}
+        found = {name: path for name, path in files.items() if path is not None}
+        if len(found) == len(NETWORKS):
+            return found
+        missing = [name for name in NETWORKS if name not in found]
+        lacking.append(f"{folder} ({'empty or absent' if not found else 'lacks ' + ', '.join(missing)})")
+    raise WeightsError(
+        f"the LivePortrait weights ({', '.join(NETWORKS)}, each .safetensors or .pth) are in none of: "
+        f"{'; '.join(lacking)}. Run `liveportrait-v2v models download`, or name their folder"
+    )
+
+
+def load_networks(
+    folder: str | Path | Sequence[str | Path] | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "auto",
+    compile: bool = False,
+) -> Networks:
+    """The networks with the weights of a folder.
+
+    Args:
+        folder: flat, or laid out as upstream's repository. The first of several that has all weights counts; None
+            stands for the default folders.
+        precision: "auto", "fp16", "bf16-convs" or "fp32", see `resolve_precision`.
+        compile: compile W and G at their first use.
+
+    Raises:
+        WeightsError: weights are missing, damaged or not those of the networks.
+    """
+    if folder is None:
+        folder = default_folders()
+    files = find_weights([folder] if isinstance(folder, (str, Path)) else folder)
+    return Networks(lambda name: read_weights(name, files[name]), device, precision, compile)
+
+
+def read_weights(name: str, path: str | Path) -> dict[str, Tensor]:
+    """The tensors of one network, in float32 under the names that NETWORKS has, on the CPU.
+
+    `.pth` files are read without unpickling anything but tensors.
+
+    Raises:
+        WeightsError: the file can't be read, or a tensor is missing, unknown or misshapen.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path}: holds other things than tensors, and those are not unpickled") from error
+    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path}: can't be read, it may be cut short: {error}; download it again"
+        ) from error
+    if name == STITCHING:
+        tensors = _flatten_groups(tensors)
+    _check(name, tensors, path)
+    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+
+
+def _flatten_groups(tensors: Mapping) -> dict:
+    """The stitching file in one level, and without the groups that no network of ours has.
+
+    Upstream has a dictionary for each group, whose names begin with `module.`.
+    """
+    flat = {}
+    for group, value in tensors.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{group}_module.{key.removeprefix('module.')}": inner for key, inner in value.items()}
+        else:
+            flat[group] = value
+    groups = {key.split(".")[0] for key in blank_network(STITCHING).state_dict()}
+    return {key: value for key, value in flat.items() if key.split(".")[0] in groups}
+
+
+def _check(name: str, tensors: object, path: Path) -> None:
+    """Holds what a file has to what its network needs; only batch norms' counters may be absent.
+
+    Raises:
+        WeightsError: naming the first tensor that is wrong, and how many are.
+    """
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise WeightsError(
+            f"{path}: is not a table of tensors, as the weights of {name} are; download it again"
+        )
+    expected = blank_network(name).state_dict()
+    wrong = [
+        f"{key} is missing"
+        for key in expected
+        if key not in tensors and not key.endswith("num_batches_tracked")
+    ]
+    wrong += [f"{key} is unknown" for key in tensors if key not in expected]
+    wrong += [
+        f"{key} has shape {list(tensors[key].shape)} where {list(value.shape)} is needed"
+        for key, value in expected.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    wrong += [
+        f"{key} holds {str(tensors[key].dtype).removeprefix('torch.')} where floats are needed"
+        for key, value in expected.items()
+        if key in tensors and value.is_floating_point() and not tensors[key].is_floating_point()
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise WeightsError(f"{path}: not the weights of {name}: {wrong[0]}{more}; download it again")
+
+
+def convert_weights(files: Mapping[str, Path], folder: str | Path) -> list[Path]:
+    """Writes each network's weights as flat safetensors into a folder, whole or not at all.
+
+    Args:
+        files: as `find_weights` gives them.
+
+    Raises:
+        WeightsError: as `read_weights` does.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, source in files.items():
+        tensors = {key: value.contiguous() for key, value in read_weights(name, source).items()}
+        path = folder / f"{name}.safetensors"
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(save(tensors))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        written.append(path)
+    return written

@@ -1,0 +1,103 @@
+"""Rotations, and keypoints from canonical ones."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from made_faces import rotation
+
+from liveportrait_v2v.engines.liveportrait.keypoints import (
+    hull_volume,
+    orthonormal,
+    rotation_matrix,
+    transform,
+)
+from liveportrait_v2v.geometry import euler_angles
+
+
+def turned(pitch: float = 0, yaw: float = 0, roll: float = 0) -> torch.Tensor:
+    return rotation_matrix(*(torch.tensor([float(angle)]) for angle in (pitch, yaw, roll)))[0]
+
+
+def test_each_turn_goes_the_published_way():
+    toward = torch.tensor([0.0, 0.0, -1.0])
+    torch.testing.assert_close(toward @ turned(pitch=30), torch.tensor([0, 0.5, -0.866]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(toward @ turned(yaw=30), torch.tensor([-0.5, 0, -0.866]), atol=1e-3, rtol=0)
+    right = torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(right @ turned(roll=30), torch.tensor([0.866, 0.5, 0]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("angles", [(10, 20, 30), (-40, 5, 70), (89, -30, -170)])
+def test_pitch_acts_first_then_yaw_then_roll(angles):
+    torch.testing.assert_close(turned(*angles), rotation(*angles), atol=1e-6, rtol=0)
+    found = euler_angles(turned(*angles).unsqueeze(0))[0]
+    torch.testing.assert_close(found, torch.tensor(angles, dtype=torch.float32), atol=1e-3, rtol=0)
+
+
+def test_every_frame_has_its_own_rotation():
+    angles = torch.tensor([10.0, 50.0])
+    both = rotation_matrix(angles, angles, angles)
+    torch.testing.assert_close(both[1], turned(50, 50, 50))
+
+
+@pytest.mark.parametrize("apart", [5, 90, 165])
+def test_the_mean_of_two_turns_becomes_the_turn_half_way(apart):
+    mean = (turned(yaw=0) + turned(yaw=apart)) / 2
+    torch.testing.assert_close(orthonormal(mean), turned(yaw=apart / 2), atol=1e-5, rtol=0)
+
+
+def test_a_rotation_stays_what_it_is():
+    torch.testing.assert_close(orthonormal(turned(20, 30, 40)), turned(20, 30, 40), atol=1e-6, rtol=0)
+
+
+def test_keypoints_are_turned_shifted_by_the_expression_scaled_and_moved():
+    make = torch.Generator().manual_seed(0)
+    kp, exp = torch.randn(2, 3, 21, 3, generator=make)
+    t, scale = torch.randn(3, 3, generator=make), torch.rand(3, 1, generator=make) + 0.5
+    turns = torch.stack([turned(10 * k, 20, 5) for k in range(3)])
+    x = transform(kp, turns, exp, scale, t)
+    for n in range(3):
+        for k in range(21):
+            wanted = scale[n] * (kp[n, k] @ turns[n] + exp[n, k]) + torch.tensor([t[n, 0], t[n, 1], 0.0])
+            torch.testing.assert_close(x[n, k], wanted)
+
+
+def test_the_translation_that_is_given_keeps_its_z():
+    t = torch.ones(1, 3)
+    transform(torch.zeros(1, 21, 3), torch.eye(3)[None], torch.zeros(1, 21, 3), torch.ones(1, 1), t)
+    assert torch.equal(t, torch.ones(1, 3))
+
+
+def test_the_hull_of_a_cube_and_points_in_it_is_the_cube():
+    axis = torch.tensor([0.0, 2.0])
+    cube = torch.cartesian_prod(axis, axis, axis)
+    inside = 2 * torch.rand(13, 3, generator=torch.Generator().manual_seed(0))
+    assert hull_volume(cube) == pytest.approx(8, rel=1e-6)
+    assert hull_volume(torch.cat((inside, cube))) == pytest.approx(8, rel=1e-6)
+
+
+def test_the_hull_of_an_octahedron_and_of_a_tetrahedron():
+    octahedron = torch.cat((torch.eye(3), -torch.eye(3)))
+    assert hull_volume(octahedron) == pytest.approx(4 / 3, rel=1e-6)
+    assert hull_volume(torch.cat((torch.zeros(1, 3), torch.eye(3)))) == pytest.approx(1 / 6, rel=1e-6)
+
+
+def test_the_hull_agrees_with_points_thrown_at_it():
+    """Of points in the box around 21 keypoints, as many lie in their hull as its volume says."""
+    make = torch.Generator().manual_seed(1)
+    points = torch.randn(21, 3, generator=make)
+    thrown = points.amin(0) + torch.rand(4000, 3, generator=make) * (points.amax(0) - points.amin(0))
+    # A point is in the hull if, seen from it, the points lie on all sides: no direction has all of them behind it.
+    directions = torch.nn.functional.normalize(torch.randn(6000, 3, generator=make), dim=-1)
+    reach = (points @ directions.T).amax(0)
+    inside = ((thrown @ directions.T) <= reach).all(1).float().mean()
+    box = math.prod((points.amax(0) - points.amin(0)).tolist())
+    assert hull_volume(points) == pytest.approx(inside.item() * box, rel=0.1)
+
+
+def test_the_volume_does_not_change_with_place_and_turn():
+    points = torch.randn(21, 3, generator=torch.Generator().manual_seed(2))
+    moved = points @ turned(30, 40, 50) + torch.tensor([1.0, 2.0, 3.0])
+    assert hull_volume(moved) == pytest.approx(hull_volume(points), rel=1e-5)

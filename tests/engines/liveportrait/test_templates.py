@@ -1,0 +1,239 @@
+"""Motion templates: ours, and the pickles that upstream publishes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from made_networks import MadeNetworks
+
+from liveportrait_v2v.animate import animate
+from liveportrait_v2v.engines import create_engine
+from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.keypoints import rotation_matrix
+from liveportrait_v2v.engines.liveportrait.motion import Motion
+from liveportrait_v2v.engines.liveportrait.templates import (
+    MotionTemplate,
+    TemplateError,
+    read_template,
+    record_template,
+    write_template,
+)
+from liveportrait_v2v.errors import Cancelled, SettingsError
+from liveportrait_v2v.media import VideoWriter
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+N = 4
+MAKE = torch.Generator().manual_seed(0)
+ROTATION = rotation_matrix(*(torch.rand(3, N, generator=MAKE) * 30))
+EXP = torch.randn(N, 21, 3, generator=MAKE) * 0.02
+SCALE, T = torch.rand(N, 1, generator=MAKE) + 1, torch.randn(N, 3, generator=MAKE) * 0.1
+EYES, LIPS = torch.rand(N, 2, generator=MAKE), torch.rand(N, 1, generator=MAKE)
+
+
+def published(old_names: bool = False, ratios: bool = True) -> dict:
+    """A template as upstream pickles it."""
+    rotation = "R_d" if old_names else "R"
+    items = [
+        {
+            "scale": SCALE[k : k + 1].numpy(),
+            rotation: ROTATION[k : k + 1].numpy(),
+            "exp": EXP[k : k + 1].numpy(),
+            "t": T[k : k + 1].numpy(),
+            "kp": np.zeros((1, 21, 3), np.float32),
+            "x_s": np.zeros((1, 21, 3), np.float32),
+        }
+        for k in range(N)
+    ]
+    data = {"n_frames": N, "output_fps": 25, "motion": items}
+    if ratios:
+        d = "d_" if old_names else ""
+        data[f"c_{d}eyes_lst"] = [EYES[k : k + 1].numpy() for k in range(N)]
+        data[f"c_{d}lip_lst"] = [LIPS[k : k + 1].numpy() for k in range(N)]
+    return data
+
+
+@pytest.fixture
+def dump(tmp_path):
+    """dump(data, protocol=4): the path of a pickle."""
+
+    def write(data, protocol: int = 4):
+        path = tmp_path / "template.pkl"
+        path.write_bytes(data if isinstance(data, bytes) else pickle.dumps(data, protocol))
+        return path
+
+    return write
+
+
+def template(rate: Fraction = Fraction(30000, 1001)) -> MotionTemplate:
+    present, begins = torch.ones(2, N, dtype=torch.bool)
+    present, begins = present.clone(), begins.clone()
+    present[2], begins[1] = False, False
+    return MotionTemplate(Motion(ROTATION, EXP, SCALE, T, EYES, LIPS), present, begins, rate)
+
+
+def same(found: Motion, eyes=EYES, lips=LIPS) -> bool:
+    wanted = Motion(ROTATION, EXP, SCALE, T, eyes, lips)
+    return torch.equal(found.pack(), wanted.pack())
+
+
+@pytest.mark.parametrize("old_names", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_published_templates_are_read(dump, old_names, protocol):
+    found = read_template(dump(published(old_names), protocol))
+    assert same(found.motion) and found.rate == 25 and found.present.all() and not found.begins.any()
+
+
+def test_templates_of_numpy_before_2_are_read(dump):
+    data = pickle.dumps(published(), 2).replace(b"numpy._core", b"numpy.core")
+    assert b"numpy.core" in data
+    assert same(read_template(dump(data)).motion)
+
+
+def test_a_published_template_without_openings_is_read_without_them(dump):
+    found = read_template(dump(published(ratios=False)))
+    assert torch.equal(found.motion.exp, EXP)
+    assert found.motion.eyes.isnan().all() and found.motion.lips.isnan().all()
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch harmed",)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_whatever_else_a_pickle_asks_for_is_refused_by_name_and_not_done(
+    dump, tmp_path, monkeypatch, protocol
+):
+    monkeypatch.chdir(tmp_path)
+    data = published()
+    data["motion"][2]["more"] = Evil()
+    with pytest.raises(TemplateError, match=r"asks for (posix|nt)\.system"):
+        read_template(dump(data, protocol))
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize("asked", ["builtins eval", "numpy load", "collections OrderedDict", "torch load"])
+def test_nothing_by_any_other_name_is_made(dump, asked):
+    with pytest.raises(TemplateError, match=asked.replace(" ", r"\.")):
+        read_template(dump(b"c" + asked.replace(" ", "\n").encode() + b"\n."))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data.pop("motion"),
+        lambda data: data["motion"].clear(),
+        lambda data: data["motion"][1].pop("exp"),
+        lambda data: data["motion"][1].update(exp=np.zeros((1, 20, 3), np.float32)),
+        lambda data: data["motion"][1].update(t=np.array(["a", "b", "c"])),
+        lambda data: data["motion"][1].update(t=np.array([np.nan, 0, 0])),
+        lambda data: data["motion"][1].update(R=np.zeros((1, 3, 3))),
+        lambda data: data.update(output_fps=0),
+        lambda data: data.update(c_lip_lst=data["c_lip_lst"][:2]),
+    ],
+)
+def test_a_spoilt_template_is_an_error_that_names_the_file(dump, spoil):
+    data = published()
+    spoil(data)
+    with pytest.raises(TemplateError, match="template.pkl: is no motion template"):
+        read_template(dump(data))
+
+
+@pytest.mark.parametrize("name", ["t.pkl", "t.safetensors"])
+def test_a_file_that_is_something_else_is_an_error(tmp_path, name):
+    for content in (b"", b"Dear reader", pickle.dumps([1, 2]), os.urandom(200)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(TemplateError, match=name):
+            read_template(tmp_path / name)
+    with pytest.raises(TemplateError, match="can't be read|No such file"):
+        read_template(tmp_path / "nowhere" / name)
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    write_template(tmp_path / "t.safetensors", template())
+    found = read_template(tmp_path / "t.safetensors")
+    assert same(found.motion) and found.rate == Fraction(30000, 1001)
+    assert torch.equal(found.present, template().present) and torch.equal(found.begins, template().begins)
+    assert os.listdir(tmp_path) == ["t.safetensors"]
+
+
+def test_a_published_template_can_be_converted(dump, tmp_path):
+    write_template(tmp_path / "t.safetensors", read_template(dump(published(ratios=False))))
+    assert read_template(tmp_path / "t.safetensors").motion.lips.isnan().all()
+
+
+def test_a_template_has_the_facts_of_a_clip():
+    info = template().info
+    assert (info.frame_count, info.rate, info.is_still, info.audio) == (N, Fraction(30000, 1001), False, None)
+    assert info.duration == N / info.rate
+
+
+@pytest.fixture
+def recorded(clips):
+    engine = LivePortraitEngine(MadeNetworks())
+    return record_template(clips["jwp_intro"], engine, AnimationSettings(video_frame_load_cap=10))
+
+
+@pytest.mark.parametrize("reference_frame", [0, 3])
+@pytest.mark.parametrize("method", ["cut", "circle"])
+def test_a_recorded_template_leads_as_its_clip_does(clips, recorded, tmp_path, reference_frame, method):
+    write_template(tmp_path / "t.safetensors", recorded)
+    settings = AnimationSettings(video_frame_load_cap=10, mismatch_method=method)
+    options = MotionOptions(reference_frame=reference_frame)
+    targets = []
+    for driving in (clips["jwp_intro"], read_template(tmp_path / "t.safetensors")):
+        networks = MadeNetworks()
+        result = animate(
+            clips["astronaut"],
+            driving,
+            engine=LivePortraitEngine(networks),
+            settings=settings,
+            options=options,
+        )
+        assert result.frames == 10 and result.rate == recorded.rate
+        targets.append(torch.cat([call[2] for call in networks.calls_of("render")]))
+    torch.testing.assert_close(*targets, atol=1e-5, rtol=0)
+
+
+def test_recording_can_be_cancelled(clips):
+    with pytest.raises(Cancelled):
+        record_template(clips["jwp_intro"], LivePortraitEngine(MadeNetworks()), cancelled=lambda: True)
+
+
+def test_frames_of_a_template_without_a_face_show_the_source(clips):
+    result = animate(clips["astronaut"], template(), engine=LivePortraitEngine(MadeNetworks()))
+    assert (result.frames, result.frames_without_driving_face) == (N, 1)
+
+
+def test_retargeting_needs_openings(clips, dump):
+    without = read_template(dump(published(ratios=False)))
+    engine = LivePortraitEngine(MadeNetworks())
+    with pytest.raises(SettingsError, match="lip_retargeting needs the lip openings"):
+        animate(clips["astronaut"], without, engine=engine, settings=AnimationSettings(lip_retargeting=True))
+    assert animate(clips["astronaut"], without, engine=engine).frames == N
+
+
+def test_a_reference_frame_that_a_template_lacks_is_refused(clips):
+    engine, options = LivePortraitEngine(MadeNetworks()), MotionOptions(reference_frame=N)
+    with pytest.raises(SettingsError, match=f"reference_frame .* got {N} of {N}"):
+        animate(clips["astronaut"], template(), engine=engine, options=options)
+
+
+def test_another_engine_refuses_a_template(clips):
+    with pytest.raises(SettingsError, match="liveportrait, got the draft engine"):
+        animate(clips["astronaut"], template(), engine=create_engine("draft"))
+
+
+def test_a_still_or_a_clip_without_a_face_makes_no_template(clips, tmp_path):
+    engine = LivePortraitEngine(MadeNetworks())
+    with pytest.raises(TemplateError, match="this is a still"):
+        record_template(clips["astronaut"], engine)
+    with VideoWriter(tmp_path / "grey.mp4", Fraction(25)) as writer:
+        writer.write(torch.full((3, 96, 128, 3), 128, dtype=torch.uint8))
+    with pytest.raises(TemplateError, match="face 0 is in none of the 3 frames"):
+        record_template(tmp_path / "grey.mp4", engine)

@@ -1,0 +1,76 @@
+"""The command `template`, and templates on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_networks import MadeNetworks
+
+from liveportrait_v2v.cli import main
+from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.templates import read_template
+from liveportrait_v2v.media import Clip
+
+MADE = ["--random-weights", "1", "--set", "video_frame_load_cap=4"]
+
+
+@pytest.fixture(autouse=True)
+def made_networks(monkeypatch):
+    monkeypatch.setattr(LivePortraitEngine, "random", lambda *_: LivePortraitEngine(MadeNetworks()))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_clips_motion_is_written_and_leads_in_the_clips_place(clips, folder, capsys):
+    assert main(["template", str(clips["jwp_intro"]), "-o", "t.safetensors", *MADE]) == 0
+    assert capsys.readouterr().out == "t.safetensors: 4 frames, 29.97 fps, 0 without a face\n"
+    assert len(read_template("t.safetensors")) == 4
+    arguments = [str(clips["astronaut"]), "t.safetensors", "-o", "out.mp4", "--engine", "liveportrait", *MADE]
+    assert main(["animate", *arguments]) == 0
+    assert Clip("out.mp4").info.frame_count == 4
+
+
+def test_json_is_printed_alone(clips, folder, capsys):
+    assert main(["template", str(clips["jwp_intro"]), "-o", "t.safetensors", "--json", *MADE]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == {"output": "t.safetensors", "frames": 4, "frames_without_face": 0, "rate": "2997/100"}
+
+
+def test_a_published_template_is_converted(folder):
+    item = {
+        "scale": np.ones((1, 1)),
+        "R": np.eye(3)[None],
+        "exp": np.zeros((1, 21, 3)),
+        "t": np.zeros((1, 3)),
+    }
+    Path("p.pkl").write_bytes(pickle.dumps({"n_frames": 1, "output_fps": 24, "motion": [item]}))
+    assert main(["template", "p.pkl", "-o", "t.safetensors"]) == 0
+    found = read_template("t.safetensors")
+    assert found.rate == 24 and torch.equal(found.motion.rotation, torch.eye(3)[None])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["template", "a.mp4", "-o", "t.pkl"], "a motion template must end in .safetensors"),
+        (["template", "a.mp4", "-o", "t.safetensors", *MADE], "a.mp4"),
+        (
+            ["animate", "a.mp4", "a.pkl", "-o", "out.mp4", "--engine", "liveportrait", *MADE],
+            "a.pkl: can't be read",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_leaves_nothing(folder, capsys, arguments, said):
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+    assert os.listdir(folder) == []

@@ -382,7 +382,7 @@ class MotionOptions(_Checked):
     source_eye_retargeting: bool = _param(
         bool,
         False,
-        "Keep the source's own blinks out of the result. For a source video that blinks where the driving one does not.",
+        "Keep the source's own blinks out of the result. For a source that blinks where the driving clip does not.",
     )
     face_order: str = _param(
         str,

@@ -54,7 +54,7 @@ test: $(INSTALLED_TEST)
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 
-bench: $(INSTALLED)
+bench: $(INSTALLED_TEST)
 	$(BIN)/python -m benchmarks
 
 clean:

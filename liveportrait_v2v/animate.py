@@ -290,7 +290,10 @@ class _Run:
 
         ahead = Ahead(shots())
         self.stack.callback(ahead.close)
-        return iter(ahead)
+        try:
+            yield from ahead
+        finally:
+            ahead.close()
 
 
 @dataclass

@@ -361,6 +361,26 @@ def test_an_engine_sees_the_driving_clip_before_the_run_as_far_as_it_wants(make,
     assert [before for before, _, _ in seen.cues] == list(range(20))
 
 
+def test_what_an_engine_does_not_look_at_is_not_decoded_on(make):
+    ended = []
+
+    class Watched(Clip):
+        def chunks(self, *arguments, **options):
+            try:
+                yield from super().chunks(*arguments, **options)
+            finally:
+                ended.append(1)
+
+    class Once(Surveyor):
+        def source(self, shots):
+            ended_by_now.append(len(ended))
+            return super().source(shots)
+
+    ended_by_now: list[int] = []
+    animate(make(40, 25), Watched(make(40, 25)), engine=Once(1))
+    assert ended_by_now == [1] and len(ended) == 2
+
+
 def test_a_run_can_be_cancelled_while_an_engine_looks_at_the_driving_clip(make, tmp_path):
     threads = threading.active_count()
     with pytest.raises(Cancelled, match="looking at the driving clip"):

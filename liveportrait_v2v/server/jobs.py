@@ -213,11 +213,11 @@ class SqliteJobs:
             base.execute("DELETE FROM jobs WHERE finished < ?", (finished_before,))
 
     def _recover(self) -> None:
+        reason = f"the server ended {MAX_ATTEMPTS} times during this job"
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = ?, error = ?, finished = ? WHERE status = ? AND attempts >= ?",
-                (FAILED, f"the server ended {MAX_ATTEMPTS} times during this job", time.time(), PROCESSING)
-                + (MAX_ATTEMPTS,),
+                (FAILED, reason, time.time(), PROCESSING, MAX_ATTEMPTS),
             )
             base.execute(
                 "UPDATE jobs SET status = ?, started = NULL WHERE status = ?",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from .api import Api
+from .api import Api, Handler
 from .config import ServerConfig
 from .dispatch import Dispatch
 from .files import Files
@@ -111,7 +111,7 @@ class Door:
         return handler
 
     @web.middleware
-    async def seen(self, request: web.Request, handler) -> web.StreamResponse:
+    async def seen(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._silent.discard(request.protocol)
         return await handler(request)
 

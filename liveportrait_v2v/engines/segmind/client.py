@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from .endpoints import MODEL, Endpoints, valid_request_id
+from .endpoints import CLIPS, MODEL, Endpoints, valid_request_id
 from .errors import UnreachableError, refusal
 from .http import BrokenError, Http, NotSentError, Reply
 from .pacing import Clock, Deadline, Limiter, backoff, wished_wait
@@ -157,10 +157,11 @@ class Client:
                 raise refusal("the look into the history", reply.status, reply.words())
             entries = list(entries_of(reply.json()))
             for entry in entries:
-                same = isinstance(entry.request_body, dict) and all(
-                    entry.request_body.get(name) == value for name, value in payload.items()
-                )
-                if same and entry.request_id not in known and entry.status.state != FAILED:
+                if (
+                    _is_order(entry.request_body, payload)
+                    and entry.request_id not in known
+                    and entry.status.state != FAILED
+                ):
                     return entry.request_id
             if len(entries) < query["per_page"]:
                 return None
@@ -286,6 +287,13 @@ class Client:
         wait = wished_wait(reply.headers, self._clock.time()) or otherwise
         self._limiter.hold(self._clock.monotonic() + wait)
         return wait
+
+
+def _is_order(body: Any, payload: Mapping[str, Any]) -> bool:
+    """Whether a request of the history is this order: the same clips, and nothing else that differs."""
+    if not isinstance(body, dict) or any(body.get(name) != payload[name] for name in CLIPS):
+        return False
+    return all(body.get(name, value) == value for name, value in payload.items())
 
 
 def _host(url: str) -> str:

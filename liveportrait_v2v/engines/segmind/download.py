@@ -111,6 +111,7 @@ class _Transfer:
         self._file = file
         self._max = max_bytes
         self._etag: str | None = None
+        self._total: int | None = None
 
     async def go_on(self) -> None:
         """Fetches what is missing.

@@ -13,6 +13,8 @@ from ...web import UrlError, shown
 
 VARIABLE = "SEGMIND_BASE_URL"
 MODEL = "live-portrait-video-to-video"
+CLIPS = ("input_video", "driving_video")
+"""The parameters that hold the clips' URLs."""
 _OFFICIAL = "https://api.segmind.com"
 _OFFICIAL_UPLOAD = "https://workflows-api.segmind.com/upload-asset"
 _OFFICIAL_HISTORY = "https://api.spotprod.segmind.com/inference-request/request-history"

@@ -23,7 +23,7 @@ from ..base import Rendered, Take
 from . import keys
 from .client import Client
 from .download import download
-from .endpoints import MODEL, Endpoints, valid_request_id
+from .endpoints import CLIPS, MODEL, Endpoints, valid_request_id
 from .errors import SegmindError
 from .fit import fit
 from .http import Http, Timeouts
@@ -333,7 +333,7 @@ def payload_of(take: Take, source_url: str, driving_url: str) -> dict[str, Any]:
     if not isinstance(take.driving, RemoteClip):
         values["video_frame_load_cap"] = take.pairing.frames
     values["driving_audio"] = take.audio_of == "driving"
-    return {"input_video": source_url, "driving_video": driving_url, **values}
+    return {**dict(zip(CLIPS, (source_url, driving_url), strict=True)), **values}
 
 
 def hash_of(take: Take, base: str, seed: int) -> str:

@@ -44,6 +44,15 @@ class Timeouts:
     read: float = 30.0
     write: float = 60.0
 
+    def silence(self, read: float | None = None) -> httpx.Timeout:
+        """For httpx; `read` takes the place of its own."""
+        return httpx.Timeout(
+            connect=self.connect,
+            read=self.read if read is None else read,
+            write=self.write,
+            pool=self.connect,
+        )
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -91,28 +100,22 @@ class Http:
 
     async def __aenter__(self) -> Http:
         # SSL_CERT_FILE and SSL_CERT_DIR count; a key for this machine's own server needs no proxy.
-        self._trust = await asyncio.to_thread(httpx.create_ssl_context)
-        self._api = self._client(trust_env=not self.endpoints.loopback, verify=self._trust)
-        self._proxied = self._client(trust_env=True, verify=self._trust)
+        trust = await asyncio.to_thread(httpx.create_ssl_context)
+        self._api = self._client(trust_env=not self.endpoints.loopback, verify=trust)
         pinned = PinnedTransport(
-            allow_loopback=self.endpoints.loopback, resolver=self._resolver, verify=self._trust
+            allow_loopback=self.endpoints.loopback, resolver=self._resolver, verify=trust
         )
         self._pinned = self._client(trust_env=False, transport=pinned)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        for client in (self._api, self._proxied, self._pinned):
+        for client in (self._api, self._pinned):
             await client.aclose()
 
     def _client(self, **kinds: object) -> httpx.AsyncClient:
         limits = httpx.Limits(max_keepalive_connections=0)
-        silence = httpx.Timeout(
-            connect=self._timeouts.connect,
-            read=self._timeouts.read,
-            write=self._timeouts.write,
-            pool=self._timeouts.connect,
-        )
         headers = {"User-Agent": "liveportrait-v2v", "Accept": "*/*", "Accept-Encoding": "identity"}
+        silence = self._timeouts.silence()
         return httpx.AsyncClient(
             timeout=silence, headers=headers, limits=limits, follow_redirects=False, **kinds
         )
@@ -149,13 +152,7 @@ class Http:
         Args:
             read: the longest silence, in seconds.
         """
-        silence = httpx.Timeout(
-            connect=self._timeouts.connect,
-            read=read,
-            write=self._timeouts.write,
-            pool=self._timeouts.connect,
-        )
-        request = self._api.build_request("POST", url, json=body, timeout=silence)
+        request = self._api.build_request("POST", url, json=body, timeout=self._timeouts.silence(read))
         return await self._send(self._api, request, self._key)
 
     async def whole(self, response: httpx.Response) -> Reply:
@@ -184,18 +181,15 @@ class Http:
             UrlError: the URL is against a rule.
             NotSentError, BrokenError: see there.
         """
-        client = self._pinned
-        if not self.endpoints.loopback and _proxy_for(url):
-            # The proxy looks the name up again, so the address can only be checked, not pinned.
-            await asyncio.to_thread(check_url, url, resolver=self._resolver)
-            client = self._proxied
         try:
-            request = client.build_request("GET", url, headers=dict(headers))
-        except (httpx.InvalidURL, ValueError):
-            request = None
-        if request is None:
-            raise UrlError("not a URL")
-        return await self._send(client, request, None)
+            request = self._pinned.build_request("GET", url, headers=dict(headers))
+        except (httpx.InvalidURL, ValueError) as error:
+            raise UrlError(f"not a URL: {words(str(error))}") from None
+        if self.endpoints.loopback or not _has_proxy(request.url):
+            return await self._send(self._pinned, request, None)
+        # The proxy looks the name up again, so the address can only be checked, not pinned.
+        await asyncio.to_thread(check_url, url, resolver=self._resolver)
+        return await self._send(self._api, request, None)
 
     @property
     def limiter(self) -> Limiter:
@@ -250,9 +244,9 @@ def encoding(headers: Mapping[str, str]) -> str:
     return "" if value == "identity" else value
 
 
-def _proxy_for(url: str) -> bool:
-    parsed = httpx.URL(url)
-    return parsed.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parsed.host)
+def _has_proxy(url: httpx.URL) -> bool:
+    configured = urllib.request.getproxies()
+    return not configured.keys().isdisjoint((url.scheme, "all")) and not urllib.request.proxy_bypass(url.host)
 
 
 def _reason(error: httpx.HTTPError) -> str:

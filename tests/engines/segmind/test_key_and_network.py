@@ -175,6 +175,26 @@ def test_a_files_address_is_checked_before_the_proxy_is_asked_for_it(bench, serv
     assert [path for path, _ in seen] == ["files.example:443"]
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://[/x", "", "x.mp4", "ftp://files.example/x", "http://93.184.216.34/x", "https://127.0.0.1/x"],
+)
+@pytest.mark.parametrize("proxy", ["HTTPS_PROXY", "ALL_PROXY", None])
+def test_a_files_address_against_the_rules_is_refused_with_and_without_a_proxy(
+    bench, monkeypatch, url, proxy
+):
+    async def fetch() -> None:
+        async with Http(Endpoints.of("https://api.example"), ApiKey(KEY)) as http:
+            await http.open_file(url, {})
+
+    with recording_proxy() as (address, seen):
+        if proxy:
+            monkeypatch.setenv(proxy, address)
+        with pytest.raises(UrlError):
+            asyncio.run(fetch())
+    assert seen == []
+
+
 @pytest.fixture
 def certificate(tmp_path) -> Path:
     """A certificate for files.example and 127.0.0.1 that nobody knows, with its key in one file."""

@@ -163,10 +163,14 @@ def test_an_unclear_order_is_not_taken_for_a_job_of_other_settings_or_a_failed_o
     server.script["submit"] = [Answer(silent=True, billed=True)]
     server.always["find"] = Answer(200, {"data": [{"request_id": "other", "request_body": {}}]})
     assert MAYBE in bench.run().said
+    elsewhere = {**server.jobs["job-2"], "scale": 3.0}
+    server.always["find"] = Answer(200, {"data": [server.entry("job-2", request_body=elsewhere)]})
+    assert MAYBE in bench.run().said
     found = server.entry("job-2", model_status="FAILED", generation_url=None)
     server.always["find"] = Answer(200, [found])
     assert MAYBE in bench.run().said
-    server.always["find"] = Answer(200, {"result": {"requests": [server.entry("job-2")]}})
+    lean = {name: server.jobs["job-2"][name] for name in ("input_video", "driving_video")}
+    server.always["find"] = Answer(200, {"result": {"requests": [server.entry("job-2", request_body=lean)]}})
     assert bench.run().error is None
     assert server.count("submit") == 1
 

@@ -17,6 +17,8 @@ NODES = {
     "settings": "Settings",
     "motion_options": "MotionOptions",
     "animate_draft": "AnimateDraft",
+    "load_model": "LoadModel",
+    "animate_local": "AnimateLocal",
     "animate_segmind": "AnimateSegmind",
     "fetch_segmind_job": "FetchSegmindJob",
     "preview_faces": "PreviewFaces",

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..liveportrait_v2v.animate import Progress
+    from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
     from ..liveportrait_v2v.media import Audio, Clip
 
 CATEGORY = "video/LivePortrait"
+# What a batch of eight frames takes beside the weights, in half precision; with less, batches get smaller.
+_RUN_BYTES = 3 << 30
 _PREVIEW_SECONDS = 1.0
 _TEXT_SECONDS = 0.5
 _PREVIEW_SIDE = 512
@@ -66,6 +69,16 @@ def system_folder() -> Path:
     import folder_paths
 
     return Path(folder_paths.get_system_user_directory("liveportrait_v2v"))
+
+
+def model_folders() -> list[Path]:
+    """Where ComfyUI has the LivePortrait weights: its own folder first, then those of extra_model_paths.yaml."""
+    import folder_paths
+
+    own = Path(folder_paths.models_dir) / "liveportrait"
+    folder_paths.add_model_folder_path("liveportrait", str(own))
+    named = map(Path, folder_paths.get_folder_paths("liveportrait"))
+    return list(dict.fromkeys([own, *named]))
 
 
 def add_post_route(path: str, handle) -> None:
@@ -167,6 +180,42 @@ def _trim_window(video: Any) -> tuple[float, float]:
     if start < 0:
         start = max(0.0, video._get_raw_duration() + start)
     return start, duration
+
+
+# Models
+
+
+class Model:
+    """A LPV2V_MODEL: networks that ComfyUI's model management moves to the GPU and back."""
+
+    def __init__(self, folders: list[Path], precision: str, compile: bool):
+        """
+        Args:
+            folders: where to look for the weights.
+
+        Raises:
+            WeightsError: they are missing, damaged or not those of the networks.
+        """
+        from comfy import model_management
+        from comfy.model_patcher import ModelPatcher
+
+        from ..liveportrait_v2v.engines.liveportrait.landmarks203 import Landmarks203
+        from ..liveportrait_v2v.engines.liveportrait.networks import resolve_precision
+        from ..liveportrait_v2v.engines.liveportrait.weights import load_networks
+
+        device, rest = model_management.get_torch_device(), model_management.unet_offload_device()
+        self._networks = load_networks(folders, rest, resolve_precision(precision, device), compile)
+        self._landmarks = Landmarks203.find(folders)
+        self._patcher = ModelPatcher(self._networks.module, load_device=device, offload_device=rest)
+
+    def engine(self) -> LivePortraitEngine:
+        """The engine, with the networks on the device that computes."""
+        from comfy.model_management import load_models_gpu
+
+        from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+
+        load_models_gpu([self._patcher], memory_required=_RUN_BYTES, force_full_load=True)
+        return LivePortraitEngine(self._networks, self._landmarks)
 
 
 # Runs

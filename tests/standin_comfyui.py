@@ -285,6 +285,10 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         "comfy_execution": {},
         "comfy_execution.graph": {"ExecutionBlocker": ExecutionBlocker},
         "folder_paths": {
+            "models_dir": host.folder("models"),
+            "add_model_folder_path": lambda kind, path: None,
+            "get_folder_paths": lambda kind: [],
+            "get_system_user_directory": lambda name: host.folder(f"user/__{name}"),
             "get_input_directory": lambda: host.folder("input"),
             "get_temp_directory": lambda: host.folder("temp"),
             "exists_annotated_filepath": exists,

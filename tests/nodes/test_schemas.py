@@ -10,7 +10,17 @@ import standin_comfyui as standin
 
 from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions
 
-LISTED = ["LoadVideo", "Settings", "MotionOptions", "AnimateDraft", "PreviewFaces"]
+LISTED = [
+    "LoadVideo",
+    "Settings",
+    "MotionOptions",
+    "AnimateDraft",
+    "LoadModel",
+    "AnimateLocal",
+    "AnimateSegmind",
+    "FetchSegmindJob",
+    "PreviewFaces",
+]
 
 
 def inputs_of(schema) -> dict:
@@ -19,6 +29,17 @@ def inputs_of(schema) -> dict:
 
 def test_the_nodes_have_the_ids_that_graphs_know_them_by(schemas):
     assert list(schemas) == [f"LPV2V_{name}" for name in LISTED]
+
+
+def test_the_nodes_that_animate_can_take_each_others_place(schemas):
+    draft, local, segmind = (schemas[f"LPV2V_Animate{name}"] for name in ("Draft", "Local", "Segmind"))
+    for other in (local, segmind):
+        assert [(item.id, item.io_type) for item in other.outputs] == [
+            (item.id, item.io_type) for item in draft.outputs
+        ]
+        shared = inputs_of(other)
+        for name, item in inputs_of(draft).items():
+            assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
 
 
 def test_every_node_can_be_found_and_says_what_it_is(schemas):

@@ -1,0 +1,27 @@
+"""The node Animate Local (LivePortrait)."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import animation
+from .load_model import MODEL
+
+
+class AnimateLocal(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return animation.schema(
+            node_id="LPV2V_AnimateLocal",
+            display_name="Animate Local (LivePortrait)",
+            description="Animates the source's face with the LivePortrait networks on this machine. A GPU makes it "
+            "quick; without one a frame takes seconds.",
+            search_aliases=["live portrait", "face animation", "face reenactment", "talking head", "offline"],
+            inputs=[MODEL.Input("model", tooltip="From Load Model (LivePortrait).")],
+        )
+
+    @classmethod
+    def execute(
+        cls, source, driving, frames: bool, model, settings=None, motion_options=None
+    ) -> io.NodeOutput:
+        return animation.run(model.engine(), cls, source, driving, frames, settings, motion_options)

@@ -1,0 +1,82 @@
+"""The node Load Model (LivePortrait)."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import host
+
+MODEL = io.Custom("LPV2V_MODEL")
+_AUTO = "auto"
+_PRECISIONS = ["auto", "fp16", "bf16-convs", "fp32"]
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LPV2V_LoadModel",
+            display_name="Load Model (LivePortrait)",
+            category=host.CATEGORY,
+            description="The LivePortrait networks with their published weights, from ComfyUI's folder "
+            "models/liveportrait or where extra_model_paths.yaml says. ComfyUI moves them in and out of the GPU.",
+            search_aliases=["live portrait model", "liveportrait weights", "download liveportrait models"],
+            inputs=[
+                io.Combo.Input(
+                    "weights",
+                    options=[_AUTO, *map(str, host.model_folders())],
+                    default=_AUTO,
+                    tooltip="Folder with the weights: .safetensors, or .pth in upstream's folders. auto takes the first "
+                    "that has them all.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=_PRECISIONS,
+                    default=_AUTO,
+                    tooltip="Of the convolutions; keypoints and grids always keep full precision. auto is fp16 on CUDA, "
+                    "else fp32. Choose fp32 if pictures come out black.",
+                ),
+                io.Boolean.Input(
+                    "compile",
+                    default=False,
+                    advanced=True,
+                    tooltip="Compile the networks at their first use: that takes a minute or two, then frames are faster. "
+                    "For long clips.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    tooltip="If no folder has the weights, download them (520 MB) into models/liveportrait. Off: an error "
+                    "says where they are to be had.",
+                ),
+            ],
+            outputs=[MODEL.Output("model", display_name="model")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, weights: str, precision: str, compile: bool, download: bool) -> io.NodeOutput:
+        from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
+
+        folders = host.model_folders() if weights == _AUTO else [weights]
+        report = host.Report(cls.hidden.unique_id)
+        try:
+            find_weights(folders)
+        except WeightsError:
+            if not download:
+                raise
+            cls._download(report)
+            folders = host.model_folders()
+        report.text("reading the weights")
+        return io.NodeOutput(host.Model(folders, precision, compile))
+
+    @classmethod
+    def _download(cls, report: host.Report) -> None:
+        from ..liveportrait_v2v.engines.liveportrait.download import SAFETENSORS, download
+
+        def progress(name: str, done: int, total: int | None) -> None:
+            size = f" of {total / 1e6:.0f}" if total else ""
+            report.count(done, total or done + 1, f"{name}: {done / 1e6:.0f}{size} MB")
+
+        with host.run(report):
+            download(SAFETENSORS, host.model_folders()[0], on_progress=progress, cancelled=host.interrupted)

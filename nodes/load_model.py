@@ -26,28 +26,28 @@ class LoadModel(io.ComfyNode):
                     "weights",
                     options=[_AUTO, *map(str, host.model_folders())],
                     default=_AUTO,
-                    tooltip="Folder with the weights: .safetensors, or .pth in upstream's folders. auto takes the first "
-                    "that has them all.",
+                    tooltip="Folder with the weights: .safetensors, or .pth in upstream's folders. auto takes the "
+                    "first that has them all.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=_PRECISIONS,
                     default=_AUTO,
-                    tooltip="Of the convolutions; keypoints and grids always keep full precision. auto is fp16 on CUDA, "
-                    "else fp32. Choose fp32 if pictures come out black.",
+                    tooltip="Of the convolutions; keypoints and grids always keep full precision. auto is fp16 on "
+                    "CUDA, else fp32. Choose fp32 if pictures come out black.",
                 ),
                 io.Boolean.Input(
                     "compile",
                     default=False,
                     advanced=True,
-                    tooltip="Compile the networks at their first use: that takes a minute or two, then frames are faster. "
-                    "For long clips.",
+                    tooltip="Compile the networks at their first use: that takes a minute or two, then frames are "
+                    "faster. For long clips.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
-                    tooltip="If no folder has the weights, download them (520 MB) into models/liveportrait. Off: an error "
-                    "says where they are to be had.",
+                    tooltip="If no folder has the weights, download them (520 MB) into models/liveportrait. Off: an "
+                    "error says where they are to be had.",
                 ),
             ],
             outputs=[MODEL.Output("model", display_name="model")],

@@ -88,7 +88,6 @@ class AnimateSegmind(io.ComfyNode):
         max_cost_per_day: float = 0.0,
         deadline: float = 900.0,
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.engines.segmind import SpendingLimits
         from ..liveportrait_v2v.errors import SettingsError
 
         clips = []
@@ -101,7 +100,7 @@ class AnimateSegmind(io.ComfyNode):
                 raise SettingsError(f"{name}: link a video or image, or give {name}_url; got {got}")
             clips.append(url or value)
         engine = segmind.make_engine(
-            seed=seed, limits=SpendingLimits(max_cost or None, max_cost_per_day or None), deadline=deadline
+            seed=seed, max_cost=max_cost, max_cost_per_day=max_cost_per_day, deadline=deadline
         )
         return await animation.beside(
             lambda cancelled: animation.run(engine, cls, *clips, frames, settings, motion_options, cancelled)

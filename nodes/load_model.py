@@ -62,9 +62,9 @@ class LoadModel(io.ComfyNode):
         report = host.Report(cls.hidden.unique_id)
         try:
             find_weights(folders)
-        except WeightsError:
+        except WeightsError as error:
             if not download:
-                raise
+                raise WeightsError(f"{error}, or switch `download` on") from None
             cls._download(report)
             folders = host.model_folders()
         report.text("reading the weights")

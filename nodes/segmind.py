@@ -28,16 +28,37 @@ def deadline() -> io.Input:
     )
 
 
-def make_engine(**options) -> SegmindEngine:
+def make_engine(
+    deadline: float, seed: int = 0, max_cost: float = 0.0, max_cost_per_day: float = 0.0
+) -> SegmindEngine:
     """The engine with its journal and key where ComfyUI keeps what no web page is to see.
 
     A key that `liveportrait-v2v key set` stored serves where that folder has none.
+
+    Args:
+        deadline: seconds to wait.
+        seed: another number orders the same job anew.
+        max_cost, max_cost_per_day: USD, 0 = no limit.
+
+    Raises:
+        LivePortraitError: httpx is not installed.
     """
-    from ..liveportrait_v2v.engines.segmind import SegmindEngine, keys
+    from ..liveportrait_v2v.errors import LivePortraitError
+
+    try:
+        from ..liveportrait_v2v.engines.segmind import SegmindEngine, SpendingLimits, keys
+    except ModuleNotFoundError as error:
+        raise LivePortraitError(
+            f"the Segmind nodes need the package {error.name}, which is not installed: run pip install -r "
+            "requirements.txt in the pack's folder, with ComfyUI's Python"
+        ) from error
 
     folder = host.system_folder()
     key_folder = folder if (folder / keys.FILE).exists() else None
-    return SegmindEngine(folder=folder / "segmind", key_folder=key_folder, **options)
+    limits = SpendingLimits(max_cost or None, max_cost_per_day or None)
+    return SegmindEngine(
+        folder=folder / "segmind", key_folder=key_folder, seed=seed, limits=limits, deadline=deadline
+    )
 
 
 def add_route() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -74,6 +75,7 @@ class ComfyUI:
     folder: Path
     python: Path
     base: Path
+    environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen | None = None
     log: Path = field(init=False)
@@ -90,7 +92,23 @@ class ComfyUI:
         for name in published_files():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, target / name)
+        self._install_lacking(target / "requirements.txt")
         self.launch()
+
+    def _install_lacking(self, requirements: Path) -> None:
+        """Brings what ComfyUI's Python lacks of the pack's requirements, into a folder beside it: as the manager would,
+        but the environment found here is not ours to change."""
+        names = [re.split(r"[^\w-]", line)[0] for line in requirements.read_text().splitlines()]
+        names = [name for name in names if name and name != "Pillow"]
+        script = (
+            "import sys, importlib.util as u; print(*[n for n in sys.argv[1:] if u.find_spec(n) is None])"
+        )
+        done = subprocess.run([self.python, "-c", script, *names], capture_output=True, text=True, check=True)
+        if lacking := done.stdout.split():
+            folder = self.base / "site-packages"
+            install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *lacking]
+            subprocess.run(install, check=True)
+            self.environment = {**self.environment, "PYTHONPATH": str(folder)}
 
     def launch(self) -> None:
         """Starts the server on what lies in its folder."""
@@ -111,7 +129,12 @@ class ComfyUI:
         self.log = self.base / "comfyui.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                arguments, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                arguments,
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         end = time.monotonic() + _STARTUP_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
@@ -144,17 +167,19 @@ class ComfyUI:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
-    def post(self, path: str, body: Any) -> tuple[int, Any]:
-        """Status and answer."""
-        request = urllib.request.Request(
-            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        """Status and answer: JSON where it is, else text."""
+        headers = {"Content-Type": "application/json", **headers}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                text = answer.read()
-                return answer.status, json.loads(text) if text.strip() else None
+                code, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
+            code, text = error.code, error.read().decode()
+        try:
+            return code, json.loads(text)
+        except ValueError:
+            return code, text
 
     def queue(self, prompt: dict[str, Any], client: str = "test") -> str:
         """Queues a prompt in API format and gives its id.

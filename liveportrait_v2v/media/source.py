@@ -93,6 +93,9 @@ class Source:
             # To FFmpeg a text file is terminal art.
             if container.format.name == "tty":
                 raise MediaError(self.name, _NOT_MEDIA)
+            # They name other files, which whoever gave the clip may not be meant to reach.
+            if container.format.name in _PLAYLISTS:
+                raise MediaError(self.name, _IS_PLAYLIST)
             yield container
         finally:
             container.close()
@@ -100,7 +103,7 @@ class Source:
     def _why_not(self, error: Exception) -> str:
         head = self.head(16)
         if head.startswith((b"#EXTM3U", b"ffconcat")):
-            return "is a playlist; give the video itself"
+            return _IS_PLAYLIST
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
             return "HEIC pictures can't be read; save it as JPEG or PNG first"
         if head[4:8] in _MP4_BOXES:
@@ -124,6 +127,8 @@ def packets(container: av.container.InputContainer, *streams: av.stream.Stream) 
             yield packet
 
 
+_PLAYLISTS = ("concat", "hls", "dash", "imf")
+_IS_PLAYLIST = "is a playlist; give the video itself"
 _NOT_MEDIA = "not a video or picture; give a file such as MP4, MOV, MKV, WebM, GIF, WebP, PNG or JPEG"
 
 

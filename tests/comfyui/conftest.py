@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+from collections.abc import Iterator
 
 import pytest
 import real_comfyui
 from PIL import Image
+from serving import Server, serving
 
 
 @pytest.fixture(scope="session")
-def comfy(tmp_path_factory, clips):
+def hosted(tmp_path_factory) -> Iterator[Server]:
+    """The hosted model's API, by our own server with the draft engine."""
+    folder = tmp_path_factory.mktemp("hosted")
+    key = f"SG_{secrets.token_hex(8)}"
+    with serving(folder / "data", key=key, allow_loopback=True, clip_bytes=32 << 20) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory, clips, hosted):
     """A running ComfyUI with the pack, and with clips in its input folder under the names that templates use."""
     found = real_comfyui.find()
     if found is None:
         pytest.skip(
             "NO COMFYUI FOUND: the nodes are not tested inside of one; set COMFYUI_PATH to its folder"
         )
-    server = real_comfyui.ComfyUI(*found, tmp_path_factory.mktemp("comfyui"))
+    environment = {"SEGMIND_BASE_URL": hosted.url}
+    server = real_comfyui.ComfyUI(*found, tmp_path_factory.mktemp("comfyui"), environment)
     inputs = server.base / "input"
     inputs.mkdir()
     shutil.copy(clips["single_face"], inputs / "source.mp4")

@@ -107,6 +107,8 @@ def test_a_playlist_does_not_lead_to_other_files(tmp_path):
     path = tmp_path / "list.m3u8"
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n")
     assert "playlist" in error_of(path)
+    path.write_text("ffconcat version 1.0\nfile a.ts\n")
+    assert "playlist" in error_of(path)
 
 
 @pytest.mark.parametrize("name", ["%03d.mp4", "a:b.mp4", "ein Übel.mp4", "concat:a|b.mp4"])

@@ -163,8 +163,10 @@ class Runner:
             if self._job is not None and self._journal.job(self._job.id).state == states.SENDING:
                 self._advance(states.AMBIGUOUS, error="stopped while the order was on its way")
             raise
+        trouble = f" (at last: {self._client.trouble})" if self._client.trouble else ""
         raise DeadlineError(
-            f"no result after {elapsed:.0f} s: {self._whereabouts()}", self._job and self._job.request_id
+            f"no result after {elapsed:.0f} s{trouble}: {self._whereabouts()}",
+            self._job and self._job.request_id,
         )
 
     @asynccontextmanager

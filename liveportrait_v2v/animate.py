@@ -109,8 +109,8 @@ def animate(
     Memory depends on the chunk and the frame size, not on the clips' length.
 
     Args:
-        source: clip or still with the face to animate.
-        driving: clip or still with the motion.
+        source: clip or still with the face to animate; for the Segmind engine also a public URL.
+        driving: clip or still with the motion; as `source`.
         output: video file to write, replaced when the new one is whole; None writes none.
         sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
         on_progress: called after each chunk.

@@ -107,6 +107,14 @@ def test_a_still_goes_up_as_a_clip_as_long_as_the_other(bench, server, which):
     assert [(info.frame_count, info.rate) for info in clips] == [(6, 25), (6, 25)]
 
 
+def test_two_stills_make_one_frame(bench, server):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 48), (80, 80, 80)).save(bench.folder / name)
+    ran = bench.run(given={"source": bench.folder / "a.png", "driving": bench.folder / "b.png"})
+    assert ran.error is None and ran.result.frames == 1
+    assert uploaded(server, 1, bench.folder).info.frame_count == 1
+
+
 @pytest.mark.parametrize(("driving_audio", "hertz"), [(False, 440), (True, 1000)])
 def test_the_sound_is_the_chosen_clips_whatever_the_model_makes_of_it(bench, server, driving_audio, hertz):
     bench.source = make_clip(bench.folder / "a.mp4", 20, audio=tone(0.8))

@@ -38,6 +38,13 @@ def uploaded(server, number: int, folder: Path) -> Clip:
     return Clip(path)
 
 
+def test_a_run_uploads_orders_waits_and_saves(bench, server):
+    ran = bench.run()
+    assert ran.error is None, ran.error
+    assert Clip(bench.output).info.frame_count == 6
+    assert (server.billed, bench.job.state) == (1, "SAVED")
+
+
 TIMINGS = {
     "same": ((6, 25), (6, 25), {}, "time"),
     "shorter source": ((4, 25), (9, 25), {}, "time"),

@@ -111,8 +111,8 @@ def animate(
     Memory depends on the chunk and the frame size, not on the clips' length.
 
     Args:
-        source: clip or still with the face to animate.
-        driving: clip or still with the motion; or a recording of it, for the engine that made it.
+        source: clip or still with the face to animate; for the Segmind engine also a public URL.
+        driving: clip or still with the motion; as `source`, or a recording of it, for the engine that made it.
         output: video file to write, replaced when the new one is whole; None writes none.
         sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
         on_progress: called after each chunk, those that an engine looks at before the run too.

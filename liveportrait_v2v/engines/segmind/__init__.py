@@ -1,9 +1,9 @@
 """The hosted model behind Segmind's API: a job that is paid once, and not lost."""
 
 from .engine import SegmindEngine, report_of
-from .job import JobState
 from .journal import Job, Journal, SpendingLimits
 from .keys import ApiKey, find_key, remove_key
+from .order import JobState
 
 __all__ = [
     "ApiKey",

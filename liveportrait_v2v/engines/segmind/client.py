@@ -17,6 +17,8 @@ from .responses import FAILED, Entry, Status, credits_of, entries_of, status_of
 
 # In a row, before a server counts as not there.
 _TRIES = 5
+# For as long as an order meets 429 alone.
+_LIMITED_TRIES = 10
 _PAGES = 3
 # Of one request, in seconds.
 _SUBMIT_SECONDS = 60.0
@@ -31,6 +33,9 @@ class Client:
     """Requests of one run, paced by the key's limiter and ended by a deadline.
 
     Any of them raises pacing.OutOfTime when the deadline passes.
+
+    Attributes:
+        trouble: what was wrong with the last request, "" if nothing was.
     """
 
     def __init__(self, http: Http, limiter: Limiter, clock: Clock, deadline: Deadline):
@@ -38,6 +43,7 @@ class Client:
         self._limiter = limiter
         self._clock = clock
         self.deadline = deadline
+        self.trouble = ""
 
     @property
     def http(self) -> Http:
@@ -204,7 +210,7 @@ class Client:
                     seconds=min(seconds, self.deadline.left()),
                 )
             except (NotSentError, BrokenError) as error:
-                problem = str(error)
+                self.trouble = str(error)
             else:
                 if 300 <= reply.status < 400:
                     raise UnreachableError(
@@ -212,13 +218,14 @@ class Client:
                         "SEGMIND_BASE_URL"
                     )
                 if reply.status < 500 and reply.status not in (408, 429):
+                    self.trouble = ""
                     return reply
-                problem = f"HTTP {reply.status} {reply.words()}".strip()
+                self.trouble = f"HTTP {reply.status} {reply.words()}".strip()
                 if reply.status == 429:
                     wait = self._hold(reply, wait)
             if attempt == tries:
                 raise UnreachableError(
-                    f"{_host(url)} gave no answer in {tries} tries ({problem}); try again later"
+                    f"{_host(url)} gave no answer in {tries} tries ({self.trouble}); try again later"
                 )
             await self.deadline.sleep(wait)
 
@@ -251,7 +258,7 @@ class Client:
             if reply.status == 408 or reply.status >= 500:
                 raise UnclearError(f"it answered HTTP {reply.status} {reply.words()}".strip())
             mark(False)
-            if reply.status == 429:
+            if reply.status == 429 and attempt < _LIMITED_TRIES:
                 await self.deadline.sleep(self._hold(reply, backoff(attempt)))
                 continue
             if 300 <= reply.status < 400:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import shutil
 import tempfile
 import threading
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,20 +14,20 @@ from typing import Any
 
 from ...errors import Cancelled, SettingsError
 from ...media import Clip
-from ...settings import MotionOptions
 from ...web import Resolver, resolve, shown
 from ..base import Rendered, Take
 from . import keys
 from .client import Client
 from .download import download
-from .endpoints import CLIPS, MODEL, Endpoints, valid_request_id
+from .endpoints import Endpoints, valid_request_id
 from .errors import SegmindError
 from .fit import fit
 from .http import Http, Timeouts
-from .job import JobState, Order, Runner
+from .job import Runner
 from .journal import Job, Journal, SpendingLimits
+from .order import JobState, Order
 from .pacing import Clock, Deadline, OutOfTime
-from .prepare import driving_numbers, prepare, source_numbers
+from .take import RemoteClip, check, hash_of, name_of, payload_of, prepare_clips
 from .threads import run_unless
 from .upload import upload
 
@@ -221,7 +218,9 @@ class SegmindEngine:
             stop = threading.Event()
             with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
                 runner.tell("preparing the clips")
-                prepared = asyncio.ensure_future(asyncio.to_thread(_prepare, take, Path(folder), stop.is_set))
+                prepared = asyncio.ensure_future(
+                    asyncio.to_thread(prepare_clips, take, Path(folder), stop.is_set)
+                )
                 try:
                     source, driving = await asyncio.shield(prepared)
                 finally:
@@ -236,7 +235,7 @@ class SegmindEngine:
             return payload_of(take, *urls)
 
         hash = await asyncio.to_thread(hash_of, take, self._endpoints.base, self._seed)
-        label = " + ".join(_name(clip) for clip in (take.source, take.driving))
+        label = " + ".join(name_of(clip) for clip in (take.source, take.driving))
         return await runner.obtain(Order(hash, label, payload, self._version))
 
     def _with_runner(
@@ -288,15 +287,6 @@ class SegmindEngine:
         return job
 
 
-class RemoteClip(Clip):
-    """A clip at a public URL, with a copy here in a folder that lives as long as this object."""
-
-    def __init__(self, url: str, folder: Path):
-        super().__init__(folder / "clip.mp4")
-        self.url = url
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-
-
 def default_folder() -> Path:
     """Where the journal and the results lie unless another folder is given: the user's data."""
     if os.name == "nt":
@@ -304,53 +294,6 @@ def default_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return base / "liveportrait-v2v" / "segmind"
-
-
-def check(take: Take) -> None:
-    """
-    Raises:
-        SettingsError: an option that the hosted model does not know differs from its default; or a driving clip that
-            is only a URL would have to be resampled.
-    """
-    if isinstance(take.driving, RemoteClip) and take.pairing.driving_step != 1:
-        raise SettingsError(
-            f"pairing must be 'frame' for a driving clip that is given as a URL and has another frame rate "
-            f"({float(take.driving.info.rate):.5g}) than the result ({float(take.pairing.rate):.5g}), got 'time': it "
-            "goes out as it is; set pairing=frame, or give the file itself"
-        )
-    defaults = MotionOptions().to_dict()
-    for name, value in take.options.to_dict().items():
-        if name != "pairing" and value != defaults[name]:
-            raise SettingsError(
-                f"{name} must be {defaults[name]!r} for the Segmind engine, got {value!r}: the hosted model does not "
-                "know it; leave it out, or take a local engine"
-            )
-
-
-def payload_of(take: Take, source_url: str, driving_url: str) -> dict[str, Any]:
-    """What is sent, with the documented names and types. Clips that were prepared are cut and paired already."""
-    values = take.settings.to_dict()
-    if not isinstance(take.driving, RemoteClip):
-        values["video_frame_load_cap"] = take.pairing.frames
-    values["driving_audio"] = take.audio_of == "driving"
-    return {**dict(zip(CLIPS, (source_url, driving_url), strict=True)), **values}
-
-
-def hash_of(take: Take, base: str, seed: int) -> str:
-    """What makes two jobs the same: the clips' content and trim windows, the settings, the server, and the seed.
-
-    A clip that is only a URL is told by that.
-    """
-    wish = {
-        "model": MODEL,
-        "base": base,
-        "source": _identity(take.source),
-        "driving": _identity(take.driving),
-        "settings": take.settings.to_dict(),
-        "pairing": take.options.pairing,
-        "seed": seed,
-    }
-    return hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()
 
 
 def report_of(job: Job) -> dict[str, Any]:
@@ -362,28 +305,3 @@ def report_of(job: Job) -> dict[str, Any]:
         "remaining_credits": job.remaining,
         "file": job.file,
     }
-
-
-def _prepare(take: Take, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
-    ready: list[Path | str] = []
-    for name, clip, numbers in (
-        ("source", take.source, source_numbers),
-        ("driving", take.driving, driving_numbers),
-    ):
-        if isinstance(clip, RemoteClip):
-            ready.append(clip.url)
-            continue
-        sound = take.sound if take.audio_of == name else None
-        ready.append(prepare(clip, numbers(take.pairing), take.pairing, sound, folder / f"{name}.mp4", stop))
-    return ready
-
-
-def _identity(clip: Clip) -> Any:
-    if isinstance(clip, RemoteClip):
-        return clip.url
-    start, duration = clip.window
-    return [clip.digest(), str(start), str(duration)]
-
-
-def _name(clip: Clip) -> str:
-    return clip.url.partition("?")[0][-60:] if isinstance(clip, RemoteClip) else Path(clip.name).name[-60:]

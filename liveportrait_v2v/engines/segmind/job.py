@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from .errors import (
 )
 from .http import BrokenError
 from .journal import Job, Journal, SpendingLimits
+from .order import JobState, Order
 from .pacing import OutOfTime, poll_delays
 from .responses import COMPLETED, FAILED, Status, bill_of
 from .upload import sha256_of
@@ -39,53 +39,6 @@ _MAX_UNREADY = 6
 # Seconds before each look into the history, which may lag behind.
 _HISTORY_WAITS = (2.0, 5.0, 10.0)
 _FOLLOW_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class JobState:
-    """What is told while a job is under way.
-
-    Attributes:
-        state: a word or two: preparing, uploading, QUEUED, PROCESSING, downloading, …
-        elapsed: seconds since the run began.
-        request_id: None until the job has one.
-        cost, remaining: USD and credits as the server says; None where it did not.
-    """
-
-    state: str
-    elapsed: float
-    request_id: str | None = None
-    cost: float | None = None
-    remaining: float | None = None
-
-    @property
-    def text(self) -> str:
-        """One line for a node or a terminal."""
-        parts = [f"{self.state}, {self.elapsed:.0f} s"]
-        if self.request_id:
-            parts.append(f"job {self.request_id}")
-        if self.cost is not None:
-            parts.append(f"{self.cost:.4g} USD")
-        if self.remaining is not None:
-            parts.append(f"{self.remaining:.4g} credits left")
-        return ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class Order:
-    """A wish for a job.
-
-    Attributes:
-        hash: of the inputs' content and the settings, in hexadecimal: what makes two wishes the same.
-        label: for people.
-        payload: prepares and uploads, and gives what is to be sent. Called only if a job has to be ordered.
-        version: "v2", or "v1" for the API that blocks.
-    """
-
-    hash: str
-    label: str
-    payload: Callable[[], Awaitable[dict[str, Any]]]
-    version: str = "v2"
 
 
 class Runner:
@@ -163,8 +116,10 @@ class Runner:
             if self._job is not None and self._journal.job(self._job.id).state == states.SENDING:
                 self._advance(states.AMBIGUOUS, error="stopped while the order was on its way")
             raise
+        trouble = f" (at last: {self._client.trouble})" if self._client.trouble else ""
         raise DeadlineError(
-            f"no result after {elapsed:.0f} s: {self._whereabouts()}", self._job and self._job.request_id
+            f"no result after {elapsed:.0f} s{trouble}: {self._whereabouts()}",
+            self._job and self._job.request_id,
         )
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -26,7 +27,7 @@ def driving_numbers(pairing: Pairing) -> list[int]:
     """The driving frame nearest to each frame of the result."""
     last = max(pairing.driving_frames - 1, 0)
     places = (pairing.driving_at(frame)[1] for frame in range(pairing.frames))
-    return [min(int(place + place.__class__(1, 2)), last) for place in places]
+    return [min(int(place + Fraction(1, 2)), last) for place in places]
 
 
 def prepare(

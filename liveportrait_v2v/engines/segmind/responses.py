@@ -11,7 +11,7 @@ from typing import Any
 from .endpoints import valid_request_id
 from .errors import words
 
-QUEUED, PROCESSING, COMPLETED, FAILED = "QUEUED", "PROCESSING", "COMPLETED", "FAILED"
+COMPLETED, FAILED = "COMPLETED", "FAILED"
 _URL_NAMES = ("url", "video_url", "output", "video", "uri", "href")
 _OUTPUT_NAMES = ("output", "video", "video_url", "url", "result")
 

@@ -38,6 +38,13 @@ def uploaded(server, number: int, folder: Path) -> Clip:
     return Clip(path)
 
 
+def test_a_run_uploads_orders_waits_and_saves(bench, server):
+    ran = bench.run()
+    assert ran.error is None, ran.error
+    assert Clip(bench.output).info.frame_count == 6
+    assert (server.billed, bench.job.state) == (1, "SAVED")
+
+
 TIMINGS = {
     "same": ((6, 25), (6, 25), {}, "time"),
     "shorter source": ((4, 25), (9, 25), {}, "time"),
@@ -105,6 +112,14 @@ def test_a_still_goes_up_as_a_clip_as_long_as_the_other(bench, server, which):
     assert ran.error is None, ran.error
     clips = [uploaded(server, number, bench.folder).info for number in (1, 2)]
     assert [(info.frame_count, info.rate) for info in clips] == [(6, 25), (6, 25)]
+
+
+def test_two_stills_make_one_frame(bench, server):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 48), (80, 80, 80)).save(bench.folder / name)
+    ran = bench.run(given={"source": bench.folder / "a.png", "driving": bench.folder / "b.png"})
+    assert ran.error is None and ran.result.frames == 1
+    assert uploaded(server, 1, bench.folder).info.frame_count == 1
 
 
 @pytest.mark.parametrize(("driving_audio", "hertz"), [(False, 440), (True, 1000)])

@@ -19,6 +19,7 @@ from shades import make_clip
 from liveportrait_v2v.engines.segmind import Journal, SpendingLimits
 from liveportrait_v2v.engines.segmind.errors import JournalError
 from liveportrait_v2v.engines.segmind.journal import FAILED, SENDING, SUBMITTED
+from liveportrait_v2v.engines.segmind.locks import FileLock
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 ROOT = Path(__file__).parents[3]
@@ -160,7 +161,16 @@ def test_sixteen_runs_at_once_with_the_same_inputs_order_one_job(bench, server):
         (Answer(504, b"", billed=True, listed=False), "may have been accepted"),
     ],
 )
-def test_runs_that_wait_for_another_share_its_failure(bench, server, answer, said):
+def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch, answer, said):
+    waiting, take = set(), FileLock.take
+
+    def watched(self) -> bool:
+        taken = take(self)
+        if not taken:
+            waiting.add(id(self))
+        return taken
+
+    monkeypatch.setattr(FileLock, "take", watched)
     server.always["status" if answer.status == 422 else "submit"] = answer
     bench.clock, gate, ran = HastyClock(), threading.Event(), []
     server.script["upload"] = [Answer(200, {"urls": [f"{server.files}/upload-1.mp4"]}, wait=gate)]
@@ -169,7 +179,9 @@ def test_runs_that_wait_for_another_share_its_failure(bench, server, answer, sai
     server.wait_for("upload")
     for thread in threads[1:]:
         thread.start()
-    time.sleep(0.5)  # the others come to wait
+    end = time.monotonic() + 20
+    while len(waiting) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
     gate.set()
     for thread in threads:
         thread.join()

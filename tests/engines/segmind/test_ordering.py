@@ -64,6 +64,13 @@ REFUSED = {
     ),
     "ANSI": Case([Answer(400, {"error": "\x1b[31mred\x07\u202e"})], 1, 0, "FAILED", '"red"'),
     "10 MB of error": Case([Answer(400, {"error": "x" * 10_000_000})], 1, 0, "FAILED", "xxx…", "x" * 500),
+    "429 for good": Case(
+        [Answer(429, {"error": "slow down"})] * 20,
+        10,
+        0,
+        "FAILED",
+        'HTTP 429: "slow down"; too many requests',
+    ),
     "redirect": Case(
         [Answer(307, b"", {"Location": "/v2/elsewhere"})], 1, 0, "FAILED", "follows no redirect"
     ),

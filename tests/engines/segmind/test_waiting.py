@@ -107,6 +107,13 @@ def test_the_deadline_ends_the_wait_and_names_the_job(bench, server, state):
     assert server.count("submit") == 1
 
 
+def test_the_deadline_tells_what_was_wrong_at_last(bench, server):
+    server.always["status"] = Answer(503, b"<h1>Maintenance</h1>")
+    ran = bench.run()
+    assert "(at last: HTTP 503 Maintenance): job job-1 goes on" in ran.said
+    assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
+
+
 def test_a_job_that_nobody_knows_any_more_is_told_and_not_ordered_again(bench, server):
     server.always["status"] = server.always["history"] = Answer(404, {"error": "unknown"})
     ran = bench.run()

@@ -1,0 +1,54 @@
+"""What is asked of a run, and what it tells on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What is told while a job is under way.
+
+    Attributes:
+        state: a word or two: preparing, uploading, QUEUED, PROCESSING, downloading, …
+        elapsed: seconds since the run began.
+        request_id: None until the job has one.
+        cost, remaining: USD and credits as the server says; None where it did not.
+    """
+
+    state: str
+    elapsed: float
+    request_id: str | None = None
+    cost: float | None = None
+    remaining: float | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for a node or a terminal."""
+        parts = [f"{self.state}, {self.elapsed:.0f} s"]
+        if self.request_id:
+            parts.append(f"job {self.request_id}")
+        if self.cost is not None:
+            parts.append(f"{self.cost:.4g} USD")
+        if self.remaining is not None:
+            parts.append(f"{self.remaining:.4g} credits left")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A wish for a job.
+
+    Attributes:
+        hash: of the inputs' content and the settings, in hexadecimal: what makes two wishes the same.
+        label: for people.
+        payload: prepares and uploads, and gives what is to be sent. Called only if a job has to be ordered.
+        version: "v2", or "v1" for the API that blocks.
+    """
+
+    hash: str
+    label: str
+    payload: Callable[[], Awaitable[dict[str, Any]]]
+    version: str = "v2"

@@ -89,13 +89,18 @@ def test_a_3x3_convolution_by_winograds_filters_is_the_plain_one(monkeypatch, st
     monkeypatch.setattr(convolution, "STRIP", strip)
     x, weight, bias = noise(2, 5, 24, 16), noise(7, 5, 3, 3, seed=1), noise(7, seed=2)
     assert close(convolution.convolve_by_winograd(x, weight, bias), F.conv2d(x, weight, bias, padding=1))
+    x, weight = noise(2, 5, 3, 24, 16), noise(7, 5, 3, 3, 3, seed=1)
+    assert close(convolution.convolve_by_winograd(x, weight, bias), F.conv3d(x, weight, bias, padding=1))
 
 
 @pytest.mark.parametrize(
     ("x", "weight"),
     [
+        ((1, 128, 64, 64), (128, 128, 3, 3)),
+        ((1, 128, 64, 66), (128, 128, 3, 3)),
         ((1, 128, 8, 8), (128, 128, 3, 3)),
-        ((1, 128, 8, 6), (128, 128, 3, 3)),
+        ((1, 48, 16, 16, 16), (48, 48, 3, 3, 3)),
+        ((2, 20, 8, 6), (1, 20, 7, 5)),
         ((1, 2, 3, 16, 16), (2, 2, 7, 7, 7)),
         ((1, 2, 3, 16, 8), (2, 2, 7, 7, 7)),
     ],
@@ -103,7 +108,10 @@ def test_a_3x3_convolution_by_winograds_filters_is_the_plain_one(monkeypatch, st
 def test_whatever_the_arithmetic_a_convolution_is_a_convolution(x, weight):
     x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
     plain = F.conv2d if x.dim() == 4 else F.conv3d
-    assert close(convolution.convolve(x, weight, bias), plain(x, weight, bias, padding=weight.shape[-1] // 2))
+    assert close(
+        convolution.convolve(x, weight, bias),
+        plain(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]]),
+    )
 
 
 @pytest.mark.parametrize(("count", "kernel"), [(1, (7, 7, 7)), (2, (5, 7, 9))])

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 16  # output samples along height and width of a tile that is convolved by Fourier transforms
-FEW = 128  # channels: with fewer, the transforms of Winograd's form cost more than its products save
+# With fewer channels the transforms of Winograd's form cost more than its products save, on smaller maps the kernel's.
+FEW, SMALL = 128, 4096
 STRIP = 2_500_000  # numbers that a strip of Winograd's products may have, so that a core's caches hold most of them
 
 # Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016: F(4x4, 3x3), in both directions at once.
@@ -42,6 +43,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
     if dtype is torch.float32 and x.device.type == "cpu" and not (padded or torch.compiler.is_compiling()):
         if _suits_fourier(x, weight):
             return convolve_by_fourier(x.float(), weight, bias).to(x.dtype)
+        if len(weight) == 1 and weight.dim() == 4:
+            return convolve_to_one(x.float(), weight, bias).to(x.dtype)
         if _suits_winograd(x, weight):
             return convolve_by_winograd(x.float(), weight, bias).to(x.dtype)
     padding = [0 if padded else size // 2 for size in weight.shape[2:]]
@@ -56,35 +59,58 @@ def _suits_fourier(x: Tensor, weight: Tensor) -> bool:
 
 def _suits_winograd(x: Tensor, weight: Tensor) -> bool:
     whole_tiles = x.shape[-1] % 4 == x.shape[-2] % 4 == 0
-    return weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= FEW and whole_tiles
+    deep = weight[0, 0].numel() // 9
+    wide = deep * min(weight.shape[:2]) >= FEW
+    return weight.shape[-2:] == (3, 3) and wide and x.shape[2:].numel() >= SMALL and whole_tiles
+
+
+def convolve_to_one(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 2-D convolution with one channel out: a product gives what each tap sees of each sample, and a fold sums it up.
+
+    Args:
+        x: float32 [N, cin, H, W].
+        weight: float32 [1, cin, kh, kw], sizes odd.
+        bias: float32 [1].
+    """
+    size = weight.shape[2:]
+    taps = weight.flip(2, 3).flatten(2)[0].t() @ x.flatten(2)
+    return F.fold(taps, x.shape[2:], size, padding=(size[0] // 2, size[1] // 2)) + bias
 
 
 def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 3x3 convolution by Winograd's minimal filtering, a quarter of the plain form's multiplications.
+    """A convolution by Winograd's minimal filtering in height and width, sums over depth.
 
-    The kernel is transformed at each call: kept, it would take four times the weight's memory.
+    It takes a quarter of the plain form's multiplications. The kernel is transformed at each call: kept, it would take
+    four times the weight's memory.
 
     Args:
-        x: float32 [N, cin, H, W], H and W multiples of 4.
-        weight: float32 [cout, cin, 3, 3].
+        x: float32 [N, cin, (D,) H, W], H and W multiples of 4.
+        weight: float32 [cout, cin, (kd,) 3, 3], kd odd.
         bias: float32 [cout].
     """
-    cout, cin = weight.shape[:2]
-    count, _, height, width = x.shape
+    if x.dim() == 4:
+        return convolve_by_winograd(x.unsqueeze(2), weight.unsqueeze(2), bias).squeeze(2)
+    cout, cin, deep = weight.shape[:3]
+    count, _, depth, height, width = x.shape
     down, across = height // 4, width // 4
-    kernel = (TO_KERNEL @ weight.reshape(-1, 9).t()).view(36, cout, cin)
-    x = F.pad(x, (1, 1, 1, 1))
-    out = x.new_empty(count, cout, down, 4, across, 4)
-    rows = max(1, STRIP // (36 * max(cin, cout) * across))
+    kernel = (TO_KERNEL @ weight.transpose(0, 2).reshape(-1, 9).t()).view(36, deep, cin, cout)
+    x = F.pad(x, (1, 1, 1, 1, deep // 2, deep // 2))
+    out = x.new_empty(count, cout, depth, down, 4, across, 4)
+    rows = max(1, STRIP // (36 * max(cin, cout) * depth * across))
     for n in range(count):
         for top in range(0, down, rows):
-            strip = x[n, :, 4 * top : 4 * (top + rows) + 2]
-            tiles = strip.unfold(1, 6, 4).unfold(2, 6, 4).permute(3, 4, 0, 1, 2).reshape(36, -1)
-            products = kernel @ (TO_TILES @ tiles).view(36, cin, -1)
-            samples = (FROM_TILES @ products.view(36, -1)).view(4, 4, cout, -1, across)
-            samples = samples.permute(2, 3, 0, 4, 1)
-            torch.add(samples, bias.view(-1, 1, 1, 1, 1), out=out[n, :, top : top + rows])
-    return out.view(count, cout, height, width)
+            strip = x[n, :, :, 4 * top : 4 * (top + rows) + 2]
+            tiles = strip.unfold(2, 6, 4).unfold(3, 6, 4).permute(4, 5, 0, 1, 2, 3).reshape(36, -1)
+            tiles = (TO_TILES @ tiles).view(36, cin, -1)
+            plane = tiles.shape[2] // (depth + deep - 1)
+            steps = [tiles[:, :, k * plane : (k + depth) * plane] for k in range(deep)]
+            products = kernel[:, 0].mT @ steps[0]
+            for k in range(1, deep):
+                products.baddbmm_(kernel[:, k].mT, steps[k])
+            samples = (FROM_TILES @ products.view(36, -1)).view(4, 4, cout, depth, -1, across)
+            samples = samples.permute(2, 3, 4, 0, 5, 1)
+            torch.add(samples, bias.view(-1, 1, 1, 1, 1, 1), out=out[n, :, :, top : top + rows])
+    return out.view(count, cout, depth, height, width)
 
 
 def convolve_by_fourier(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -9,6 +9,12 @@ from .dense_motion import DenseMotion
 from .layers import Conv, ConvNorm
 
 
+def _sample(volume: Tensor, grid: Tensor) -> Tensor:
+    """Reads a volume [N, C, D, H, W] at grid [N, D, H, W, 3]; on the CPU where Apple's GPUs compute, which can't."""
+    device = "cpu" if volume.device.type == "mps" else volume.device
+    return F.grid_sample(volume.to(device), grid.to(device), align_corners=False).to(volume.device)
+
+
 class WarpingModule(nn.Module):
     """W of the paper.
 
@@ -25,6 +31,6 @@ class WarpingModule(nn.Module):
     def forward(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> Tensor:
         deformation, visible = self.dense_motion_network(volume, kp_source, kp_driving, dtype)
         volume = volume.expand(len(deformation), -1, -1, -1, -1)
-        warped = F.grid_sample(volume, deformation, align_corners=False).flatten(1, 2)
+        warped = _sample(volume, deformation).flatten(1, 2)
         x = F.leaky_relu_(self.third(warped.to(dtype)), 0.01)
         return self.fourth(x) * visible.to(dtype)

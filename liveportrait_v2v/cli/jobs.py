@@ -24,6 +24,12 @@ def add(commands) -> None:
         help="jobs ordered from Segmind: list, show, resume, fetch, forget",
         description="The journal of jobs that were ordered from Segmind. ID is a job's number or its request id.",
     )
+    parser.add_argument(
+        "--folder",
+        metavar="DIR",
+        help="where the journal lies; that of ComfyUI's nodes is user/__liveportrait_v2v/segmind in ComfyUI's folder "
+        "(default: your data folder)",
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     action = actions.add_parser("list", help="all jobs, the newest first")
     action.add_argument("--json", action="store_true", help="print JSON, and nothing else")
@@ -46,7 +52,7 @@ def add(commands) -> None:
 
 
 def _list(options: argparse.Namespace, stop: Stop) -> None:
-    journal = _engine().journal()
+    journal = _engine(options).journal()
     jobs = journal.jobs()
     if options.json:
         print(json.dumps([asdict(job) for job in jobs]))
@@ -59,13 +65,13 @@ def _list(options: argparse.Namespace, stop: Stop) -> None:
 
 
 def _show(options: argparse.Namespace, stop: Stop) -> None:
-    print(json.dumps(asdict(_known(_engine().journal(), options.id)), indent=2))
+    print(json.dumps(asdict(_known(_engine(options).journal(), options.id)), indent=2))
 
 
 def _resume(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.segmind import report_of
 
-    engine = _engine()
+    engine = _engine(options)
     job = _known(engine.journal(), options.id)
     with ProgressLine() as line:
         job = engine.resume(job, on_state=line.show_text, cancelled=stop)
@@ -78,7 +84,7 @@ def _fetch(options: argparse.Namespace, stop: Stop) -> None:
         raise SettingsError(f"-o must be a file in a folder that exists, got {options.output}")
     from ..engines.segmind import report_of
 
-    engine = _engine()
+    engine = _engine(options)
     journal = engine.journal()
     job = journal.find(options.id)
     journal.close()
@@ -92,7 +98,7 @@ def _fetch(options: argparse.Namespace, stop: Stop) -> None:
 
 
 def _forget(options: argparse.Namespace, stop: Stop) -> None:
-    journal = _engine().journal()
+    journal = _engine(options).journal()
     job = journal.forget(_known(journal, options.id))
     print(f"job {job.id} is set aside: the same clips and settings are ordered anew")
 
@@ -106,7 +112,7 @@ def _known(journal: Journal, id: str) -> Job:
     return job
 
 
-def _engine() -> SegmindEngine:
+def _engine(options: argparse.Namespace) -> SegmindEngine:
     from ..engines.segmind import SegmindEngine
 
-    return SegmindEngine()
+    return SegmindEngine(folder=None if options.folder is None else Path(options.folder))

@@ -23,7 +23,13 @@ def add(commands) -> None:
         "machine. Without a key it listens on loopback alone. Ctrl-C or SIGTERM ends it; jobs wait for the next "
         "start.",
     )
-    parser.add_argument("--engine", default="draft", help="what computes the frames (default: draft)")
+    # Not segmind: that would spend its owner's money on whoever asks.
+    parser.add_argument(
+        "--engine",
+        choices=("draft", "liveportrait"),
+        default="draft",
+        help="what computes the frames (default: draft)",
+    )
     parser.add_argument(
         "--device",
         action="append",

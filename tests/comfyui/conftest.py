@@ -5,11 +5,15 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import real_comfyui
 from PIL import Image
+from safetensors.torch import save_file
 from serving import Server, serving
+
+from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, random_weights
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +47,14 @@ def comfy(tmp_path_factory, clips, hosted):
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def weights(comfy) -> Iterator[Path]:
+    """Random weights in ComfyUI's folder, under the published names."""
+    folder = comfy.base / "models" / "liveportrait"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NETWORKS:
+        save_file(random_weights(1, name), folder / f"{name}.safetensors")
+    yield folder
+    shutil.rmtree(folder)

@@ -42,8 +42,17 @@ def browser(comfy):
 
 @pytest.fixture(params=[False, True], ids=["canvas", "vue"])
 def page(request, browser, comfy) -> Iterator:
-    """ComfyUI's page, without its first dialogs; `faults` are what went wrong on it and is the pack's."""
-    vue = request.param
+    """ComfyUI's page with each renderer; `faults` are what went wrong on it and is the pack's."""
+    yield from _opened(browser, comfy, request.param)
+
+
+@pytest.fixture
+def one_page(browser, comfy) -> Iterator:
+    """The same, for what does not depend on the renderer."""
+    yield from _opened(browser, comfy, True)
+
+
+def _opened(browser, comfy, vue: bool) -> Iterator:
     comfy.post(
         "/settings", {"Comfy.VueNodes.Enabled": vue, "Comfy.TutorialCompleted": True, "Comfy.Locale": "en"}
     )
@@ -135,12 +144,12 @@ def test_the_quick_start_runs_from_the_button_to_the_finished_video(page, comfy)
         ("animate_still_and_upscale", (1024, 1024)),
     ],
 )
-def test_a_template_runs_to_the_end_and_saves_what_it_says(page, comfy, clips, template, size):
+def test_a_template_runs_to_the_end_and_saves_what_it_says(one_page, comfy, clips, template, size):
     source = comfy.base / "input" / "source.mp4"
     shutil.copy(clips["obama" if template == "choose_face" else "single_face"], source)
-    open_template(page, ROOT / "example_workflows" / f"{template}.json")
-    prompt = page.evaluate("async () => (await window.app.graphToPrompt()).output")
-    quick = {name: {**node, "inputs": _quick(node["inputs"])} for name, node in prompt.items()}
+    open_template(one_page, ROOT / "example_workflows" / f"{template}.json")
+    prompt = one_page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    quick = {name: {**node, "inputs": _quick(node["inputs"], 24)} for name, node in prompt.items()}
     run = comfy.run(quick)
     assert run.status == "success", run.error
     (saving,) = [name for name, node in prompt.items() if node["class_type"] == "SaveVideo"]
@@ -152,13 +161,43 @@ def test_a_template_runs_to_the_end_and_saves_what_it_says(page, comfy, clips, t
     assert clip.audio(clip.info.duration).samples.abs().max() > 0.001
 
 
-def _quick(inputs: dict) -> dict:
-    return {**inputs, "video_frame_load_cap": 24} if "video_frame_load_cap" in inputs else inputs
+def test_the_template_of_the_networks_runs_to_the_end(one_page, comfy, clips, weights):
+    shutil.copy(clips["single_face"], comfy.base / "input" / "source.mp4")
+    open_template(one_page, ROOT / "example_workflows" / "animate_local.json")
+    prompt = one_page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    quick = {name: {**node, "inputs": _quick(node["inputs"], 1)} for name, node in prompt.items()}
+    run = comfy.run(quick, seconds=400)
+    assert run.status == "success", run.error
+    (saving,) = [name for name, node in prompt.items() if node["class_type"] == "SaveVideo"]
+    clip = Clip(comfy.file(run.outputs[saving]["images"][0]))
+    assert clip.info.frame_count in (1, 2) and clip.info.audio is not None
 
 
-def test_the_templates_are_offered_with_their_thumbnails(comfy, page):
+def _quick(inputs: dict, frames: int) -> dict:
+    return {**inputs, "video_frame_load_cap": frames} if "video_frame_load_cap" in inputs else inputs
+
+
+def test_the_templates_are_offered_with_their_thumbnails(comfy, one_page):
     offered = comfy.get("/workflow_templates")[PACK]
     assert set(offered) == {path.stem for path in TEMPLATES}
     for name in offered:
-        answer = page.request.get(f"{comfy.url}/api/workflow_templates/{PACK}/{name}.jpg")
+        answer = one_page.request.get(f"{comfy.url}/api/workflow_templates/{PACK}/{name}.jpg")
         assert answer.ok and len(answer.body()) > 10_000
+
+
+def test_the_key_is_asked_for_in_a_field_that_hides_it_and_goes_to_the_server_alone(one_page, comfy):
+    stored = comfy.base / "user" / "__liveportrait_v2v" / "segmind.key"
+    stored.unlink(missing_ok=True)
+    page = one_page
+    page.evaluate("() => { window.app.extensionManager.command.execute('LivePortraitV2V.SetSegmindKey'); }")
+    field = page.locator("#lpv2v-segmind-key input")
+    field.wait_for()
+    assert field.get_attribute("type") == "password"
+    field.fill("SG_canary0123456789")
+    screenshot(page, "segmind_key")
+    page.locator("#lpv2v-segmind-key button").click()
+    page.get_by_text("The key is stored.").wait_for()
+    assert stored.read_text().strip() == "SG_canary0123456789"
+    graph = page.evaluate("() => JSON.stringify([window.app.graph.serialize(), {...localStorage}])")
+    assert "SG_canary" not in graph and "SG_canary" not in json.dumps(comfy.get("/settings"))
+    stored.unlink()

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
-import pytest
 import torch
 from real_comfyui import prompt_of
-from safetensors.torch import save_file
 
-from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, random_weights
 from liveportrait_v2v.media import Clip
-
-
-@pytest.fixture
-def weights(comfy):
-    """Random weights in ComfyUI's folder, under the published names."""
-    folder = comfy.base / "models" / "liveportrait"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in NETWORKS:
-        save_file(random_weights(1, name), folder / f"{name}.safetensors")
-    yield folder
-    shutil.rmtree(folder)
 
 
 def load_model(key: str, **options):

@@ -33,7 +33,10 @@ function ask(configured) {
   const save = document.createElement('button')
   save.textContent = 'Save'
   save.value = 'save'
-  form.append(text, field, save)
+  const cancel = document.createElement('button')
+  cancel.textContent = 'Cancel'
+  cancel.formNoValidate = true
+  form.append(text, field, save, cancel)
   dialog.append(form)
   document.body.append(dialog)
   return new Promise((resolve) => {

@@ -98,10 +98,12 @@ def test_only_the_owner_can_read_what_the_command_writes(tmp_path):
     assert [path for path in data.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
-def test_an_unknown_engine_is_one_line_and_exit_code_2(tmp_path, capsys):
-    assert main(["serve", "--engine", "none", "--data", str(tmp_path / "data")]) == 2
+@pytest.mark.parametrize("engine", ["none", "segmind"])
+def test_an_engine_that_is_none_or_would_spend_the_owners_money_is_refused(engine, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--engine", engine, "--data", str(tmp_path / "data")])
     said = capsys.readouterr().err
-    assert "engine must be one of" in said and said.count("\n") == 1
+    assert end.value.code == 2 and "draft" in said and said.count("\n") == 1
 
 
 def test_without_aiohttp_the_command_says_what_to_install(tmp_path, capsys, monkeypatch):

@@ -38,6 +38,8 @@ class AnimateSegmind(io.ComfyNode):
                     min=0,
                     max=2**31 - 1,
                     optional=True,
+                    # Else the frontend rolls whatever is called seed after every run, which would pay each time.
+                    control_after_generate=False,
                     tooltip="Changes nothing in the result: another number orders the same job anew, and pays again.",
                 ),
                 io.Float.Input(

@@ -69,7 +69,7 @@ def outputs() -> list[io.Output]:
         io.Audio.Output(
             "audio", display_name="audio", tooltip="Exactly as long as the video; none if silent."
         ),
-        io.Video.Output("video", display_name="video", tooltip="A temporary file: save it with Save Video."),
+        io.Video.Output("video", display_name="video", tooltip="A file: keep it with Save Video."),
         io.Float.Output("fps", display_name="fps"),
         io.Int.Output("frame_count", display_name="frame_count"),
     ]

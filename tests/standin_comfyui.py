@@ -68,9 +68,16 @@ class _Number(_Input):
     min: float | None = None
     max: float | None = None
     step: float | None = None
+    control_after_generate: bool | None = None
 
     def own(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("default", "min", "max", "step")}
+        names = ("default", "min", "max", "step", "control_after_generate")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class _Fraction(_Number):
+    control_after_generate: None = field(default=None, init=False)
 
 
 @dataclass
@@ -259,7 +266,7 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         Input=_Input,
         Output=_Output,
         Int=_kind("Int", "INT", _Number),
-        Float=_kind("Float", "FLOAT", _Number),
+        Float=_kind("Float", "FLOAT", _Fraction),
         Boolean=_kind("Boolean", "BOOLEAN", _Switch),
         String=_kind("String", "STRING", _Text),
         Combo=_kind("Combo", "COMBO", _Combo),

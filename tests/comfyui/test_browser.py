@@ -201,3 +201,10 @@ def test_the_key_is_asked_for_in_a_field_that_hides_it_and_goes_to_the_server_al
     graph = page.evaluate("() => JSON.stringify([window.app.graph.serialize(), {...localStorage}])")
     assert "SG_canary" not in graph and "SG_canary" not in json.dumps(comfy.get("/settings"))
     stored.unlink()
+
+
+def test_the_seed_that_orders_a_paid_job_stays_as_it_is_from_run_to_run(page):
+    names = page.evaluate(
+        "() => window.LiteGraph.createNode('LPV2V_AnimateSegmind').widgets.map(widget => widget.name)"
+    )
+    assert "seed" in names and "control_after_generate" not in names

@@ -42,6 +42,11 @@ def test_the_nodes_that_animate_can_take_each_others_place(schemas):
             assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
 
 
+def test_the_seed_that_orders_a_paid_job_stays_as_it_is_from_run_to_run(schemas):
+    # The frontend changes what is called seed after every run, unless this says no.
+    assert inputs_of(schemas["LPV2V_AnimateSegmind"])["seed"].control_after_generate is False
+
+
 def test_every_node_can_be_found_and_says_what_it_is(schemas):
     for schema in schemas.values():
         assert "LivePortrait" in schema.display_name

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def widgets(kind, advanced: tuple[str, ...]) -> list[io.Input]:
     """The inputs for a class of parameters, in its order; `advanced` names those that are folded away.
 
+    Saved graphs hold widgets by place: a parameter that is new must come last.
+
     Args:
         kind: AnimationSettings or MotionOptions.
     """

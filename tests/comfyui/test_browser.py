@@ -24,7 +24,8 @@ CHROMIUM = next(
 _READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.LPV2V_AnimateDraft"
 
 
-@pytest.fixture(scope="session")
+# Of this module alone: as long as it is open, Playwright has an event loop running in the tests' thread.
+@pytest.fixture(scope="module")
 def browser(comfy):
     try:
         from playwright.sync_api import sync_playwright

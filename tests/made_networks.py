@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 
@@ -15,10 +18,12 @@ class MadeNetworks:
 
     Attributes:
         calls: (name, arguments) of each call, in order.
+        precise: whether all is to be computed in float32.
         most: the most frames that memory is enough for, in the networks that take much of it.
     """
 
     device = torch.device("cpu")
+    precise = False
 
     def __init__(self, stitch: float = 0.0, lip: float = 0.0, eye: float = 0.0, most: int = 10**6):
         self.calls: list[tuple] = []
@@ -43,6 +48,15 @@ class MadeNetworks:
     def render(self, volume: torch.Tensor, kp_source: torch.Tensor, kp_driving: torch.Tensor) -> torch.Tensor:
         self._called("render", volume, kp_source, kp_driving)
         return F.interpolate(volume, size=(512, 512), mode="bilinear", align_corners=False)
+
+    def finite(self, pictures: torch.Tensor) -> bool:
+        return bool(pictures.isfinite().all())
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        self.precise = True
+        yield
+        self.precise = False
 
     def stitch(self, kp_source: torch.Tensor, kp_driving: torch.Tensor) -> torch.Tensor:
         self._called("stitch", kp_source, kp_driving)

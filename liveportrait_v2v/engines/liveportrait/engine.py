@@ -106,6 +106,27 @@ class LivePortraitEngine:
         return self.batches(read, crops, eyes, lips)
 
     @torch.no_grad()
+    def render(
+        self, crops: torch.Tensor, volume: torch.Tensor, kp_source: torch.Tensor, kp_target: torch.Tensor
+    ) -> torch.Tensor:
+        """Pictures of faces that are warped to the target's keypoints, float32 [N, 3, 512, 512] in 0..1.
+
+        All are looked at once, when they are there: where half precision failed they are computed again, features
+        included.
+
+        Args:
+            crops: float32 [N, 3, 256, 256] in 0..1, of which the volume was computed.
+            volume: feature volumes, [N, 32, 16, 64, 64].
+            kp_source, kp_target: [N, 21, 3].
+        """
+        pictures = self.batches(self.networks.render, volume, kp_source, kp_target)
+        if not self.networks.finite(pictures):
+            with self.networks.in_float32():
+                volume = self.batches(self.networks.appearance, crops)
+                pictures = self.batches(self.networks.render, volume, kp_source, kp_target)
+        return pictures
+
+    @torch.no_grad()
     def animate_crops(
         self,
         source: torch.Tensor,
@@ -153,7 +174,7 @@ class LivePortraitEngine:
         faces = transfer.faces(kp, own, own[:1].expand(len(own)), drive, start)
         ratio = transfer.volume_ratio(faces[:1], start) if transfer.by_volume else None
         x = refine(self.networks, transfer, faces, transfer.keypoints(faces, start, ratio))
-        return self.batches(self.networks.render, volume, place(kp, own), x)
+        return self.render(source.expand(len(x), -1, -1, -1), volume, place(kp, own), x)
 
 
 def _usual_openings(crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

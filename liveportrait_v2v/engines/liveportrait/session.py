@@ -34,19 +34,22 @@ class _Look:
 
     Attributes:
         square: the crops' squares.
+        crops: float32 [N, 3, 256, 256] in 0..1.
         volume: feature volumes, [N, 32, 16, 64, 64].
         kp: canonical keypoints, [N, 21, 3].
         motion: what the faces do.
     """
 
     square: CropTransform
+    crops: torch.Tensor
     volume: torch.Tensor
     kp: torch.Tensor
     motion: Motion
 
     def last(self) -> _Look:
         """The last frame, in memory of its own."""
-        return _Look(self.square[-1:], self.volume[-1:].clone(), self.kp[-1:], self.motion[-1:])
+        crops, volume = self.crops[-1:].clone(), self.volume[-1:].clone()
+        return _Look(self.square[-1:], crops, volume, self.kp[-1:], self.motion[-1:])
 
     def expand(self, count: int) -> _Look:
         square = CropTransform(
@@ -54,8 +57,8 @@ class _Look:
             self.square.axes.expand(count, 2, 2),
             self.square.side.expand(count),
         )
-        volume, kp = (part.expand(count, *part.shape[1:]) for part in (self.volume, self.kp))
-        return _Look(square, volume, kp, self.motion.expand(count))
+        parts = (part.expand(count, *part.shape[1:]) for part in (self.crops, self.volume, self.kp))
+        return _Look(square, *parts, self.motion.expand(count))
 
 
 class LivePortraitSession:
@@ -185,7 +188,7 @@ class LivePortraitSession:
         driving = Motion.unpack(torch.stack([led[k] for k in shown]))
         look = self._look(shot, shown)
         kp_source, kp_target = self._keypoints(look, shot.landmarks[shown], driving)
-        pictures = self._engine.batches(self._engine.networks.render, look.volume, kp_source, kp_target)
+        pictures = self._engine.render(look.crops, look.volume, kp_source, kp_target)
         if len(shown) == len(shot):
             return compose.paste_back(shot.frames, pictures, look.square)
         frames = shot.frames.clone()
@@ -214,7 +217,7 @@ class LivePortraitSession:
         rows = self._read(pictures, landmarks)
         kp = rows[:, ROW:].unflatten(1, (21, 3))
         volume = self._engine.batches(self._engine.networks.appearance, pictures)
-        return _Look(square, volume, kp, Motion.unpack(rows[:, :ROW]))
+        return _Look(square, pictures, volume, kp, Motion.unpack(rows[:, :ROW]))
 
     def _read_driving(self, shot: Shot) -> torch.Tensor:
         """Rows of `Motion.pack`, one for each frame of a driving shot that shows the face."""

@@ -269,6 +269,28 @@ def test_a_held_frame_is_the_last_one_even_if_that_one_had_no_motion():
     assert torch.equal(rendered, wanted)
 
 
+def test_a_chunk_that_half_precision_cannot_do_is_computed_again_with_its_features_and_the_next_one_is_not():
+    class Overflowing(MadeNetworks):
+        overflows = True
+
+        def appearance(self, crops):
+            volume = super().appearance(crops)
+            return volume / (self.precise or not self.overflows)
+
+    networks, plain = Overflowing(), MadeNetworks()
+    frames = pictures(3)
+    made = []
+    for kind in (networks, plain):
+        session = begin(kind)
+        cues = lead(session, shot(pictures(1, seed=1))) * 3
+        made.append([session.render(shot(frames), cues)])
+        networks.overflows = False
+        made[-1].append(session.render(shot(frames), cues))
+        networks.overflows = True
+    assert torch.equal(made[0][0], made[1][0]) and torch.equal(made[0][1], made[1][1])
+    assert sum(len(arguments[0]) for arguments in networks.calls_of("appearance")) == 9
+
+
 def test_features_of_past_frames_are_let_go():
     alive: list[weakref.ref] = []
 

@@ -145,16 +145,26 @@ def test_half_precision_halves_the_convolutions_and_leaves_the_rest_float32():
     assert networks.memory_bytes < 0.65 * 4 * parameters
 
 
-def test_what_is_not_finite_in_half_precision_is_computed_again_and_said_once(crops):
+def test_what_is_not_finite_in_half_precision_can_be_computed_in_float32_which_is_said_once(crops):
     networks = Networks.random(0, precision="fp16")
     extractor = networks.module["appearance_feature_extractor"]
     expected = extractor(crops[:1], torch.float32)
     overflowing = lambda crops, dtype: extractor(crops, torch.float32) / (dtype == torch.float32)  # noqa: E731
     networks.module["appearance_feature_extractor"] = _Called(overflowing)
+    assert not networks.finite(networks.appearance(crops[:1]))
     with pytest.warns(PrecisionWarning, match="fp16 gives values that aren't finite on cpu") as warned:
-        first, second = networks.appearance(crops[:1]), networks.appearance(crops[:1])
+        for _ in range(2):
+            with networks.in_float32():
+                assert torch.equal(networks.appearance(crops[:1]), expected)
     assert len(warned) == 1
-    assert torch.equal(first, expected) and torch.equal(second, expected)
+    assert not networks.finite(networks.appearance(crops[:1]))
+
+
+@torch.no_grad()
+def test_features_that_are_not_finite_make_a_picture_that_is_not(ours, reference):
+    volume = reference.volume.clone()
+    volume[0, 3, 5, 7, 9] = torch.inf
+    assert not ours.render(volume, reference.kp_source, reference.kp_driving).isfinite().all()
 
 
 class _Called(nn.Module):

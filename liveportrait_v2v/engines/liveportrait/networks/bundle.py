@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -52,8 +53,9 @@ class Networks:
     Crops are float32 [N, 3, 256, 256], RGB in 0..1. Keypoints are float32 [N, 21, 3] in half crop sides from the crop's
     centre: x right, y down, z inward. Everything given must lie on `device`. N may be any number.
 
-    Only the convolutions of F, W and G compute in half precision, where that was chosen. Where that gives something
-    that isn't finite, the batch is computed again in float32, and a PrecisionWarning says so once.
+    Only the convolutions of F, W and G compute in half precision, where that was chosen. `finite` tells whether what
+    came of it can be used; if not, `in_float32` is for computing it again. A volume that isn't finite makes pictures
+    that aren't, so that looking at these is enough.
 
     Attributes:
         module: one module that holds all parameters, for whoever moves or counts them.
@@ -110,8 +112,7 @@ class Networks:
     @torch.no_grad()
     def appearance(self, crops: Tensor) -> Tensor:
         """The source's feature volume, float32 [N, 32, 16, 64, 64]."""
-        network = self.module["appearance_feature_extractor"]
-        return self._checked(lambda dtype: network(crops, dtype))
+        return self.module["appearance_feature_extractor"](crops, self._dtype)
 
     @torch.no_grad()
     def motion(self, crops: Tensor) -> MotionOutput:
@@ -130,7 +131,27 @@ class Networks:
             float32 [N, 3, 512, 512], RGB in 0..1.
         """
         run = self._decode if self._compiled is None else self._decode_compiled
-        return self._checked(lambda dtype: run(volume, kp_source, kp_driving, dtype)).sigmoid()
+        return run(volume, kp_source, kp_driving, self._dtype).sigmoid()
+
+    def finite(self, pictures: Tensor) -> bool:
+        """Whether what `render` gave can be used. In half precision this waits for the device; float32 is trusted."""
+        return self._dtype is torch.float32 or bool(pictures.isfinite().all())
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """A block in which all computes in float32, for what half precision could not. A PrecisionWarning says so once.
+
+        The weights stay as half precision has them.
+        """
+        if not self._said:
+            text = f"{self.precision} gives values that aren't finite on {self.device}: computing in fp32 instead"
+            warnings.warn(f"{text}; choose precision fp32", PrecisionWarning, stacklevel=3)
+            self._said = True
+        usual, self._dtype = self._dtype, torch.float32
+        try:
+            yield
+        finally:
+            self._dtype = usual
 
     def _decode_compiled(self, *arguments) -> Tensor:
         try:
@@ -169,14 +190,3 @@ class Networks:
             ratios: float32 [N, 3]: the source's left and right opening by width, and the one aimed at for both.
         """
         return self.module["stitching_retargeting_module"].eye_delta(kp_source, ratios)
-
-    def _checked(self, run: Callable[[torch.dtype], Tensor]) -> Tensor:
-        """What `run` gives in the chosen precision, or in float32 where that isn't finite."""
-        x = run(self._dtype)
-        if self._dtype is not torch.float32 and not x.isfinite().all():
-            if not self._said:
-                text = f"{self.precision} gives values that aren't finite on {self.device}: computing in fp32 instead"
-                warnings.warn(f"{text}; choose precision fp32", PrecisionWarning, stacklevel=3)
-                self._said = True
-            x = run(torch.float32)
-        return x

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 LIBRARY = Path(__file__).parent.parent / "liveportrait_v2v"
-GROUND_FLOOR = ("errors", "settings", "geometry", "compose", "smoothing", "pipeline", "media", "faces", "web")
+GROUND_FLOOR = (
+    "errors",
+    "settings",
+    "geometry",
+    "compose",
+    "smoothing",
+    "pipeline",
+    "media",
+    "faces",
+    "files",
+    "web",
+)
 UPPER_FLOORS = ("engines", "animate", "pairing", "sheet", "cli", "demo", "server")
 DEPENDENCIES = {"aiohttp", "av", "httpx", "numpy", "PIL", "safetensors", "torch"}
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes"}

@@ -124,15 +124,6 @@ def check_output(name: str, *inputs: str) -> Path:
     return Path(name)
 
 
-def save_whole(picture, path: Path) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        picture.save(part, "PNG")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 @contextmanager
 def plain_warnings() -> Iterator[None]:
     """Shows a warning as one line, in the place of the progress line where there is one."""

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ..files import sha256_of
 from ..progress import ProgressLine
 from .stop import Stop
 
@@ -118,7 +119,7 @@ def _convert(options: argparse.Namespace, stop: Stop) -> None:
 
 
 def _verify(options: argparse.Namespace, stop: Stop) -> None:
-    from ..engines.liveportrait.download import KNOWN, file_sha256
+    from ..engines.liveportrait.download import KNOWN
     from ..engines.liveportrait.weights import find_weights, read_weights
 
     rows = []
@@ -126,7 +127,7 @@ def _verify(options: argparse.Namespace, stop: Stop) -> None:
         read_weights(name, path)
         checked = "all tensors are right"
         if path.name in KNOWN:
-            published = file_sha256(path) == KNOWN[path.name].sha256
+            published = sha256_of(path) == KNOWN[path.name].sha256
             checked += ", the file is as published" if published else ", the file is not the published one"
         rows.append(_row(path, checked=checked))
     _show(rows, options.json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -15,6 +14,7 @@ import av
 import av.error
 
 from ..errors import MediaError
+from ..files import sha256_of
 
 MAX_BYTES = 8 << 30
 """The largest file that is read unless the caller sets another limit: 8 GiB."""
@@ -60,11 +60,8 @@ class Source:
 
     def digest(self) -> str:
         """SHA-256 of the file, as hexadecimal."""
-        digest = hashlib.sha256()
         with self.open() as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+            return sha256_of(file)
 
     def head(self, count: int = 64) -> bytes:
         with self.open() as file:

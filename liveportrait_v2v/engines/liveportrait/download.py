@@ -6,7 +6,6 @@ that broke off goes on where it stopped, as long as the server still has the sam
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from ...errors import Cancelled, LivePortraitError
+from ...files import sha256_of
 
 Progress = Callable[[str, int, "int | None"], None]
 ATTEMPTS = 5  # that get no further
@@ -144,15 +144,6 @@ def _by_hand(files: list[RemoteFile], folder: Path) -> str:
     return f"Run the command again to go on, or fetch by hand: {'; '.join(lines)}"
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 class _Fetch:
     """One file on its way."""
 
@@ -249,7 +240,7 @@ class _Fetch:
             self._discard()
             raise DownloadError(f"{self.file.url} should have {self.size:,} bytes, {size:,} came")
         if self.sha256 is not None:
-            found = file_sha256(self.part)
+            found = sha256_of(self.part)
             if found != self.sha256:
                 self._discard()
                 raise DownloadError(f"{self.file.url} should have SHA-256 {self.sha256}, {found} came")

@@ -22,6 +22,7 @@ from safetensors.torch import save
 
 from ...errors import Cancelled, LivePortraitError
 from ...faces import FaceTracker
+from ...files import whole_file
 from ...media import Clip, ClipInfo
 from ...settings import AnimationSettings, MotionOptions
 from ..base import Shot
@@ -96,12 +97,8 @@ def write_template(path: str | os.PathLike, template: MotionTemplate) -> None:
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
         {"format": FORMAT, "rate": str(template.rate)},
     )
-    part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def record_template(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...errors import LivePortraitError
+from ...files import whole_file
 from .networks import NETWORKS, Networks, blank_network
 
 # Below a folder of weights, in the order in which they are looked into.
@@ -229,11 +230,7 @@ def convert_weights(files: Mapping[str, Path], folder: str | Path) -> list[Path]
     for name, source in files.items():
         tensors = {key: value.contiguous() for key, value in read_weights(name, source).items()}
         path = folder / f"{name}.safetensors"
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with whole_file(path) as part:
             part.write_bytes(save(tensors))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
         written.append(path)
     return written

@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 
 from ...errors import MediaError
+from ...files import sha256_of
 from ...media import Clip
 from ...web import MAX_REDIRECTS, UrlError
 from .errors import DownloadError, words
 from .http import BrokenError, Http, NotSentError, blocks, encoding
 from .pacing import Deadline, backoff
-from .upload import sha256_of
 
 MAX_BYTES = 2 << 30
 """The largest result that is fetched."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import Cancelled, SettingsError
+from ...files import whole_file
 from ...media import Clip
 from ...web import Resolver, resolve, shown
 from ..base import Rendered, Take
@@ -278,12 +279,8 @@ class SegmindEngine:
 
     def _copied(self, job: Job, output: Path | None) -> Job:
         if output is not None:
-            part = output.with_name(f".{output.name}.{os.getpid()}.part")
-            try:
+            with whole_file(output) as part:
                 shutil.copyfile(job.file, part)
-                os.replace(part, output)
-            finally:
-                part.unlink(missing_ok=True)
         return job
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import LivePortraitError, MediaError
+from ...files import sha256_of
 from . import journal as states
 from .client import Client, UnclearError
 from .download import DownloadError, GoneError, download, save
@@ -29,7 +30,6 @@ from .journal import Job, Journal, SpendingLimits
 from .order import JobState, Order
 from .pacing import OutOfTime, poll_delays
 from .responses import COMPLETED, FAILED, Status, bill_of
-from .upload import sha256_of
 
 # A job that was just ordered may be unknown for a moment.
 _LOOKS_BEFORE_HISTORY = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from ...files import sha256_of
 from ...web import UrlError
 from .client import Client
 from .errors import SegmindError, UnreachableError, refusal
@@ -66,15 +66,6 @@ async def upload(client: Client, journal: Journal, path: Path) -> str:
         )
     journal.keep_upload(digest, endpoint, urls[0], KEPT_SECONDS)
     return urls[0]
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 async def _body(path: Path) -> AsyncIterator[bytes]:

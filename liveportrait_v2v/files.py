@@ -1,0 +1,35 @@
+"""Files that appear whole or not at all, and what they hold as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A hidden file to write beside `path`, over which it is moved when the block ends well; else it is deleted."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sha256_of(source: str | os.PathLike | BinaryIO) -> str:
+    """The SHA-256 of a file, or of what is left of an open one, in hexadecimal."""
+    if not hasattr(source, "read"):
+        with open(source, "rb") as file:
+            return sha256_of(file)
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liveportrait_v2v.engines.liveportrait.networks import convolution
+from liveportrait_v2v.engines.liveportrait.networks import winograd
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
+from liveportrait_v2v.engines.liveportrait.networks.convolution import (
+    convolve,
+    convolve_to_one,
+    quicker_form,
+)
 from liveportrait_v2v.engines.liveportrait.networks.dense_motion import UpBlock, heatmaps, shifted_volumes
+from liveportrait_v2v.engines.liveportrait.networks.fourier import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
+from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +52,7 @@ def close(ours: Tensor, expected: Tensor) -> bool:
 def test_a_batch_norm_folds_into_the_convolution_before_it(kernel):
     layer = randomize(ConvNorm(4, 6, *kernel))
     x = noise(2, 4, *(8 for _ in kernel))
-    convolve = F.conv2d if len(kernel) == 2 else F.conv3d
-    y = convolve(x, layer.conv.weight, layer.conv.bias, padding=kernel[0] // 2)
+    y = plain(x, layer.conv.weight, layer.conv.bias)
     norm = layer.norm
     expected = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias)
     assert close(fold(layer)(x), expected)
@@ -84,53 +93,116 @@ def test_an_up_block_needs_no_enlarged_volume():
     assert close(fold(block)(x), expected)
 
 
-@pytest.mark.parametrize("strip", [1, 10_000, 10_000_000])
-def test_a_3x3_convolution_by_winograds_filters_is_the_plain_one(monkeypatch, strip):
-    monkeypatch.setattr(convolution, "STRIP", strip)
-    x, weight, bias = noise(2, 5, 24, 16), noise(7, 5, 3, 3, seed=1), noise(7, seed=2)
-    assert close(convolution.convolve_by_winograd(x, weight, bias), F.conv2d(x, weight, bias, padding=1))
-    x, weight = noise(2, 5, 3, 24, 16), noise(7, 5, 3, 3, 3, seed=1)
-    assert close(convolution.convolve_by_winograd(x, weight, bias), F.conv3d(x, weight, bias, padding=1))
+def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    convolution = F.conv2d if x.dim() == 4 else F.conv3d
+    return convolution(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]])
+
+
+# Small maps and kernels that each form takes.
+FORMS = {
+    convolve_by_winograd: [((2, 5, 24, 16), (7, 5, 3, 3)), ((2, 5, 3, 24, 16), (7, 5, 3, 3, 3))],
+    convolve_by_fourier: [((1, 5, 6, 32, 16), (4, 5, 7, 7, 7)), ((2, 5, 2, 16, 32), (4, 5, 9, 7, 5))],
+    convolve_to_one: [((2, 20, 8, 6), (1, 20, 7, 5))],
+}
+CASES = [(form, *shapes) for form, cases in FORMS.items() for shapes in cases]
+
+
+@pytest.mark.parametrize(("form", "x", "weight"), CASES)
+def test_each_form_of_a_convolution_is_the_plain_one(form, x, weight):
+    x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
+    assert close(form(x, weight, bias), plain(x, weight, bias))
+
+
+@pytest.mark.parametrize(("tiles", "block"), [(1, 2), (8, 3), (10_000, 10_000)])
+def test_winograds_form_is_the_same_in_strips_and_blocks_of_any_size(monkeypatch, tiles, block):
+    monkeypatch.setattr(winograd, "TILES", tiles)
+    monkeypatch.setattr(winograd, "BLOCK", block)
+    for x, weight in FORMS[convolve_by_winograd]:
+        x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
+        assert close(convolve_by_winograd(x, weight, bias), plain(x, weight, bias))
+
+
+def spike(*shape: int) -> Tensor:
+    """One sample of 1e6 among noise: the worst for sums in which large numbers cancel out."""
+    x = noise(*shape)
+    x.flatten()[x.numel() // 2] = 1e6
+    return x
+
+
+EXTREMES = {
+    "large": lambda *shape: 1e15 * noise(*shape),
+    "tiny": lambda *shape: 1e-25 * noise(*shape),
+    "constant": lambda *shape: torch.full(shape, 3.0),
+    "nothing": torch.zeros,
+    "checkered": lambda *shape: (1 - 2 * (torch.arange(math.prod(shape)) % 2.0)).view(shape),
+    "a spike": spike,
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize(("form", "x", "weight"), CASES)
+def test_each_form_is_the_plain_one_on_extreme_maps(form, x, weight, extreme):
+    x, weight, bias = EXTREMES[extreme](*x), noise(*weight, seed=1), torch.zeros(weight[0])
+    assert close(form(x, weight, bias), plain(x, weight, bias))
+
+
+@pytest.mark.parametrize(("form", "x", "weight"), CASES)
+def test_what_is_not_finite_does_not_go_unseen(form, x, weight):
+    x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
+    x.flatten()[x.numel() // 2] = torch.inf
+    assert not form(x, weight, bias).isfinite().all()
 
 
 @pytest.mark.parametrize(
-    ("x", "weight"),
+    ("x", "weight", "form"),
     [
-        ((1, 128, 64, 64), (128, 128, 3, 3)),
-        ((1, 128, 64, 66), (128, 128, 3, 3)),
-        ((1, 128, 8, 8), (128, 128, 3, 3)),
-        ((1, 48, 16, 16, 16), (48, 48, 3, 3, 3)),
-        ((2, 20, 8, 6), (1, 20, 7, 5)),
-        ((1, 2, 3, 16, 16), (2, 2, 7, 7, 7)),
-        ((1, 2, 3, 16, 8), (2, 2, 7, 7, 7)),
+        ((1, 128, 64, 64), (128, 128, 3, 3), convolve_by_winograd),
+        ((1, 128, 64, 66), (128, 128, 3, 3), None),
+        ((1, 128, 8, 8), (128, 128, 3, 3), None),
+        ((1, 64, 64, 64), (128, 64, 3, 3), None),
+        ((1, 48, 16, 16, 16), (48, 48, 3, 3, 3), convolve_by_winograd),
+        ((2, 20, 8, 6), (1, 20, 7, 5), convolve_to_one),
+        ((1, 2, 3, 16, 16), (2, 2, 7, 7, 7), convolve_by_fourier),
+        ((1, 2, 3, 16, 8), (2, 2, 7, 7, 7), None),
     ],
 )
-def test_whatever_the_arithmetic_a_convolution_is_a_convolution(x, weight):
+def test_whatever_the_form_a_convolution_is_a_convolution(x, weight, form):
     x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
-    plain = F.conv2d if x.dim() == 4 else F.conv3d
-    assert close(
-        convolution.convolve(x, weight, bias),
-        plain(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]]),
-    )
+    assert quicker_form(x, weight) is form
+    assert close(convolve(x, weight, bias), plain(x, weight, bias))
 
 
-@pytest.mark.parametrize(("count", "kernel"), [(1, (7, 7, 7)), (2, (5, 7, 9))])
-def test_a_large_convolution_is_a_product_of_fourier_transforms(count, kernel):
-    x, weight, bias = noise(count, 5, 6, 32, 16), noise(4, 5, *kernel, seed=1), noise(4, seed=2)
-    expected = F.conv3d(x, weight, bias, padding=[size // 2 for size in kernel])
-    assert close(convolution.convolve_by_fourier(x, weight, bias), expected)
+def test_devices_other_than_the_cpu_have_their_own_convolutions():
+    x, weight = torch.empty(1, 512, 64, 64, device="meta"), torch.empty(512, 512, 3, 3, device="meta")
+    assert quicker_form(x, weight) is None
 
 
-@pytest.mark.parametrize(("cin", "cout", "scale"), [(12, 12, 1), (12, 6, 2), (6, 4, 4)])
-def test_a_spade_block_is_the_references(cin, cout, scale):
+def test_winograds_form_in_another_thread_has_scratch_memory_of_its_own():
+    x, weight, bias = noise(1, 8, 32, 32), noise(8, 8, 3, 3, seed=1), noise(8, seed=2)
+    expected = plain(x, weight, bias)
+
+    def run(_: int) -> bool:
+        with torch.no_grad():
+            return all(close(convolve_by_winograd(x, weight, bias), expected) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(run, range(4)))
+
+
+@pytest.mark.parametrize(
+    ("cin", "cout", "scale", "size"),
+    # The last ones are large enough for being computed block by block, in two blocks where there are more channels.
+    [(12, 12, 1, 6), (12, 6, 2, 6), (6, 4, 4, 6), (64, 64, 1, 64), (256, 64, 2, 32), (128, 64, 4, 16)],
+)
+def test_a_spade_block_is_the_references(cin, cout, scale, size):
     room = pytest.importorskip("mimic_head.modules.util")
-    plain = room.SPADEResnetBlock(cin, cout, "spadespectralinstance", 8)
+    reference = room.SPADEResnetBlock(cin, cout, "spadespectralinstance", 8)
     block = SpadeBlock(cin, cout, 8, scale)
-    block.load_state_dict(randomize(plain).state_dict())
-    size = 6 if scale < 4 else 12
-    x, features = noise(2, cin, size, size), noise(2, 8, 6, 6, seed=1)
+    block.load_state_dict(randomize(reference).state_dict())
+    given = size * max(1, scale // 2)
+    x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)
     enlarged = x if scale == 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
-    assert close(fold(block)(x, features), plain.eval()(enlarged, features))
+    assert close(fold(block)(x, features), reference.eval()(enlarged, features))
 
 
 def read_plainly(volume: Tensor, shift: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolution import collapsed_kernels, convolve_enlarged
+from .enlarged import collapsed_kernels, convolve_enlarged
 from .layers import Conv, ConvNorm, fold_norm
 from .motion import KEYPOINTS
 

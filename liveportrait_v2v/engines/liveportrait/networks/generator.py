@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .convolution import collapsed_kernels, convolve, convolve_enlarged
+from .convolution import convolve, quicker_form
+from .enlarged import collapsed_kernels, convolve_enlarged
 from .layers import Conv
+from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
 
@@ -55,7 +57,11 @@ class SharedConv(nn.Module):
 
 
 class Spade(nn.Module):
-    """Spatially adaptive normalization: normalized x * (1 + gamma) + beta, gamma and beta by a convolution."""
+    """Spatially adaptive normalization: normalized x * (1 + gamma) + beta, gamma and beta by a convolution.
+
+    forward(normalized [N, C, h, w], hidden [N, 128, H, W], slope) -> [N, C, H, W]. What is normalized is enlarged by
+    nearest neighbours to the size of `hidden`; the result goes through a LeakyReLU, if it has a slope.
+    """
 
     def __init__(self, channels: int, features: int):
         super().__init__()
@@ -64,18 +70,49 @@ class Spade(nn.Module):
         self.mlp_beta = Conv(HIDDEN, channels, 3, 3)
 
     def fold(self) -> None:
-        self.weight = nn.Parameter(torch.cat((self.mlp_gamma.weight, self.mlp_beta.weight)))
-        self.bias = nn.Parameter(torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias)))
+        # Some gammas, their betas, the next gammas and so on: what belongs together comes out together.
+        self.channels = min(len(self.mlp_gamma.bias), BLOCK // 2)
+        both = self.mlp_gamma, self.mlp_beta
+        weights = [conv.weight.unflatten(0, (-1, self.channels)) for conv in both]
+        biases = [bias.view(-1, self.channels) for bias in (self.mlp_gamma.bias + 1, self.mlp_beta.bias)]
+        self.weight = nn.Parameter(torch.stack(weights, 1).flatten(0, 2))
+        self.bias = nn.Parameter(torch.stack(biases, 1).flatten())
         del self.mlp_gamma, self.mlp_beta
 
-    def forward(self, normalized: Tensor, hidden: Tensor) -> Tensor:
-        """Modulates normalized [N, C, h, w], enlarged by nearest neighbours to the size of hidden [N, 128, H, W]."""
-        gamma, beta = convolve(hidden, self.weight, self.bias).chunk(2, 1)
+    def forward(self, normalized: Tensor, hidden: Tensor, slope: float | None = None) -> Tensor:
+        if quicker_form(hidden, self.weight) is convolve_by_winograd:
+            return self._by_blocks(normalized, hidden, slope)
+        both = convolve(hidden, self.weight, self.bias).unflatten(1, (-1, 2, self.channels))
         count, channels, height, width = normalized.shape
-        cells = count, channels, height, hidden.shape[2] // height, width, hidden.shape[3] // width
-        # gamma and beta are ours to write into.
-        gamma.view(cells).mul_(normalized[:, :, :, None, :, None])
-        return gamma.add_(beta)
+        cells = height, hidden.shape[2] // height, width, hidden.shape[3] // width
+        gamma, beta = both.view(count, -1, 2, self.channels, *cells).unbind(2)
+        normalized = normalized.view(count, -1, self.channels, height, 1, width, 1)
+        x = torch.addcmul(beta, gamma, normalized).view(count, channels, *hidden.shape[2:])
+        return x if slope is None else F.leaky_relu_(x, slope)
+
+    def _by_blocks(self, normalized: Tensor, hidden: Tensor, slope: float | None) -> Tensor:
+        """The same, modulated block by block of the convolution, so that gamma and beta never lie in memory as a whole."""
+        gamma, beta = self.bias.view(-1, 2, self.channels, 1, 1).unbind(1)
+        known = torch.addcmul(beta.flatten(0, 1), normalized, gamma.flatten(0, 1))
+        scale = hidden.shape[2] // normalized.shape[2]
+        out = hidden.new_empty(*normalized.shape[:2], *hidden.shape[2:])
+        cells, known, normalized = as_cells(out), as_cells(known, 4 // scale), as_cells(normalized, 4 // scale)
+
+        def modulate(place: Place, samples: Tensor) -> None:
+            n, channels, planes, rows = place
+            place = n, slice(channels.start // 2, channels.stop // 2), planes, rows
+            gamma, beta = samples.chunk(2)
+            # Of a cell, `scale` by `scale` samples show the same place of what is normalized.
+            enlarged = gamma.unflatten(-1, (-1, scale)).unflatten(3, (-1, scale))
+            small = normalized[place][:, :, :, :, None, :, :, None]
+            torch.addcmul(known[place][:, :, :, :, None, :, :, None], enlarged, small, out=enlarged)
+            gamma.add_(beta)
+            if slope is not None:
+                F.leaky_relu_(gamma, slope)
+            cells[place].copy_(gamma)
+
+        winograd_blocks(hidden, self.weight, modulate)
+        return out
 
 
 class SpadeBlock(nn.Module):
@@ -109,11 +146,11 @@ class SpadeBlock(nn.Module):
         # Enlarging by nearest neighbours changes neither mean nor variance.
         normalized = F.instance_norm(x)
         hidden = self.shared_0(features)
-        y = self.conv_0(F.leaky_relu_(self.norm_0(normalized, hidden[:, :HIDDEN]), 0.2))
+        y = self.conv_0(self.norm_0(normalized, hidden[:, :HIDDEN], 0.2))
         if self.shortcut:
             x = self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:]))
         del normalized, hidden
-        y = F.leaky_relu_(self.norm_1(F.instance_norm(y), self.shared_1(features)), 0.2)
+        y = self.norm_1(F.instance_norm(y), self.shared_1(features), 0.2)
         return self.conv_1(y).add_(x)
 
 

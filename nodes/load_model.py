@@ -41,7 +41,7 @@ class LoadModel(io.ComfyNode):
                     default=False,
                     advanced=True,
                     tooltip="Compile the networks at their first use: that takes a minute or two, then frames are "
-                    "faster. For long clips.",
+                    "faster. For long clips on a GPU; no help on a CPU.",
                 ),
                 io.Boolean.Input(
                     "download",

@@ -52,7 +52,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     networks.add_argument(
         "--compile",
         action="store_true",
-        help="compile the networks at their first use; takes a minute or two",
+        help="compile the networks at their first use, for GPUs; takes a minute or two",
     )
 
 

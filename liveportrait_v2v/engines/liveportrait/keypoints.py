@@ -6,9 +6,8 @@ for row vectors: x' = x @ R.
 
 from __future__ import annotations
 
-from itertools import combinations
+from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -61,21 +60,29 @@ def transform(
     return (kp @ rotation + exp) * scale.unsqueeze(-1) + flat.unsqueeze(1)
 
 
-def hull_volume(points: torch.Tensor) -> float:
-    """Volume of the convex hull of a few points [K, 3], exact but for rounding.
+def hull_volume(points: torch.Tensor) -> torch.Tensor:
+    """Volume of the convex hull of a few points [K, 3], exact but for rounding, float32 [] where the points are.
 
     Every triangle of points that has all others on one side belongs to the hull, and the pyramids from a point inside
     to those triangles fill it. Points are shifted by a billionth of their extent, each another way, so that no four
-    lie in one plane and no face is counted twice. O(K^4): 2 ms for 21 points.
+    lie in one plane and no face is counted twice. O(K^4): 2 ms for 21 points on a CPU.
     """
-    places = points.detach().cpu().double().numpy()
-    extent = np.ptp(places, axis=0).max()
-    places = places - places.mean(axis=0)
-    places = places + 1e-9 * extent * np.random.default_rng(0).uniform(-1, 1, places.shape)
-    corners = np.array(list(combinations(range(len(places)), 3)))
-    a, b, c = (places[corner] for corner in corners.T)
-    normals = np.cross(b - a, c - a)
-    sides = normals @ places.T - (normals * a).sum(1, keepdims=True)
-    np.put_along_axis(sides, corners, 0.0, axis=1)
+    # Apple's GPUs have no float64.
+    places = (points.cpu() if points.device.type == "mps" else points).double()
+    corners, shifts = _triangles_and_shifts(len(places), places.device)
+    extent = (places.amax(0) - places.amin(0)).amax()
+    places = places - places.mean(0) + 1e-9 * extent * shifts
+    a, b, c = places[corners].unbind(1)
+    normals = torch.linalg.cross(b - a, c - a)
+    pyramids = (normals * a).sum(1)
+    sides = (normals @ places.T - pyramids.unsqueeze(1)).scatter_(1, corners, 0.0)
     on_hull = (sides >= 0).all(1) | (sides <= 0).all(1)
-    return float(np.abs((normals * a).sum(1))[on_hull].sum() / 6)
+    return ((pyramids.abs() * on_hull).sum() / 6).float().to(points.device)
+
+
+@lru_cache(maxsize=4)
+def _triangles_and_shifts(count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """All triples of so many points, and for each point a direction."""
+    corners = torch.combinations(torch.arange(count), 3)
+    shifts = 2 * torch.rand(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
+    return corners.to(device), shifts.to(device)

@@ -181,13 +181,11 @@ class Transfer:
         base = self.base(source, rest)
         return Faces(kp, source, rest, base, self.target(base, driving, reference), driving)
 
-    def keypoints(
-        self, faces: Faces, reference: Motion, ratios: torch.Tensor | float | None = None
-    ) -> torch.Tensor:
+    def keypoints(self, faces: Faces, reference: Motion, ratios: torch.Tensor | None = None) -> torch.Tensor:
         """Keypoints [N, 21, 3], driving_multiplier of the way from the base to the target.
 
         Args:
-            ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all.
+            ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all, [].
         """
         start = place(faces.kp, faces.base)
         if self.by_volume:
@@ -198,10 +196,10 @@ class Transfer:
             change = place(faces.kp, faces.target) - start
         return start + change * self.options.driving_multiplier
 
-    def volume_ratio(self, faces: Faces, reference: Motion) -> float:
-        """Root of the volume of the base's keypoints over that of the reference's on the same face; of one frame."""
+    def volume_ratio(self, faces: Faces, reference: Motion) -> torch.Tensor:
+        """Root of the volume of the base's keypoints over the reference's on the same face; of one frame, []."""
         resting = place(faces.kp, self._absolute(faces.base, reference))
-        return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])) ** 0.5
+        return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])).sqrt()
 
     def _relative(self, base: Motion, driving: Motion, reference: Motion) -> Motion:
         strength = self.options.driving_multiplier

@@ -81,7 +81,7 @@ class LivePortraitSession:
         self._square: CropTransform | None = None
         self._reference: torch.Tensor | None = None  # a row of `Motion.pack`, as the next one
         self._rest: torch.Tensor | None = None
-        self._ratio = 1.0
+        self._ratio: torch.Tensor | None = None  # of the scene
         self._last: torch.Tensor | None = None  # landmarks
         self._held: _Look | None = None  # the last source frame
 
@@ -267,4 +267,4 @@ class LivePortraitSession:
             if begin:
                 self._ratio = self._transfer.volume_ratio(faces[k : k + 1], reference)
             ratios.append(self._ratio)
-        return torch.tensor(ratios, device=faces.kp.device).view(-1, 1, 1)
+        return torch.stack(ratios).view(-1, 1, 1)

@@ -100,4 +100,4 @@ def test_the_hull_agrees_with_points_thrown_at_it():
 def test_the_volume_does_not_change_with_place_and_turn():
     points = torch.randn(21, 3, generator=torch.Generator().manual_seed(2))
     moved = points @ turned(30, 40, 50) + torch.tensor([1.0, 2.0, 3.0])
-    assert hull_volume(moved) == pytest.approx(hull_volume(points), rel=1e-5)
+    assert hull_volume(moved) == pytest.approx(hull_volume(points).item(), rel=1e-5)

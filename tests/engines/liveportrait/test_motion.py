@@ -55,7 +55,7 @@ def keypoints(how: Transfer, source=SOURCE, rest=REST, driving=DRIVING, referenc
     faces = how.faces(KP, source, rest, driving, reference)
     ratios = None
     if how.by_volume:
-        ratios = torch.tensor([how.volume_ratio(faces[k : k + 1], reference) for k in range(N)])
+        ratios = torch.stack([how.volume_ratio(faces[k : k + 1], reference) for k in range(N)])
         ratios = ratios.view(-1, 1, 1)
     return place(KP, faces.base), how.keypoints(faces, reference, ratios)
 

@@ -15,7 +15,6 @@ from .layers import convolutions_to, fold
 from .motion import MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights
-from .scratch import kept_scratch
 
 PRECISIONS = ("auto", "fp16", "bf16-convs", "fp32")
 IN_HALF = ("appearance_feature_extractor", "warping_module", "spade_generator")
@@ -113,8 +112,7 @@ class Networks:
     @torch.no_grad()
     def appearance(self, crops: Tensor) -> Tensor:
         """The source's feature volume, float32 [N, 32, 16, 64, 64]."""
-        with kept_scratch():
-            return self.module["appearance_feature_extractor"](crops, self._dtype)
+        return self.module["appearance_feature_extractor"](crops, self._dtype)
 
     @torch.no_grad()
     def motion(self, crops: Tensor) -> MotionOutput:
@@ -133,8 +131,7 @@ class Networks:
             float32 [N, 3, 512, 512], RGB in 0..1.
         """
         run = self._decode if self._compiled is None else self._decode_compiled
-        with kept_scratch():
-            return run(volume, kp_source, kp_driving, self._dtype).sigmoid()
+        return run(volume, kp_source, kp_driving, self._dtype).sigmoid()
 
     def finite(self, pictures: Tensor) -> bool:
         """Whether what `render` gave can be used. In half precision this waits for the device; float32 is trusted."""

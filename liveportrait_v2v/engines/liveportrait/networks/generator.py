@@ -91,12 +91,16 @@ class Spade(nn.Module):
         return x if slope is None else F.leaky_relu_(x, slope)
 
     def _by_blocks(self, normalized: Tensor, hidden: Tensor, slope: float | None) -> Tensor:
-        """The same, modulated block by block of the convolution, so that gamma and beta never lie in memory as a whole."""
+        """The same, block by block of the convolution, so that gamma and beta never lie in memory as a whole."""
         gamma, beta = self.bias.view(-1, 2, self.channels, 1, 1).unbind(1)
         known = torch.addcmul(beta.flatten(0, 1), normalized, gamma.flatten(0, 1))
         scale = hidden.shape[2] // normalized.shape[2]
         out = hidden.new_empty(*normalized.shape[:2], *hidden.shape[2:])
-        cells, known, normalized = as_cells(out), as_cells(known, 4 // scale), as_cells(normalized, 4 // scale)
+        cells, known, normalized = (
+            as_cells(out),
+            as_cells(known, 4 // scale),
+            as_cells(normalized, 4 // scale),
+        )
 
         def modulate(place: Place, samples: Tensor) -> None:
             n, channels, planes, rows = place

@@ -1,8 +1,9 @@
 """Convolutions with 3x3 (or n x 3x3) kernels by a quarter of the multiplications, in float32 on the CPU.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016: F(4x4, 3x3). Tiles of 6x6 samples that overlap
-by two are transformed, multiplied by the transformed kernel, and transformed back to 4x4 samples of the result. The
-transforms are products with constant matrices, for both directions at once.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016: F(4x4, 3x3). Tiles of 6x6 samples that
+overlap by two are transformed, multiplied by the transformed kernel, and transformed back to 4x4 samples of the result.
+The transforms are products with constant matrices, for both directions at once. The kernel is transformed at each call:
+kept, it would take four times the weight's memory.
 """
 
 from __future__ import annotations

@@ -1,0 +1,229 @@
+"""What each convolution of the LivePortrait networks costs, at least and in fact, and what its arithmetic rounds off.
+
+    python benchmarks/liveportrait_layers.py [--threads N] [--runs N] > benchmarks/liveportrait_layers.md
+
+First the rates of this machine: products of matrices and convolutions of the size that the networks have, and copies of
+memory that no cache holds. Then, for each convolution of a frame (F, W, G), the multiplications of the plain form and
+of the form that runs, and the floor: what these and reading and writing each tensor once take at those rates. Beside it
+the measured times of both forms, the best of some runs in turn. Last, both forms' errors against float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
+
+from liveportrait_v2v.engines.liveportrait.networks import Networks  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.convolution import (  # noqa: E402
+    convolve_to_one,
+    quicker_form,
+)
+from liveportrait_v2v.engines.liveportrait.networks.fourier import TILE, convolve_by_fourier  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd  # noqa: E402
+
+NAMES = {
+    None: "plain",
+    convolve_by_winograd: "Winograd",
+    convolve_by_fourier: "Fourier",
+    convolve_to_one: "to one",
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of x [N, cin, (D,) H, W] with a kernel [cout, cin, ...] and some samples of padding around."""
+
+    x: tuple[int, ...]
+    weight: tuple[int, ...]
+    padding: tuple[int, ...]
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        sizes = zip(self.x[2:], self.weight[2:], self.padding, strict=True)
+        return self.x[0], self.weight[0], *(size + 2 * pad - kernel + 1 for size, kernel, pad in sizes)
+
+    @property
+    def form(self) -> Callable | None:
+        """The form that runs; none but the plain one where the map comes padded."""
+        kept = self.out[2:] == self.x[2:]
+        return quicker_form(torch.empty(self.x), torch.empty(self.weight)) if kept else None
+
+    def multiplications(self, form: Callable | None) -> float:
+        """Of real numbers, transforms that are products of matrices included; fast Fourier transforms are left out."""
+        cout, cin, *kernel = self.weight
+        samples = size(self.out) / cout
+        if form is convolve_by_winograd:
+            deep = kernel[0] if len(kernel) == 3 else 1
+            transforms = (
+                36 * 36 * cin * samples / 16 + 36 * 16 * cout * samples / 16 + 36 * 9 * cout * cin * deep
+            )
+            return 36 * cin * cout * deep * samples / 16 + transforms
+        if form is convolve_by_fourier:
+            across = TILE + kernel[2] - 1
+            frequencies = (TILE + kernel[1] - 1) * (across // 2 + 1)
+            return 4 * frequencies * cin * cout * kernel[0] * samples / TILE**2
+        return size(self.out) * size(self.weight) / cout
+
+    @property
+    def bytes(self) -> int:
+        return 4 * (size(self.x) + size(self.weight) + size(self.out))
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        make = torch.Generator().manual_seed(0)
+        scale = (size(self.weight) / self.weight[0]) ** -0.5
+        x, weight, bias = (
+            torch.randn(shape, generator=make) for shape in (self.x, self.weight, self.weight[:1])
+        )
+        return x, weight * scale, bias
+
+    def plain(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return (F.conv2d if len(self.padding) == 2 else F.conv3d)(x, weight, bias, padding=self.padding)
+
+
+def size(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()
+
+
+class Convolutions(TorchFunctionMode):
+    """Counts the convolutions that are called."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[Layer] = Counter()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (F.conv2d, F.conv3d):
+            padding = tuple((kwargs or {}).get("padding", ()))
+            self.seen[Layer(tuple(args[0].shape), tuple(args[1].shape), padding)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def stages() -> dict[str, Counter[Layer]]:
+    """The convolutions of F, W and G for one frame. On the meta device, where all are plain and nothing is computed."""
+    networks = Networks.random(0).to("meta")
+    empty = partial(torch.empty, device="meta")
+    keypoints = empty(1, 21, 3)
+    calls = {
+        "F": lambda: networks.appearance(empty(1, 3, 256, 256)),
+        "W": lambda: networks.module["warping_module"](
+            empty(1, 32, 16, 64, 64), keypoints, keypoints, torch.float32
+        ),
+        "G": lambda: networks.module["spade_generator"](empty(1, 256, 64, 64)),
+    }
+    found = {}
+    for stage, call in calls.items():
+        with Convolutions() as convolutions:
+            call()
+        found[stage] = convolutions.seen
+    return found
+
+
+def seconds(runs: int, *calls: Callable[[], object]) -> list[float]:
+    """The best time of each call, which take turns."""
+    best = [float("inf")] * len(calls)
+    for run in range(runs + 1):
+        for k, call in enumerate(calls):
+            began = time.perf_counter()
+            call()
+            if run:  # libraries choose their kernels at the first call
+                best[k] = min(best[k], time.perf_counter() - began)
+    return best
+
+
+def rates() -> tuple[float, float, float]:
+    """Multiplications a second of products of matrices and of torch's convolutions, and bytes a second."""
+    a, b, c = torch.randn(36, 256, 512), torch.randn(36, 512, 256), torch.empty(36, 256, 256)
+    x = torch.randn(1, 512, 64, 64)
+    weight = torch.randn(512, 512, 3, 3)
+    product, convolution = seconds(15, lambda: torch.bmm(a, b, out=c), lambda: F.conv2d(x, weight, padding=1))
+    source, target = torch.zeros(2, 50_000_000)
+    (copy,) = seconds(7, lambda: target.copy_(source))
+    rate = 36 * 256 * 512 * 256 / product
+    direct = 9 * 512 * 512 * 64 * 64 / convolution
+    memory = 2 * source.nbytes / copy
+    print(
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}. Batched products of matrices: "
+        f"{rate / 1e9:.0f} G multiplications a second; torch's 3x3 convolution of 512 by 512 channels: "
+        f"{direct / 1e9:.0f} G; memory, read and written: {memory / 1e9:.0f} GB a second.\n"
+    )
+    return rate, direct, memory
+
+
+def shape(layer: Layer) -> str:
+    cout, cin, *kernel = layer.weight
+    return f"{cin} to {cout}, {'x'.join(map(str, kernel))} on {'x'.join(map(str, layer.x[2:]))}"
+
+
+def print_layers(
+    stage: str, layers: Counter[Layer], runs: int, rate: float, direct: float, memory: float
+) -> None:
+    print(f"## {stage}\n")
+    print("| convolution | times | plain, G | form | form, G | MB | floor, ms | form, ms | plain, ms |")
+    print("|---|--:|--:|---|--:|--:|--:|--:|--:|")
+    sums = [0.0] * 6
+    rows = []
+    for layer, times in layers.items():
+        form, tensors = layer.form, layer.tensors()
+        counts = layer.multiplications(None), layer.multiplications(form)
+        floor = max(counts[1] / (direct if form is None else rate), layer.bytes / memory)
+        plain, ours = seconds(runs, *(partial(f, *tensors) for f in (layer.plain, form or layer.plain)))
+        row = [times * n for n in (counts[0] / 1e9, counts[1] / 1e9, layer.bytes / 1e6, floor, ours, plain)]
+        sums = [a + b for a, b in zip(sums, row, strict=True)]
+        rows.append((row, f"| {shape(layer)} | {times} |", NAMES[form]))
+    for row, head, name in [*sorted(rows, key=lambda r: -r[0][4]), (sums, "| **all** | |", "")]:
+        plain, chosen, mb, *times = row
+        cells = " | ".join(f"{1e3 * t:.0f}" for t in times)
+        print(f"{head} {plain:.1f} | {name} | {chosen:.1f} | {mb:.0f} | {cells} |", flush=True)
+    print()
+
+
+def print_errors(layers: list[Layer]) -> None:
+    print("## Rounding\n")
+    print(
+        "Errors against float64, in parts of the result's standard deviation: root mean square, and the largest. Of "
+        "maps of 32x32, four deep, as float64 takes long.\n"
+    )
+    print("| convolution | form | rms | largest | plain, rms | largest |")
+    print("|---|---|--:|--:|--:|--:|")
+    for layer in layers:
+        x, weight, bias = layer.tensors()
+        x = x[..., :32, :32] if x.dim() == 4 else x[..., :4, :32, :32]
+        exact = layer.plain(x.double(), weight.double(), bias.double())
+        cells = []
+        for convolution in (layer.form, layer.plain):
+            error = (convolution(x, weight, bias) - exact) / exact.std()
+            cells += [error.square().mean().sqrt(), error.abs().max()]
+        print(f"| {shape(layer)} | {NAMES[layer.form]} | " + " | ".join(f"{c:.1e}" for c in cells) + " |")
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=7, help="runs of each layer; the best is printed (7)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch (all cores)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print("# The convolutions of one frame\n")
+    measured = rates()
+    found = stages()
+    for stage, layers in found.items():
+        print_layers(stage, layers, options.runs, *measured)
+    print_errors([layer for layers in found.values() for layer in layers if layer.form is not None])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What the engine asks of a GPU, without one: the meta device, which knows shapes, dtypes and devices but no values.
+
+As on a GPU, tensors there can't be mixed with those of the CPU; and reading a value back, for which a GPU would have to
+finish all it was given, is an error.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+
+import pytest
+import torch
+from made_faces import landmarks
+from made_networks import MadeNetworks
+
+from liveportrait_v2v.engines import Cue, Shot
+from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+RATE = Fraction(25)
+
+
+class NetworksThere(MadeNetworks):
+    """On the device. Pictures count as finite.
+
+    Attributes:
+        looks: how often it was asked.
+    """
+
+    device = torch.device("meta")
+
+    def __init__(self):
+        super().__init__()
+        self._mix, self._kp = self._mix.to(self.device), self._kp.to(self.device)
+        self.looks = 0
+
+    def finite(self, pictures: torch.Tensor) -> bool:
+        self.looks += 1
+        return True
+
+
+@pytest.fixture
+def engine() -> LivePortraitEngine:
+    return LivePortraitEngine(NetworksThere(), batch=3)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    """The real ones."""
+    return Networks(partial(random_weights, 0), "cpu", "fp16").to("meta")
+
+
+def shot(count: int, width: int = 240) -> Shot:
+    """Frames on the device; landmarks and who is there are on the CPU, as the tracker gives them."""
+    faces = torch.stack([landmarks(at=(120, 120), size=5.0)] * count)
+    frames = torch.empty(count, 240, width, 3, dtype=torch.uint8, device="meta")
+    return Shot(frames, faces, torch.ones(count, dtype=torch.bool))
+
+
+def animated(engine: LivePortraitEngine, settings: dict, options: dict, rates, width: int = 240):
+    """The last of two chunks of four frames."""
+    session = engine.session(AnimationSettings(**settings), MotionOptions(**options), *rates)
+    session.survey([shot(8, width)])
+    source = list(session.source([shot(4), shot(4)]))
+    motions = list(session.motions([shot(4, width), shot(4, width)]))
+    cues = [Cue(a, b, 0.5) for a, b in zip(motions, motions[1:] + motions[-1:], strict=True)]
+    session.render(source[0], cues[:4])
+    return session.render(source[1], cues[4:])
+
+
+@pytest.mark.parametrize(
+    "rates", [(RATE, RATE), (None, RATE), (RATE, None)], ids=["videos", "still", "to still"]
+)
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({}, {}),
+        ({"relative": False}, {}),
+        ({"lip_zero": False}, {}),
+        ({"stitching": False}, {}),
+        ({"eye_retargeting": True, "lip_retargeting": True}, {}),
+        ({"crop_drive_face": True}, {}),
+        ({"lip_zero": False, "stitching": False}, {"driving_option": "expression-friendly"}),
+        ({"eye_retargeting": True}, {"driving_option": "expression-friendly"}),
+        ({"relative": False}, {"region": "lip"}),
+        ({}, {"region": "eyes"}),
+        ({}, {"region": "exp"}),
+        ({}, {"region": "pose"}),
+        ({}, {"source_motion": "add"}),
+        ({}, {"reference_frame": 2}),
+        ({}, {"source_eye_retargeting": True}),
+        ({}, {"smoothing": 0.0}),
+    ],
+    ids=str,
+)
+def test_a_chunk_is_animated_on_the_device_alone(engine, settings, options, rates):
+    frames = animated(engine, settings, options, rates)
+    assert (frames.device.type, frames.dtype, frames.shape) == ("meta", torch.uint8, (4, 240, 240, 3))
+    assert engine.networks.looks == 2, "the one time in each chunk that the host waits for the device"
+
+
+def test_a_wide_driving_clip_is_cut_on_the_device(engine):
+    assert animated(engine, {}, {}, (RATE, RATE), width=320).device.type == "meta"
+
+
+def test_a_held_frame_is_animated_on_the_device(engine):
+    session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
+    motions = list(session.motions([shot(4)]))
+    source = list(session.source([shot(4)]))[0]
+    session.render(source, [Cue(motion, motion, 0.0) for motion in motions])
+    held = session.render(source.hold(2), [Cue(motions[0], motions[1], 0.5)] * 2)
+    assert (held.device.type, held.shape) == ("meta", (2, 240, 240, 3))
+
+
+def test_frames_without_a_face_are_left_out_on_the_device(engine):
+    session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
+    motions = list(session.motions([shot(4)]))
+    source = shot(4)
+    source.present[1] = False
+    frames = session.render(source, [Cue(motion, motion, 0.0) for motion in motions])
+    assert (frames.device.type, frames.shape) == ("meta", (4, 240, 240, 3))
+
+
+def test_the_networks_animate_given_crops_on_the_device(networks, monkeypatch):
+    monkeypatch.setattr(networks, "finite", lambda pictures: True)
+    engine = LivePortraitEngine(networks, batch=3)
+    crops = torch.empty(5, 3, 256, 256, device="meta")
+    assert engine.animate_crops(crops[:1], crops).device.type == "meta"
+    assert engine.animate_crops(crops, crops, reference=crops[2:3]).shape == (5, 3, 512, 512)
+
+
+def test_only_convolutions_are_in_half_precision(networks):
+    crop = torch.empty(1, 3, 256, 256, device="meta")
+    volume, motion = networks.appearance(crop), networks.motion(crop)
+    pictures = networks.render(volume, motion.kp, motion.kp)
+    assert {volume.dtype, motion.kp.dtype, motion.exp.dtype, pictures.dtype} == {torch.float32}
+    half = {p.dtype for p in networks.module["spade_generator"].parameters()}
+    assert half == {torch.float16}
+
+
+def test_the_meta_device_is_as_strict_as_a_gpu():
+    """What the tests above rest on."""
+    there, here = torch.ones(2, device="meta"), torch.ones(2)
+    with pytest.raises(RuntimeError, match="device"):
+        there + here
+    with pytest.raises(RuntimeError):
+        bool(there.any())
+    with pytest.raises(NotImplementedError):
+        there.cpu()

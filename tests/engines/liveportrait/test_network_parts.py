@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liveportrait_v2v.engines.liveportrait.networks import winograd
+from liveportrait_v2v.engines.liveportrait.networks import scratch, winograd
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     convolve,
@@ -175,6 +176,14 @@ def test_whatever_the_form_a_convolution_is_a_convolution(x, weight, form):
 def test_devices_other_than_the_cpu_have_their_own_convolutions():
     x, weight = torch.empty(1, 512, 64, 64, device="meta"), torch.empty(512, 512, 3, 3, device="meta")
     assert quicker_form(x, weight) is None
+
+
+def test_scratch_memory_from_inference_mode_serves_outside_of_it(monkeypatch):
+    monkeypatch.setattr(scratch, "_kept", threading.local())
+    x, weight, bias = noise(1, 8, 32, 32), noise(8, 8, 3, 3, seed=1), noise(8, seed=2)
+    with torch.inference_mode():
+        convolve_by_winograd(x, weight, bias)
+    assert close(convolve_by_winograd(x, weight, bias), plain(x, weight, bias))
 
 
 def test_winograds_form_in_another_thread_has_scratch_memory_of_its_own():

@@ -15,5 +15,6 @@ def scratch(*sizes: int) -> tuple[Tensor, ...]:
     total = sum(sizes)
     if not hasattr(_kept, "memory") or len(_kept.memory) < total:
         _kept.memory = None  # let go before more is asked for
-        _kept.memory = torch.empty(total)
+        with torch.inference_mode(False):  # else only code in inference mode could write into it later on
+            _kept.memory = torch.empty(total)
     return _kept.memory[:total].split(sizes)

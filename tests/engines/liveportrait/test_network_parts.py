@@ -49,6 +49,11 @@ def close(ours: Tensor, expected: Tensor) -> bool:
     return bool((ours - expected).abs().max() <= 1e-5 * expected.abs().max())
 
 
+def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    convolution = F.conv2d if x.dim() == 4 else F.conv3d
+    return convolution(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]])
+
+
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (3, 3, 3)])
 def test_a_batch_norm_folds_into_the_convolution_before_it(kernel):
     layer = randomize(ConvNorm(4, 6, *kernel))
@@ -94,15 +99,14 @@ def test_an_up_block_needs_no_enlarged_volume():
     assert close(fold(block)(x), expected)
 
 
-def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    convolution = F.conv2d if x.dim() == 4 else F.conv3d
-    return convolution(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]])
-
-
 # Small maps and kernels that each form takes.
 FORMS = {
     convolve_by_winograd: [((2, 5, 24, 16), (7, 5, 3, 3)), ((2, 5, 3, 24, 16), (7, 5, 3, 3, 3))],
-    convolve_by_fourier: [((1, 5, 6, 32, 16), (4, 5, 7, 7, 7)), ((2, 5, 2, 16, 32), (4, 5, 9, 7, 5))],
+    convolve_by_fourier: [
+        ((1, 5, 6, 32, 16), (4, 5, 7, 7, 7)),
+        ((2, 5, 6, 32, 16), (4, 5, 5, 7, 9)),
+        ((2, 5, 2, 16, 32), (4, 5, 9, 7, 5)),
+    ],
     convolve_to_one: [((2, 20, 8, 6), (1, 20, 7, 5))],
 }
 CASES = [(form, *shapes) for form, cases in FORMS.items() for shapes in cases]
@@ -184,6 +188,14 @@ def test_scratch_memory_from_inference_mode_serves_outside_of_it(monkeypatch):
     with torch.inference_mode():
         convolve_by_winograd(x, weight, bias)
     assert close(convolve_by_winograd(x, weight, bias), plain(x, weight, bias))
+
+
+def test_scratch_memory_that_could_not_be_had_is_asked_for_again(monkeypatch):
+    monkeypatch.setattr(scratch, "_kept", threading.local())
+    scratch.scratch(4)
+    with pytest.raises(RuntimeError):
+        scratch.scratch(1 << 60)
+    assert [len(part) for part in scratch.scratch(8, 2)] == [8, 2]
 
 
 def test_winograds_form_in_another_thread_has_scratch_memory_of_its_own():

@@ -96,20 +96,16 @@ class Spade(nn.Module):
         known = torch.addcmul(beta.flatten(0, 1), normalized, gamma.flatten(0, 1))
         scale = hidden.shape[2] // normalized.shape[2]
         out = hidden.new_empty(*normalized.shape[:2], *hidden.shape[2:])
-        cells, known, normalized = (
-            as_cells(out),
-            as_cells(known, 4 // scale),
-            as_cells(normalized, 4 // scale),
-        )
+        cells = as_cells(out)
+        # Of a cell, `scale` by `scale` samples show the same place of what is normalized.
+        known, normalized = (as_cells(x, 4 // scale).unsqueeze(5).unsqueeze(8) for x in (known, normalized))
 
         def modulate(place: Place, samples: Tensor) -> None:
             n, channels, planes, rows = place
             place = n, slice(channels.start // 2, channels.stop // 2), planes, rows
             gamma, beta = samples.chunk(2)
-            # Of a cell, `scale` by `scale` samples show the same place of what is normalized.
             enlarged = gamma.unflatten(-1, (-1, scale)).unflatten(3, (-1, scale))
-            small = normalized[place][:, :, :, :, None, :, :, None]
-            torch.addcmul(known[place][:, :, :, :, None, :, :, None], enlarged, small, out=enlarged)
+            torch.addcmul(known[place], enlarged, normalized[place], out=enlarged)
             gamma.add_(beta)
             if slope is not None:
                 F.leaky_relu_(gamma, slope)

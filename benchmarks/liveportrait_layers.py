@@ -5,7 +5,8 @@
 First the rates of this machine: products of matrices and convolutions of the size that the networks have, and copies of
 memory that no cache holds. Then, for each convolution of a frame (F, W, G), the multiplications of the plain form and
 of the form that runs, and the floor: what these and reading and writing each tensor once take at those rates. Beside it
-the measured times of both forms, the best of some runs in turn. Last, both forms' errors against float64.
+the measured times of that form, of the one that runs where torch has no NNPACK, and of the plain one, the best of some
+runs in turn. Last, the forms' errors against float64.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
@@ -28,16 +30,21 @@ import torch.nn.functional as F  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
-from liveportrait_v2v.engines.liveportrait.networks import Networks  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks import Networks, convolution  # noqa: E402
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (  # noqa: E402
     convolve_to_one,
     quicker_form,
 )
 from liveportrait_v2v.engines.liveportrait.networks.fourier import TILE, convolve_by_fourier  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.nnpack import (  # noqa: E402
+    convolve_by_nnpack,
+    nnpack_works,
+)
 from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd  # noqa: E402
 
 NAMES = {
     None: "plain",
+    convolve_by_nnpack: "NNPACK",
     convolve_by_winograd: "Winograd",
     convolve_by_fourier: "Fourier",
     convolve_to_one: "to one",
@@ -57,18 +64,24 @@ class Layer:
         sizes = zip(self.x[2:], self.weight[2:], self.padding, strict=True)
         return self.x[0], self.weight[0], *(size + 2 * pad - kernel + 1 for size, kernel, pad in sizes)
 
-    @property
-    def form(self) -> Callable | None:
+    def form(self, with_nnpack: bool = True) -> Callable | None:
         """The form that runs; none but the plain one where the map comes padded."""
         kept = self.out[2:] == self.x[2:]
-        return quicker_form(torch.empty(self.x), torch.empty(self.weight)) if kept else None
+        with patch.object(convolution, "nnpack_works", lambda: with_nnpack and nnpack_works()):
+            return quicker_form(torch.empty(self.x), torch.empty(self.weight)) if kept else None
 
     def multiplications(self, form: Callable | None) -> float:
         """Of real numbers, transforms that are products of matrices included; fast Fourier transforms are left out."""
         cout, cin, *kernel = self.weight
         samples = size(self.out) / cout
+        deep = kernel[0] if len(kernel) == 3 else 1
+        if form is convolve_by_nnpack:
+            # Products of tiles alone: 8x8 for 6x6 samples, or the Fourier transforms of 16x16 for 10x10.
+            tile, products = (6, 64) if kernel[-1] == 3 else (10, 512)
+            down, across = (-(-length // tile) for length in self.out[-2:])
+            planes = size(self.out[2:-2])
+            return products * cin * cout * deep * planes * down * across
         if form is convolve_by_winograd:
-            deep = kernel[0] if len(kernel) == 3 else 1
             transforms = (
                 36 * 36 * cin * samples / 16 + 36 * 16 * cout * samples / 16 + 36 * 9 * cout * cin * deep
             )
@@ -172,21 +185,24 @@ def print_layers(
     stage: str, layers: Counter[Layer], runs: int, rate: float, direct: float, memory: float
 ) -> None:
     print(f"## {stage}\n")
-    print("| convolution | times | plain, G | form | form, G | MB | floor, ms | form, ms | plain, ms |")
-    print("|---|--:|--:|---|--:|--:|--:|--:|--:|")
-    sums = [0.0] * 6
+    print(
+        "| convolution | times | plain, G | form | form, G | MB | floor, ms | form, ms | without, ms | plain, ms |"
+    )
+    print("|---|--:|--:|---|--:|--:|--:|--:|--:|--:|")
+    sums = [0.0] * 7
     rows = []
     for layer, times in layers.items():
-        form, tensors = layer.form, layer.tensors()
+        form, without, tensors = layer.form(), layer.form(False), layer.tensors()
         counts = layer.multiplications(None), layer.multiplications(form)
         floor = max(counts[1] / (direct if form is None else rate), layer.bytes / memory)
-        plain, ours = seconds(runs, *(partial(f, *tensors) for f in (layer.plain, form or layer.plain)))
-        row = [times * n for n in (counts[0] / 1e9, counts[1] / 1e9, layer.bytes / 1e6, floor, ours, plain)]
+        calls = (partial(f or layer.plain, *tensors) for f in (form, without, None))
+        row = [counts[0] / 1e9, counts[1] / 1e9, layer.bytes / 1e6, floor, *seconds(runs, *calls)]
+        row = [times * n for n in row]
         sums = [a + b for a, b in zip(sums, row, strict=True)]
         rows.append((row, f"| {shape(layer)} | {times} |", NAMES[form]))
     for row, head, name in [*sorted(rows, key=lambda r: -r[0][4]), (sums, "| **all** | |", "")]:
-        plain, chosen, mb, *times = row
-        cells = " | ".join(f"{1e3 * t:.0f}" for t in times)
+        plain, chosen, mb, *measured = row
+        cells = " | ".join(f"{1e3 * t:.0f}" for t in measured)
         print(f"{head} {plain:.1f} | {name} | {chosen:.1f} | {mb:.0f} | {cells} |", flush=True)
     print()
 
@@ -203,11 +219,13 @@ def print_errors(layers: list[Layer]) -> None:
         x, weight, bias = layer.tensors()
         x = x[..., :32, :32] if x.dim() == 4 else x[..., :4, :32, :32]
         exact = layer.plain(x.double(), weight.double(), bias.double())
-        cells = []
-        for convolution in (layer.form, layer.plain):
-            error = (convolution(x, weight, bias) - exact) / exact.std()
-            cells += [error.square().mean().sqrt(), error.abs().max()]
-        print(f"| {shape(layer)} | {NAMES[layer.form]} | " + " | ".join(f"{c:.1e}" for c in cells) + " |")
+
+        def errors(form: Callable, x=x, weight=weight, bias=bias, exact=exact) -> str:
+            error = (form(x, weight, bias) - exact) / exact.std()
+            return f"{error.square().mean().sqrt():.1e} | {error.abs().max():.1e}"
+
+        for form in dict.fromkeys(form for form in (layer.form(), layer.form(False)) if form is not None):
+            print(f"| {shape(layer)} | {NAMES[form]} | {errors(form)} | {errors(layer.plain)} |")
 
 
 @torch.no_grad()
@@ -222,7 +240,7 @@ def main() -> None:
     found = stages()
     for stage, layers in found.items():
         print_layers(stage, layers, options.runs, *measured)
-    print_errors([layer for layers in found.values() for layer in layers if layer.form is not None])
+    print_errors([layer for layers in found.values() for layer in layers])
 
 
 if __name__ == "__main__":

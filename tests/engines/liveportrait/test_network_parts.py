@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liveportrait_v2v.engines.liveportrait.networks import scratch, winograd
+from liveportrait_v2v.engines.liveportrait.networks import convolution, generator, nnpack, scratch, winograd
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     convolve,
@@ -22,6 +22,7 @@ from liveportrait_v2v.engines.liveportrait.networks.dense_motion import UpBlock,
 from liveportrait_v2v.engines.liveportrait.networks.fourier import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
+from liveportrait_v2v.engines.liveportrait.networks.nnpack import convolve_by_nnpack, nnpack_works
 from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd
 
 
@@ -44,14 +45,26 @@ def randomize(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def close(ours: Tensor, expected: Tensor) -> bool:
+def close(ours: Tensor, expected: Tensor, within: float = 1e-5) -> bool:
     assert ours.shape == expected.shape
-    return bool((ours - expected).abs().max() <= 1e-5 * expected.abs().max())
+    return bool((ours - expected).abs().max() <= within * expected.abs().max())
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     convolution = F.conv2d if x.dim() == 4 else F.conv3d
     return convolution(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]])
+
+
+NNPACKS = 5e-5  # F(6x6, 3x3) of many channels rounds off more
+needs_nnpack = pytest.mark.skipif(not nnpack_works(), reason="torch has no NNPACK here")
+
+
+@pytest.fixture(
+    params=[pytest.param(True, marks=needs_nnpack, id="NNPACK"), pytest.param(False, id="no NNPACK")]
+)
+def with_nnpack(request, monkeypatch) -> bool:
+    monkeypatch.setattr(convolution, "nnpack_works", lambda: request.param)
+    return request.param
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (3, 3, 3)])
@@ -108,8 +121,17 @@ FORMS = {
         ((2, 5, 2, 16, 32), (4, 5, 9, 7, 5)),
     ],
     convolve_to_one: [((2, 20, 8, 6), (1, 20, 7, 5))],
+    convolve_by_nnpack: [
+        ((2, 5, 23, 17), (7, 5, 3, 3)),
+        ((2, 5, 7, 23, 17), (7, 5, 3, 3, 3)),
+        ((2, 5, 3, 32, 16), (4, 5, 7, 7, 7)),
+    ],
 }
-CASES = [(form, *shapes) for form, cases in FORMS.items() for shapes in cases]
+CASES = [
+    pytest.param(form, *shapes, marks=needs_nnpack if form is convolve_by_nnpack else ())
+    for form, cases in FORMS.items()
+    for shapes in cases
+]
 
 
 @pytest.mark.parametrize(("form", "x", "weight"), CASES)
@@ -125,6 +147,20 @@ def test_winograds_form_is_the_same_in_strips_and_blocks_of_any_size(monkeypatch
     for x, weight in FORMS[convolve_by_winograd]:
         x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
         assert close(convolve_by_winograd(x, weight, bias), plain(x, weight, bias))
+
+
+@needs_nnpack
+@pytest.mark.parametrize("planes", [1, 2, 5, 100])
+def test_nnpacks_form_is_the_same_for_any_number_of_planes_at_a_time(monkeypatch, planes):
+    for x, weight in FORMS[convolve_by_nnpack][1:]:
+        monkeypatch.setattr(nnpack, "SAMPLES", planes * x[-1] * x[-2])
+        x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
+        assert close(convolve_by_nnpack(x, weight, bias), plain(x, weight, bias))
+
+
+def test_a_torch_without_nnpack_goes_without(monkeypatch):
+    monkeypatch.setattr(nnpack, "_convolution", None)
+    assert not nnpack_works.__wrapped__()
 
 
 def spike(*shape: int) -> Tensor:
@@ -159,22 +195,28 @@ def test_what_is_not_finite_does_not_go_unseen(form, x, weight):
 
 
 @pytest.mark.parametrize(
-    ("x", "weight", "form"),
+    ("x", "weight", "form", "without"),
     [
-        ((1, 128, 64, 64), (128, 128, 3, 3), convolve_by_winograd),
-        ((1, 128, 64, 66), (128, 128, 3, 3), None),
-        ((1, 128, 8, 8), (128, 128, 3, 3), None),
-        ((1, 64, 64, 64), (128, 64, 3, 3), None),
-        ((1, 48, 16, 16, 16), (48, 48, 3, 3, 3), convolve_by_winograd),
-        ((2, 20, 8, 6), (1, 20, 7, 5), convolve_to_one),
-        ((1, 2, 3, 16, 16), (2, 2, 7, 7, 7), convolve_by_fourier),
-        ((1, 2, 3, 16, 8), (2, 2, 7, 7, 7), None),
+        ((1, 128, 64, 64), (128, 128, 3, 3), convolve_by_nnpack, convolve_by_winograd),
+        ((1, 128, 64, 66), (128, 128, 3, 3), convolve_by_nnpack, None),
+        ((1, 128, 8, 8), (128, 128, 3, 3), None, None),
+        ((1, 64, 64, 64), (128, 64, 3, 3), convolve_by_nnpack, None),
+        ((1, 32, 64, 64), (128, 32, 3, 3), None, None),
+        ((1, 128, 64, 64), (32, 128, 3, 3), None, None),
+        ((1, 48, 16, 16, 16), (48, 48, 3, 3, 3), convolve_by_winograd, convolve_by_winograd),
+        ((1, 64, 16, 16, 16), (22, 64, 3, 3, 3), convolve_by_nnpack, None),
+        ((1, 64, 64, 64), (64, 64, 1, 1), None, None),
+        ((1, 64, 64, 64), (64, 64, 5, 5), None, None),
+        ((2, 20, 8, 6), (1, 20, 7, 5), convolve_to_one, convolve_to_one),
+        ((1, 2, 3, 16, 16), (2, 2, 7, 7, 7), convolve_by_fourier, convolve_by_fourier),
+        ((1, 2, 3, 16, 8), (2, 2, 7, 7, 7), None, None),
+        ((1, 64, 3, 32, 32), (10, 64, 7, 7, 7), convolve_by_nnpack, convolve_by_fourier),
     ],
 )
-def test_whatever_the_form_a_convolution_is_a_convolution(x, weight, form):
+def test_whatever_the_form_a_convolution_is_a_convolution(with_nnpack, x, weight, form, without):
     x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
-    assert quicker_form(x, weight) is form
-    assert close(convolve(x, weight, bias), plain(x, weight, bias))
+    assert quicker_form(x, weight) is (form if with_nnpack else without)
+    assert close(convolve(x, weight, bias), plain(x, weight, bias), NNPACKS)
 
 
 def test_devices_other_than_the_cpu_have_their_own_convolutions():
@@ -215,7 +257,7 @@ def test_winograds_form_in_another_thread_has_scratch_memory_of_its_own():
     # The last ones are large enough for being computed block by block, in two blocks where there are more channels.
     [(12, 12, 1, 6), (12, 6, 2, 6), (6, 4, 4, 6), (64, 64, 1, 64), (256, 64, 2, 32), (128, 64, 4, 16)],
 )
-def test_a_spade_block_is_the_references(cin, cout, scale, size):
+def test_a_spade_block_is_the_references(with_nnpack, cin, cout, scale, size):
     room = pytest.importorskip("mimic_head.modules.util")
     reference = room.SPADEResnetBlock(cin, cout, "spadespectralinstance", 8)
     block = SpadeBlock(cin, cout, 8, scale)
@@ -223,7 +265,25 @@ def test_a_spade_block_is_the_references(cin, cout, scale, size):
     given = size * max(1, scale // 2)
     x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)
     enlarged = x if scale == 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
-    assert close(fold(block)(x, features), reference.eval()(enlarged, features))
+    assert close(fold(block)(x, features), reference.eval()(enlarged, features), NNPACKS)
+
+
+@needs_nnpack
+@pytest.mark.parametrize(
+    ("cin", "cout", "scale", "size"), [(64, 64, 1, 64), (256, 64, 2, 32), (128, 64, 4, 16)]
+)
+def test_a_spade_block_is_the_same_in_strips(monkeypatch, cin, cout, scale, size):
+    block = fold(randomize(SpadeBlock(cin, cout, 8, scale)))
+    given = size * max(1, scale // 2)
+    x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)
+    whole = block(x, features)
+    calls = []
+    monkeypatch.setattr(
+        block, "_halfway", lambda *args: calls.append(args) or SpadeBlock._halfway(block, *args)
+    )
+    monkeypatch.setattr(generator, "STRIP", 40 * 2 * cin * scale * size)
+    assert close(block(x, features), whole)
+    assert [hidden.shape[2] for _, hidden in calls] == [34, 34]
 
 
 def read_plainly(volume: Tensor, shift: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from .fourier import TILE, convolve_by_fourier
 from .nnpack import convolve_by_nnpack, nnpack_works
-from .nnpack import convolve_by_nnpack, nnpack_works
 from .winograd import convolve_by_winograd
 
-# With fewer channels the transforms of Winograd's form cost more than its products save, on smaller maps the kernel's.
-FEW, SMALL = 128, 4096
+# With fewer channels the transforms cost more than the products save, on smaller maps the kernel's: how many channels
+# and samples it takes for NNPACK to be quicker, and for Winograd's form in products of matrices.
+NNPACK_FROM = 64, 2048
+WINOGRAD_FROM = 128, 4096
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = False) -> Tensor:
@@ -40,35 +42,29 @@ def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor]
         return None
     cout, cin, *kernel = weight.shape
     height, width = x.shape[-2:]
+    deep = math.prod(kernel[:-2])
+    samples = x[0, 0].numel()
     if cout == 1 and len(kernel) == 2:
         return convolve_to_one
-    samples = x[0, 0].numel()
-    if max(kernel) == 1 and samples > 4 * SMALL:
-        return convolve_points
-    many = samples >= SMALL
-    if kernel[-1] >= 3 and min(cin, weight[:, 0, ..., 0, 0].numel()) >= 64 and many and nnpack_works():
+    few, small = NNPACK_FROM
+    if (
+        kernel[-2:] in ([3, 3], [7, 7])
+        and min(cin, deep * cout) >= few
+        and samples >= small
+        and nnpack_works()
+    ):
         return convolve_by_nnpack
     if min(kernel) >= 7 and len(kernel) == 3 and height % TILE == width % TILE == 0:
         return convolve_by_fourier
-    if kernel == [3, 3] and min(cin, cout) >= 64 and x[0, 0].numel() >= SMALL and nnpack_works():
-        return convolve_by_nnpack
-    wide = weight[0, 0, ..., 0, 0].numel() * min(cin, cout) >= FEW
-    if kernel[-2:] == [3, 3] and wide and many and height % 4 == width % 4 == 0:
+    few, small = WINOGRAD_FROM
+    if (
+        kernel[-2:] == [3, 3]
+        and deep * min(cin, cout) >= few
+        and samples >= small
+        and height % 4 == width % 4 == 0
+    ):
         return convolve_by_winograd
     return None
-
-
-def convolve_points(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A 1x1 convolution as one product of matrices: torch's own rearranges large maps before and after.
-
-    Args:
-        x: float32 [N, cin, (D,) H, W].
-        weight: float32 [cout, cin, (1,) 1, 1].
-        bias: float32 [cout], if there is one.
-    """
-    found = weight.flatten(1) @ x.flatten(2)
-    found = found if bias is None else found.add_(bias.view(-1, 1))
-    return found.unflatten(2, x.shape[2:])
 
 
 def convolve_to_one(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
-# Gammas and betas of a picture that NNPACK computes at a time: 32 MB. For more, C libraries ask the system for memory
-# that is mapped anew each time; and less of it is needed at once.
+# Of the gammas and betas of a picture fewer than this are computed at a time: 32 MB, from which on C libraries have the
+# system map fresh memory each time.
 STRIP = 2**23
 MARGIN = 2  # rows that two 3x3 convolutions see on both sides of a strip
 
@@ -60,7 +60,9 @@ class SharedConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if self.scale == 2 and quicker_form(features, self.weight) is convolve_by_nnpack:
-            features = F.interpolate(features, scale_factor=2)  # four times the samples, at a fifth of the products
+            features = F.interpolate(
+                features, scale_factor=2
+            )  # four times the samples at a fifth of the products
         elif self.scale > 1:
             return convolve_enlarged(features, self.kernels, self.bias, self.scale)
         return F.relu_(convolve(features, self.weight, self.bias))
@@ -155,12 +157,10 @@ class SpadeBlock(nn.Module):
         normalized = F.instance_norm(x)
         hidden = self.shared_0(features)
         y, *past = self._halfway_in_strips(normalized, hidden)
-        if past:
-            (x,) = past
+        x = past[0] if past else x
         del normalized, hidden
         y = self.norm_1(F.instance_norm(y), self.shared_1(features), 0.2)
         return self.conv_1(y).add_(x)
-
 
     def _halfway(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
         """The first norm and convolution, and what leads past them unless that is x as it is."""
@@ -170,7 +170,7 @@ class SpadeBlock(nn.Module):
         return found
 
     def _halfway_in_strips(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
-        """The same, of so many rows at a time as STRIP allows."""
+        """The same, where NNPACK computes, of as many rows at a time as STRIP allows."""
         weight = self.norm_0.weight
         height, width = hidden.shape[2:]
         most = (STRIP - 1) // (len(weight) * width)

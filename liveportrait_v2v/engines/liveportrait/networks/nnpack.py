@@ -1,8 +1,9 @@
-"""3x3 convolutions by NNPACK, in float32 on the CPU.
+"""Convolutions by NNPACK, in float32 on the CPU.
 
-NNPACK has Winograd's F(6x6, 3x3), a fifth of the plain form's multiplications, with its transforms in machine code. It
-comes with torch's builds for Linux and macOS, though torch.nn does not call it. Its threads are as many as torch has at
-the first call; memory to work in is kept until the calling thread ends.
+NNPACK has Winograd's F(6x6, 3x3), a fifth of the plain form's multiplications, and tiled Fourier transforms for larger
+kernels, with the transforms in machine code. It comes with torch's builds for Linux and macOS, though torch.nn hardly
+ever calls it. Its threads are as many as torch has at the first call; memory to work in is kept until the calling
+thread ends.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLES = 16384  # of the planes of a volume that are computed at a time: more need much memory, fewer take longer
-_convolution = getattr(torch, "_nnpack_spatial_convolution", None)  # private: a torch to come may lack it
+# Of the planes of a volume that are computed at a time: more need much memory, fewer take longer.
+SAMPLES = 16384
+# Private: a torch to come may lack it.
+_convolution = getattr(torch, "_nnpack_spatial_convolution", None)
 
 
 @cache
@@ -36,12 +39,12 @@ def convolve_by_nnpack(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         bias: float32 [cout].
     """
     # It takes several pictures at once in a way that is three times slower.
-    one = _planes if weight.dim() == 4 else _volume
+    one = _picture if weight.dim() == 4 else _volume
     found = [one(part, weight, bias) for part in x.split(1)]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def _planes(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _picture(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _convolution(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
@@ -54,10 +57,12 @@ def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     count = max(1, SAMPLES // (height * width))
     for start in range(0, depth, count):
         planes = F.pad(x[0, :, start : start + count], (0, 0, 0, around))
-        found = _planes(planes.flatten(1, 2)[None], flat, None)
+        found = _picture(planes.flatten(1, 2)[None], flat, None)
         found = found.view(deep, cout, -1, height + around, width)[..., :height, :]
         for k, part in enumerate(found):
-            shift = start + deep // 2 - k  # what plane k of the kernel makes of a plane belongs so much further on
+            shift = (
+                start + deep // 2 - k
+            )  # where what this plane of the kernel makes of the first plane belongs
             first, last = max(0, shift), min(depth, shift + part.shape[1])
             if first < last:
                 total[:, first:last] += part[:, first - shift : last - shift]

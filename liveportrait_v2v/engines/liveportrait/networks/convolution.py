@@ -15,7 +15,7 @@ from .winograd import convolve_by_winograd
 
 # With fewer channels the transforms cost more than the products save, on smaller maps the kernel's: how many channels
 # and samples it takes for NNPACK to be quicker, and for Winograd's form in products of matrices.
-NNPACK_FROM = 64, 2048
+NNPACK_FROM = 32, 2048
 WINOGRAD_FROM = 128, 4096
 
 

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Of the planes of a volume that are computed at a time: more need much memory, fewer take longer.
-SAMPLES = 16384
+# Values that go in and come out at a time where a volume is convolved: more leave the caches, fewer transform the kernel
+# too often.
+AT_ONCE = 10_000_000
 # Private: a torch to come may lack it.
 _convolution = getattr(torch, "_nnpack_spatial_convolution", None)
 
@@ -54,7 +55,7 @@ def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     depth, height, width = x.shape[2:]
     flat = weight.permute(2, 0, 1, 3, 4).flatten(0, 1)
     total = bias.view(-1, 1, 1, 1).repeat(1, depth, height, width)
-    count = max(1, SAMPLES // (height * width))
+    count = max(1, AT_ONCE // ((x.shape[1] + len(flat)) * height * width))
     for start in range(0, depth, count):
         planes = F.pad(x[0, :, start : start + count], (0, 0, 0, around))
         found = _picture(planes.flatten(1, 2)[None], flat, None)

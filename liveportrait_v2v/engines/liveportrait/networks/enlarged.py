@@ -47,11 +47,16 @@ def convolve_enlarged(x: Tensor, kernels: Mapping[str, Tensor], bias: Tensor, sc
     """
     *_, height, width = x.shape
     padded = F.pad(x, (1, 1) * (x.dim() - 2))
-    out = x.new_empty(len(x), len(bias), *x.shape[2:-2], height, scale, width, scale)
-    # Of each place in a cell: what a kernel reads of the padded map, and the samples that it gives.
-    places = [(slice(0, -1), slice(0, 1)), (slice(1, None), slice(-1, None)), (slice(1, -1), slice(1, -1))]
-    for name, kernel in kernels.items():
-        (above, rows), (beside, columns) = (places[int(place)] for place in name)
-        part = F.relu_(convolve(padded[..., above, beside], kernel, bias, padded=True))
-        out[..., rows, :, columns] = part[..., :, None, :, None]
-    return out.flatten(-4, -3).flatten(-2)
+    out = x.new_empty(len(x), len(bias), *x.shape[2:-2], height, scale, width * scale)
+    seen = slice(0, -1), slice(1, None), slice(1, -1)  # what the kernels of a place read of the padded map
+    places = 0, *[2] * (scale - 2), 1  # along an axis of a cell
+    for i in sorted(set(places)):
+        parts = [
+            F.relu_(convolve(padded[..., seen[i], seen[j]], kernels[f"{i}{j}"], bias, padded=True))
+            for j in sorted(set(places))
+        ]
+        row = torch.stack([parts[j] for j in places], -1).flatten(-2)
+        for k, place in enumerate(places):
+            if place == i:
+                out[..., k, :] = row
+    return out.flatten(-3, -2)

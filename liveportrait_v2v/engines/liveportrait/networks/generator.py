@@ -5,6 +5,8 @@ Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization", 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,14 +14,14 @@ from torch import Tensor, nn
 from .convolution import convolve, quicker_form
 from .enlarged import collapsed_kernels, convolve_enlarged
 from .layers import Conv
-from .nnpack import convolve_by_nnpack
+from .nnpack import convolve_by_nnpack, nnpack_works
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
-# Of the gammas and betas of a picture fewer than this are computed at a time: 32 MB, from which on C libraries have the
-# system map fresh memory each time.
-STRIP = 2**23
-MARGIN = 2  # rows that two 3x3 convolutions see on both sides of a strip
+# Of large maps NNPACK computes so many rows at a time, with margins ten of its tiles. Gammas and betas of more would
+# take over 32 MB, for which C libraries have the system map fresh memory each time.
+ROWS = 56
+MARGIN = 2  # rows that two 3x3 convolutions see on both sides
 
 
 class SpectralConv(nn.Module):
@@ -156,35 +158,44 @@ class SpadeBlock(nn.Module):
         # Enlarging by nearest neighbours changes neither mean nor variance.
         normalized = F.instance_norm(x)
         hidden = self.shared_0(features)
-        y, *past = self._halfway_in_strips(normalized, hidden)
+        y, *past = in_strips(self._ahead, normalized, hidden)
         x = past[0] if past else x
         del normalized, hidden
-        y = self.norm_1(F.instance_norm(y), self.shared_1(features), 0.2)
-        return self.conv_1(y).add_(x)
+        (y,) = in_strips(self._after, F.instance_norm(y), self.shared_1(features))
+        return y.add_(x)
 
-    def _halfway(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+    def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
         """The first norm and convolution, and what leads past them unless that is x as it is."""
         found = [self.conv_0(self.norm_0(normalized, hidden[:, :HIDDEN], 0.2))]
         if self.shortcut:
             found.append(self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:])))
         return found
 
-    def _halfway_in_strips(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
-        """The same, where NNPACK computes, of as many rows at a time as STRIP allows."""
-        weight = self.norm_0.weight
-        height, width = hidden.shape[2:]
-        most = (STRIP - 1) // (len(weight) * width)
-        if most >= height or quicker_form(hidden, weight) is not convolve_by_nnpack:
-            return self._halfway(normalized, hidden)
-        scale = height // normalized.shape[2]
-        rows = (most - 2 * MARGIN) // 4 * 4
-        strips = []
-        for top in range(0, height, rows):
-            bottom = min(height, top + rows)
-            start, stop = max(0, top - MARGIN), min(height, bottom + MARGIN)
-            found = self._halfway(normalized[:, :, start // scale : stop // scale], hidden[:, :, start:stop])
-            strips.append([x[:, :, top - start : bottom - start] for x in found])
-        return [torch.cat(parts, 2) for parts in zip(*strips, strict=True)]
+    def _after(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+        """The second norm and convolution."""
+        return [self.conv_1(self.norm_1(normalized, hidden, 0.2))]
+
+
+def in_strips(
+    function: Callable[[Tensor, Tensor], list[Tensor]], normalized: Tensor, hidden: Tensor
+) -> list[Tensor]:
+    """What a norm and a convolution after it give, of some rows at a time where that takes less memory and no longer.
+
+    Args:
+        function: of rows of both tensors, for maps [N, C, H, W] of these rows.
+        normalized, hidden: as `Spade` takes them.
+    """
+    height = hidden.shape[2]
+    if height <= ROWS + 4 * MARGIN or hidden.device.type != "cpu" or not nnpack_works():
+        return function(normalized, hidden)
+    scale = height // normalized.shape[2]
+    strips = []
+    for top in range(0, height, ROWS):
+        bottom = min(height, top + ROWS)
+        start, stop = max(0, top - MARGIN), min(height, bottom + MARGIN)
+        found = function(normalized[:, :, start // scale : stop // scale], hidden[:, :, start:stop])
+        strips.append([x[:, :, top - start : bottom - start] for x in found])
+    return [torch.cat(parts, 2) for parts in zip(*strips, strict=True)]
 
 
 class SpadeGenerator(nn.Module):

@@ -37,7 +37,7 @@ def convolve_by_nnpack(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         x: float32 [N, cin, (D,) H, W].
         weight: float32 [cout, cin, (kd,) kh, kw], sizes odd and kh = kw.
-        bias: float32 [cout].
+        bias: float32 [cout]; in two dimensions there need be none.
     """
     # It takes several pictures at once in a way that is three times slower.
     one = _picture if weight.dim() == 4 else _volume
@@ -61,9 +61,8 @@ def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         found = _picture(planes.flatten(1, 2)[None], flat, None)
         found = found.view(deep, cout, -1, height + around, width)[..., :height, :]
         for k, part in enumerate(found):
-            shift = (
-                start + deep // 2 - k
-            )  # where what this plane of the kernel makes of the first plane belongs
+            # Where what this plane of the kernel makes of the first plane belongs.
+            shift = start + deep // 2 - k
             first, last = max(0, shift), min(depth, shift + part.shape[1])
             if first < last:
                 total[:, first:last] += part[:, first - shift : last - shift]

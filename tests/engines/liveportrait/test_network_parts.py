@@ -45,7 +45,10 @@ def randomize(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def close(ours: Tensor, expected: Tensor, within: float = 1e-5) -> bool:
+BOUND, NNPACKS = 1e-5, 5e-5  # NNPACK's F(6x6, 3x3) of many channels rounds off more
+
+
+def close(ours: Tensor, expected: Tensor, within: float = BOUND) -> bool:
     assert ours.shape == expected.shape
     return bool((ours - expected).abs().max() <= within * expected.abs().max())
 
@@ -55,7 +58,6 @@ def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return convolution(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]])
 
 
-NNPACKS = 5e-5  # F(6x6, 3x3) of many channels rounds off more
 needs_nnpack = pytest.mark.skipif(not nnpack_works(), reason="torch has no NNPACK here")
 
 
@@ -216,8 +218,10 @@ def test_what_is_not_finite_does_not_go_unseen(form, x, weight):
 )
 def test_whatever_the_form_a_convolution_is_a_convolution(with_nnpack, x, weight, form, without):
     x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
-    assert quicker_form(x, weight) is (form if with_nnpack else without)
-    assert close(convolve(x, weight, bias), plain(x, weight, bias), NNPACKS)
+    expected = form if with_nnpack else without
+    assert quicker_form(x, weight) is expected
+    within = NNPACKS if expected is convolve_by_nnpack else BOUND
+    assert close(convolve(x, weight, bias), plain(x, weight, bias), within)
 
 
 def test_devices_other_than_the_cpu_have_their_own_convolutions():
@@ -266,7 +270,8 @@ def test_a_spade_block_is_the_references(with_nnpack, cin, cout, scale, size):
     given = size * max(1, scale // 2)
     x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)
     enlarged = x if scale == 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
-    assert close(fold(block)(x, features), reference.eval()(enlarged, features), NNPACKS)
+    within = NNPACKS if with_nnpack and cin >= 64 else BOUND  # smaller ones are computed plainly
+    assert close(fold(block)(x, features), reference.eval()(enlarged, features), within)
 
 
 @needs_nnpack

@@ -50,10 +50,11 @@ def convolve_enlarged(x: Tensor, kernels: Mapping[str, Tensor], bias: Tensor, sc
     out = x.new_empty(len(x), len(bias), *x.shape[2:-2], height, scale, width * scale)
     seen = slice(0, -1), slice(1, None), slice(1, -1)  # what the kernels of a place read of the padded map
     places = 0, *[2] * (scale - 2), 1  # along an axis of a cell
-    for i in sorted(set(places)):
+    kinds = sorted(set(places))
+    for i in kinds:
         parts = [
             F.relu_(convolve(padded[..., seen[i], seen[j]], kernels[f"{i}{j}"], bias, padded=True))
-            for j in sorted(set(places))
+            for j in kinds
         ]
         row = torch.stack([parts[j] for j in places], -1).flatten(-2)
         for k, place in enumerate(places):

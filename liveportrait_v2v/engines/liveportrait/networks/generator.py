@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .convolution import convolve, quicker_form
 from .enlarged import collapsed_kernels, convolve_enlarged
 from .layers import Conv
-from .nnpack import convolve_by_nnpack, nnpack_works
+from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
@@ -157,10 +157,10 @@ class SpadeBlock(nn.Module):
         # Enlarging by nearest neighbours changes neither mean nor variance.
         normalized = F.instance_norm(x)
         hidden = self.shared_0(features)
-        y, *past = in_strips(self._ahead, normalized, hidden)
+        y, *past = in_strips(self._ahead, self.norm_0, normalized, hidden)
         x = past[0] if past else x
         del normalized, hidden
-        (y,) = in_strips(self._after, F.instance_norm(y), self.shared_1(features))
+        (y,) = in_strips(self._after, self.norm_1, F.instance_norm(y), self.shared_1(features))
         return y.add_(x)
 
     def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
@@ -175,19 +175,18 @@ class SpadeBlock(nn.Module):
         return [self.conv_1(self.norm_1(normalized, hidden, 0.2))]
 
 
-Rows = Callable[[Tensor, Tensor], list[Tensor]]
-
-
-def in_strips(function: Rows, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+def in_strips(
+    function: Callable[[Tensor, Tensor], list[Tensor]], norm: Spade, normalized: Tensor, hidden: Tensor
+) -> list[Tensor]:
     """What a norm and a convolution after it give, of some rows at a time where that takes less memory and no longer.
 
     Args:
         function: of rows of both tensors, for maps [N, C, H, W] of these rows.
+        norm: the one with which `function` begins.
         normalized, hidden: as `Spade` takes them.
     """
     height = hidden.shape[2]
-    elsewhere = hidden.device.type != "cpu" or torch.compiler.is_compiling()
-    if elsewhere or height <= ROWS + 4 * MARGIN or not nnpack_works():
+    if height <= ROWS + 4 * MARGIN or quicker_form(hidden, norm.weight) is not convolve_by_nnpack:
         return function(normalized, hidden)
     scale = height // normalized.shape[2]
     strips = []

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .enlarged import collapsed_kernels, convolve_enlarged
+from .enlarged import convolve_enlarged, enlarged_kernels
 from .layers import Conv, ConvNorm, fold_norm
 from .motion import KEYPOINTS
 
@@ -77,7 +77,7 @@ class UpBlock(ConvNorm):
     def fold(self) -> None:
         super().fold()
         self.bias = self.conv.bias
-        self.kernels = nn.ParameterDict(collapsed_kernels(self.conv.weight, 2))
+        self.kernels = nn.ParameterDict(enlarged_kernels(self.conv.weight))
         del self.conv
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,10 @@
-"""3x3 convolutions of a map enlarged by nearest neighbours, without enlarging it."""
+"""3x3 convolutions of a map enlarged by nearest neighbours, without enlarging it.
+
+Let a sample of the small map become a cell of `scale` by `scale` samples. Along an axis, a kernel a, b, c sees one cell
+alone, where it is inside of it: (a + b + c) x[i]. At the cell's first sample it also sees the cell before, at its last
+one the cell after. That differs from the former by steps of the small map alone: a (x[i-1] - x[i]) and c (x[i+1] - x[i]).
+So three products per axis and cell do, nine in two dimensions, for four samples or sixteen.
+"""
 
 from __future__ import annotations
 
@@ -11,53 +17,66 @@ from torch import Tensor
 from .convolution import convolve
 
 
-def collapsed_kernels(weight: Tensor, scale: int) -> dict[str, Tensor]:
-    """What a 3x3 convolution comes to on a map that was first enlarged by nearest neighbours, for each place in a cell.
-
-    Of the three samples along an axis that an output sample sees, several show the same cell of the small map: their
-    weights add up. At the first place in a cell the kernel sees the cell before and its own, at the last its own and
-    the next, between them its own alone.
+def enlarged_kernels(weight: Tensor) -> dict[str, Tensor]:
+    """What a 3x3 convolution comes to on a map that was first enlarged.
 
     Args:
         weight: [cout, cin, (kd,) 3, 3].
-        scale: 2 or 4.
 
     Returns:
-        Row and column of the place in a cell, such as "01" (0 first, 1 last, 2 between) -> kernel
-        [cout, cin, (kd,) 1 or 2, 1 or 2].
+        Kernels of one sample, [n cout, cin, (kd,) 1, 1]: "00" for the map itself, "10" for its steps from row to row,
+        "01" from column to column, "11" for the steps of its steps. For steps there are two kernels, of the step
+        before a cell and of the one after it; for steps of steps two of these pairs.
     """
 
-    def along(weight: Tensor, place: int, dim: int) -> Tensor:
+    def along(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         a, b, c = weight.split(1, dim)
-        return (torch.cat((a, b + c), dim), torch.cat((a + b, c), dim), a + b + c)[place]
+        return a + b + c, torch.cat((-a, c))
 
-    places = range(2 if scale == 2 else 3)
-    return {f"{i}{j}": along(along(weight, i, -2), j, -1) for i in places for j in places}
+    return {
+        f"{row}{column}": kernel
+        for row, rows in enumerate(along(weight, -2))
+        for column, kernel in enumerate(along(rows, -1))
+    }
 
 
-def convolve_enlarged(x: Tensor, kernels: Mapping[str, Tensor], bias: Tensor, scale: int) -> Tensor:
-    """ReLU of the convolution of x enlarged by nearest neighbours in height and width, without enlarging it.
+def convolve_enlarged(
+    x: Tensor, kernels: Mapping[str, Tensor], bias: Tensor, scale: int, rows: slice = slice(None)
+) -> Tensor:
+    """ReLU of the convolution of x enlarged by nearest neighbours in height and width, with zeros around.
 
     Args:
         x: [N, cin, (D,) H, W].
-        kernels: by `collapsed_kernels`.
+        kernels: by `enlarged_kernels`.
+        scale: 2 or more.
+        rows: which rows of x are wanted; all by default.
 
     Returns:
-        [N, cout, (D,) scale * H, scale * W].
+        [N, cout, (D,) scale * H, scale * W], H being the number of rows wanted.
     """
-    *_, height, width = x.shape
-    padded = F.pad(x, (1, 1) * (x.dim() - 2))
-    out = x.new_empty(len(x), len(bias), *x.shape[2:-2], height, scale, width * scale)
-    seen = slice(0, -1), slice(1, None), slice(1, -1)  # what the kernels of a place read of the padded map
-    places = 0, *[2] * (scale - 2), 1  # along an axis of a cell
-    kinds = sorted(set(places))
-    for i in kinds:
-        parts = [
-            F.relu_(convolve(padded[..., seen[i], seen[j]], kernels[f"{i}{j}"], bias, padded=True))
-            for j in kinds
-        ]
-        row = torch.stack([parts[j] for j in places], -1).flatten(-2)
-        for k, place in enumerate(places):
-            if place == i:
-                out[..., k, :] = row
+    first, last, _ = rows.indices(x.shape[-2])
+    seen = F.pad(x, (0, 0, 1, 1))[..., first : last + 2, :]
+    of = {"00": seen[..., 1:-1, :], "10": seen.diff(dim=-2)}
+    of |= {"01": F.pad(of["00"], (1, 1)).diff(), "11": F.pad(of["10"], (1, 1)).diff()}
+    found = {name: convolve(of[name], kernels[name], bias if name == "00" else None) for name in of}
+    inside = found["00"]
+    beside, above, corners = (
+        _before_and_after(found[name], dim) for name, dim in (("01", -1), ("10", -2), ("11", -1))
+    )
+    corners = [_before_and_after(side, -2) for side in corners]
+    out = x.new_empty(*inside.shape[:-1], scale, scale * inside.shape[-1])
+    for place in range(min(scale, 3)):
+        # The first row of each cell, the last, and those between.
+        edge = place < 2
+        middle = inside + above[place] if edge else inside
+        sides = [middle + (beside[j] + corners[j][place] if edge else beside[j]) for j in range(2)]
+        row = torch.stack((sides[0], *[middle] * (scale - 2), sides[1]), -1).flatten(-2).relu_()
+        out[..., (slice(0, 1), slice(-1, None), slice(1, -1))[place], :] = row.unsqueeze(-2)
     return out.flatten(-3, -2)
+
+
+def _before_and_after(found: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """What the steps before each cell come to, and those after it, of two kernels' results along an axis of steps."""
+    before, after = found.chunk(2, 1)
+    count = found.shape[dim] - 1
+    return before.narrow(dim, 0, count), after.narrow(dim, 1, count)

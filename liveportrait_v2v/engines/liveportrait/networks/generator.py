@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import convolve, quicker_form
-from .enlarged import collapsed_kernels, convolve_enlarged
+from .enlarged import convolve_enlarged, enlarged_kernels
 from .layers import Conv
 from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
-# Of large maps NNPACK computes so many rows at a time, with margins ten of its tiles. Gammas and betas of more would
-# take over 32 MB, for which C libraries have the system map fresh memory each time.
+# Of large maps NNPACK computes so many rows at a time, with margins ten of its tiles and whole cells of any scale.
+# Gammas and betas of more would take over 32 MB, for which C libraries have the system map fresh memory each time.
 ROWS = 56
 MARGIN = 2  # rows that two 3x3 convolutions see on both sides
 
@@ -49,24 +49,24 @@ class SpectralConv(nn.Module):
 class SharedConv(nn.Module):
     """The 3x3 convolution of one or two SPADEs over the enlarged features, with ReLU, without enlarging them.
 
-    forward(features [N, cin, h, w]) -> [N, cout, scale * h, scale * w].
+    forward(features [N, cin, h, w], cells) -> [N, cout, H, scale * w]: H is `scale` times the rows of the features
+    that `cells` names, by default all.
     """
 
     def __init__(self, convs: list[Conv], scale: int):
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.cat([conv.weight for conv in convs]))
         self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs]))
-        if scale > 1:
-            self.kernels = nn.ParameterDict(collapsed_kernels(self.weight, scale))
+        weight = torch.cat([conv.weight for conv in convs])
+        if scale == 1:
+            self.weight = nn.Parameter(weight)
+        else:
+            self.kernels = nn.ParameterDict(enlarged_kernels(weight))
 
-    def forward(self, features: Tensor) -> Tensor:
-        if self.scale == 2 and quicker_form(features, self.weight) is convolve_by_nnpack:
-            # Four times the samples at a fifth of the products each.
-            features = F.interpolate(features, scale_factor=2)
-        elif self.scale > 1:
-            return convolve_enlarged(features, self.kernels, self.bias, self.scale)
-        return F.relu_(convolve(features, self.weight, self.bias))
+    def forward(self, features: Tensor, cells: slice = slice(None)) -> Tensor:
+        if self.scale == 1:
+            return F.relu_(convolve(features, self.weight, self.bias))[:, :, cells]
+        return convolve_enlarged(features, self.kernels, self.bias, self.scale, cells)
 
 
 class Spade(nn.Module):
@@ -156,11 +156,10 @@ class SpadeBlock(nn.Module):
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         # Enlarging by nearest neighbours changes neither mean nor variance.
         normalized = F.instance_norm(x)
-        hidden = self.shared_0(features)
-        y, *past = in_strips(self._ahead, self.norm_0, normalized, hidden)
+        y, *past = in_strips(self._ahead, self.norm_0, normalized, self.shared_0, features)
         x = past[0] if past else x
-        del normalized, hidden
-        (y,) = in_strips(self._after, self.norm_1, F.instance_norm(y), self.shared_1(features))
+        del normalized
+        (y,) = in_strips(self._after, self.norm_1, F.instance_norm(y), self.shared_1, features)
         return y.add_(x)
 
     def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
@@ -176,26 +175,36 @@ class SpadeBlock(nn.Module):
 
 
 def in_strips(
-    function: Callable[[Tensor, Tensor], list[Tensor]], norm: Spade, normalized: Tensor, hidden: Tensor
+    function: Callable[[Tensor, Tensor], list[Tensor]],
+    norm: Spade,
+    normalized: Tensor,
+    shared: SharedConv,
+    features: Tensor,
 ) -> list[Tensor]:
     """What a norm and a convolution after it give, of some rows at a time where that takes less memory and no longer.
 
     Args:
-        function: of rows of both tensors, for maps [N, C, H, W] of these rows.
+        function: of what is normalized and of the hidden maps, some rows of both, for maps [N, C, H, W] of these rows.
         norm: the one with which `function` begins.
-        normalized, hidden: as `Spade` takes them.
+        normalized: as `Spade` takes it.
+        shared: gives the hidden maps, of `features`.
     """
-    height = hidden.shape[2]
+    height, width = (shared.scale * size for size in features.shape[2:])
+    hidden = features[:, :1, :1, :1].expand(-1, HIDDEN, height, width)  # takes no memory
     if height <= ROWS + 4 * MARGIN or quicker_form(hidden, norm.weight) is not convolve_by_nnpack:
-        return function(normalized, hidden)
+        return function(normalized, shared(features))
     scale = height // normalized.shape[2]
-    strips = []
-    for top in range(0, height, ROWS):
-        bottom = min(height, top + ROWS)
-        start, stop = max(0, top - MARGIN), min(height, bottom + MARGIN)
-        found = function(normalized[:, :, start // scale : stop // scale], hidden[:, :, start:stop])
-        strips.append([x[:, :, top - start : bottom - start] for x in found])
-    return [torch.cat(parts, 2) for parts in zip(*strips, strict=True)]
+    found = []
+    for start in range(0, height - 2 * MARGIN, ROWS):
+        stop = min(height, start + ROWS + 2 * MARGIN)
+        hidden = shared(features, slice(start // shared.scale, stop // shared.scale))
+        strips = function(normalized[:, :, start // scale : stop // scale], hidden)
+        found = found or [x.new_empty(*x.shape[:2], height, width) for x in strips]
+        top = start + MARGIN if start else 0
+        for whole, x in zip(found, strips, strict=True):
+            # What it has of the margin below is written over by the next one.
+            whole[:, :, top:stop] = x[:, :, top - start :]
+    return found
 
 
 class SpadeGenerator(nn.Module):

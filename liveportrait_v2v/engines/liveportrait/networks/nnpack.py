@@ -17,7 +17,7 @@ from torch import Tensor
 
 # Values that go in and come out at a time where a volume is convolved: more leave the caches, with fewer the kernel is
 # transformed too often.
-AT_ONCE = 10_000_000
+AT_ONCE = 5_000_000
 # Private: a torch to come may lack it.
 _convolution = getattr(torch, "_nnpack_spatial_convolution", None)
 

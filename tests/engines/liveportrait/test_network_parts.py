@@ -19,6 +19,7 @@ from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     quicker_form,
 )
 from liveportrait_v2v.engines.liveportrait.networks.dense_motion import UpBlock, heatmaps, shifted_volumes
+from liveportrait_v2v.engines.liveportrait.networks.enlarged import convolve_enlarged, enlarged_kernels
 from liveportrait_v2v.engines.liveportrait.networks.fourier import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
@@ -106,6 +107,15 @@ def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(scale, convs):
     assert close(SharedConv(layers, scale)(x), expected)
 
 
+@pytest.mark.parametrize("cells", [slice(0, 3), slice(2, 5), slice(4, 7)])
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_of_an_enlarged_map_some_rows_can_be_had_alone(scale, cells):
+    shared = SharedConv([randomize(Conv(5, 6, 3, 3))], scale)
+    x = noise(2, 5, 7, 8)
+    rows = slice(scale * cells.start, scale * cells.stop)
+    assert close(shared(x, cells), shared(x)[:, :, rows])
+
+
 def test_an_up_block_needs_no_enlarged_volume():
     block = randomize(UpBlock(5, 6))
     x = noise(2, 5, 4, 6, 7)
@@ -188,6 +198,14 @@ EXTREMES = {
 def test_each_form_is_the_plain_one_on_extreme_maps(form, x, weight, extreme):
     x, weight, bias = EXTREMES[extreme](*x), noise(*weight, seed=1), torch.zeros(weight[0])
     assert close(form(x, weight, bias), plain(x, weight, bias))
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_convolution_of_an_enlarged_map_is_the_plain_one_on_extreme_maps(scale, extreme):
+    x, weight, bias = EXTREMES[extreme](2, 5, 7, 8), noise(6, 5, 3, 3, seed=1), torch.zeros(6)
+    expected = F.relu(plain(F.interpolate(x, scale_factor=float(scale)), weight, bias))
+    assert close(convolve_enlarged(x, enlarged_kernels(weight), bias, scale), expected)
 
 
 @pytest.mark.parametrize(("form", "x", "weight"), CASES)

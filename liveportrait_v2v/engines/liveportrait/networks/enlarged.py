@@ -1,9 +1,9 @@
 """3x3 convolutions of a map enlarged by nearest neighbours, without enlarging it.
 
-Let a sample of the small map become a cell of `scale` by `scale` samples. Along an axis, a kernel a, b, c sees one cell
+Each sample of the small map becomes a cell of `scale` by `scale` samples. Along an axis, a kernel a, b, c sees one cell
 alone, where it is inside of it: (a + b + c) x[i]. At the cell's first sample it also sees the cell before, at its last
-one the cell after. That differs from the former by steps of the small map alone: a (x[i-1] - x[i]) and c (x[i+1] - x[i]).
-So three products per axis and cell do, nine in two dimensions, for four samples or sixteen.
+one the cell after, and what that adds are products with steps of the small map: a (x[i-1] - x[i]) and
+c (x[i+1] - x[i]). So three products per axis and cell do, nine in two dimensions, for four samples or sixteen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Landmarks made from the canonical face: known pose, place, size and opening of mouth and eyes."""
+"""Landmarks made from the canonical face, of known pose, place, size and opening of mouth and eyes; and pictures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.faces import topology
 from liveportrait_v2v.faces.canonical import canonical_face
+
+HEIGHT, WIDTH = 300, 360  # of pictures
 
 
 def rotation(pitch: float = 0, yaw: float = 0, roll: float = 0) -> torch.Tensor:
@@ -62,3 +64,10 @@ def landmarks(
 
 
 UPPER_LIP, LOWER_LIP = topology.LIP_INNER_UPPER[5], topology.LIP_INNER_LOWER[5]
+
+
+def picture(n: int = 1) -> torch.Tensor:
+    """Smooth colours with a skin-like tone; every place looks different."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
+    colors = torch.stack((0.75 + 0.2 * x, 0.45 + 0.3 * y, 0.4 + 0.15 * torch.sin(9 * x + 5 * y)), dim=-1)
+    return (colors * 255).to(torch.uint8).expand(n, -1, -1, -1).contiguous()

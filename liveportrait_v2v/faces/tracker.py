@@ -11,8 +11,9 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..pipeline import torch_thread
 from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
-from .crops import Region, cut, region_of_detection, regions_of_landmarks, to_frame
+from .crops import Region, cut, region_of_detection, regions_of_landmarks
 from .detect import detect
+from .look import look
 from .nets import load_net
 from .scenes import CutFinder
 
@@ -198,15 +199,14 @@ class FaceTracker:
 
     def _estimates(self, crops: list[Tensor], regions: list[Region]) -> list[_Estimate]:
         """Run the landmark net on crops [*, 256, 256, 3] that were cut from these B regions, B in all."""
-        points, logits = self._net(crops[0] if len(crops) == 1 else torch.cat(crops))
-        # One copy, so that a GPU is waited for once.
-        result = torch.cat((points.flatten(1), logits.sigmoid()[:, None]), 1).cpu()
-        points = to_frame(result[:, :-1].unflatten(1, (478, 3)), regions, self._net.size)
-        presence = result[:, -1].tolist()
+        points, presence = look(self._net, crops, regions)
         low, high = points[..., :2].aminmax(dim=1)
         boxes = torch.cat((low, high), 1).tolist()
         wanted = regions_of_landmarks(points)
-        return [_Estimate(*e) for e in zip(points, presence, map(tuple, boxes), regions, wanted, strict=True)]
+        return [
+            _Estimate(*e)
+            for e in zip(points, presence.tolist(), map(tuple, boxes), regions, wanted, strict=True)
+        ]
 
     def _look(self, frame: Tensor, regions: list[Region]) -> list[_Estimate]:
         """Landmarks in several squares of one frame [1, H, W, 3]."""

@@ -67,6 +67,12 @@ def test_a_square_beyond_the_frame_repeats_its_edge():
     assert crop[20, :, 0].tolist()[20:] == pytest.approx(list(range(20)), abs=0.01)
 
 
+@pytest.mark.parametrize("at", [(20.0, 20.0), (0.0, 3.0), (60.0, 40.0)])
+def test_a_small_square_is_enlarged_without_dark_or_bright_rims(at):
+    crop = cut(torch.full((1, 40, 60, 3), 255, dtype=torch.uint8), Region(*at, 15.0, 0.2), 256)
+    assert crop.min() > 0.999 and crop.max() <= 1
+
+
 def test_a_large_square_is_averaged_before_it_is_sampled():
     stripes = torch.zeros(1, 512, 512, 3, dtype=torch.uint8)
     stripes[:, :, ::2] = 200

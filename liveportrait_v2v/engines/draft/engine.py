@@ -9,14 +9,19 @@ import torch
 import torch.nn.functional as F
 
 from ... import compose
+from ...faces import look_again
 from ...faces.steady import goes_on, steady
 from ...geometry import CropTransform, face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ..base import Cue, Shot, reference_shot
 from . import face
+from .feedback import Missing
 from .motion import Reference, Target, transfer
 from .paint import EyeMemory, paint_mouths
 from .warp import make_warp, without_folds
+
+# What is drawn to be looked at: about so many pixels across the face's square, by a warp of so many nodes a side.
+SKETCH, SKETCH_WARP = 160, 96
 
 
 class DraftEngine:
@@ -28,6 +33,7 @@ class DraftEngine:
     What some settings come down to here: without `relative`, the openings of eyes and mouth and the head's rotation
     are the driving face's own; the rest of its expression stays relative, since landmarks alone don't tell an
     expression from the shape of a face. A driving still gives its eyes and mouth, and the head goes on as it did.
+    How far the head turns and eyes and mouth open is corrected by what the landmark net sees of the result.
     The head's place follows the driving head's, in widths of the face, softly limited. After a cut in the source,
     its first frame is the new resting face.
     """
@@ -36,8 +42,8 @@ class DraftEngine:
 
     def __init__(self, device: str = "cpu"):
         self.device = device
-        # Two trackings and the encoder take a core each.
-        self.render_threads = max(1, torch.get_num_threads() - 3) if device == "cpu" else None
+        # Two trackings and the encoder take a core each; without a second one, looking at the result holds all up.
+        self.render_threads = max(2, torch.get_num_threads() - 3) if device == "cpu" else None
 
     def session(
         self,
@@ -67,6 +73,8 @@ class DraftSession:
         self._driving_rest: Reference | None = None
         self._eyes = EyeMemory()
         self._last: torch.Tensor | None = None
+        self._frames = 0  # since the face's first
+        self._held: Missing | None = None  # in the last frame that was looked at
 
     def survey(self, shots: Iterable[Shot]) -> None:
         number = self._options.reference_frame
@@ -107,6 +115,7 @@ class DraftSession:
                     yield scene
                 scene = []
                 self._source_rest, self._eyes = None, EyeMemory()
+                self._frames, self._held = 0, None
             scene.append(k)
             self._last = landmarks
         yield scene
@@ -116,16 +125,55 @@ class DraftSession:
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
         rests = self._source_rest, self._driving_rest
-        target = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
-        return self._draw(frames, target)
-
-    def _draw(self, frames: torch.Tensor, target: Target) -> torch.Tensor:
-        square = face_crop(target.source, self._settings)
+        wanted = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
+        square = face_crop(source, self._settings)
         region = compose.region_of(square, *frames.shape[1:3])
         if region.empty:
             return frames
+        self._eyes.learn(frames, wanted)
+        target = self._corrected(frames, wanted, square.side.max().item(), region)
+        return self._draw(frames, target, self._settings.dsize // 2)
+
+    def _corrected(self, frames: torch.Tensor, wanted: Target, side: float, region: compose.Region) -> Target:
+        """The target that makes the result look as wanted: by a look at it, drawn small.
+
+        Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other
+        frame; what was missing there is added to the next one too.
+        """
+        shrink = max(1, round(side / SKETCH))
+        if shrink == 1:
+            target = wanted
+            for _ in range(2):
+                target = self._missing(frames, target, wanted, region, 1).added_to(target)
+            return target
+        held, count = self._held, len(frames)
+        odd = self._frames % 2  # the first of these frames was not looked at, but the one before
+        if count > odd:
+            found = self._missing(frames[odd::2], wanted[odd::2], wanted[odd::2], region, shrink)
+            held = held.and_then(found) if odd else found
+        self._frames, self._held = self._frames + count, held[-1:]
+        return held[(torch.arange(count) + odd) // 2].added_to(wanted)
+
+    def _missing(
+        self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.Region, shrink: int
+    ) -> Missing:
+        """What the landmark net misses of what is wanted in what a target gives, drawn `shrink` times smaller."""
+        part = (
+            F.avg_pool2d(compose.to_float(region.of(frames)), shrink, ceil_mode=True)
+            .round_()
+            .byte()
+            .permute(0, 2, 3, 1)
+        )
+        corner = torch.tensor([region.left, region.top, 0.0], device=frames.device)
+        small = target.within(corner, shrink)
+        seen, presence = look_again(self._draw(part, small, SKETCH_WARP), small.moved)
+        return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
+
+    def _draw(self, frames: torch.Tensor, target: Target, size: int) -> torch.Tensor:
+        """The frames with their faces moved, by a warp on a grid of `size` nodes a side."""
+        square = face_crop(target.source, self._settings)
+        region = compose.region_of(square, *frames.shape[1:3])
         target = without_folds(target, square, self._settings.stitching)
-        size = self._settings.dsize // 2
         warp = make_warp(target, square, size, self._settings.stitching)
         # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.
         maps = torch.cat(
@@ -138,7 +186,6 @@ class DraftSession:
         pictures = compose.to_float(region.of(frames))
         pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
         paint_mouths(pictures, place, warp.mouth, frames, target, region)
-        self._eyes.learn(frames, target)
         self._eyes.paint(pictures, target, region)
         return compose.blend(frames, pictures, upright[:, 2], region)
 

@@ -117,6 +117,28 @@ def move_lips(shape: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
     return moved
 
 
+def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
+    """Shapes [N, 478, 3] in head coordinates whose mouths have an opening [N]; the lips never pass each other."""
+    now = mouth_opening(shape) * lip_gaps(shape)[:, _MIDDLE].sign()
+    profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
+    shape = move_lips(shape, ((opening - now) * mouth_width(shape)).unsqueeze(-1) * profile)
+    overlap = (-lip_gaps(shape)).clamp_min(0)
+    shape[:, LOWER, 1] += overlap / 2
+    shape[:, UPPER, 1] -= overlap / 2
+    return shape
+
+
+def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Shapes [N, 478, 3] whose eyes' openings differ by `change` [N, 2], as far as lids go: the upper ones move."""
+    shape, now = shape.clone(), eye_openings(shape)
+    factor = (1 + change / now.clamp_min(0.02)).clamp(0, 3)
+    for eye, (upper, lower, _) in enumerate(EYES):
+        upper, lower = list(upper[1:-1]), list(lower[1:-1])
+        gap = shape[:, lower] - shape[:, upper]
+        shape[:, upper] = shape[:, lower] - factor[:, eye].view(-1, 1, 1) * gap
+    return shape
+
+
 def close_lips(shape: torch.Tensor, threshold: float) -> torch.Tensor:
     """Shapes [N, 478, 3] with the lips brought together where they are open by at least the threshold."""
     is_open = (mouth_opening(shape) >= threshold).unsqueeze(-1)

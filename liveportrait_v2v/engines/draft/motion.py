@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -82,6 +82,24 @@ class Target:
         moved = self.moved_pose.apply(self.pose.undo(points))
         return torch.lerp(points, moved, self.strength.view(-1, 1, 1))
 
+    def __getitem__(self, index) -> Target:
+        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "rest_eyes"}
+        return Target(**parts, rest_eyes=self.rest_eyes)
+
+    def within(self, corner: torch.Tensor, shrink: int) -> Target:
+        """The same in a part of the frame that begins at `corner` [3] and was made `shrink` times smaller."""
+
+        def pose(pose: Pose) -> Pose:
+            return Pose(pose.rotation, pose.scale / shrink, (pose.translation - corner) / shrink)
+
+        return replace(
+            self,
+            source=(self.source - corner) / shrink,
+            moved=(self.moved - corner) / shrink,
+            pose=pose(self.pose),
+            moved_pose=pose(self.moved_pose),
+        )
+
     def held_back(self, strength: torch.Tensor) -> Target:
         """The same expression with a share [N] of the head's motion."""
         less = (self.with_skull(self.source) - self.source) * (1 - strength).view(-1, 1, 1)
@@ -159,22 +177,29 @@ def _head(
 
 
 def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:
-    """Goes `strength` of the way from one rotation [N, 3, 3] to another, about a fixed axis (Rodrigues)."""
+    """Goes `strength` of the way from one rotation [N, 3, 3] to another."""
     if strength == 1:
         return end
-    step = start.mT @ end
-    cosine = ((step.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1)
-    angle = torch.acos(cosine)
+    turn = start.mT @ end
+    return start @ part_of_turn(turn, angle_of(turn) * strength)
+
+
+def angle_of(turn: torch.Tensor) -> torch.Tensor:
+    """By how much rotations [N, 3, 3] turn, in radians, [N]."""
+    return torch.acos(((turn.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1))
+
+
+def part_of_turn(turn: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Rotations [N, 3, 3] by other angles [N], in radians, about the axes of these (Rodrigues)."""
     axis = torch.stack(
-        (step[:, 2, 1] - step[:, 1, 2], step[:, 0, 2] - step[:, 2, 0], step[:, 1, 0] - step[:, 0, 1]), -1
+        (turn[:, 2, 1] - turn[:, 1, 2], turn[:, 0, 2] - turn[:, 2, 0], turn[:, 1, 0] - turn[:, 0, 1]), -1
     )
     axis = axis / axis.norm(dim=-1, keepdim=True).clamp_min(1e-8)
-    k = torch.zeros_like(step)
+    k = torch.zeros_like(turn)
     k[:, 2, 1], k[:, 0, 2], k[:, 1, 0] = axis.unbind(-1)
     k = k - k.mT
-    angle = (angle * strength).view(-1, 1, 1)
-    partial = torch.eye(3, device=k.device) + torch.sin(angle) * k + (1 - torch.cos(angle)) * (k @ k)
-    return start @ partial
+    angle = angle.view(-1, 1, 1)
+    return torch.eye(3, device=k.device) + torch.sin(angle) * k + (1 - torch.cos(angle)) * (k @ k)
 
 
 def _expression(
@@ -216,14 +241,7 @@ def _set_mouth(
         wanted = wanted * settings.lip_retargeting_multiplier
     elif settings.relative:
         wanted = face.mouth_opening(base) + strength * width_ratio * (wanted - face.mouth_opening(rest))
-    width = face.mouth_width(shape)
-    now = face.mouth_opening(shape) * face.lip_gaps(shape)[:, len(face.UPPER) // 2].sign()
-    profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
-    shape = face.move_lips(shape, ((wanted.clamp_min(0) - now) * width).unsqueeze(-1) * profile)
-    overlap = (-face.lip_gaps(shape)).clamp_min(0)
-    shape[:, face.LOWER, 1] += overlap / 2
-    shape[:, face.UPPER, 1] -= overlap / 2
-    return shape
+    return face.open_mouth(shape, wanted.clamp_min(0))
 
 
 def _set_eyes(

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from made_faces import LOWER_LIP, UPPER_LIP, landmarks
+from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import Cue, Shot, create_engine
@@ -17,16 +17,8 @@ from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
-HEIGHT, WIDTH = 300, 360
 RATE = Fraction(30)
 AT, SIZE = (180.0, 150.0), 7.0
-
-
-def picture(n: int = 1) -> torch.Tensor:
-    """Smooth colours with a skin-like tone; every place looks different."""
-    y, x = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
-    colors = torch.stack((0.75 + 0.2 * x, 0.45 + 0.3 * y, 0.4 + 0.15 * torch.sin(9 * x + 5 * y)), dim=-1)
-    return (colors * 255).to(torch.uint8).expand(n, -1, -1, -1).contiguous()
 
 
 def place(**changes) -> torch.Tensor:

@@ -1,0 +1,78 @@
+"""What the result shows, held against what was asked for.
+
+A warp moves landmarks, but the landmark net judges by the picture: of small, blurred or turned faces it sees less
+motion than was drawn, and some of the source's own. So it looks at the result, and what is missing is asked for on top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from ...geometry import Pose
+from . import face
+from .motion import Target, angle_of, part_of_turn
+
+PRESENT = 0.5  # presence from which the landmark net is believed
+# Share of what is missing that is added.
+GAIN = 0.9
+# What two looks at the same face differ by is not missing: openings, and the head's turn in radians.
+OPENING, TURN = 0.01, 0.002
+# At most so much is added: of the mouth's opening and the eyes', and of the turn.
+MOUTHS, EYES, TURNS = 0.15, 0.2, 0.4
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What results lack of what is wanted, in N frames.
+
+    Attributes:
+        mouth: float32 [N], opening.
+        eyes: float32 [N, 2], openings.
+        turn: float32 [N, 3, 3], rotation of the head.
+    """
+
+    mouth: torch.Tensor
+    eyes: torch.Tensor
+    turn: torch.Tensor
+
+    @classmethod
+    def of(cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor) -> Missing:
+        """From landmarks [N, 478, 3], in pixels of any frame. Where no face is seen, nothing is missing.
+
+        Args:
+            presence: float32 [N], the landmark net's confidence in what is seen.
+        """
+        believed = (presence >= PRESENT).float()
+        asked, shown = face.first_pose(wanted), face.first_pose(seen)
+        turn = shown.rotation.mT @ asked.rotation
+        asked, shown = asked.undo(wanted), shown.undo(seen)
+        mouth = face.mouth_opening(asked) - face.mouth_opening(shown)
+        eyes = face.eye_openings(asked) - face.eye_openings(shown)
+        return cls(
+            believed * _added(mouth, OPENING, MOUTHS),
+            believed.unsqueeze(-1) * _added(eyes, OPENING, EYES),
+            part_of_turn(turn, believed * _added(angle_of(turn), TURN, TURNS)),
+        )
+
+    def __getitem__(self, index) -> Missing:
+        return Missing(self.mouth[index], self.eyes[index], self.turn[index])
+
+    def and_then(self, later: Missing) -> Missing:
+        """The same of these frames and of those that follow."""
+        parts = ((self.mouth, later.mouth), (self.eyes, later.eyes), (self.turn, later.turn))
+        return Missing(*(torch.cat(part) for part in parts))
+
+    def added_to(self, target: Target) -> Target:
+        shape = target.moved_pose.undo(target.moved)
+        shape = face.open_mouth(shape, (face.mouth_opening(shape) + self.mouth).clamp_min(0))
+        shape = face.move_lids(shape, self.eyes)
+        pose = target.moved_pose
+        pose = Pose(pose.rotation @ self.turn, pose.scale, pose.translation)
+        return replace(target, moved=pose.apply(shape), moved_pose=pose)
+
+
+def _added(difference: torch.Tensor, ignored: float, most: float) -> torch.Tensor:
+    """What is added for a difference, less what is ignored of it."""
+    return (GAIN * (difference - difference.clamp(-ignored, ignored))).clamp(-most, most)

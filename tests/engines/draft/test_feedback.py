@@ -1,0 +1,159 @@
+"""What the result lacks of what was asked for is added."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from made_faces import landmarks, picture
+
+from liveportrait_v2v.engines import Cue, Shot, create_engine
+from liveportrait_v2v.engines.draft import engine, face
+from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing
+from liveportrait_v2v.engines.draft.motion import Reference, Target, angle_of, transfer
+from liveportrait_v2v.geometry import euler_angles
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+SURE, UNSURE = torch.tensor([1.0]), torch.tensor([0.2])
+CALM = MotionOptions(smoothing=0.0)
+
+
+def target(driving: torch.Tensor) -> Target:
+    """What a driving face that was at rest before asks of a face at rest."""
+    rest = landmarks()
+    rests = Reference.of(rest), Reference.of(rest)
+    return transfer(rest[None], driving[None], *rests, AnimationSettings(), CALM, False)
+
+
+def yaw(points: torch.Tensor) -> float:
+    return euler_angles(face.first_pose(points).rotation)[0, 1].item()
+
+
+def test_a_result_that_shows_what_is_wanted_lacks_nothing():
+    wanted = target(landmarks(drop=1.0, yaw=10))
+    corrected = Missing.of(wanted.moved, wanted.moved, SURE).added_to(wanted)
+    torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [face.mouth_opening, lambda points: face.eye_openings(points).mean(1), yaw],
+    ids=["mouth", "eyes", "yaw"],
+)
+@pytest.mark.parametrize("shown", ["less", "more"])
+def test_of_what_is_shown_too_little_more_is_asked_for_and_of_the_other_less(measure, shown):
+    little, much = landmarks(drop=0.7, lids=0.8, yaw=5)[None], landmarks(drop=1.2, lids=1.1, yaw=9)[None]
+    wanted = target(landmarks(drop=0.95, lids=0.95, yaw=7))
+    seen = little if shown == "less" else much
+    corrected = Missing.of(wanted.moved, seen, SURE).added_to(wanted)
+    change = measure(corrected.moved) - measure(wanted.moved)
+    lacking = measure(wanted.moved) - measure(seen)
+    assert abs(lacking) > 0.02
+    assert 0.5 * abs(lacking) < abs(change) < 1.1 * abs(lacking) and (change > 0) == (lacking > 0)
+
+
+def test_where_no_face_is_seen_nothing_is_missing():
+    wanted = target(landmarks(drop=1.0, yaw=10))
+    corrected = Missing.of(wanted.moved, landmarks()[None], UNSURE).added_to(wanted)
+    torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
+
+
+def test_where_and_how_large_it_is_seen_makes_no_difference():
+    wanted = target(landmarks(drop=1.0, yaw=10))
+    near, far = (
+        Missing.of(wanted.moved, seen[None], SURE) for seen in (landmarks(), landmarks(at=(9, 7), size=1))
+    )
+    torch.testing.assert_close(near.mouth, far.mouth, atol=1e-3, rtol=0)
+    torch.testing.assert_close(near.eyes, far.eyes, atol=1e-3, rtol=0)
+    torch.testing.assert_close(near.turn, far.turn, atol=2e-3, rtol=0)
+
+
+def test_no_more_is_added_than_a_face_can_bear():
+    wanted = landmarks(drop=4.0, lids=2.0, yaw=50)[None]
+    missing = Missing.of(wanted, landmarks(lids=0.0, yaw=-50)[None], SURE)
+    assert missing.mouth.item() == pytest.approx(MOUTHS)
+    assert missing.eyes.abs().max().item() == pytest.approx(EYES)
+    assert angle_of(missing.turn).item() == pytest.approx(TURNS, abs=1e-3)
+
+
+def test_a_target_seen_smaller_in_a_part_of_the_frame_is_the_same_there():
+    wanted = target(landmarks(drop=1.0, yaw=10))
+    corner = torch.tensor([20.0, 10.0, 0.0])
+    small = wanted.within(corner, 3)
+    torch.testing.assert_close(small.moved * 3 + corner, wanted.moved)
+    points = landmarks(size=6)[None]
+    moved = small.with_skull((points - corner) / 3)
+    torch.testing.assert_close(moved * 3 + corner, wanted.with_skull(points), atol=1e-2, rtol=0)
+
+
+class HalfBlind:
+    """A landmark net that sees mouths open half as far as they are drawn."""
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[int, ...]] = []
+
+    def __call__(self, frames: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.looks.append(tuple(frames.shape[:3]))
+        pose = face.first_pose(expected)
+        shape = pose.undo(expected)
+        seen = pose.apply(face.open_mouth(shape, face.mouth_opening(shape) / 2))
+        return seen, torch.ones(len(frames))
+
+
+def animate(
+    faces: list[torch.Tensor], drivings: list[torch.Tensor], chunk: int
+) -> tuple[torch.Tensor, list[Target]]:
+    """A clip rendered in chunks, and the targets that were drawn in the end."""
+    session = create_engine("draft").session(AnimationSettings(), CALM, Fraction(30), Fraction(30))
+    drawn, draw = [], session._draw
+
+    def keep(frames, target, size):
+        if size == AnimationSettings().dsize // 2:
+            drawn.append(target)
+        return draw(frames, target, size)
+
+    session._draw = keep
+    results = []
+    for start in range(0, len(faces), chunk):
+        here = slice(start, start + chunk)
+        sources, leading = torch.stack(faces[here]), torch.stack(drivings[here])
+        frames, present = picture(len(sources)), torch.ones(len(sources), dtype=torch.bool)
+        cues = [Cue(motion, motion, 0.0) for motion in session.motions([Shot(frames, leading, present)])]
+        results.append(session.render(Shot(frames, sources, present), cues))
+    return torch.cat(results), drawn
+
+
+AT = (180.0, 150.0)
+
+
+@pytest.mark.parametrize(("size", "looked_at"), [(7.0, 4), (3.0, 14)], ids=["large", "small"])
+def test_the_net_looks_at_every_other_frame_of_a_large_face_and_twice_at_each_of_a_small_one(
+    monkeypatch, size, looked_at
+):
+    net = HalfBlind()
+    monkeypatch.setattr(engine, "look_again", net)
+    animate([landmarks(at=AT, size=size)] * 7, [landmarks()] * 7, 7)
+    assert sum(count for count, _, _ in net.looks) == looked_at
+    assert max(net.looks[0][1:]) < 240  # drawn small
+
+
+@pytest.mark.parametrize("size", [7.0, 3.0], ids=["large", "small"])
+def test_a_mouth_that_is_seen_half_open_is_drawn_wider(monkeypatch, size):
+    source, drivings = [landmarks(at=AT, size=size)] * 4, [landmarks(drop=d) for d in (0.0, 0.8, 0.8, 0.8)]
+    _, plain = animate(source, drivings, 4)
+    monkeypatch.setattr(engine, "look_again", HalfBlind())
+    _, corrected = animate(source, drivings, 4)
+    before, after = (face.mouth_opening(drawn[0].moved) for drawn in (plain, corrected))
+    assert abs(after[0] - before[0]) < 0.02
+    assert (after[2:] > before[2:] + 0.03).all()
+
+
+def test_what_is_missing_does_not_depend_on_where_chunks_end(monkeypatch):
+    monkeypatch.setattr(engine, "look_again", HalfBlind())
+    faces = [landmarks(at=AT, size=7.0)] * 7
+    drivings = [landmarks(drop=0.2 * k) for k in range(7)]
+    whole, _ = animate(faces, drivings, 7)
+    for chunk in (1, 2, 3):
+        parts, _ = animate(faces, drivings, chunk)
+        assert (parts.int() - whole.int()).abs().max() <= 1

@@ -141,18 +141,18 @@ class DraftSession:
         frame; what was missing there is added to the next one too.
         """
         shrink = max(1, round(side / SKETCH))
-        if shrink == 1:
-            target = wanted
-            for _ in range(2):
-                target = self._missing(frames, target, wanted, region, 1).added_to(target)
-            return target
-        held, count = self._held, len(frames)
-        odd = self._frames % 2  # the first of these frames was not looked at, but the one before
-        if count > odd:
-            found = self._missing(frames[odd::2], wanted[odd::2], wanted[odd::2], region, shrink)
-            held = held.and_then(found) if odd else found
+        looks, every = (2, 1) if shrink == 1 else (1, 2)
+        held, count, waits = self._held, len(frames), self._frames % every
+        if count > waits:
+            asked = target = wanted[waits::every]
+            found = []
+            for _ in range(looks):
+                found.append(self._missing(frames[waits::every], target, asked, region, shrink))
+                target = found[-1].added_to(target)
+            new = sum(found[1:], found[0]).calmed(None if held is None else held.turn)
+            held = held.and_then(new) if waits else new
         self._frames, self._held = self._frames + count, held[-1:]
-        return held[(torch.arange(count) + odd) // 2].added_to(wanted)
+        return held[(torch.arange(count) + waits) // every].added_to(wanted)
 
     def _missing(
         self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.Region, shrink: int

@@ -12,13 +12,15 @@ import torch
 
 from ...geometry import Pose
 from . import face
-from .motion import Target, angle_of, part_of_turn
+from .motion import Target, angle_of, axis_of, rotation_about
 
 PRESENT = 0.5  # presence from which the landmark net is believed
 # Share of what is missing that is added.
 GAIN = 0.9
 # What two looks at the same face differ by is not missing: openings, and the head's turn in radians.
 OPENING, TURN = 0.01, 0.002
+# Share of a frame's own turn; the rest is that of the frames before.
+NEW = 0.8
 # At most so much is added: of the mouth's opening and the eyes', and of the turn.
 MOUTHS, EYES, TURNS = 0.15, 0.2, 0.4
 
@@ -30,7 +32,7 @@ class Missing:
     Attributes:
         mouth: float32 [N], opening.
         eyes: float32 [N, 2], openings.
-        turn: float32 [N, 3, 3], rotation of the head.
+        turn: float32 [N, 3], rotation of the head about its axes, in radians.
     """
 
     mouth: torch.Tensor
@@ -53,23 +55,33 @@ class Missing:
         return cls(
             believed * _added(mouth, OPENING, MOUTHS),
             believed.unsqueeze(-1) * _added(eyes, OPENING, EYES),
-            part_of_turn(turn, believed * _added(angle_of(turn), TURN, TURNS)),
+            axis_of(turn) * (believed * _added(angle_of(turn), TURN, TURNS)).unsqueeze(-1),
         )
 
     def __getitem__(self, index) -> Missing:
         return Missing(self.mouth[index], self.eyes[index], self.turn[index])
+
+    def __add__(self, more: Missing) -> Missing:
+        return Missing(self.mouth + more.mouth, self.eyes + more.eyes, self.turn + more.turn)
 
     def and_then(self, later: Missing) -> Missing:
         """The same of these frames and of those that follow."""
         parts = ((self.mouth, later.mouth), (self.eyes, later.eyes), (self.turn, later.turn))
         return Missing(*(torch.cat(part) for part in parts))
 
+    def calmed(self, before: torch.Tensor | None) -> Missing:
+        """With turns that go on from the last of those before, [n, 3], if any: heads are slow, but looks tremble."""
+        turns = [] if before is None else [before[-1]]
+        for turn in self.turn:
+            turns.append(torch.lerp(turns[-1], turn, NEW) if turns else turn)
+        return replace(self, turn=torch.stack(turns[-len(self.turn) :]))
+
     def added_to(self, target: Target) -> Target:
         shape = target.moved_pose.undo(target.moved)
         shape = face.open_mouth(shape, (face.mouth_opening(shape) + self.mouth).clamp_min(0))
         shape = face.move_lids(shape, self.eyes)
         pose = target.moved_pose
-        pose = Pose(pose.rotation @ self.turn, pose.scale, pose.translation)
+        pose = Pose(pose.rotation @ rotation_about(self.turn), pose.scale, pose.translation)
         return replace(target, moved=pose.apply(shape), moved_pose=pose)
 
 

@@ -181,7 +181,7 @@ def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> 
     if strength == 1:
         return end
     turn = start.mT @ end
-    return start @ part_of_turn(turn, angle_of(turn) * strength)
+    return start @ rotation_about(axis_of(turn) * (angle_of(turn) * strength).unsqueeze(-1))
 
 
 def angle_of(turn: torch.Tensor) -> torch.Tensor:
@@ -189,16 +189,21 @@ def angle_of(turn: torch.Tensor) -> torch.Tensor:
     return torch.acos(((turn.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1))
 
 
-def part_of_turn(turn: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Rotations [N, 3, 3] by other angles [N], in radians, about the axes of these (Rodrigues)."""
+def axis_of(turn: torch.Tensor) -> torch.Tensor:
+    """Unit vectors [N, 3] about which rotations [N, 3, 3] turn; zero where they don't."""
     axis = torch.stack(
         (turn[:, 2, 1] - turn[:, 1, 2], turn[:, 0, 2] - turn[:, 2, 0], turn[:, 1, 0] - turn[:, 0, 1]), -1
     )
-    axis = axis / axis.norm(dim=-1, keepdim=True).clamp_min(1e-8)
-    k = torch.zeros_like(turn)
-    k[:, 2, 1], k[:, 0, 2], k[:, 1, 0] = axis.unbind(-1)
+    return axis / axis.norm(dim=-1, keepdim=True).clamp_min(1e-8)
+
+
+def rotation_about(vector: torch.Tensor) -> torch.Tensor:
+    """Rotations [N, 3, 3] about vectors [N, 3] as long as the angle in radians (Rodrigues)."""
+    angle = vector.norm(dim=-1, keepdim=True)
+    k = vector.new_zeros(len(vector), 3, 3)
+    k[:, 2, 1], k[:, 0, 2], k[:, 1, 0] = (vector / angle.clamp_min(1e-8)).unbind(-1)
     k = k - k.mT
-    angle = angle.view(-1, 1, 1)
+    angle = angle.unsqueeze(-1)
     return torch.eye(3, device=k.device) + torch.sin(angle) * k + (1 - torch.cos(angle)) * (k @ k)
 
 

@@ -11,7 +11,7 @@ from made_faces import landmarks, picture
 from liveportrait_v2v.engines import Cue, Shot, create_engine
 from liveportrait_v2v.engines.draft import engine, face
 from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing
-from liveportrait_v2v.engines.draft.motion import Reference, Target, angle_of, transfer
+from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -74,7 +74,19 @@ def test_no_more_is_added_than_a_face_can_bear():
     missing = Missing.of(wanted, landmarks(lids=0.0, yaw=-50)[None], SURE)
     assert missing.mouth.item() == pytest.approx(MOUTHS)
     assert missing.eyes.abs().max().item() == pytest.approx(EYES)
-    assert angle_of(missing.turn).item() == pytest.approx(TURNS, abs=1e-3)
+    assert missing.turn.norm().item() == pytest.approx(TURNS, abs=1e-3)
+
+
+def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():
+    wanted = landmarks(drop=1.0, yaw=10)[None].expand(4, -1, -1)
+    seen = torch.stack([wanted[0], wanted[0], landmarks(), landmarks()])
+    raw = Missing.of(wanted, seen, torch.ones(4))
+    calm = raw.calmed(None)
+    assert torch.equal(calm.mouth, raw.mouth) and torch.equal(calm.eyes, raw.eyes)
+    turns = calm.turn.norm(dim=-1)
+    assert turns[1] < 1e-3 and 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
+    later = raw[2:].calmed(calm.turn[1:2])
+    torch.testing.assert_close(later.turn, calm.turn[2:])
 
 
 def test_a_target_seen_smaller_in_a_part_of_the_frame_is_the_same_there():

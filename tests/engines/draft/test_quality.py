@@ -22,7 +22,6 @@ FRAMES = 100
         ("single_face", "jwp_intro", {"mouth", "eyes", "pitch"}),
         ("cap12", "obama", {"mouth", "eyes", "pitch", "yaw", "roll"}),
         ("single_face", "obama", {"mouth", "pitch", "yaw", "roll"}),
-        ("obama", "cap13", {"mouth", "eyes"}),
     ],
 )
 def test_openings_and_head_follow_the_driving_clip_and_the_person_stays(

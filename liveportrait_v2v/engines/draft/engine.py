@@ -22,6 +22,7 @@ from .warp import make_warp, without_folds
 
 # What is drawn to be looked at: about so many pixels across the face's square, by a warp of so many nodes a side.
 SKETCH, SKETCH_WARP = 160, 96
+SELDOM = 3  # frames from look to look at the largest faces
 
 
 class DraftEngine:
@@ -43,7 +44,7 @@ class DraftEngine:
     def __init__(self, device: str = "cpu"):
         self.device = device
         # Two trackings and the encoder take a core each; without a second one, looking at the result holds all up.
-        self.render_threads = max(2, torch.get_num_threads() - 3) if device == "cpu" else None
+        self.render_threads = max(1, torch.get_num_threads() - 3) if device == "cpu" else None
 
     def session(
         self,
@@ -137,12 +138,12 @@ class DraftSession:
     def _corrected(self, frames: torch.Tensor, wanted: Target, side: float, region: compose.Region) -> Target:
         """The target that makes the result look as wanted: by a look at it, drawn small.
 
-        Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other
-        frame; what was missing there is added to the next one too.
+        Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other or
+        every third one; what was missing there is added to the frames up to the next look as well.
         """
         shrink = max(1, round(side / SKETCH))
-        looks, every = (2, 1) if shrink == 1 else (1, 2)
-        held, count, waits = self._held, len(frames), self._frames % every
+        looks, every = 2 if shrink == 1 else 1, min(shrink, SELDOM)
+        held, count, waits = self._held, len(frames), -self._frames % every
         if count > waits:
             asked = target = wanted[waits::every]
             found = []
@@ -151,20 +152,18 @@ class DraftSession:
                 target = found[-1].added_to(target)
             new = sum(found[1:], found[0]).calmed(None if held is None else held.turn)
             held = held.and_then(new) if waits else new
+        latest = (torch.arange(count) + self._frames % every) // every
         self._frames, self._held = self._frames + count, held[-1:]
-        return held[(torch.arange(count) + waits) // every].added_to(wanted)
+        return held[latest].added_to(wanted)
 
     def _missing(
         self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.Region, shrink: int
     ) -> Missing:
         """What the landmark net misses of what is wanted in what a target gives, drawn `shrink` times smaller."""
-        part = (
-            F.avg_pool2d(compose.to_float(region.of(frames)), shrink, ceil_mode=True)
-            .round_()
-            .byte()
-            .permute(0, 2, 3, 1)
-        )
-        corner = torch.tensor([region.left, region.top, 0.0], device=frames.device)
+        part = region.of(frames)[:, ::shrink, ::shrink]
+        # The first pixel's centre stays where it is.
+        offset = (1 - shrink) / 2
+        corner = torch.tensor([region.left + offset, region.top + offset, 0.0], device=frames.device)
         small = target.within(corner, shrink)
         seen, presence = look_again(self._draw(part, small, SKETCH_WARP), small.moved)
         return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))

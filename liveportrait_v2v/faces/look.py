@@ -8,6 +8,8 @@ from torch import Tensor
 from .crops import Region, cut, regions_of_landmarks, to_frame
 from .nets import load_net
 
+PRESENT = 0.5  # presence from which the landmark net is believed
+
 
 def look(net, crops: list[Tensor], regions: list[Region]) -> tuple[Tensor, Tensor]:
     """What the landmark net sees in crops [*, 256, 256, 3] that were cut from these B regions, B in all.

@@ -13,11 +13,10 @@ from ..pipeline import torch_thread
 from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
 from .crops import Region, cut, region_of_detection, regions_of_landmarks
 from .detect import detect
-from .look import look
+from .look import PRESENT, look
 from .nets import load_net
 from .scenes import CutFinder
 
-PRESENT = 0.5  # presence from which the landmark net is believed
 STEADY, TOO_FAR = 0.35, 0.5  # drift below which a square is kept, and above which its landmarks are not taken
 SAME = 0.5  # two boxes that overlap more than this are one person
 FORGET = 30  # frames after which a lost face may come back anywhere

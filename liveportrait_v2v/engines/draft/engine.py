@@ -43,7 +43,7 @@ class DraftEngine:
 
     def __init__(self, device: str = "cpu"):
         self.device = device
-        # Two trackings and the encoder take a core each; without a second one, looking at the result holds all up.
+        # Two trackings and the encoder take a core each.
         self.render_threads = max(1, torch.get_num_threads() - 3) if device == "cpu" else None
 
     def session(
@@ -150,7 +150,7 @@ class DraftSession:
             for _ in range(looks):
                 found.append(self._missing(frames[waits::every], target, asked, region, shrink))
                 target = found[-1].added_to(target)
-            new = sum(found[1:], found[0]).calmed(None if held is None else held.turn)
+            new = sum(found[1:], found[0]).calmed(held)
             held = held.and_then(new) if waits else new
         latest = (torch.arange(count) + self._frames % every) // every
         self._frames, self._held = self._frames + count, held[-1:]

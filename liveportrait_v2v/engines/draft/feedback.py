@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ...faces.look import PRESENT
 from ...geometry import Pose
 from . import face
 from .motion import Target, angle_of, axis_of, rotation_about
 
-PRESENT = 0.5  # presence from which the landmark net is believed
 # Share of what is missing that is added.
 GAIN = 0.9
 # What two looks at the same face differ by is not missing: openings, and the head's turn in radians.
@@ -69,9 +69,9 @@ class Missing:
         parts = ((self.mouth, later.mouth), (self.eyes, later.eyes), (self.turn, later.turn))
         return Missing(*(torch.cat(part) for part in parts))
 
-    def calmed(self, before: torch.Tensor | None) -> Missing:
-        """With turns that go on from the last of those before, [n, 3], if any: heads are slow, but looks tremble."""
-        turns = [] if before is None else [before[-1]]
+    def calmed(self, before: Missing | None) -> Missing:
+        """With turns that go on from the last one before, if any: heads are slow, but looks tremble."""
+        turns = [] if before is None else [before.turn[-1]]
         for turn in self.turn:
             turns.append(torch.lerp(turns[-1], turn, NEW) if turns else turn)
         return replace(self, turn=torch.stack(turns[-len(self.turn) :]))

@@ -85,7 +85,7 @@ def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():
     assert torch.equal(calm.mouth, raw.mouth) and torch.equal(calm.eyes, raw.eyes)
     turns = calm.turn.norm(dim=-1)
     assert turns[1] < 1e-3 and 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
-    later = raw[2:].calmed(calm.turn[1:2])
+    later = raw[2:].calmed(calm[1:2])
     torch.testing.assert_close(later.turn, calm.turn[2:])
 
 

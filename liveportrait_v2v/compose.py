@@ -31,6 +31,10 @@ class Region:
     def empty(self) -> bool:
         return self.bottom <= self.top or self.right <= self.left
 
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
     def of(self, frames: torch.Tensor) -> torch.Tensor:
         """This part of frames [N, H, W, C], as a view."""
         return frames[:, self.top : self.bottom, self.left : self.right]
@@ -95,8 +99,8 @@ def _affine_grid(matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torc
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255, channels last in memory."""
-    return frames.float().permute(0, 3, 1, 2)
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255."""
+    return frames.permute(0, 3, 1, 2).contiguous().float()
 
 
 def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Tensor:
@@ -141,21 +145,17 @@ def border_mask(
     return (-distance / feather).clamp(0, 1)
 
 
-def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: Region) -> torch.Tensor:
-    """mask * picture + (1 - mask) * frame in a region, rounded; pixels with mask 0 keep the frame's very bytes.
+def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: Region) -> None:
+    """Makes a region mask * picture + (1 - mask) * frame, rounded; where the mask is 0 it keeps its very bytes.
 
     Args:
-        frames: uint8 [N, H, W, 3]; not modified.
+        frames: uint8 [N, H, W, 3]; modified.
         pictures: float [N, 3, h, w] in 0..255, of the region.
         mask: float [N, h, w] in 0..1.
-
-    Returns:
-        uint8 [N, H, W, 3].
     """
-    mixed = torch.lerp(to_float(region.of(frames)), pictures, mask.unsqueeze(1))
-    result = frames.clone()
-    region.of(result).copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
-    return result
+    part = region.of(frames)
+    mixed = torch.lerp(to_float(part), pictures, mask.unsqueeze(1))
+    part.copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
 
 
 def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: CropTransform) -> torch.Tensor:
@@ -171,10 +171,12 @@ def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: CropTransfo
     """
     _, height, width, _ = frames.shape
     region = region_of(transform, height, width)
+    result = frames.clone()
     if region.empty:
-        return frames.clone()
+        return result
     place = region.to_square(transform.to(frames.device))
     pictures = F.grid_sample(
         crops, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
     )
-    return blend(frames, pictures.mul_(255), border_mask(place), region)
+    blend(result, pictures.mul_(255), border_mask(place), region)
+    return result

@@ -16,41 +16,45 @@ def rasterize(
         triangles: int64 [T, 3]; those with an area <= 0 (seen from behind) are left out.
 
     Returns:
-        int64 [N, size, size]: index of a triangle, -1 where there is none.
+        int64 [N, size, size]: index of a triangle, T where there is none.
     """
     n, count = len(vertices), len(triangles)
     device = vertices.device
-    order = depth[:, triangles].mean(-1).argsort(dim=1, descending=True)  # far to near: a later one wins
-    corners = vertices[torch.arange(n, device=device).view(n, 1, 1), triangles[order]].reshape(
-        n * count, 3, 2
+    # Far to near: of those that meet in a pixel the last one wins.
+    order = _corners(depth, triangles).mean(-1).argsort(dim=1, descending=True)
+    a, b, c = (
+        part.gather(1, order.unsqueeze(-1).expand(-1, -1, 2)).view(-1, 2)
+        for part in _corners(vertices, triangles).unbind(2)
     )
-    a, b, c = corners.unbind(1)
-    area = cross(b - a, c - a)
-
+    top, bottom = torch.stack((a[:, 1], b[:, 1], c[:, 1])).aminmax(dim=0)
     # Rows whose centre line (y + .5) meets the triangle.
-    top = (corners[..., 1].amin(1) - 0.5).ceil().clamp_min(0)
-    bottom = (corners[..., 1].amax(1) - 0.5).floor().clamp_max(size - 1)
-    rows = (bottom - top + 1).clamp_min(0).long()
-    rows[area <= 1e-9] = 0
-    owner, y = _expand(rows, top.long())
+    top = (top - 0.5).ceil().clamp_min(0)
+    rows = ((bottom - 0.5).floor().clamp_max(size - 1) - top + 1).clamp_min(0).int()
+    rows[cross(b - a, c - a) <= 1e-9] = 0
+    owner, y = _expand(rows, top.int())
 
     # Inside means edge functions p*x + q*y + r >= 0: in a row, an interval of x.
-    edge = torch.stack((b - a, c - b, a - c), dim=1)
+    start = torch.stack((a, b, c), dim=1)
+    edge = torch.stack((b, c, a), dim=1) - start
     p, q = -edge[..., 1], edge[..., 0]
-    r = edge[..., 1] * corners[..., 0] - edge[..., 0] * corners[..., 1]
-    slope, constant = torch.where(p == 0, torch.ones_like(p), p), q[owner] * (y + 0.5).unsqueeze(1) + r[owner]
-    crossing = -constant / slope[owner]
-    p = p[owner]
-    left = torch.where(p > 0, crossing, torch.full_like(crossing, 0.0)).amax(1)
-    right = torch.where(p < 0, crossing, torch.full_like(crossing, float(size))).amin(1)
+    r = edge[..., 1] * start[..., 0] - edge[..., 0] * start[..., 1]
+    slope = torch.where(p == 0, torch.ones_like(p), p)
+    # Each edge crosses the row at step * (y + .5) + base; one that does not bound the interval there is out of the way.
+    step, base = -q / slope, -r / slope
+    begins, ends = p > 0, p < 0
+    lines = (step * begins, base * begins, step * ends, torch.where(ends, base, float(size)))
+    lines = torch.cat(lines, dim=1).index_select(0, owner).view(-1, 4, 3)
+    center = (y + 0.5).unsqueeze(1)
+    left = torch.addcmul(lines[:, 1], lines[:, 0], center).amax(1)
+    right = torch.addcmul(lines[:, 3], lines[:, 2], center).amin(1)
     first = (left - 0.5 - 1e-4).ceil().clamp_min(0)
-    pixels = ((right - 0.5 + 1e-4).floor().clamp_max(size - 1) - first + 1).clamp_min(0).long()
+    pixels = ((right - 0.5 + 1e-4).floor().clamp_max(size - 1) - first + 1).clamp_min(0).int()
 
-    span, pixel = _expand(pixels, (owner // count) * (size * size) + y * size + first.long())
-    front = torch.full((n * size * size,), -1, dtype=torch.long, device=device)
-    front.scatter_reduce_(0, pixel, owner.index_select(0, span), "amax")
-    triangle = order.reshape(-1).index_select(0, front.clamp_min(0))
-    return torch.where(front >= 0, triangle, front).view(n, size, size)
+    span, pixel = _expand(pixels, (owner // count) * (size * size) + y * size + first.int())
+    front = torch.zeros(n * size * size, dtype=torch.int32, device=device)
+    front.scatter_reduce_(0, pixel.long(), (owner + 1).index_select(0, span), "amax")
+    names = torch.cat((order.new_tensor([count]), order.view(-1)))
+    return names.index_select(0, front).view(n, size, size)
 
 
 def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
@@ -59,8 +63,8 @@ def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor
     A value at the place (x, y) is planes[0] * x + planes[1] * y + planes[2]. A triangle without area has its first
     corner's value.
     """
-    a, b, c = vertices[:, triangles].unbind(2)
-    va, vb, vc = values[:, triangles].unbind(2)
+    a, b, c = _corners(vertices, triangles).unbind(2)
+    va, vb, vc = _corners(values, triangles).unbind(2)
     area = cross(b - a, c - a).unsqueeze(-1)
     inverse = torch.where(area.abs() < 1e-9, torch.zeros_like(area), 1 / area)
     along_x = ((vb - va) * (c - a)[..., 1:] - (vc - va) * (b - a)[..., 1:]) * inverse
@@ -76,20 +80,26 @@ def fill(front: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
     """
     n, size = front.shape[:2]
     count, k = functions.shape[1], functions.shape[-1]
-    index = front.clamp_min(0) + torch.arange(n, device=front.device).view(n, 1, 1) * count
-    at = functions.reshape(n * count, 3 * k).index_select(0, index.view(-1)).view(n, size, size, 3, k)
+    functions = torch.cat((functions, functions.new_zeros(n, 1, 3, k)), dim=1)
+    index = front + torch.arange(n, device=front.device).view(n, 1, 1) * (count + 1)
+    at = functions.view(-1, 3 * k).index_select(0, index.view(-1)).view(n, size, size, 3, k)
     axis = torch.arange(size, device=front.device) + 0.5
     result = torch.addcmul(at[..., 2, :], at[..., 0, :], axis.view(1, 1, -1, 1))
-    result.addcmul_(at[..., 1, :], axis.view(1, -1, 1, 1))
-    result.mul_((front >= 0).unsqueeze(-1))
-    return result.permute(0, 3, 1, 2)
+    return result.addcmul_(at[..., 1, :], axis.view(1, -1, 1, 1)).permute(0, 3, 1, 2)
+
+
+def _corners(values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+    """Values [N, V, ...] of each triangle's corners: [N, T, 3, ...]."""
+    return values.index_select(1, triangles.view(-1)).unflatten(1, (-1, 3))
 
 
 def _expand(counts: torch.Tensor, first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Repeats each index as often as its count says, beside first, first + 1, first + 2, … within each."""
+    """Repeats each index as often as its count says, beside first, first + 1, first + 2, … within each; int32."""
     owner = torch.repeat_interleave(counts)
-    base = first - (counts.cumsum(0) - counts)
-    return owner, base.index_select(0, owner) + torch.arange(len(owner), device=counts.device)
+    base = first - (counts.cumsum(0, dtype=torch.int32) - counts)
+    return owner, base.index_select(0, owner) + torch.arange(
+        len(owner), dtype=torch.int32, device=counts.device
+    )
 
 
 def cross(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from ...faces import topology
 from ...geometry import CropTransform
 from . import face
-from .mesh import LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
+from .mesh import FACE, LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
 from .motion import Target
 from .raster import cross, fill, planes, rasterize
 
@@ -57,14 +57,21 @@ def make_warp(target: Target, square: CropTransform, size: int, stitching: bool)
     before = _margins_outward(before, target)
     pixels = after * size
     front = rasterize(pixels, depth, triangles, size)
-    tag = torch.where(front >= 0, tags[front.clamp_min(0)], 0)
     shift = fill(front, planes(pixels, before - after, triangles)).contiguous()
-    for eye, name in enumerate((LEFT_EYE, RIGHT_EYE)):
-        frame, y, x = (tag == name).nonzero(as_tuple=True)
+    tag = torch.cat((tags, tags.new_tensor([FACE]))).index_select(0, front.view(-1)).view(front.shape)
+    openings = (tag != FACE).nonzero(as_tuple=True)
+    name = tag[openings]
+
+    def within(opening: int) -> list[torch.Tensor]:
+        """Frame, y and x of the nodes in an opening."""
+        return [index[name == opening] for index in openings]
+
+    for eye, opening in enumerate((LEFT_EYE, RIGHT_EYE)):
+        frame, y, x = within(opening)
         shift[frame, :, y, x] = _eye_shift(target, square, eye, frame, (x + 0.5) / size, (y + 0.5) / size)
 
     mouth = torch.zeros(len(after), 4, size, size, device=device)
-    frame, y, x = (tag == MOUTH).nonzero(as_tuple=True)
+    frame, y, x = within(MOUTH)
     x_place, y_place = (x + 0.5).unsqueeze(1), (y + 0.5).unsqueeze(1)
     functions = planes(pixels, mesh.mouth_uv.to(device).expand(len(after), -1, -1), triangles)
     functions = functions[frame, front[frame, y, x]]
@@ -184,21 +191,20 @@ def _vertices(
     down = torch.nn.functional.normalize(ray, dim=-1)[..., 1]
     calm = 0.25 * (1 - down)  # the head reaches further beyond its outline above than at the sides
     outline_shift = after[:, OVAL] - _with_skull(target, square, outline, depth)
-    rings, moved, depths = [], [], []
-    for place in RING_PLACES:
-        ring = torch.lerp(outline, border, place)
-        ring_depth = depth + place * DEPTH * square.side.unsqueeze(-1)
-        shift = _with_skull(target, square, ring, ring_depth) - ring
-        if stitching:
-            shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
-        near = 1 - face.smoothstep(torch.tensor(place / JAW_REACH))
-        rings.append(ring)
-        moved.append(ring + shift + outline_shift * near)
-        depths.append(ring_depth + square.side.unsqueeze(-1))  # always behind the face
+    place = torch.tensor(RING_PLACES, device=before.device).view(-1, 1)
+    rings = torch.lerp(outline.unsqueeze(1), border.unsqueeze(1), place.unsqueeze(-1))
+    ring_depth = (depth.unsqueeze(1) + place * DEPTH * square.side.view(-1, 1, 1)).flatten(1)
+    shift = _with_skull(target, square, rings.flatten(1, 2), ring_depth).view_as(rings) - rings
+    if stitching:
+        calm = calm.unsqueeze(1)
+        shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
+    near = 1 - face.smoothstep(place / JAW_REACH).unsqueeze(-1)
+    moved = rings + shift + outline_shift.unsqueeze(1) * near
+    behind = ring_depth + square.side.unsqueeze(-1)  # always behind the face
     return (
-        torch.cat((before, *rings), dim=1),
-        torch.cat((after, *moved), dim=1),
-        torch.cat((target.moved[:, :468, 2], *depths), dim=1),
+        torch.cat((before, rings.flatten(1, 2)), dim=1),
+        torch.cat((after, moved.flatten(1, 2)), dim=1),
+        torch.cat((target.moved[:, :468, 2], behind), dim=1),
     )
 
 

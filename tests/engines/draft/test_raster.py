@@ -10,6 +10,7 @@ from liveportrait_v2v.engines.draft.raster import fill, planes, rasterize
 # Clockwise on the screen (y down), which has a positive area.
 SQUARE = torch.tensor([[[2.0, 2.0], [10.0, 2.0], [10.0, 10.0], [2.0, 10.0]]])
 HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
+NONE = len(HALVES)
 
 
 def flat(vertices: torch.Tensor, depth: float = 0.0) -> torch.Tensor:
@@ -18,7 +19,7 @@ def flat(vertices: torch.Tensor, depth: float = 0.0) -> torch.Tensor:
 
 def test_two_triangles_cover_their_square_without_a_hole():
     front = rasterize(SQUARE, flat(SQUARE), HALVES, 16)[0]
-    covered = front >= 0
+    covered = front < NONE
     assert covered[2:10, 2:10].all() and covered.sum() == 64
 
 
@@ -28,7 +29,7 @@ def test_each_pixel_belongs_to_the_triangle_its_centre_lies_in():
 
 
 def test_a_triangle_seen_from_behind_is_left_out():
-    assert (rasterize(SQUARE, flat(SQUARE), HALVES.flip(1), 16) == -1).all()
+    assert (rasterize(SQUARE, flat(SQUARE), HALVES.flip(1), 16) == NONE).all()
 
 
 def test_the_nearer_triangle_wins_whatever_the_order():
@@ -41,7 +42,7 @@ def test_the_nearer_triangle_wins_whatever_the_order():
 
 def test_what_lies_outside_the_picture_is_cut_off():
     front = rasterize(SQUARE - 6, flat(SQUARE), HALVES, 16)[0]
-    assert (front >= 0).sum() == 16 and (front[:4, :4] >= 0).all()
+    assert (front < NONE).sum() == 16 and (front[:4, :4] < NONE).all()
 
 
 def test_frames_of_a_batch_do_not_mix():
@@ -59,7 +60,7 @@ def test_values_are_carried_linearly_over_the_triangles():
     wanted = torch.stack(
         (axis.expand(16, 16), axis.view(-1, 1).expand(16, 16), 3 * axis - 2 * axis.view(-1, 1) + 1)
     )
-    inside = front[0] >= 0
+    inside = front[0] < NONE
     torch.testing.assert_close(filled[:, inside], wanted[:, inside], atol=1e-4, rtol=0)
     assert filled[:, ~inside].abs().max() == 0
 

@@ -17,7 +17,7 @@ from ..base import Cue, Shot, reference_shot
 from . import face
 from .feedback import Missing
 from .motion import Reference, Target, transfer
-from .paint import EyeMemory, paint_mouths
+from .paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from .warp import make_warp, without_folds
 
 # What is drawn to be looked at: about so many pixels across the face's square, by a warp of so many nodes a side.
@@ -203,6 +203,8 @@ class DraftSession:
         pictures = compose.to_float(region.of(frames))
         pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
         paint_mouths(pictures, place, mouth, frames, target, region)
+        paint_lips(pictures, frames, target, region)
+        paint_lids(pictures, frames, target, region)
         self._eyes.paint(pictures, target, region)
         compose.blend(frames, pictures, upright[:, 2], region)
 

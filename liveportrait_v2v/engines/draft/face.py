@@ -96,8 +96,17 @@ def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tenso
         eye: 0 for the left one, 1 for the right one.
     """
     upper = EYES[eye][0]
-    corners = points[:, [upper[0], upper[-1]]]
-    along = corners[:, 1] - corners[:, 0] if eye == 0 else corners[:, 0] - corners[:, 1]
+    corners = (upper[0], upper[-1]) if eye == 0 else (upper[-1], upper[0])
+    return _frame_between(points[:, list(corners)])
+
+
+def mouth_frame(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of the mouth, by the inner lips' corners."""
+    return _frame_between(points[:, [UPPER[0], UPPER[-1]]])
+
+
+def _frame_between(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    along = corners[:, 1] - corners[:, 0]
     return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)
 
 

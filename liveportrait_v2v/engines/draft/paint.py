@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from ...compose import Region, to_float
+from ...faces import topology
 from . import face
 from .face import smoothstep
-from .motion import Target
+from .motion import SHUT_EYE, Target
 
 # Skin away from shadows of brows, nose and lips.
 _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
@@ -16,8 +17,12 @@ _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
 
 def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
     """Colour of the face in its frame, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
+    return _color_at(frames, landmarks, _SKIN)
+
+
+def _color_at(frames: torch.Tensor, landmarks: torch.Tensor, indices: tuple[int, ...]) -> torch.Tensor:
     n, height, width, _ = frames.shape
-    points = landmarks[:, _SKIN, :2].long()
+    points = landmarks[:, list(indices), :2].long()
     x, y = points[..., 0].clamp(0, width - 1), points[..., 1].clamp(0, height - 1)
     return frames[torch.arange(n, device=frames.device).unsqueeze(1), y, x].float().mean(1)
 
@@ -45,6 +50,8 @@ def paint_mouths(
     lacking = smoothstep((mouth[:, 2:] - 0.75) / 0.25)
     # Between lips that nearly touch there is shade, and no sliver of teeth.
     lacking = torch.maximum(lacking, 1 - smoothstep((opening.view(-1, 1, 1, 1) - 0.03) / 0.06))
+    small = 1 - smoothstep(face.mouth_width(target.source) / SMALL_MOUTH - 1)
+    lacking = torch.maximum(lacking, small.view(-1, 1, 1, 1) * smoothstep((mouth[:, 1:2] - 0.35) / 0.4))
     painted = mouth_interior(mouth, opening, skin_color(frames, target.source))
     pictures[:, :, rows, columns].lerp_(painted, inside * lacking)
 
@@ -77,6 +84,111 @@ def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tenso
     return torch.lerp(picture, material(1.0, 1.15, 1.22) * shade, 0.7 * teeth.unsqueeze(1))
 
 
+# Skin above and below each eye, away from lashes: between lid and brow, and under the lower lid.
+_AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
+# The middles of the lips, away from teeth and skin.
+_UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
+# Lips of mouths narrower than this many pixels are so thin that the teeth's light spreads over them.
+SMALL_MOUTH = 40
+
+
+def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:
+    """Paints upper lids that come down over an open eye, with a line of lashes.
+
+    An open eye shows hardly anything of its lid: drawn out, the rest is a smear of lashes and shade.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        frames: uint8 [N, H, W, 3], the source.
+    """
+    share = 1 - smoothstep((face.eye_openings(target.moved) / target.eyes.clamp_min(0.02) - 0.35) / 0.4)
+    for eye, (upper, _, _) in enumerate(face.EYES):
+        which = share[:, eye].nonzero().flatten()
+        if not len(which):
+            continue
+        source, moved = target.source[which, :, :2], target.moved[which, :, :2]
+        frame = face.eye_frame(moved, eye)
+        rows, columns, x, y = _surroundings(frame, EyeMemory.REACH, region)
+        open_lid = y - _height(_local(source[:, list(upper)], face.eye_frame(source, eye)), x)
+        shut_lid = y - _height(_local(moved[:, list(upper)], frame), x)
+        ends = share[which, eye].view(-1, 1, 1) * smoothstep((0.5 - x.abs()) / 0.12)
+        lid = ends * smoothstep((open_lid + 0.12) / 0.12) * smoothstep((0.03 - shut_lid) / 0.04)
+        lashes = 0.75 * ends * _line(shut_lid, frame, 0.045)
+        crease = 1 - 0.12 * torch.exp(-((open_lid / 0.06) ** 2))
+        skin = _color_at(frames[which], source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
+        part = torch.lerp(pictures[which, :, rows, columns], skin * crease.unsqueeze(1), lid.unsqueeze(1))
+        pictures[which, :, rows, columns] = torch.lerp(part, 0.3 * skin, lashes.unsqueeze(1))
+
+
+def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:
+    """Paints the lips of small open mouths that shut: drawn together, they would carry the light of the teeth.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        frames: uint8 [N, H, W, 3], the source.
+    """
+    own, opening = face.mouth_opening(target.source), face.mouth_opening(target.moved)
+    share = smoothstep((own - 0.06) / 0.1) * (1 - smoothstep((opening / own.clamp_min(0.02) - 0.2) / 0.4))
+    share = share * (1 - smoothstep(face.mouth_width(target.source) / SMALL_MOUTH - 1))
+    which = share.nonzero().flatten()
+    if not len(which):
+        return
+    moved = target.moved[which, :, :2]
+    frame = face.mouth_frame(moved)
+    rows, columns, x, y = _surroundings(frame, (0.6, 0.5), region)
+    seam, top, bottom = (
+        _height(_local(moved[:, list(row)], frame), x)
+        for row in (face.UPPER, topology.LIP_OUTER_UPPER, topology.LIP_OUTER_LOWER)
+    )
+    below = y - seam
+    out = torch.where(
+        below > 0, below / (bottom - seam).clamp_min(0.02), below / (top - seam).clamp_max(-0.02)
+    )
+    ends = share[which].view(-1, 1, 1) * smoothstep((0.5 - x.abs()) / 0.12)
+    lips = ends * (1 - smoothstep((out - 0.4) / 0.4))
+    upper, lower = (
+        _color_at(frames[which], target.source[which], lip).view(-1, 3, 1, 1)
+        for lip in (_UPPER_LIP, _LOWER_LIP)
+    )
+    color = torch.lerp(upper, lower, smoothstep(below / 0.08 + 0.5).unsqueeze(1))
+    part = torch.lerp(pictures[which, :, rows, columns], color, lips.unsqueeze(1))
+    line = 0.7 * ends * _line(below, frame, 0.04)
+    pictures[which, :, rows, columns] = torch.lerp(part, 0.45 * upper, line.unsqueeze(1))
+
+
+def _surroundings(
+    frame: tuple[torch.Tensor, torch.Tensor], reach: tuple[float, float], region: Region
+) -> tuple[slice, slice, torch.Tensor, torch.Tensor]:
+    """Rows and columns of the region that hold what is within `reach` in N eyes' or mouths' frames, and where those
+    pixels lie in them: x and y [N, h, w].
+    """
+    center, axes = frame
+    unit = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=center.device)
+    corners = unit * torch.tensor(reach, device=center.device)
+    rows, columns = region.box(center.unsqueeze(1) + corners @ axes)
+    pixels = region.pixels(rows, columns, center.device)
+    x, y = _local(pixels.view(1, -1, 2), frame).unflatten(1, pixels.shape[:2]).unbind(-1)
+    return rows, columns, x, y
+
+
+def _local(places: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Places [N, K, 2] of the picture in N eyes' or mouths' frames."""
+    center, axes = frame
+    return (places - center.unsqueeze(1)) @ torch.linalg.inv(axes)
+
+
+def _height(row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """y of a smooth curve along points [N, K, 2], at x [N, h, w]."""
+    near = torch.exp(-(((x.unsqueeze(-1) - row[:, None, None, :, 0]) / 0.08) ** 2))
+    return (near * row[:, None, None, :, 1]).sum(-1) / near.sum(-1).clamp_min(1e-6)
+
+
+def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], width: float) -> torch.Tensor:
+    """Opacity of a soft line at distances [N, h, w] from it, in the frame's unit; never thinner than a pixel."""
+    pixel = 1 / frame[1][:, 0].norm(dim=-1).view(-1, 1, 1)
+    return torch.exp(-((distance / (0.8 * pixel).clamp_min(width)) ** 2))
+
+
 class EyeMemory:
     """What the source's eyes look like when open, lids and lashes with them, for frames that show them shut."""
 
@@ -89,11 +201,19 @@ class EyeMemory:
         self._openings: torch.Tensor | None = None  # [2]
 
     def learn(self, frames: torch.Tensor, target: Target) -> None:
-        """Keeps the eyes of the last frame in which both are about as open as at rest."""
-        good = (target.eyes >= 0.85 * target.rest_eyes).all(1).nonzero().flatten().tolist()
-        if not good:
-            return
-        k = good[-1]
+        """Keeps the eyes of the last frame in which both are about as open as at rest; until one comes, of the frame
+        in which they are widest.
+        """
+        openness = target.eyes / target.rest_eyes
+        wide = (openness >= 0.85).all(1).nonzero().flatten().tolist()
+        if wide:
+            k = wide[-1]
+        else:
+            widest, k = openness.amin(1).max(0)
+            k = int(k)
+            before = 0.0 if self._openings is None else (self._openings / target.rest_eyes).amin()
+            if widest <= before or (target.eyes[k] < SHUT_EYE).any():
+                return
         frame = frames[k : k + 1]
         whole = Region(0, 0, *frame.shape[1:3])
         x = torch.linspace(-self.REACH[0], self.REACH[0], self.SIZE[1], device=frame.device)
@@ -129,14 +249,9 @@ class EyeMemory:
             which = share[:, eye].nonzero().flatten()
             if not len(which):
                 continue
-            center, axes = (x.unsqueeze(1) for x in face.eye_frame(target.moved[which, :, :2], eye))
-            corners = (
-                torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=reach.device)
-                * reach
-            )
-            rows, columns = region.box(center + corners @ axes.squeeze(1))
-            pixels = region.pixels(rows, columns, reach.device)
-            place = (pixels - center.unsqueeze(1)) @ torch.linalg.inv(axes) / reach
+            frame = face.eye_frame(target.moved[which, :, :2], eye)
+            rows, columns, x, y = _surroundings(frame, self.REACH, region)
+            place = torch.stack((x, y), dim=-1) / reach
             soft = 1 - smoothstep((place.norm(dim=-1) - 0.6) / 0.35)
             stretch = torch.stack(
                 (torch.ones(len(which), device=reach.device), 1 / ratio[which, eye].clamp(0.9, 1.6)), -1

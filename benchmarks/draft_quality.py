@@ -108,9 +108,10 @@ def compare(result: Path, source: Clip, driving: Clip, frames: int) -> Found:
     places = torch.tensor([float(k * step) for k in range(len(landmarks))]).clamp_max(len(lead) - 1)
     before, after = places.floor().long(), places.ceil().long()
     lead = torch.lerp(lead[before], lead[after], (places - before).view(-1, 1, 1))
-    both = present & lead_present[before] & lead_present[after]
+    own, own_present = _tracks(source, len(landmarks))
+    # A frame of the source without a face is shown as it is.
+    both = present & own_present & lead_present[before] & lead_present[after]
     ours, theirs = signals(landmarks[both]), signals(lead[both])
-    own, own_present = _tracks(source, frames)
     change = (proportions(landmarks[present]) / proportions(own[own_present]) - 1).abs().mean().item()
     return Found(
         {name: correlation(ours[name], theirs[name]) for name in SIGNALS},

@@ -15,7 +15,7 @@ from ...geometry import CropTransform, face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ..base import Cue, Shot, reference_shot
 from . import face
-from .feedback import Missing
+from .feedback import Missing, with_halved_colors
 from .motion import Reference, Target, transfer
 from .paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from .warp import make_warp, without_folds
@@ -166,7 +166,12 @@ class DraftSession:
         offset = (1 - shrink) / 2
         corner = torch.tensor([region.left + offset, region.top + offset, 0.0], device=frames.device)
         small = target.within(corner, shrink)
-        seen, presence = look_again(self._draw(part, small, SKETCH_WARP), small.moved)
+        if shrink > 1:
+            drawn = self._draw(part, small, SKETCH_WARP)
+        else:
+            # Lips of small faces are thinner than a node, and as coarse as a video's colours.
+            drawn = with_halved_colors(self._draw(part, small, 2 * SKETCH_WARP))
+        seen, presence = look_again(drawn, small.moved)
         return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
 
     def _draw(self, frames: torch.Tensor, target: Target, size: int) -> torch.Tensor:
@@ -202,7 +207,7 @@ class DraftSession:
         grid = upright[:, :2].permute(0, 2, 3, 1) + region.identity(frames.device)
         pictures = compose.to_float(region.of(frames))
         pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        paint_mouths(pictures, place, mouth, frames, target, region)
+        paint_mouths(pictures, place, mouth, frames, target, region, square.side.max().item())
         paint_lips(pictures, frames, target, region)
         paint_lids(pictures, frames, target, region)
         self._eyes.paint(pictures, target, region)

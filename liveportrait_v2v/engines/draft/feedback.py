@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 
+from ...compose import to_float
 from ...faces.look import PRESENT
 from ...geometry import Pose
 from . import face
@@ -23,6 +25,8 @@ OPENING, TURN = 0.01, 0.002
 NEW = 0.8
 # At most so much is added: of the mouth's opening and the eyes', and of the turn.
 MOUTHS, EYES, TURNS = 0.15, 0.2, 0.4
+HALF = 0.5  # of a mouth's opening is left at least
+BT709 = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,22 @@ class Missing:
 
     def added_to(self, target: Target) -> Target:
         shape = target.moved_pose.undo(target.moved)
-        shape = face.open_mouth(shape, (face.mouth_opening(shape) + self.mouth).clamp_min(0))
+        opening = face.mouth_opening(shape)
+        shape = face.open_mouth(shape, torch.maximum(opening + self.mouth, HALF * opening))
         shape = face.move_lids(shape, self.eyes)
         pose = target.moved_pose
         pose = Pose(pose.rotation @ rotation_about(self.turn), pose.scale, pose.translation)
         return replace(target, moved=pose.apply(shape), moved_pose=pose)
+
+
+def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
+    """Frames uint8 [N, H, W, 3] as a video file shows them: light by pixels, colours by squares of four (4:2:0)."""
+    pictures = to_float(frames)
+    light = (pictures * pictures.new_tensor(BT709).view(3, 1, 1)).sum(1, keepdim=True)
+    tints = F.avg_pool2d(pictures - light, 2, ceil_mode=True)
+    tints = F.interpolate(tints, scale_factor=2, mode="bilinear", align_corners=False)
+    shown = light + tints[..., : frames.shape[1], : frames.shape[2]]
+    return shown.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _added(difference: torch.Tensor, ignored: float, most: float) -> torch.Tensor:

@@ -34,6 +34,7 @@ def paint_mouths(
     frames: torch.Tensor,
     target: Target,
     region: Region,
+    side: float,
 ) -> None:
     """Paints the inside of open mouths below what the source's own shows.
 
@@ -45,24 +46,30 @@ def paint_mouths(
     """
     opening = face.mouth_opening(target.moved)
     rows, columns = region.box(target.moved[:, face.UPPER + face.LOWER, :2])
+    if side < mouth.shape[-1]:
+        mouth = F.adaptive_avg_pool2d(mouth, max(1, round(side)))
     mouth = F.grid_sample(mouth, place[:, rows, columns], align_corners=False)
     inside, mouth = mouth[:, :1], mouth[:, 1:] / mouth[:, :1].clamp_min(0.05)
     lacking = smoothstep((mouth[:, 2:] - 0.75) / 0.25)
     # Between lips that nearly touch there is shade, and no sliver of teeth.
     lacking = torch.maximum(lacking, 1 - smoothstep((opening.view(-1, 1, 1, 1) - 0.03) / 0.06))
-    small = 1 - smoothstep(face.mouth_width(target.source) / SMALL_MOUTH - 1)
-    lacking = torch.maximum(lacking, small.view(-1, 1, 1, 1) * smoothstep((mouth[:, 1:2] - 0.35) / 0.4))
-    painted = mouth_interior(mouth, opening, skin_color(frames, target.source))
+    # In small ones teeth are told from lips by a dark gap below them, and painted ones not at all.
+    small = _smallness(target.source).view(-1, 1, 1, 1)
+    lacking = torch.maximum(lacking, small * smoothstep((mouth[:, 1:2] - 0.35) / 0.4))
+    painted = mouth_interior(mouth, opening, skin_color(frames, target.source), 1 - small)
     pictures[:, :, rows, columns].lerp_(painted, inside * lacking)
 
 
-def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
+def mouth_interior(
+    mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tensor, bite: torch.Tensor
+) -> torch.Tensor:
     """Paints the inside of an open mouth: dark, with the upper teeth behind the lip and a hint of the tongue.
 
     Args:
         mouth: float32 [N, >=2, h, w]: place along the mouth -1..1, place from the upper lip 0 to the lower 1.
         opening: float32 [N], height / width of the mouth.
         skin: float32 [N, 3], colour of the face, which tells the light.
+        bite: float32 [N, 1, 1, 1], how much of the teeth is to be seen.
 
     Returns:
         float32 [N, 3, h, w] in the unit of `skin`.
@@ -81,7 +88,7 @@ def mouth_interior(mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tenso
     tongue = smoothstep((0.2 - above) / 0.2) * sides * smoothstep((opening - 0.1) / 0.2)
     shade = (0.45 + 0.55 * smoothstep(below / 0.09)).unsqueeze(1)  # the upper lip's shadow
     picture = torch.lerp(material(0.26, 0.15, 0.14), material(0.72, 0.48, 0.46), 0.6 * tongue.unsqueeze(1))
-    return torch.lerp(picture, material(1.0, 1.15, 1.22) * shade, 0.7 * teeth.unsqueeze(1))
+    return torch.lerp(picture, material(1.0, 1.15, 1.22) * shade, 0.7 * bite * teeth.unsqueeze(1))
 
 
 # Skin above and below each eye, away from lashes: between lid and brow, and under the lower lid.
@@ -89,7 +96,7 @@ _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 # The middles of the lips, away from teeth and skin.
 _UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
 # Lips of mouths narrower than this many pixels are so thin that the teeth's light spreads over them.
-SMALL_MOUTH = 40
+SMALL_MOUTH = 26
 
 
 def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:
@@ -102,6 +109,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         frames: uint8 [N, H, W, 3], the source.
     """
     share = 1 - smoothstep((face.eye_openings(target.moved) / target.eyes.clamp_min(0.02) - 0.35) / 0.4)
+    share = share * smoothstep((target.eyes - 0.1) / 0.1) * face.eyes_in_view(target.moved[..., :2])
     for eye, (upper, _, _) in enumerate(face.EYES):
         which = share[:, eye].nonzero().flatten()
         if not len(which):
@@ -129,7 +137,7 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     """
     own, opening = face.mouth_opening(target.source), face.mouth_opening(target.moved)
     share = smoothstep((own - 0.06) / 0.1) * (1 - smoothstep((opening / own.clamp_min(0.02) - 0.2) / 0.4))
-    share = share * (1 - smoothstep(face.mouth_width(target.source) / SMALL_MOUTH - 1))
+    share = share * _smallness(target.source)
     which = share.nonzero().flatten()
     if not len(which):
         return
@@ -154,6 +162,11 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     part = torch.lerp(pictures[which, :, rows, columns], color, lips.unsqueeze(1))
     line = 0.7 * ends * _line(below, frame, 0.04)
     pictures[which, :, rows, columns] = torch.lerp(part, 0.45 * upper, line.unsqueeze(1))
+
+
+def _smallness(landmarks: torch.Tensor) -> torch.Tensor:
+    """1 for mouths that are small, 0 for others, [N], of landmarks [N, 478, 3] in pixels."""
+    return 1 - smoothstep((face.mouth_width(landmarks) / SMALL_MOUTH - 1) / 0.5)
 
 
 def _surroundings(
@@ -243,7 +256,7 @@ class EyeMemory:
             return
         shut = smoothstep((0.8 - target.eyes / target.rest_eyes) / 0.3)
         ratio = face.eye_openings(target.moved) / self._openings
-        share = shut * smoothstep((ratio - 0.3) / 0.3)
+        share = shut * smoothstep((ratio - 0.3) / 0.3) * face.eyes_in_view(target.moved[..., :2])
         reach = torch.tensor(self.REACH, device=pictures.device)
         for eye in (0, 1):
             which = share[:, eye].nonzero().flatten()

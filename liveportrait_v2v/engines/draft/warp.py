@@ -10,7 +10,7 @@ from ...faces import topology
 from ...geometry import CropTransform
 from . import face
 from .mesh import FACE, LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
-from .motion import Target
+from .motion import Target, angle_of
 from .raster import cross, fill, planes, rasterize
 
 OVAL = list(topology.OVAL)
@@ -20,6 +20,8 @@ LEAST_ROOM = 1.25
 DEPTH = 0.2
 # How far the jaw's motion reaches beyond the outline, as a share of the way to the border.
 JAW_REACH = 0.9
+# Turns of the head, in radians, from which its surroundings begin to bend with it, and from which they all do.
+FAR = (0.2, 0.55)
 # How far a lid's margin lies outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth.
 MARGIN = 0.06
 # A triangle around the face keeps at least this share of its area. One that the expression alone has squeezed below
@@ -189,15 +191,18 @@ def _vertices(
     # Rings go with the skull, less and less towards the border; near the face also with its outline's own motion.
     depth = target.source[:, OVAL, 2]
     down = torch.nn.functional.normalize(ray, dim=-1)[..., 1]
-    calm = 0.25 * (1 - down)  # the head reaches further beyond its outline above than at the sides
+    # The head reaches further beyond its outline above than at the sides; but to turn far takes all there is.
+    turn = angle_of(target.pose.rotation.mT @ target.moved_pose.rotation)
+    far = face.smoothstep((turn - FAR[0]) / (FAR[1] - FAR[0])).view(-1, 1, 1)
+    calm = 0.25 * (1 - down.unsqueeze(1)) * (1 - far)
     outline_shift = after[:, OVAL] - _with_skull(target, square, outline, depth)
     place = torch.tensor(RING_PLACES, device=before.device).view(-1, 1)
     rings = torch.lerp(outline.unsqueeze(1), border.unsqueeze(1), place.unsqueeze(-1))
     ring_depth = (depth.unsqueeze(1) + place * DEPTH * square.side.view(-1, 1, 1)).flatten(1)
     shift = _with_skull(target, square, rings.flatten(1, 2), ring_depth).view_as(rings) - rings
     if stitching:
-        calm = calm.unsqueeze(1)
-        shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
+        outward = ((place - calm) / (1 - calm)).clamp_min(0)
+        shift = shift * (1 - torch.lerp(face.smoothstep(outward), outward, far)).unsqueeze(-1)
     near = 1 - face.smoothstep(place / JAW_REACH).unsqueeze(-1)
     moved = rings + shift + outline_shift.unsqueeze(1) * near
     behind = ring_depth + square.side.unsqueeze(-1)  # always behind the face

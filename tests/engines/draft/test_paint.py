@@ -1,0 +1,171 @@
+"""What is painted because the source frame hasn't got it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
+
+from liveportrait_v2v.compose import Region, to_float
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
+from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips, paint_mouths
+from liveportrait_v2v.faces import topology
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+WHOLE = Region(0, 0, HEIGHT, WIDTH)
+WHITE = torch.tensor([250, 250, 250], dtype=torch.uint8)
+SMALL = 2.0  # pixels a centimetre: a mouth of ten pixels
+
+
+def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None = None) -> Target:
+    """A source face whose landmarks go where others are."""
+    rests = [Reference.of(points) for points in (source if rest is None else rest, moved)]
+    asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), False)
+    return Target(**{**vars(asked), "moved": moved[None]})
+
+
+def painted(paint, target: Target, warped: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture [H, W, 3] before and after painting."""
+    warped = picture() if warped is None else warped
+    pictures = to_float(warped)
+    paint(pictures, picture(), target, WHOLE)
+    return warped[0].float(), pictures[0].permute(1, 2, 0)
+
+
+def middle(points: torch.Tensor, indices) -> list[int]:
+    """x and y of some landmarks' middle."""
+    return points[list(indices), :2].mean(0).int().tolist()
+
+
+def lids_row(points: torch.Tensor, eye: int) -> tuple[int, int]:
+    """x and y of the middle of the upper lid's margin."""
+    x, y = points[face.EYES[eye][0][4], :2].tolist()
+    return round(x), round(y)
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_a_lid_that_comes_down_has_the_skins_colour_and_a_dark_line_of_lashes(eye):
+    opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
+    frames = picture()
+    x, y = middle(opened, face.EYES[eye][2])
+    frames[0, y - 3 : y + 3, x - 3 : x + 3] = torch.tensor([0, 0, 255], dtype=torch.uint8)  # a blue iris
+    frames[0, y - 7 : y - 4, x - 9 : x + 9] = 20  # lashes of the open eye
+    before, after = painted(paint_lids, target(opened, shut), frames)
+    skin = picture()[0, y, x].float()
+    across, seam = lids_row(shut, eye)
+    assert after[seam, across].mean() < 0.6 * skin.mean()
+    lid = after[seam - 5, across]
+    assert (lid - skin).abs().max() < 40
+    assert (before[y - 5, x] - skin).abs().max() > 100
+
+
+def test_eyes_that_stay_open_or_were_shut_before_are_left_alone():
+    opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
+    for source, moved in (
+        (opened, opened),
+        (opened, landmarks(size=9, lids=0.8)),
+        (shut, shut),
+        (shut, opened),
+    ):
+        before, after = painted(paint_lids, target(source, moved, opened))
+        assert torch.equal(before, after)
+
+
+def test_a_lid_half_way_down_is_painted_less_than_one_that_is_shut():
+    opened = landmarks(size=9)
+    changes = []
+    for lids in (0.55, 0.2):
+        before, after = painted(paint_lids, target(opened, landmarks(size=9, lids=lids)))
+        changes.append((after - before).abs().mean().item())
+    assert 0 < changes[0] < 0.7 * changes[1]
+
+
+def test_an_eye_that_the_turned_head_hides_is_not_painted():
+    shut = landmarks(size=9, lids=0.0, yaw=75)
+    before, after = painted(paint_lids, target(landmarks(size=9, yaw=75), shut))
+    view = face.eyes_in_view(shut[None, :, :2])[0]
+    hidden, seen = view.argmin().item(), view.argmax().item()
+    assert view[hidden] == 0 and view[seen] == 1
+    changed = (after - before).abs().amax(-1)
+    x, y = middle(shut, face.EYES[seen][0])
+    assert changed[y - 4 : y + 4, x - 4 : x + 4].max() > 20
+    columns = changed.amax(0).nonzero().flatten()
+    assert (columns - x).abs().max() < 40
+
+
+def test_a_small_mouth_that_shuts_keeps_nothing_of_its_teeth():
+    opened, shut = landmarks(size=SMALL, drop=2.0), landmarks(size=SMALL)
+    frames = picture()
+    x, y = middle(shut, (UPPER_LIP, LOWER_LIP))
+    frames[0, y : y + 2, x - 2 : x + 3] = WHITE  # teeth that the warp has left between the lips
+    before, after = painted(paint_lips, target(opened, shut), frames)
+    assert before[y, x].min() == 250
+    assert after[y : y + 2, x].max() < 200 and after[y, x].mean() < 0.75 * picture()[0, y, x].float().mean()
+
+
+@pytest.mark.parametrize(
+    ("source", "moved"),
+    [
+        (landmarks(size=14, drop=2.0), landmarks(size=14)),
+        (landmarks(size=SMALL, drop=2.0), landmarks(size=SMALL, drop=2.0)),
+        (landmarks(size=SMALL), landmarks(size=SMALL)),
+    ],
+    ids=["large", "stays open", "was shut"],
+)
+def test_other_mouths_keep_their_lips(source, moved):
+    before, after = painted(paint_lips, target(source, moved))
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(("size", "darker"), [(SMALL, True), (14.0, False)], ids=["small", "large"])
+def test_in_small_open_mouths_the_teeth_end_above_a_dark_gap(size, darker):
+    opened = landmarks(size=size, drop=2.0)
+    frames, asked = picture(), target(opened, opened)
+    x, top = opened[UPPER_LIP, :2].tolist()
+    bottom = opened[LOWER_LIP, 1].item()
+    lips = opened[list(topology.LIP_INNER_UPPER), 0]
+    place = torch.stack(
+        torch.meshgrid(torch.linspace(-1, 1, WIDTH), torch.linspace(-1, 1, HEIGHT), indexing="xy"), -1
+    )
+    rows, columns = torch.arange(HEIGHT).view(-1, 1) + 0.5, torch.arange(WIDTH).view(1, -1) + 0.5
+    down = ((rows - top) / (bottom - top)).expand(HEIGHT, WIDTH)
+    along = ((columns - x) / (lips.max() - lips.min()) * 2).expand(HEIGHT, WIDTH)
+    inside = ((down >= 0) & (down <= 1) & (along.abs() <= 1)).float()
+    mouth = torch.stack((torch.ones_like(down), along, down, torch.zeros_like(down))) * inside
+    pictures = to_float(frames)
+    paint_mouths(pictures, place[None], mouth[None], frames, asked, WHOLE)
+    change = (pictures - to_float(frames))[0].mean(0)[:, round(x)]
+    low, high = round(top + 0.8 * (bottom - top)), round(top + 0.15 * (bottom - top))
+    assert (change[low] < -20) == darker
+    assert abs(change[high]) < 8
+
+
+def blue_iris(points: torch.Tensor) -> torch.Tensor:
+    frames = picture()
+    for _, _, iris in face.EYES:
+        x, y = middle(points, iris)
+        frames[0, y - 2 : y + 2, x - 2 : x + 2] = torch.tensor([0, 0, 255], dtype=torch.uint8)
+    return frames
+
+
+@pytest.mark.parametrize("lids", [1.0, 0.7], ids=["as wide as usual", "narrower"])
+def test_eyes_that_begin_shut_open_as_soon_as_they_were_seen_open(lids):
+    shut, opened = landmarks(size=7, lids=0.02), landmarks(size=7, lids=lids)
+    memory = EyeMemory()
+    memory.learn(picture(), target(shut, opened, shut))
+    memory.learn(blue_iris(opened), target(opened, opened, shut))
+    before = picture()[0].float()
+    pictures = to_float(picture())
+    memory.paint(pictures, target(shut, opened, shut), WHOLE)
+    x, y = middle(opened, face.EYES[0][2])
+    assert pictures[0, 2, y, x] > before[y, x, 2] + 40
+
+
+def test_of_eyes_that_never_open_nothing_is_remembered():
+    shut, opened = landmarks(size=7, lids=0.1), landmarks(size=7)
+    memory = EyeMemory()
+    memory.learn(blue_iris(shut), target(shut, opened, shut))
+    pictures = to_float(picture())
+    memory.paint(pictures, target(shut, opened, shut), WHOLE)
+    assert torch.equal(pictures, to_float(picture()))

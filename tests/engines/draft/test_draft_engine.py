@@ -102,6 +102,24 @@ def test_nothing_around_the_face_folds_however_far_the_driver_goes(driving):
     assert cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]).min() > 0
 
 
+@pytest.mark.parametrize(
+    "far", [{"roll": 25}, {"roll": -25}, {"yaw": 25}, {"pitch": 20}, {"roll": 20, "yaw": -15}]
+)
+def test_a_head_that_turns_far_is_not_held_back(far):
+    source, turned = place().unsqueeze(0), place(**far).unsqueeze(0)
+    target = transfer(
+        source,
+        turned,
+        Reference.of(source[0]),
+        Reference.of(place()),
+        AnimationSettings(),
+        MotionOptions(),
+        False,
+    )
+    held = without_folds(target, face_crop(source, AnimationSettings()), True)
+    assert held.strength.item() > 0.9
+
+
 def test_the_warp_is_smooth_outside_the_openings():
     source = place().unsqueeze(0)
     driving = place(yaw=10, drop=1).unsqueeze(0)

@@ -10,7 +10,7 @@ from made_faces import landmarks, picture
 
 from liveportrait_v2v.engines import Cue, Shot, create_engine
 from liveportrait_v2v.engines.draft import engine, face
-from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing
+from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing, with_halved_colors
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -75,6 +75,26 @@ def test_no_more_is_added_than_a_face_can_bear():
     assert missing.mouth.item() == pytest.approx(MOUTHS)
     assert missing.eyes.abs().max().item() == pytest.approx(EYES)
     assert missing.turn.norm().item() == pytest.approx(TURNS, abs=1e-3)
+
+
+def test_half_of_an_opening_is_left_whatever_is_seen():
+    wanted = target(landmarks(drop=0.6))
+    opening = face.mouth_opening(wanted.moved).item()
+    corrected = Missing.of(wanted.moved, landmarks(drop=4.0)[None], SURE).added_to(wanted)
+    assert opening < MOUTHS
+    assert face.mouth_opening(corrected.moved).item() == pytest.approx(opening / 2, abs=0.01)
+
+
+def test_as_a_video_shows_it_light_stays_and_colours_spread():
+    grey = torch.randint(0, 256, (1, 31, 21, 1), dtype=torch.uint8).expand(-1, -1, -1, 3)
+    assert torch.equal(with_halved_colors(grey), grey)
+    thin = torch.full((1, 32, 32, 3), 120, dtype=torch.uint8)
+    thin[:, 16] = torch.tensor([200, 60, 60], dtype=torch.uint8)
+    light = torch.tensor([0.2126, 0.7152, 0.0722])
+    shown, before = with_halved_colors(thin).float(), thin.float()
+    assert ((shown - before) @ light).abs().max() <= 1
+    redness = shown[..., 0] - shown[..., 1]
+    assert 0.3 * 140 < redness[0, 16].mean() < 0.7 * 140 and redness[0, 17].mean() > 20
 
 
 def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():

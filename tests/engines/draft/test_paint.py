@@ -134,11 +134,29 @@ def test_in_small_open_mouths_the_teeth_end_above_a_dark_gap(size, darker):
     inside = ((down >= 0) & (down <= 1) & (along.abs() <= 1)).float()
     mouth = torch.stack((torch.ones_like(down), along, down, torch.zeros_like(down))) * inside
     pictures = to_float(frames)
-    paint_mouths(pictures, place[None], mouth[None], frames, asked, WHOLE)
+    paint_mouths(pictures, place[None], mouth[None], frames, asked, WHOLE, side=1000)
     change = (pictures - to_float(frames))[0].mean(0)[:, round(x)]
     low, high = round(top + 0.8 * (bottom - top)), round(top + 0.15 * (bottom - top))
     assert (change[low] < -20) == darker
     assert abs(change[high]) < 8
+
+
+def test_an_opening_thinner_than_a_pixel_is_painted_as_far_as_it_covers_it():
+    opened = landmarks(size=SMALL, drop=0.3)
+    asked, side = target(landmarks(size=SMALL), opened), 64
+    x, y = middle(opened, (UPPER_LIP, LOWER_LIP))
+    place = torch.zeros(1, HEIGHT, WIDTH, 2)  # every pixel shows the middle of the square
+    every_fourth = torch.zeros(1, 4, 4 * side, 4 * side)
+    every_fourth[:, 0, ::4] = every_fourth[:, 2, ::4] = every_fourth[:, 3, ::4] = 1
+    whole = torch.zeros_like(every_fourth)
+    whole[:, [0, 2, 3]] = 1
+    changes = []
+    for mouth in (every_fourth, whole):
+        pictures = to_float(picture())
+        paint_mouths(pictures, place, mouth, picture(), asked, WHOLE, side)
+        changes.append((pictures - to_float(picture()))[0, :, y, x])
+    assert changes[1].abs().min() > 20
+    torch.testing.assert_close(changes[0], changes[1] / 4, atol=1, rtol=0)
 
 
 def blue_iris(points: torch.Tensor) -> torch.Tensor:

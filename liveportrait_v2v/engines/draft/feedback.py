@@ -6,7 +6,7 @@ motion than was drawn, and some of the source's own. So it looks at the result, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ OPENING, TURN = 0.01, 0.002
 NEW = 0.8
 # At most so much is added: of the mouth's opening and the eyes', and of the turn.
 MOUTHS, EYES, TURNS = 0.15, 0.2, 0.4
+ALIKE = 0.1  # openings that differ by so much have a good third of what they miss in common
 HALF = 0.5  # of a mouth's opening is left at least
 BT709 = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
 
@@ -37,11 +38,14 @@ class Missing:
         mouth: float32 [N], opening.
         eyes: float32 [N, 2], openings.
         turn: float32 [N, 3], rotation of the head about its axes, in radians.
+        mouth_at, eyes_at: float32 [N] and [N, 2], the openings that were wanted there.
     """
 
     mouth: torch.Tensor
     eyes: torch.Tensor
     turn: torch.Tensor
+    mouth_at: torch.Tensor
+    eyes_at: torch.Tensor
 
     @classmethod
     def of(cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor) -> Missing:
@@ -54,24 +58,27 @@ class Missing:
         asked, shown = face.first_pose(wanted), face.first_pose(seen)
         turn = shown.rotation.mT @ asked.rotation
         asked, shown = asked.undo(wanted), shown.undo(seen)
-        mouth = face.mouth_opening(asked) - face.mouth_opening(shown)
-        eyes = face.eye_openings(asked) - face.eye_openings(shown)
+        mouth, eyes = face.mouth_opening(asked), face.eye_openings(asked)
         return cls(
-            believed * _added(mouth, OPENING, MOUTHS),
-            believed.unsqueeze(-1) * _added(eyes, OPENING, EYES),
+            believed * _added(mouth - face.mouth_opening(shown), OPENING, MOUTHS),
+            believed.unsqueeze(-1) * _added(eyes - face.eye_openings(shown), OPENING, EYES),
             axis_of(turn) * (believed * _added(angle_of(turn), TURN, TURNS)).unsqueeze(-1),
+            mouth,
+            eyes,
         )
 
     def __getitem__(self, index) -> Missing:
-        return Missing(self.mouth[index], self.eyes[index], self.turn[index])
+        return Missing(*(getattr(self, part.name)[index] for part in fields(self)))
 
     def __add__(self, more: Missing) -> Missing:
-        return Missing(self.mouth + more.mouth, self.eyes + more.eyes, self.turn + more.turn)
+        return replace(
+            self, mouth=self.mouth + more.mouth, eyes=self.eyes + more.eyes, turn=self.turn + more.turn
+        )
 
     def and_then(self, later: Missing) -> Missing:
         """The same of these frames and of those that follow."""
-        parts = ((self.mouth, later.mouth), (self.eyes, later.eyes), (self.turn, later.turn))
-        return Missing(*(torch.cat(part) for part in parts))
+        names = (part.name for part in fields(self))
+        return Missing(*(torch.cat((getattr(self, name), getattr(later, name))) for name in names))
 
     def calmed(self, before: Missing | None) -> Missing:
         """With turns that go on from the last one before, if any: heads are slow, but looks tremble."""
@@ -81,10 +88,12 @@ class Missing:
         return replace(self, turn=torch.stack(turns[-len(self.turn) :]))
 
     def added_to(self, target: Target) -> Target:
+        """The target with what is missing; of openings less, the further they are from those at which it was."""
         shape = target.moved_pose.undo(target.moved)
-        opening = face.mouth_opening(shape)
-        shape = face.open_mouth(shape, torch.maximum(opening + self.mouth, HALF * opening))
-        shape = face.move_lids(shape, self.eyes)
+        mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
+        opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), HALF * mouth)
+        shape = face.open_mouth(shape, opening)
+        shape = face.move_lids(shape, self.eyes * _likeness(eyes, self.eyes_at))
         pose = target.moved_pose
         pose = Pose(pose.rotation @ rotation_about(self.turn), pose.scale, pose.translation)
         return replace(target, moved=pose.apply(shape), moved_pose=pose)
@@ -98,6 +107,10 @@ def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
     tints = F.interpolate(tints, scale_factor=2, mode="bilinear", align_corners=False)
     shown = light + tints[..., : frames.shape[1], : frames.shape[2]]
     return shown.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _likeness(opening: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return torch.exp(-(opening - other).abs() / ALIKE)
 
 
 def _added(difference: torch.Tensor, ignored: float, most: float) -> torch.Tensor:

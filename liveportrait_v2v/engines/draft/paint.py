@@ -1,4 +1,4 @@
-"""What a warp can't show because the source frame hasn't got it: the inside of a mouth, an eye that was shut."""
+"""What a warp can't show, as the source frame hasn't got it: a mouth's inside, a lid that comes down, an open eye."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 # The middles of the lips, away from teeth and skin.
 _UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
 # Lips of mouths narrower than this many pixels are so thin that the teeth's light spreads over them.
-SMALL_MOUTH = 26
+SMALL_MOUTH = 20
 
 
 def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:

@@ -201,8 +201,7 @@ def _vertices(
     ring_depth = (depth.unsqueeze(1) + place * DEPTH * square.side.view(-1, 1, 1)).flatten(1)
     shift = _with_skull(target, square, rings.flatten(1, 2), ring_depth).view_as(rings) - rings
     if stitching:
-        outward = ((place - calm) / (1 - calm)).clamp_min(0)
-        shift = shift * (1 - torch.lerp(face.smoothstep(outward), outward, far)).unsqueeze(-1)
+        shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
     near = 1 - face.smoothstep(place / JAW_REACH).unsqueeze(-1)
     moved = rings + shift + outline_shift.unsqueeze(1) * near
     behind = ring_depth + square.side.unsqueeze(-1)  # always behind the face

@@ -100,6 +100,16 @@ def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tenso
     return _frame_between(points[:, list(corners)])
 
 
+def mouth_frame(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centre and axes of the mouth, as `eye_frame` has an eye's: by the inner lips' corners."""
+    return _frame_between(points[:, [UPPER[0], UPPER[-1]]])
+
+
+def _frame_between(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    along = corners[:, 1] - corners[:, 0]
+    return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)
+
+
 def eyes_in_view(points: torch.Tensor) -> torch.Tensor:
     """How much of each eye is to be seen, [N, 2]: 1, down to 0 for one that the turned head hides.
 
@@ -109,16 +119,6 @@ def eyes_in_view(points: torch.Tensor) -> torch.Tensor:
     along = torch.stack([eye_frame(points, eye)[1][:, 0] for eye in (0, 1)], dim=1)
     width = (along * torch.nn.functional.normalize(along.sum(1, keepdim=True), dim=-1)).sum(-1)
     return smoothstep((width / width.amax(1, keepdim=True).clamp_min(1e-6) - 0.25) / 0.25)
-
-
-def mouth_frame(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same of the mouth, by the inner lips' corners."""
-    return _frame_between(points[:, [UPPER[0], UPPER[-1]]])
-
-
-def _frame_between(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    along = corners[:, 1] - corners[:, 0]
-    return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)
 
 
 def lip_gaps(shape: torch.Tensor) -> torch.Tensor:

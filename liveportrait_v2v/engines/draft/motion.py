@@ -16,6 +16,8 @@ SHUT_EYE, USUAL_EYE = 0.18, 0.32
 WIDER = 0.8
 # The landmarks of a shut eye leave a height / width of 0.04 to 0.13; lids go down a little ahead of them.
 SHUT_FLOOR, SHUT_EARLY = 0.08, 1.2
+# Irises go this far to the sides, and up and down, in widths of the eye, softly: further, the lids would hide them.
+GAZE = (0.25, 0.1)
 # Head translation is followed up to this share of the face's width, softly.
 REACH = 0.35
 
@@ -137,7 +139,9 @@ def transfer(
     own_gaze = gaze = face.gaze(own)
     if options.region in ("all", "exp", "eyes"):
         start = source_rest.gaze if replaces else own_gaze
-        gaze = start + options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
+        look = options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
+        most = look.new_tensor(GAZE)
+        gaze = start + torch.tanh(look / most) * most
 
     pose = source_pose
     if options.region in ("all", "pose") and not driving_is_still:

@@ -7,7 +7,7 @@ import torch
 from made_faces import landmarks, rotation
 
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
+from liveportrait_v2v.engines.draft.motion import GAZE, Reference, Target, transfer
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -239,6 +239,22 @@ def test_a_glance_moves_the_irises():
     torch.testing.assert_close(
         target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0
     )
+
+
+@pytest.mark.parametrize(
+    "far", [(0.6, 0.0), (0.0, 0.4), (-0.5, -0.3)], ids=["sideways", "down", "up and aside"]
+)
+def test_an_iris_goes_no_further_than_lids_let_it_be_seen(far):
+    source, driving = landmarks(), landmarks()
+    for upper, _, iris in face.EYES:
+        width = (driving[upper[0], :2] - driving[upper[-1], :2]).norm()
+        driving[list(iris), :2] += torch.tensor(far) * width
+    target = move(source, driving, driving_rest=landmarks())
+    moved = target.gaze - target.own_gaze
+    assert (moved.abs() <= torch.tensor(GAZE)).all()
+    asked = torch.tensor(far) != 0
+    assert (moved.abs() > 0.8 * torch.tensor(GAZE))[..., asked].all()
+    assert (moved.sign() == torch.tensor(far).sign())[..., asked].all()
 
 
 def test_eyes_that_are_shut_in_the_first_frame_count_as_usual_eyes():

@@ -143,15 +143,14 @@ class DraftSession:
         every third one; what was missing there is added to the frames up to the next look as well.
         """
         shrink = max(1, round(side / SKETCH))
-        looks, every = 2 if shrink == 1 else 1, min(shrink, SELDOM)
+        every = min(shrink, SELDOM)
         held, count, waits = self._held, len(frames), -self._frames % every
         if count > waits:
-            asked = target = wanted[waits::every]
-            found = []
-            for _ in range(looks):
-                found.append(self._missing(frames[waits::every], target, asked, region, shrink))
-                target = found[-1].added_to(target)
-            new = sum(found[1:], found[0]).calmed(held)
+            shown, asked = frames[waits::every], wanted[waits::every]
+            new = self._missing(shown, asked, asked, region, shrink)
+            if shrink == 1:
+                new = new + self._missing(shown, new.added_to(asked), asked, region, shrink)
+            new = new.calmed(held)
             held = held.and_then(new) if waits else new
         latest = (torch.arange(count) + self._frames % every) // every
         self._frames, self._held = self._frames + count, held[-1:]

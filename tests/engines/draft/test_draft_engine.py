@@ -11,10 +11,10 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import Cue, Shot, create_engine
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.motion import Reference, transfer
+from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
 from liveportrait_v2v.errors import SettingsError
-from liveportrait_v2v.geometry import face_crop
+from liveportrait_v2v.geometry import CropTransform, face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 RATE = Fraction(30)
@@ -67,14 +67,17 @@ def test_pixels_outside_the_crop_keep_their_bytes():
     assert torch.equal(result[1][outside], frames[1][outside])
 
 
+def led_by(driving: torch.Tensor) -> tuple[Target, CropTransform]:
+    """Where a face at rest goes that another one leads, which was at rest before; and its crop square."""
+    source, settings = place().unsqueeze(0), AnimationSettings()
+    rests = Reference.of(source[0]), Reference.of(place())
+    target = transfer(source, driving.unsqueeze(0), *rests, settings, MotionOptions(), False)
+    return target, face_crop(source, settings)
+
+
 def border_shift(stitching: bool) -> float:
     """How far the crop's outermost pixels move when the head moves by 12 pixels, on average, in pixels."""
-    source, settings = place().unsqueeze(0), AnimationSettings()
-    driving = landmarks(at=(AT[0] + 12, AT[1]), size=SIZE).unsqueeze(0)
-    target = transfer(
-        source, driving, Reference.of(source[0]), Reference.of(place()), settings, MotionOptions(), False
-    )
-    square = face_crop(source, settings)
+    target, square = led_by(landmarks(at=(AT[0] + 12, AT[1]), size=SIZE))
     shift = make_warp(target, square, 128, stitching).shift[0] * square.side
     edges = torch.cat((shift[:, 0], shift[:, -1], shift[:, :, 0], shift[:, :, -1]), dim=1)
     return edges.norm(dim=0).mean().item()
@@ -90,13 +93,7 @@ def test_stitching_keeps_the_crops_border_in_place_and_without_it_all_moves():
     [{"yaw": 60}, {"pitch": -50}, {"roll": 120}, {"at": (900, 20)}, {"yaw": -70, "roll": 60, "drop": 3}],
 )
 def test_nothing_around_the_face_folds_however_far_the_driver_goes(driving):
-    source, rest = place().unsqueeze(0), place()
-    far = landmarks(**{"at": AT, "size": SIZE, **driving}).unsqueeze(0)
-    settings = AnimationSettings()
-    target = transfer(
-        source, far, Reference.of(source[0]), Reference.of(rest), settings, MotionOptions(), False
-    )
-    square = face_crop(source, settings)
+    target, square = led_by(landmarks(**{"at": AT, "size": SIZE, **driving}))
     _, after, _ = _vertices(without_folds(target, square, True), square, True)
     corners = after[:, warp_mesh().triangles[warp_mesh().outer]]
     assert cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]).min() > 0
@@ -106,33 +103,13 @@ def test_nothing_around_the_face_folds_however_far_the_driver_goes(driving):
     "far", [{"roll": 25}, {"roll": -25}, {"yaw": 25}, {"pitch": 20}, {"roll": 20, "yaw": -15}]
 )
 def test_a_head_that_turns_far_is_not_held_back(far):
-    source, turned = place().unsqueeze(0), place(**far).unsqueeze(0)
-    target = transfer(
-        source,
-        turned,
-        Reference.of(source[0]),
-        Reference.of(place()),
-        AnimationSettings(),
-        MotionOptions(),
-        False,
-    )
-    held = without_folds(target, face_crop(source, AnimationSettings()), True)
+    target, square = led_by(place(**far))
+    held = without_folds(target, square, True)
     assert held.strength.item() > 0.9
 
 
 def test_the_warp_is_smooth_outside_the_openings():
-    source = place().unsqueeze(0)
-    driving = place(yaw=10, drop=1).unsqueeze(0)
-    target = transfer(
-        source,
-        driving,
-        Reference.of(source[0]),
-        Reference.of(place()),
-        AnimationSettings(),
-        MotionOptions(),
-        False,
-    )
-    square = face_crop(source, AnimationSettings())
+    target, square = led_by(place(yaw=10, drop=1))
     shift = make_warp(target, square, 128, True).shift[0]
     forehead = shift[:, 20:50, 40:90]
     assert forehead.diff(dim=1).abs().max() < 1.5 / 128 and forehead.diff(dim=2).abs().max() < 1.5 / 128

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _END = object()
+_STARTING = threading.Lock()
 
 
 def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> ThreadPoolExecutor:
@@ -34,10 +35,13 @@ def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> T
         if prepare is not None:
             prepare()
 
-    usual = torch.get_num_threads()
     executor = ThreadPoolExecutor(1, "torch", start)
-    executor.submit(torch.get_num_threads).result()
-    torch.set_num_threads(usual)  # each thread has its own number; this is for those that are yet to start
+    with _STARTING:
+        usual = torch.get_num_threads()
+        executor.submit(torch.get_num_threads).result()
+        torch.set_num_threads(
+            usual
+        )  # each thread has its own number; this is for those that are yet to start
     return executor
 
 

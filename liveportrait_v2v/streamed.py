@@ -147,13 +147,18 @@ class _Sides:
         return self._track(take.driving, take.settings.drive_face_index, take.pairing.driving_frames)
 
     def cues(self) -> Iterator[Cue]:
-        """What leads each frame of the result, without end."""
-        current = -1
+        """What leads each frame of the result, without end. The driving clip is tracked from now on."""
+        return self._cues(self._motions())
+
+    def _cues(self, motions: Iterator[torch.Tensor | None]) -> Iterator[Cue]:
+        current, at = 0, -1
         for frame in count():
             lap, place = self.take.pairing.driving_at(frame)
             if lap != current:
                 motions = self._motions()
-                current, at, before = lap, 0, next(motions)
+                current, at = lap, -1
+            if at < 0:
+                at, before = 0, next(motions)
                 after = next(motions, before)
             while at < int(place):
                 at, before = at + 1, after
@@ -167,7 +172,7 @@ class _Sides:
         return self.session.motions(self.driving_shots())
 
     def _track(self, clip: Clip, number: int, cap: int) -> Iterator[Shot]:
-        """Decodes and tracks one pass through a clip, ahead of who takes the shots."""
+        """Decodes and tracks one pass through a clip, from now on, ahead of who takes the shots."""
 
         def shots() -> Iterator[Shot]:
             tracker = FaceTracker(device=self.device, order=self.take.options.face_order, only=number)
@@ -181,10 +186,14 @@ class _Sides:
 
         ahead = Ahead(shots())
         self.stack.callback(ahead.close)
-        try:
-            yield from ahead
-        finally:
-            ahead.close()
+
+        def tracked() -> Iterator[Shot]:
+            try:
+                yield from ahead
+            finally:
+                ahead.close()
+
+        return tracked()
 
 
 def _check_faces(frames: int, lost: int, clip: str, parameter: str, number: int) -> None:

@@ -119,3 +119,19 @@ def test_a_torch_thread_has_its_own_number_of_threads_and_nobody_else_gets_it():
         thread.start()
         thread.join()
         assert others == [usual]
+
+
+def test_torch_threads_made_at_once_leave_the_usual_number_as_it_was():
+    usual, seen = torch.get_num_threads(), []
+
+    def make() -> None:
+        with torch_thread(usual + 1):
+            seen.append(torch.get_num_threads())
+
+    for _ in range(20):
+        makers = [threading.Thread(target=make) for _ in range(4)]
+        for maker in makers:
+            maker.start()
+        for maker in makers:
+            maker.join()
+    assert seen == [usual] * 80

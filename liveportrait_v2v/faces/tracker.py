@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ from .scenes import CutFinder
 STEADY, TOO_FAR = 0.35, 0.5  # drift below which a square is kept, and above which its landmarks are not taken
 SAME = 0.5  # two boxes that overlap more than this are one person
 FORGET = 30  # frames after which a lost face may come back anywhere
+# On a CPU one core is left to who waits for the faces: trackings that take it turn by turn only delay each other.
+_AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,10 @@ class FaceTracker:
 
     def track(self, frames: Tensor) -> Tracks:
         """Faces of the next frames of the clip. frames: uint8 [N, H, W, 3], on any device; not changed."""
-        return self._one_core.submit(self._track, frames).result() if self._one_core else self._track(frames)
+        if self._one_core is None:
+            return self._track(frames)
+        with _AT_ONCE:
+            return self._one_core.submit(self._track, frames).result()
 
     @torch.no_grad()
     def _track(self, frames: Tensor) -> Tracks:

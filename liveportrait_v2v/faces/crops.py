@@ -67,16 +67,13 @@ def _plan(
     x0, columns, step_x = axis(region.x, width)
     y0, rows, step_y = axis(region.y, height)
     # The grid runs over -1..1 of that window; an affine map of -1..1 of the crop.
-    theta = torch.tensor(
-        [
-            [2 * cos / columns, -2 * sin / columns, 2 * (region.x - x0) / columns - 1],
-            [2 * sin / rows, 2 * cos / rows, 2 * (region.y - y0) / rows - 1],
-        ]
-    )
-    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
+    ticks = (torch.arange(size) * 2 + 1) / size - 1
+    across, down = torch.tensor([[cos / columns, sin / rows], [-sin / columns, cos / rows]]) * 2
+    middle = torch.tensor([2 * (region.x - x0) / columns - 1, 2 * (region.y - y0) / rows - 1])
+    grid = torch.addcmul(down * ticks.view(-1, 1, 1) + middle, across, ticks.view(1, -1, 1))
     # Repeat the edges by hand: not every device can.
     edge = torch.tensor([1 - step_x / columns, 1 - step_y / rows])
-    grid = torch.minimum(torch.maximum(grid, -edge), edge).to(device)
+    grid = torch.minimum(torch.maximum(grid, -edge), edge)[None].to(device)
     return slice(y0, y0 + rows), slice(x0, x0 + columns), (step_y, step_x), grid
 
 

@@ -61,12 +61,17 @@ def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 class Bottleneck(nn.Module):
-    """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows."""
+    """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows.
+
+    Maps come and go as rows of pixels, [N * H * W, C], which are modified. Beside a thread that draws, calls of torch
+    are dear even if they compute nothing, as at each of them the threads pass Python's lock on to each other: so there
+    are few.
+    """
 
     def __init__(self, cin: int, cout: int, size: int, down: bool = False):
         super().__init__()
         mid = cout // 2
-        self.size, self.down = size, down
+        self.size, self.down, self.added = size, down, cout - cin
         self.narrow = Conv(cin, mid, 2, 2) if down else nn.Linear(cin, mid)
         self.narrow_act = nn.PReLU(mid)
         self.depthwise = Conv(mid, mid, 3, groups=mid, bias=False)
@@ -83,25 +88,29 @@ class Bottleneck(nn.Module):
             spread = self.depthwise(impulses.contiguous()).reshape(pixels, pixels, mid)  # from, to, channel
             self.register_buffer("mixing", spread.transpose(0, 1).contiguous(), persistent=False)
         # Matrix products with eight columns are slow: take two neighbouring pixels as one.
-        self.pixels = 2 if mid == 8 else 1
-        if self.pixels == 2:
+        if mid == 8:
             self.narrow.weight = nn.Parameter(torch.block_diag(self.narrow.weight, self.narrow.weight))
             self.narrow.bias = nn.Parameter(self.narrow.bias.repeat(2))
             self.narrow_act.weight = nn.Parameter(self.narrow_act.weight.repeat(2))
+        self.register_buffer("widening", self.widen.weight.t(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        count, size, mid = len(x), self.size, self.depthwise.groups
+        size, mid, narrow = self.size, self.depthwise.groups, self.narrow
         if self.down:
-            y, x = self.narrow(x), halve(x)
+            x = x.view(-1, 2 * size, 2 * size, narrow.in_channels)
+            y = narrow(x).reshape(-1, mid)
+            x = halve(x)
+            x = (F.pad(x, (0, self.added)) if self.added else x).view(-1, self.act.num_parameters)
         else:
-            y = self.narrow(x.reshape(count, size, size // self.pixels, -1))
-        y = F.prelu(y.reshape(-1, mid * self.pixels), self.narrow_act.weight)
+            y = F.linear(x.view(-1, narrow.weight.shape[1]), narrow.weight, narrow.bias)
+        y = F.prelu(y, self.narrow_act.weight)
         if size <= 4:
-            y = (y.view(count, 1, size * size, mid) * self.mixing).sum(2)
+            y = (y.view(-1, 1, size * size, mid) * self.mixing).sum(2)
         else:
-            y = self.depthwise(y.view(count, size, size, mid))
-        y = add_to(x, self.widen, y)
-        return F.prelu(y.view(-1, y.shape[-1]), self.act.weight).view(y.shape)
+            y = y.view(-1, size, size, mid).permute(0, 3, 1, 2)
+            y = F.conv2d(y, self.depthwise.weight, None, 1, 1, 1, mid).permute(0, 2, 3, 1)
+        x = x.add_(self.widen.bias).addmm_(y.reshape(-1, mid), self.widening)
+        return F.prelu(x, self.act.weight)
 
 
 class FaceMesh(nn.Module):
@@ -133,16 +142,9 @@ class FaceMesh(nn.Module):
         for block in (*self.fine, *self.coarse):
             block.prepare()
 
-    def _start(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        return self.fine(F.prelu(x.reshape(-1, 16), self.stem_act.weight).view(x.shape))
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # On a CPU the largest maps go one by one, as several don't fit into a core's cache; the rest at once, as
-        # there the weights are what doesn't.
-        parts = x.split(1 if x.device.type == "cpu" else len(x))
-        x = torch.cat([self._start(part) for part in parts])
-        x = self.coarse(x).view(len(x), -1)
+        x = F.prelu(self.stem(x).reshape(-1, 16), self.stem_act.weight)
+        x = self.coarse(self.fine(x)).view(-1, 4 * 128)
         return self.landmarks(x).view(-1, 478, 3), self.presence(x)[:, 0]
 
 

@@ -39,6 +39,12 @@ class Region:
         """This part of frames [N, H, W, C], as a view."""
         return frames[:, self.top : self.bottom, self.left : self.right]
 
+    def part(self, rows: slice, columns: slice) -> Region:
+        """Some of its rows and columns."""
+        return Region(
+            self.top + rows.start, self.left + columns.start, self.top + rows.stop, self.left + columns.stop
+        )
+
     def to_square(self, transform: CropTransform) -> torch.Tensor:
         """Where the region's pixel centres lie in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
         device = transform.side.device

@@ -98,31 +98,35 @@ class DraftSession:
 
     def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
         led = [cue.motion() for cue in cues]
-        shown = [k for k, motion in enumerate(led) if motion is not None and shot.present[k]]
-        if not shown:
+        shown = [
+            motion is not None and present for motion, present in zip(led, shot.present.tolist(), strict=True)
+        ]
+        if not any(shown):
             return shot.frames
         frames = shot.frames.clone()
         for scene in self._scenes(shot, shown):
-            driving = torch.stack([led[k] for k in scene])
-            frames[scene] = self._animate(shot.frames[scene], shot.landmarks[scene], driving)
+            self._animate(frames[scene], shot.landmarks[scene], torch.stack(led[scene]))
         return frames
 
-    def _scenes(self, shot: Shot, shown: list[int]) -> Iterator[list[int]]:
-        """The frames to be animated, cut where the source goes on with another face or the same at another place."""
-        scene: list[int] = []
-        for k in shown:
-            landmarks = shot.landmarks[k]
-            if self._last is None or not goes_on(self._last, landmarks):
-                if scene:
-                    yield scene
-                scene = []
+    def _scenes(self, shot: Shot, shown: list[bool]) -> Iterator[slice]:
+        """The runs of frames to be animated, cut where the source goes on with another face or at another place."""
+        first = None
+        for k, landmarks in enumerate(shot.landmarks):
+            anew = shown[k] and (self._last is None or not goes_on(self._last, landmarks))
+            if first is not None and (anew or not shown[k]):
+                yield slice(first, k)
+                first = None
+            if anew:
                 self._source_rest, self._eyes = None, EyeMemory()
                 self._frames, self._held = 0, None
-            scene.append(k)
-            self._last = landmarks
-        yield scene
+            if shown[k]:
+                first = k if first is None else first
+                self._last = landmarks
+        if first is not None:
+            yield slice(first, len(shot))
 
-    def _animate(self, frames: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+    def _animate(self, frames: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> None:
+        """Moves the faces in frames, which are modified, by landmarks [N, 478, 3] of both clips."""
         source, driving = source.to(frames.device), driving.to(frames.device)
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
@@ -131,10 +135,10 @@ class DraftSession:
         square = face_crop(source, self._settings)
         region = compose.region_of(square, *frames.shape[1:3])
         if region.empty:
-            return frames
+            return
         self._eyes.learn(frames, wanted)
         target = self._corrected(frames, wanted, square.side.max().item(), region)
-        return self._draw(frames, target, self._settings.dsize // 2)
+        self._draw(frames, target, self._settings.dsize // 2)
 
     def _corrected(self, frames: torch.Tensor, wanted: Target, side: float, region: compose.Region) -> Target:
         """The target that makes the result look as wanted: by a look at it, drawn small.
@@ -160,21 +164,22 @@ class DraftSession:
         self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.Region, shrink: int
     ) -> Missing:
         """What the landmark net misses of what is wanted in what a target gives, drawn `shrink` times smaller."""
-        part = region.of(frames)[:, ::shrink, ::shrink]
+        drawn = region.of(frames)[:, ::shrink, ::shrink].clone()
         # The first pixel's centre stays where it is.
         offset = (1 - shrink) / 2
         corner = torch.tensor([region.left + offset, region.top + offset, 0.0], device=frames.device)
         small = target.within(corner, shrink)
         if shrink > 1:
-            drawn = self._draw(part, small, SKETCH_WARP)
+            self._draw(drawn, small, SKETCH_WARP)
         else:
             # Lips of small faces are thinner than a node, and as coarse as a video's colours.
-            drawn = with_halved_colors(self._draw(part, small, 2 * SKETCH_WARP))
+            self._draw(drawn, small, 2 * SKETCH_WARP)
+            drawn = with_halved_colors(drawn)
         seen, presence = look_again(drawn, small.moved)
         return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
 
-    def _draw(self, frames: torch.Tensor, target: Target, size: int) -> torch.Tensor:
-        """The frames with their faces moved, by a warp on a grid of `size` nodes a side."""
+    def _draw(self, frames: torch.Tensor, target: Target, size: int) -> None:
+        """Moves the faces in frames, which are modified, by a warp on a grid of `size` nodes a side."""
         square = face_crop(target.source, self._settings)
         region = compose.region_of(square, *frames.shape[1:3])
         target = without_folds(target, square, self._settings.stitching)
@@ -183,34 +188,45 @@ class DraftSession:
         maps = torch.cat(
             (_to_region(warp.shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
         )
-        result = frames.clone()
         at_once = max(1, CACHED // region.area) if frames.device.type == "cpu" else len(frames)
-        for start in range(0, len(frames), at_once):
-            part = slice(start, start + at_once)
-            self._paste(result[part], maps[part], warp.mouth[part], target[part], square[part], region)
-        return result
-
-    def _paste(
-        self,
-        frames: torch.Tensor,
-        maps: torch.Tensor,
-        mouth: torch.Tensor,
-        target: Target,
-        square: CropTransform,
-        region: compose.Region,
-    ) -> None:
-        """Moves the pixels of frames uint8 [N, H, W, 3], which are modified."""
-        place = region.to_square(square).mul_(2).sub_(1)
-        upright = F.grid_sample(maps, place, mode="bilinear", padding_mode="zeros", align_corners=False)
-        _mend_seams(upright, maps, place, target, square, region)
-        grid = upright[:, :2].permute(0, 2, 3, 1) + region.identity(frames.device)
-        pictures = compose.to_float(region.of(frames))
-        pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        paint_mouths(pictures, place, mouth, frames, target, region, square.side.max().item())
+        parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
+        pictures, opacity = _moved(frames, maps, target, square, region, parts)
+        paint_mouths(pictures, square, warp.mouth, frames, target, region)
         paint_lips(pictures, frames, target, region)
         paint_lids(pictures, frames, target, region)
         self._eyes.paint(pictures, target, region)
-        compose.blend(frames, pictures, upright[:, 2], region)
+        for part in parts:
+            compose.blend(frames[part], pictures[part], opacity[part], region)
+
+
+def _moved(
+    frames: torch.Tensor,
+    maps: torch.Tensor,
+    target: Target,
+    square: CropTransform,
+    region: compose.Region,
+    parts: list[slice],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
+
+    Args:
+        maps: float32 [N, 3, S, S] over the squares: shift, as the region's sampling grid has it, and opacity.
+        parts: frames to be moved at once.
+    """
+    still = region.identity(frames.device)
+    pictures = torch.empty(len(frames), 3, *still.shape[:2], device=frames.device)
+    opacity = torch.empty(len(frames), *still.shape[:2], device=frames.device)
+    for part in parts:
+        place = region.to_square(square[part]).mul_(2).sub_(1)
+        upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
+        _mend_seams(upright, maps[part], place, target[part], square[part], region)
+        grid = upright[:, :2].permute(0, 2, 3, 1) + still
+        pixels = compose.to_float(region.of(frames[part]))
+        pictures[part] = F.grid_sample(
+            pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+        opacity[part] = upright[:, 2]
+    return pictures, opacity
 
 
 def _opacity(size: int, count: int, device) -> torch.Tensor:

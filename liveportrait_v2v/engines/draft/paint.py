@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from ...compose import Region, to_float
 from ...faces import topology
+from ...geometry import CropTransform
 from . import face
 from .face import smoothstep
 from .motion import SHUT_EYE, Target
@@ -17,38 +18,42 @@ _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
 
 def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
     """Colour of the face in its frame, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
-    return _color_at(frames, landmarks, _SKIN)
+    return _color_at(frames, torch.arange(len(frames), device=frames.device), landmarks, _SKIN)
 
 
-def _color_at(frames: torch.Tensor, landmarks: torch.Tensor, indices: tuple[int, ...]) -> torch.Tensor:
-    n, height, width, _ = frames.shape
+def _color_at(
+    frames: torch.Tensor, which: torch.Tensor, landmarks: torch.Tensor, indices: tuple[int, ...]
+) -> torch.Tensor:
+    """Mean colour at some landmarks [K, 478, >=2] of K of the frames."""
+    height, width = frames.shape[1:3]
     points = landmarks[:, list(indices), :2].long()
     x, y = points[..., 0].clamp(0, width - 1), points[..., 1].clamp(0, height - 1)
-    return frames[torch.arange(n, device=frames.device).unsqueeze(1), y, x].float().mean(1)
+    return frames[which.unsqueeze(1), y, x].float().mean(1)
 
 
 def paint_mouths(
     pictures: torch.Tensor,
-    place: torch.Tensor,
+    square: CropTransform,
     mouth: torch.Tensor,
     frames: torch.Tensor,
     target: Target,
     region: Region,
-    side: float,
 ) -> None:
     """Paints the inside of open mouths below what the source's own shows.
 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
-        place: float32 [N, h, w, 2], the region's pixels on grid_sample's axes of the squares.
+        square: the N crop squares.
         mouth: float32 [N, 4, S, S] over the squares, as `Warp` has it.
         frames: uint8 [N, H, W, 3], the source.
     """
     opening = face.mouth_opening(target.moved)
     rows, columns = region.box(target.moved[:, face.UPPER + face.LOWER, :2])
+    side = square.side.max().item()
     if side < mouth.shape[-1]:
         mouth = F.adaptive_avg_pool2d(mouth, max(1, round(side)))
-    mouth = F.grid_sample(mouth, place[:, rows, columns], align_corners=False)
+    place = region.part(rows, columns).to_square(square).mul_(2).sub_(1)
+    mouth = F.grid_sample(mouth, place, align_corners=False)
     inside, mouth = mouth[:, :1], mouth[:, 1:] / mouth[:, :1].clamp_min(0.05)
     lacking = smoothstep((mouth[:, 2:] - 0.75) / 0.25)
     # Between lips that nearly touch there is shade, and no sliver of teeth.
@@ -97,6 +102,8 @@ _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 _UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
 # Lips of mouths narrower than this many pixels are so thin that the teeth's light spreads over them.
 SMALL_MOUTH = 20
+# A curve along lids or lips is worked out from minus to plus so many widths of the eye or mouth, at so many places.
+CURVE = 0.7, 128
 
 
 def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:
@@ -123,7 +130,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         lid = ends * smoothstep((open_lid + 0.12) / 0.12) * smoothstep((0.03 - shut_lid) / 0.04)
         lashes = 0.75 * ends * _line(shut_lid, frame, 0.045)
         crease = 1 - 0.12 * torch.exp(-((open_lid / 0.06) ** 2))
-        skin = _color_at(frames[which], source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
+        skin = _color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
         part = torch.lerp(pictures[which, :, rows, columns], skin * crease.unsqueeze(1), lid.unsqueeze(1))
         pictures[which, :, rows, columns] = torch.lerp(part, 0.3 * skin, lashes.unsqueeze(1))
 
@@ -155,7 +162,7 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     ends = share[which].view(-1, 1, 1) * smoothstep((0.5 - x.abs()) / 0.12)
     lips = ends * (1 - smoothstep((out - 0.4) / 0.4))
     upper, lower = (
-        _color_at(frames[which], target.source[which], lip).view(-1, 3, 1, 1)
+        _color_at(frames, which, target.source[which], lip).view(-1, 3, 1, 1)
         for lip in (_UPPER_LIP, _LOWER_LIP)
     )
     color = torch.lerp(upper, lower, smoothstep(below / 0.08 + 0.5).unsqueeze(1))
@@ -191,9 +198,14 @@ def _local(places: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> to
 
 
 def _height(row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """y of a smooth curve along points [N, K, 2], at x [N, h, w]."""
-    near = torch.exp(-(((x.unsqueeze(-1) - row[:, None, None, :, 0]) / 0.08) ** 2))
-    return (near * row[:, None, None, :, 1]).sum(-1) / near.sum(-1).clamp_min(1e-6)
+    """y of a smooth curve along points [N, K, 2], at x [N, h, w]; beyond CURVE's ends as it is there."""
+    end, count = CURVE
+    places = torch.linspace(-end, end, count, device=x.device).view(1, -1, 1)
+    near = torch.exp(-(((places - row[:, None, :, 0]) / 0.08) ** 2))
+    heights = (near * row[:, None, :, 1]).sum(-1) / near.sum(-1).clamp_min(1e-6)
+    at = ((x.flatten(1) / end + 1) * ((count - 1) / 2)).clamp(0, count - 1)
+    left = at.long().clamp_max(count - 2)
+    return torch.lerp(heights.gather(1, left), heights.gather(1, left + 1), at - left).view_as(x)
 
 
 def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], width: float) -> torch.Tensor:
@@ -237,7 +249,7 @@ class EyeMemory:
             center, axes = face.eye_frame(target.source[k : k + 1, :, :2], eye)
             places = local.view(1, -1, 2) @ axes + center
             rows, columns = whole.box(places)
-            part = Region(rows.start, columns.start, rows.stop, columns.stop)
+            part = whole.part(rows, columns)
             if part.empty:
                 return
             grid = part.sample_at(places).view(1, *self.SIZE, 2)

@@ -39,9 +39,8 @@ def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> T
     with _STARTING:
         usual = torch.get_num_threads()
         executor.submit(torch.get_num_threads).result()
-        torch.set_num_threads(
-            usual
-        )  # each thread has its own number; this is for those that are yet to start
+        # Each thread has its own number; this is for those that are yet to start.
+        torch.set_num_threads(usual)
     return executor
 
 

@@ -21,7 +21,7 @@ from .scenes import CutFinder
 STEADY, TOO_FAR = 0.35, 0.5  # drift below which a square is kept, and above which its landmarks are not taken
 SAME = 0.5  # two boxes that overlap more than this are one person
 FORGET = 30  # frames after which a lost face may come back anywhere
-# On a CPU one core is left to who waits for the faces: trackings that take it turn by turn only delay each other.
+# On a CPU all trackings together leave one core to those who wait for the faces.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
 

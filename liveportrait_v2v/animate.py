@@ -36,7 +36,7 @@ def animate(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
-    crf: int = 17,
+    crf: int | None = None,
 ) -> Result:
     """Animates the source clip's face by the driving clip's.
 
@@ -51,7 +51,7 @@ def animate(
         cancelled: asked before each chunk, and several times a second while an engine has whole clips; True ends
             the run with Cancelled.
         chunk: frames at a time.
-        crf: quality of the video file; lower is better and larger.
+        crf: quality of the video file, as `VideoWriter` has it; lower is better and larger.
 
     Raises:
         MediaError: a clip can't be read, or the output not written.

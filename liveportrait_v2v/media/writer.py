@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from contextlib import suppress
@@ -43,6 +44,15 @@ _PRESETS = (
 _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve and primaries
 
 
+def usual_crf(width: int, height: int) -> int:
+    """17; for frames of under 360 pixels on their shorter side, which are looked at enlarged, down to 8.
+
+    Half the side is a quarter of the pixels, and 12 less is four times the bits for each (x264's bits double about
+    every 6): so small videos get about as many bits as larger ones.
+    """
+    return max(8, min(17, round(17 + 12 * math.log2(min(width, height) / 360))))
+
+
 class VideoWriter:
     """Writes a video file; a context manager.
 
@@ -65,14 +75,14 @@ class VideoWriter:
         rate: Fraction,
         *,
         audio: Audio | None = None,
-        crf: int = 17,
+        crf: int | None = None,
         preset: str = "veryfast",
     ):
         """
         Args:
             rate: frames per second.
             audio: what is heard, from the first frame on.
-            crf: constant quality, 0 to 51; lower is better and larger.
+            crf: constant quality, 0 to 51; lower is better and larger. None: `usual_crf` of the frames' size.
             preset: x264's speed, "ultrafast" to "veryslow"; VP9 has none.
 
         Raises:
@@ -81,7 +91,8 @@ class VideoWriter:
         """
         self._path = Path(path)
         self._rate = Fraction(rate).limit_denominator(MAX_DENOMINATOR)
-        if self._rate <= 0 or not 0 <= crf <= 51 or preset not in _PRESETS:
+        in_range = crf is None or 0 <= crf <= 51
+        if self._rate <= 0 or not in_range or preset not in _PRESETS:
             raise SettingsError(
                 f"a video needs a rate above 0, crf from 0 to 51 and a preset of {', '.join(_PRESETS)}; got "
                 f"rate={rate}, crf={crf}, preset={preset}"
@@ -157,10 +168,11 @@ class VideoWriter:
             raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
         faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
         self._container = av.open(str(self._part), "w", format=kind, options=faststart)
+        crf = str(usual_crf(width, height) if self._crf is None else self._crf)
         if video_codec == "libx264":
-            options = {"crf": str(self._crf), "preset": self._preset}
+            options = {"crf": crf, "preset": self._preset}
         else:
-            options = {"crf": str(self._crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+            options = {"crf": crf, "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
         stream = self._container.add_stream(video_codec, rate=self._rate, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"

@@ -11,6 +11,7 @@ from make_clips import beep, beep_time, count_up, encode, number_of, numbered, n
 
 from liveportrait_v2v.errors import MediaError, SettingsError
 from liveportrait_v2v.media import Audio, Clip, VideoWriter
+from liveportrait_v2v.media.writer import usual_crf
 
 KINDS = [".mp4", ".mkv", ".webm", ".mov"]
 
@@ -160,6 +161,26 @@ def test_odd_sizes_are_made_even_by_repeating_the_edge(tmp_path, suffix, width, 
     assert back.shape == (height + height % 2, width + width % 2, 3)
     assert back[:, width - 1 :].min() > 190
     assert width < 3 or back[:, : width - 2].max() < 60
+
+
+@pytest.mark.parametrize(
+    ("size", "crf"), [((1920, 1080), 17), ((360, 640), 17), ((480, 270), 12), ((320, 240), 10), ((64, 64), 8)]
+)
+def test_the_smaller_a_video_the_finer_it_is_written(size, crf):
+    assert usual_crf(*size) == crf
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_a_small_video_keeps_more_of_itself_than_the_quality_of_large_ones_would(tmp_path, suffix):
+    grain = torch.rand(1, 144, 176, 1, generator=torch.Generator().manual_seed(1))
+    made = (100 + 40 * grain).to(torch.uint8).expand(4, -1, -1, 3)
+    misses = []
+    for name, options in (("usual", {}), ("as large ones", {"crf": 17})):
+        with VideoWriter(tmp_path / f"{name}{suffix}", Fraction(25), **options) as writer:
+            writer.write(made)
+        back = torch.cat([chunk.frames for chunk in Clip(tmp_path / f"{name}{suffix}").chunks()])
+        misses.append((back.float() - made.float()).abs().mean().item())
+    assert misses[0] < 0.9 * misses[1]
 
 
 @pytest.mark.parametrize("suffix", KINDS)

@@ -28,7 +28,9 @@ def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None 
 
 def square(x: float, y: float, side: float) -> CropTransform:
     """An upright square around a place."""
-    return CropTransform(torch.tensor([[float(x), float(y)]]), torch.eye(2)[None], torch.tensor([float(side)]))
+    return CropTransform(
+        torch.tensor([[float(x), float(y)]]), torch.eye(2)[None], torch.tensor([float(side)])
+    )
 
 
 def painted(paint, target: Target, warped: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -98,6 +98,8 @@ def mouth_interior(
 
 # Skin above and below each eye, away from lashes: between lid and brow, and under the lower lid.
 _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
+# Half width and half height of what is painted of a lid, with the lashes above it, in widths of the eye.
+LID_REACH = (0.65, 0.55)
 # The middles of the lips, away from teeth and skin.
 _UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
 # Lips of mouths narrower than this many pixels are so thin that the teeth's light spreads over them.
@@ -123,7 +125,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
             continue
         source, moved = target.source[which, :, :2], target.moved[which, :, :2]
         frame = face.eye_frame(moved, eye)
-        rows, columns, x, y = _surroundings(frame, EyeMemory.REACH, region)
+        rows, columns, x, y = _surroundings(frame, LID_REACH, region)
         open_lid = y - _height(_local(source[:, list(upper)], face.eye_frame(source, eye)), x)
         shut_lid = y - _height(_local(moved[:, list(upper)], frame), x)
         ends = share[which, eye].view(-1, 1, 1) * smoothstep((0.5 - x.abs()) / 0.12)
@@ -131,7 +133,10 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         lashes = 0.75 * ends * _line(shut_lid, frame, 0.045)
         crease = 1 - 0.12 * torch.exp(-((open_lid / 0.06) ** 2))
         skin = _color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
-        part = torch.lerp(pictures[which, :, rows, columns], skin * crease.unsqueeze(1), lid.unsqueeze(1))
+        part = pictures[which, :, rows, columns]
+        above = ends * smoothstep((open_lid + 0.45) / 0.1) * smoothstep(0.5 - open_lid / 0.05)
+        part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
+        part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
         pictures[which, :, rows, columns] = torch.lerp(part, 0.3 * skin, lashes.unsqueeze(1))
 
 
@@ -212,6 +217,16 @@ def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], widt
     """Opacity of a soft line at distances [N, h, w] from it, in the frame's unit; never thinner than a pixel."""
     pixel = 1 / frame[1][:, 0].norm(dim=-1).view(-1, 1, 1)
     return torch.exp(-((distance / (0.8 * pixel).clamp_min(width)) ** 2))
+
+
+def _without_spikes(pictures: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Pictures [N, 3, h, w] of eyes without what is dark and narrower than a seventh of the eye: upright lashes (a
+    morphological closing along the rows).
+    """
+    reach = max(1, round(0.07 * frame[1][:, 0].norm(dim=-1).mean().item()))
+    window, room = (1, 2 * reach + 1), (0, reach)
+    wider = F.max_pool2d(pictures, window, 1, room)
+    return -F.max_pool2d(-wider, window, 1, room)
 
 
 class EyeMemory:

@@ -68,6 +68,21 @@ def test_a_lid_that_comes_down_has_the_skins_colour_and_a_dark_line_of_lashes(ey
     assert (before[y - 5, x] - skin).abs().max() > 100
 
 
+@pytest.mark.parametrize("eye", [0, 1])
+def test_lashes_that_stood_above_an_open_eye_are_gone_when_it_is_shut_and_broad_shadows_stay(eye):
+    opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
+    across, lid = lids_row(opened, eye)
+    lashes, shadow = picture(), picture()
+    lashes[0, lid - 7 : lid - 3, across - 6 : across + 7 : 4] = 20
+    shadow[0, lid - 7 : lid - 3, across - 12 : across + 13] = 20
+    asked, skin = target(opened, shut), picture()[0, lid - 5, across].float()
+    _, without = painted(paint_lids, asked, lashes)
+    _, shaded = painted(paint_lids, asked, shadow)
+    above = slice(lid - 7, lid - 3), slice(across - 6, across + 7)
+    assert (without[above] - skin).abs().max() < 12
+    assert shaded[lid - 6, across].max() < 40
+
+
 def test_eyes_that_stay_open_or_were_shut_before_are_left_alone():
     opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
     for source, moved in (

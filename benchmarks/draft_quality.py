@@ -142,7 +142,7 @@ def itself(clip: Clip, frames: int, folder: Path) -> tuple[dict[str, float], dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=200, help="at most so many driving frames (200)")
+    parser.add_argument("--frames", type=int, default=400, help="at most so many driving frames (400)")
     parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="all pairs when left out")
     options = parser.parse_args()
     pairs = [tuple(pair.split(",")) for pair in options.pairs]

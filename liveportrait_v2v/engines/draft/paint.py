@@ -134,7 +134,8 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         crease = 1 - 0.12 * torch.exp(-((open_lid / 0.06) ** 2))
         skin = _color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]
-        above = ends * smoothstep((open_lid + 0.45) / 0.1) * smoothstep(0.5 - open_lid / 0.05)
+        # Only above lids that are all but shut: the lashes of others belong where they are.
+        above = ends**3 * smoothstep((open_lid + 0.45) / 0.1) * smoothstep(0.5 - open_lid / 0.05)
         part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
         part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
         pictures[which, :, rows, columns] = torch.lerp(part, 0.3 * skin, lashes.unsqueeze(1))
@@ -221,9 +222,9 @@ def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], widt
 
 def _without_spikes(pictures: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Pictures [N, 3, h, w] of eyes without what is dark and narrower than a seventh of the eye: upright lashes (a
-    morphological closing along the rows).
+    morphological closing along the rows). Of eyes of few pixels nothing is that narrow.
     """
-    reach = max(1, round(0.07 * frame[1][:, 0].norm(dim=-1).mean().item()))
+    reach = int(0.07 * frame[1][:, 0].norm(dim=-1).mean().item())
     window, room = (1, 2 * reach + 1), (0, reach)
     wider = F.max_pool2d(pictures, window, 1, room)
     return -F.max_pool2d(-wider, window, 1, room)

@@ -135,6 +135,23 @@ def test_frames_go_out_in_order_with_the_driving_frames_of_their_time(make):
     assert seen.cues == [(k, min(k + 1, 19), 0.0) for k in range(20)]
 
 
+def test_both_clips_are_read_from_the_start(make):
+    reading = threading.Event()
+
+    class Driving(Clip):
+        def chunks(self, *args, **options):
+            reading.set()
+            yield from super().chunks(*args, **options)
+
+    class Source(Clip):
+        def chunks(self, *args, **options):
+            assert reading.wait(10)
+            yield from super().chunks(*args, **options)
+
+    result, _, _ = run(Source(make(20, 25)), Driving(make(20, 25)))
+    assert result.frames == 20
+
+
 def test_a_driving_clip_of_another_rate_is_met_in_time(make):
     _, _, seen = run(make(12, 24), make(20, 30))
     places = [before + fraction * (after - before) for before, after, fraction in seen.cues]

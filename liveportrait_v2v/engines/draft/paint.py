@@ -126,6 +126,8 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         source, moved = target.source[which, :, :2], target.moved[which, :, :2]
         frame = face.eye_frame(moved, eye)
         rows, columns, x, y = _surroundings(frame, LID_REACH, region)
+        if not x.numel():  # outside the frame
+            continue
         open_lid = y - _height(_local(source[:, list(upper)], face.eye_frame(source, eye)), x)
         shut_lid = y - _height(_local(moved[:, list(upper)], frame), x)
         ends = share[which, eye].view(-1, 1, 1) * smoothstep((0.5 - x.abs()) / 0.12)

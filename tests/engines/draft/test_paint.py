@@ -83,6 +83,24 @@ def test_lashes_that_stood_above_an_open_eye_are_gone_when_it_is_shut_and_broad_
     assert shaded[lid - 6, across].max() < 40
 
 
+@pytest.mark.parametrize("away", [(-400.0, 0.0), (400.0, 0.0), (0.0, -400.0), (0.0, 400.0)])
+@pytest.mark.parametrize(("paint", "size"), [(paint_lids, 9), (paint_lids, SMALL), (paint_lips, SMALL)])
+def test_what_lies_outside_the_frame_is_not_painted(paint, size, away):
+    offset = torch.tensor([*away, 0.0])
+    opened, shut = landmarks(size=size, drop=2.0) + offset, landmarks(size=size, lids=0.0) + offset
+    before, after = painted(paint, target(opened, shut))
+    assert torch.equal(before, after)
+
+
+def test_remembered_eyes_outside_the_frame_are_not_painted():
+    opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
+    memory = EyeMemory()
+    memory.learn(picture(), target(opened, opened))
+    pictures, offset = to_float(picture()), torch.tensor([-400.0, 0.0, 0.0])
+    memory.paint(pictures, target(shut + offset, opened + offset, opened + offset), WHOLE)
+    assert torch.equal(pictures, to_float(picture()))
+
+
 def test_eyes_that_stay_open_or_were_shut_before_are_left_alone():
     opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
     for source, moved in (

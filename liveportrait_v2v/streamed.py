@@ -151,15 +151,12 @@ class _Sides:
         return self._cues(self._motions())
 
     def _cues(self, motions: Iterator[torch.Tensor | None]) -> Iterator[Cue]:
-        current, at = 0, -1
+        current, at, after = 0, -1, next(motions)
         for frame in count():
             lap, place = self.take.pairing.driving_at(frame)
             if lap != current:
                 motions = self._motions()
-                current, at = lap, -1
-            if at < 0:
-                at, before = 0, next(motions)
-                after = next(motions, before)
+                current, at, after = lap, -1, next(motions)
             while at < int(place):
                 at, before = at + 1, after
                 after = next(motions, before)

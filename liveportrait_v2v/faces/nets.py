@@ -51,7 +51,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
-    """shortcut + layer(x), both [N, H, W, C]. Writes into shortcut, unless that needs more channels first."""
+    """shortcut + layer(x), both [..., C]. Writes into shortcut, unless that needs more channels first."""
     channels = layer.out_features
     if shortcut.shape[-1] < channels:
         shortcut = F.pad(shortcut, (0, channels - shortcut.shape[-1]))
@@ -71,7 +71,7 @@ class Bottleneck(nn.Module):
     def __init__(self, cin: int, cout: int, size: int, down: bool = False):
         super().__init__()
         mid = cout // 2
-        self.size, self.down, self.added = size, down, cout - cin
+        self.size, self.down = size, down
         self.narrow = Conv(cin, mid, 2, 2) if down else nn.Linear(cin, mid)
         self.narrow_act = nn.PReLU(mid)
         self.depthwise = Conv(mid, mid, 3, groups=mid, bias=False)
@@ -92,15 +92,13 @@ class Bottleneck(nn.Module):
             self.narrow.weight = nn.Parameter(torch.block_diag(self.narrow.weight, self.narrow.weight))
             self.narrow.bias = nn.Parameter(self.narrow.bias.repeat(2))
             self.narrow_act.weight = nn.Parameter(self.narrow_act.weight.repeat(2))
-        self.register_buffer("widening", self.widen.weight.t(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         size, mid, narrow = self.size, self.depthwise.groups, self.narrow
         if self.down:
             x = x.view(-1, 2 * size, 2 * size, narrow.in_channels)
             y = narrow(x).reshape(-1, mid)
-            x = halve(x)
-            x = (F.pad(x, (0, self.added)) if self.added else x).view(-1, self.act.num_parameters)
+            x = halve(x).view(-1, narrow.in_channels)
         else:
             y = F.linear(x.view(-1, narrow.weight.shape[1]), narrow.weight, narrow.bias)
         y = F.prelu(y, self.narrow_act.weight)
@@ -109,8 +107,7 @@ class Bottleneck(nn.Module):
         else:
             y = y.view(-1, size, size, mid).permute(0, 3, 1, 2)
             y = F.conv2d(y, self.depthwise.weight, None, 1, 1, 1, mid).permute(0, 2, 3, 1)
-        x = x.add_(self.widen.bias).addmm_(y.reshape(-1, mid), self.widening)
-        return F.prelu(x, self.act.weight)
+        return F.prelu(add_to(x, self.widen, y), self.act.weight)
 
 
 class FaceMesh(nn.Module):

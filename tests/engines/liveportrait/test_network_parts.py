@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,11 @@ BOUND, NNPACKS = 1e-5, 5e-5  # NNPACK's F(6x6, 3x3) of many channels rounds off 
 def close(ours: Tensor, expected: Tensor, within: float = BOUND) -> bool:
     assert ours.shape == expected.shape
     return bool((ours - expected).abs().max() <= within * expected.abs().max())
+
+
+def rounding(ours: Tensor, exact: Tensor) -> float:
+    """Largest error of a float32 result against the same in float64, in shares of the largest exact value."""
+    return ((ours - exact).abs().max() / exact.abs().max()).item()
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -300,14 +306,17 @@ def test_a_spade_block_is_the_same_in_strips(monkeypatch, cin, cout, scale, size
     block = fold(randomize(SpadeBlock(cin, cout, 8, scale)))
     given = size * max(1, scale // 2)
     x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)
-    whole = block(x, features)
+    exact = copy.deepcopy(block).double()(x.double(), features.double())
+    # Strips take other forms of convolution than the whole does; each may round off as it does. The floor is what sums
+    # of float32 over the block's two layers of 3x3 taps and 128 hidden channels round off at most on average.
+    allowed = max(2 * rounding(block(x, features), exact), 2 * torch.finfo().eps * math.sqrt(2 * 9 * 128))
     heights = []
     first = block.norm_0.forward
     monkeypatch.setattr(
         block.norm_0, "forward", lambda *args: heights.append(args[1].shape[2]) or first(*args)
     )
     monkeypatch.setattr(generator, "ROWS", 24)
-    assert close(block(x, features), whole)
+    assert rounding(block(x, features), exact) <= allowed
     assert heights == [28, 28, 16]
 
 

@@ -27,12 +27,12 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
 
 import fetch_clips  # noqa: E402
-from liveportrait_v2v.animate import animate  # noqa: E402
 from liveportrait_v2v.engines import create_engine  # noqa: E402
 from liveportrait_v2v.engines.draft import face  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker  # noqa: E402
 from liveportrait_v2v.geometry import euler_angles  # noqa: E402
 from liveportrait_v2v.media import Clip, VideoWriter  # noqa: E402
+from liveportrait_v2v.run import animate  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
 
 # Clip -> the second from which it is used: hands pass over the face before.

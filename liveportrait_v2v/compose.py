@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .geometry import CropTransform
+from .geometry import FaceSquare
 
 # LivePortrait's paste-back mask ramps over 16 of 512 pixels.
 FEATHER = 16 / 512
@@ -19,7 +19,7 @@ CORNER_RADIUS = 48 / 512
 
 
 @dataclass(frozen=True)
-class Region:
+class PixelRect:
     """The rows and columns of a frame that a chunk's squares touch; empty when they lie outside the frame."""
 
     top: int
@@ -39,13 +39,13 @@ class Region:
         """This part of frames [N, H, W, C], as a view."""
         return frames[:, self.top : self.bottom, self.left : self.right]
 
-    def part(self, rows: slice, columns: slice) -> Region:
+    def part(self, rows: slice, columns: slice) -> PixelRect:
         """Some of its rows and columns."""
-        return Region(
+        return PixelRect(
             self.top + rows.start, self.left + columns.start, self.top + rows.stop, self.left + columns.stop
         )
 
-    def to_square(self, transform: CropTransform) -> torch.Tensor:
+    def to_square(self, transform: FaceSquare) -> torch.Tensor:
         """Where the region's pixel centres lie in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
         device = transform.side.device
         x = torch.arange(self.left, self.right, device=device) + 0.5
@@ -90,12 +90,12 @@ def _on(device, *numbers: float) -> torch.Tensor:
     return torch.tensor(numbers, dtype=torch.float32).to(device, non_blocking=True)
 
 
-def region_of(transform: CropTransform, height: int, width: int, margin: int = 2) -> Region:
+def rect_of(transform: FaceSquare, height: int, width: int, margin: int = 2) -> PixelRect:
     """The region that holds every square of a chunk, with room for interpolation, inside the frame."""
     corners = transform.corners().cpu()
     low = (corners.amin((0, 1)) - margin).floor().int().tolist()
     high = (corners.amax((0, 1)) + margin).ceil().int().tolist()
-    return Region(max(low[1], 0), max(low[0], 0), min(high[1], height), min(high[0], width))
+    return PixelRect(max(low[1], 0), max(low[0], 0), min(high[1], height), min(high[0], width))
 
 
 def _affine_grid(matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -109,7 +109,7 @@ def to_float(frames: torch.Tensor) -> torch.Tensor:
     return frames.permute(0, 3, 1, 2).contiguous().float()
 
 
-def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Tensor:
+def crop(frames: torch.Tensor, transform: FaceSquare, size: int) -> torch.Tensor:
     """Samples each frame's square (bilinear, black outside the frame).
 
     Args:
@@ -121,7 +121,7 @@ def crop(frames: torch.Tensor, transform: CropTransform, size: int) -> torch.Ten
         float32 [N, 3, size, size] in 0..1.
     """
     n, height, width, _ = frames.shape
-    region = region_of(transform, height, width)
+    region = rect_of(transform, height, width)
     if region.empty:
         return torch.zeros(n, 3, size, size, device=frames.device)
     transform = transform.to(frames.device)
@@ -151,7 +151,7 @@ def border_mask(
     return (-distance / feather).clamp(0, 1)
 
 
-def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: Region) -> None:
+def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: PixelRect) -> None:
     """Makes a region mask * picture + (1 - mask) * frame, rounded; where the mask is 0 it keeps its very bytes.
 
     Args:
@@ -164,7 +164,7 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
     part.copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
 
 
-def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: CropTransform) -> torch.Tensor:
+def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare) -> torch.Tensor:
     """Blends rendered squares into their frames.
 
     Args:
@@ -176,7 +176,7 @@ def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: CropTransfo
         uint8 [N, H, W, 3]; every pixel that the mask does not touch has the bytes it had.
     """
     _, height, width, _ = frames.shape
-    region = region_of(transform, height, width)
+    region = rect_of(transform, height, width)
     result = frames.clone()
     if region.empty:
         return result

@@ -13,7 +13,7 @@ _BLOCK = 1 << 20
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """A hidden file to write beside `path`, over which it is moved when the block ends well; else it is deleted."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

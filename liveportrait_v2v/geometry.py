@@ -19,7 +19,7 @@ _LIP_CORNERS = (topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1])
 
 
 @dataclass(frozen=True)
-class CropTransform:
+class FaceSquare:
     """A square per frame, turned with the face, between frame and crop coordinates.
 
     Attributes:
@@ -35,14 +35,14 @@ class CropTransform:
     def __len__(self) -> int:
         return len(self.side)
 
-    def __getitem__(self, index) -> CropTransform:
-        return CropTransform(self.center[index], self.axes[index], self.side[index])
+    def __getitem__(self, index) -> FaceSquare:
+        return FaceSquare(self.center[index], self.axes[index], self.side[index])
 
-    def to(self, device) -> CropTransform:
+    def to(self, device) -> FaceSquare:
         """On another device; on the way to a GPU without waiting for what it is computing."""
         ahead = torch.device(device).type == "cuda"
         parts = (part.to(device, non_blocking=ahead) for part in (self.center, self.axes, self.side))
-        return CropTransform(*parts)
+        return FaceSquare(*parts)
 
     def to_crop(self, points: torch.Tensor, size: float = 1.0) -> torch.Tensor:
         """Frame coordinates [N, ..., 2] to coordinates in a crop of `size` pixels a side."""
@@ -110,7 +110,7 @@ def crop_square(
     vx_ratio: float = 0.0,
     vy_ratio: float = 0.0,
     rotate: bool = True,
-) -> CropTransform:
+) -> FaceSquare:
     """The square around a face, for each frame.
 
     The box of the face lies along the face's own axes; its longer side times `scale` is the square's side, its
@@ -138,7 +138,7 @@ def square_around(
     vx_ratio: float = 0.0,
     vy_ratio: float = 0.0,
     rotate: bool = True,
-) -> CropTransform:
+) -> FaceSquare:
     """As `crop_square`, around any points.
 
     Args:
@@ -152,10 +152,10 @@ def square_around(
     center = (((low + high) / 2 + shift).unsqueeze(1) @ axes).squeeze(1)
     if not rotate:
         axes = torch.eye(2, device=side.device).expand_as(axes)
-    return CropTransform(center, axes, side)
+    return FaceSquare(center, axes, side)
 
 
-def face_crop(landmarks: torch.Tensor, settings: AnimationSettings) -> CropTransform:
+def face_crop(landmarks: torch.Tensor, settings: AnimationSettings) -> FaceSquare:
     """The crop square that the settings give a face: landmarks float [N, 478, >=2] in pixels."""
     return crop_square(
         landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio

@@ -80,7 +80,7 @@ def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
         parsed, authority = httpx.URL(url), urlsplit(url).netloc
     except (httpx.InvalidURL, ValueError) as error:
         raise UrlError(f"not a URL: {error}") from None
-    name = shown(url)
+    name = redact_url(url)
     if parsed.scheme not in ("https", "http") or (parsed.scheme == "http" and not allow_loopback):
         raise UrlError(f"{name}: a URL must begin with https://")
     if "@" in authority:
@@ -118,7 +118,7 @@ def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver =
     except (OSError, UnicodeError):
         addresses = []
     if not addresses:
-        raise UrlError(f"{shown(url)}: its host has no address; check the name")
+        raise UrlError(f"{redact_url(url)}: its host has no address; check the name")
     for address in addresses:
         _check_address(ipaddress.ip_address(address), parsed, allow_loopback)
     return CheckedUrl(parsed, tuple(addresses))
@@ -134,7 +134,7 @@ def is_public(address: Address) -> bool:
     return address.is_global and not special
 
 
-def shown(url: object) -> str:
+def redact_url(url: object) -> str:
     """A URL for messages: scheme, host and path. A query may hold a signature, a user name is none of the log's."""
     try:
         parsed = httpx.URL(url)
@@ -216,11 +216,11 @@ async def fetch_to_file(
                 _fetch(client, url, Path(path), max_bytes), deadline - time.monotonic()
             )
     except asyncio.TimeoutError:
-        raise FetchError(f"{shown(url)}: did not arrive in time") from None
+        raise FetchError(f"{redact_url(url)}: did not arrive in time") from None
     except httpx.InvalidURL as error:
-        raise UrlError(f"{shown(url)}: leads to what is not a URL ({error})") from None
+        raise UrlError(f"{redact_url(url)}: leads to what is not a URL ({error})") from None
     except httpx.HTTPError as error:
-        raise FetchError(f"{shown(url)}: {_reason(error)}") from None
+        raise FetchError(f"{redact_url(url)}: {_reason(error)}") from None
 
 
 async def _fetch(client: httpx.AsyncClient, url: str, path: Path, max_bytes: int) -> int:
@@ -229,8 +229,8 @@ async def _fetch(client: httpx.AsyncClient, url: str, path: Path, max_bytes: int
             if response.status_code in _REDIRECTS and "location" in response.headers:
                 url = str(response.url.join(response.headers["location"]))
                 continue
-            return await _save(response, shown(url), path, max_bytes)
-    raise FetchError(f"{shown(url)}: more than {MAX_REDIRECTS} redirects")
+            return await _save(response, redact_url(url), path, max_bytes)
+    raise FetchError(f"{redact_url(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 async def _save(response: httpx.Response, name: str, path: Path, max_bytes: int) -> int:
@@ -272,9 +272,9 @@ def _address(host: str) -> Address | None:
 def _check_address(address: Address, url: httpx.URL, allow_loopback: bool) -> None:
     loopback = allow_loopback and address.is_loopback
     if not loopback and not is_public(address):
-        raise UrlError(f"{shown(url)}: its host is at {address}, which is not a public address")
+        raise UrlError(f"{redact_url(url)}: its host is at {address}, which is not a public address")
     if not loopback and url.scheme == "http":
-        raise UrlError(f"{shown(url)}: a URL must begin with https://")
+        raise UrlError(f"{redact_url(url)}: a URL must begin with https://")
 
 
 def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Request:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ..liveportrait_v2v.animate import Result
-    from ..liveportrait_v2v.engines.base import ClipEngine, Engine
+    from ..liveportrait_v2v.engines.base import Engine, HostedEngine
     from ..liveportrait_v2v.media import Audio, Clip
+    from ..liveportrait_v2v.run import Result
     from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
@@ -88,7 +88,7 @@ def schema(clips_optional: bool = False, **options: Any) -> io.Schema:
 
 
 def run(
-    engine: Engine | ClipEngine,
+    engine: Engine | HostedEngine,
     node: type[io.ComfyNode],
     source: Any,
     driving: Any,
@@ -105,7 +105,7 @@ def run(
     Raises:
         SettingsError: `frames` is off and something is linked to the images.
     """
-    from ..liveportrait_v2v.animate import animate
+    from ..liveportrait_v2v.run import animate
 
     check_images(node, frames)
     report, path = host.Report(node.hidden.unique_id), host.temp_file(".mp4")
@@ -203,7 +203,7 @@ class Batch:
     @classmethod
     def of_run(cls, source: Clip, driving: Clip, settings, options) -> Batch:
         """For the result of a run."""
-        from ..liveportrait_v2v.pairing import pair
+        from ..liveportrait_v2v.plan.pairing import pair
         from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
         pairing = pair(source.info, driving.info, settings or AnimationSettings(), options or MotionOptions())

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from ..liveportrait_v2v.animate import Progress
     from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
     from ..liveportrait_v2v.media import Audio, Clip
+    from ..liveportrait_v2v.run import Progress
 
 CATEGORY = "video/LivePortrait"
 # What a batch of eight frames takes beside the weights, in half precision; with less, batches get smaller.

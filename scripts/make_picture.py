@@ -15,9 +15,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 import fetch_clips
-from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.media import Clip
+from liveportrait_v2v.run import animate
 
 SOURCE, DRIVING = "wan2", "humo"
 COLUMNS, SIDE, MARGIN = 6, 180, 70

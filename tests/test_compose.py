@@ -7,7 +7,7 @@ import torch
 from made_faces import landmarks
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.geometry import CropTransform, crop_square
+from liveportrait_v2v.geometry import FaceSquare, crop_square
 
 
 def smooth_frames(n: int = 2, height: int = 180, width: int = 200) -> torch.Tensor:
@@ -17,11 +17,11 @@ def smooth_frames(n: int = 2, height: int = 180, width: int = 200) -> torch.Tens
     return torch.stack([((waves * 0.4 + 0.5) * 255).round().to(torch.uint8)] * n)
 
 
-def upright_square(x: float, y: float, side: float, n: int = 1) -> CropTransform:
-    return CropTransform(torch.tensor([[x, y]] * n), torch.eye(2).repeat(n, 1, 1), torch.tensor([side] * n))
+def upright_square(x: float, y: float, side: float, n: int = 1) -> FaceSquare:
+    return FaceSquare(torch.tensor([[x, y]] * n), torch.eye(2).repeat(n, 1, 1), torch.tensor([side] * n))
 
 
-def tilted_square(n: int = 2) -> CropTransform:
+def tilted_square(n: int = 2) -> FaceSquare:
     return crop_square(landmarks(at=(100, 95), size=3, roll=17).expand(n, -1, -1), scale=2.0)
 
 
@@ -76,7 +76,7 @@ def test_pixels_outside_the_mask_keep_their_bytes():
     frames = torch.randint(0, 256, (2, 180, 200, 3), dtype=torch.uint8)
     square = tilted_square()
     result = compose.paste_back(frames, torch.rand(2, 3, 256, 256), square)
-    region = compose.Region(0, 0, 180, 200)
+    region = compose.PixelRect(0, 0, 180, 200)
     outside = compose.border_mask(region.to_square(square)) == 0
     assert outside.any() and (~outside).any()
     assert torch.equal(result[outside], frames[outside])
@@ -102,14 +102,14 @@ def test_the_mask_ramps_over_a_thirty_second_of_the_side_and_is_opaque_inside():
 
 
 def test_a_region_stays_inside_the_frame():
-    region = compose.region_of(upright_square(10, 10, 100), 120, 160)
+    region = compose.rect_of(upright_square(10, 10, 100), 120, 160)
     assert (region.top, region.left) == (0, 0) and region.bottom <= 120 and region.right <= 160
     assert region.bottom >= 60 and region.right >= 60
 
 
 def test_the_identity_grid_of_a_region_gives_its_very_pixels():
     frames = torch.randint(0, 256, (1, 50, 61, 3), dtype=torch.uint8)
-    region = compose.Region(3, 5, 44, 60)
+    region = compose.PixelRect(3, 5, 44, 60)
     pictures = compose.to_float(region.of(frames))
     same = torch.nn.functional.grid_sample(pictures, region.identity("cpu").unsqueeze(0), align_corners=False)
     assert torch.equal(same.round(), pictures)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from liveportrait_v2v.web import FetchError, UrlError, check_url, fetch_to_file, shown
+from liveportrait_v2v.web import FetchError, UrlError, check_url, fetch_to_file, redact_url
 
 PUBLIC = "93.184.216.34"
 
@@ -106,7 +106,10 @@ def test_loopback_is_allowed_where_it_is_asked_for_and_http_for_it_alone():
 
 
 def test_messages_show_a_url_without_its_query_and_user():
-    assert shown("https://user:word@clips.example:81/a.mp4?signature=1#x") == "https://clips.example:81/a.mp4"
+    assert (
+        redact_url("https://user:word@clips.example:81/a.mp4?signature=1#x")
+        == "https://clips.example:81/a.mp4"
+    )
 
 
 class Host:

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from ..progress import ProgressLine
 from . import segmind
 from .common import (
     TEMPLATES,
@@ -20,11 +19,12 @@ from .common import (
     parse_settings,
     plain_warnings,
 )
+from .progress import ProgressLine
 from .stop import Stop
 
 if TYPE_CHECKING:
-    from ..animate import Result
-    from ..engines.base import ClipEngine, Engine
+    from ..engines.base import Engine, HostedEngine
+    from ..run import Result
 
 
 def add(commands) -> None:
@@ -59,14 +59,14 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
     output = check_output(options.output, options.source, options.driving)
     # torch takes seconds to load: what needs none is checked before.
-    from ..animate import animate
     from ..engines import ENGINES
+    from ..run import animate
 
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
     driving = options.driving
     if driving.lower().endswith(TEMPLATES):
-        from ..engines.liveportrait.templates import read_template
+        from ..engines.liveportrait.template import read_template
 
         driving = read_template(driving)
     engine = _make_engine(options)
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     print(describe(result))
 
 
-def _make_engine(options: argparse.Namespace) -> Engine | ClipEngine:
+def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
     from ..engines import create_engine
 
     if options.engine == "segmind":

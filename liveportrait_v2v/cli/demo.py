@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..errors import MediaError
-from ..progress import ProgressLine
 from .animate import describe
+from .progress import ProgressLine
 from .stop import Stop
 
 
@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         raise MediaError(
             folder, f"{' and '.join(missing)} not found; run `make demo`, or put your own two clips there"
         )
-    from ..demo import SIDE_BY_SIDE, run_demo
+    from .side_by_side import SIDE_BY_SIDE, run_demo
 
     with ProgressLine() as line:
         result = run_demo(folder, on_progress=line.show, on_count=line.show_count, cancelled=stop)

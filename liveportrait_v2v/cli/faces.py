@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 from ..errors import MediaError
-from ..files import whole_file
-from ..progress import ProgressLine
+from ..files import atomic_write
 from .common import add_options, check_device, check_output, parse_settings
+from .progress import ProgressLine
 from .stop import Stop
 
 
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
             on_frames=lambda frames: line.show_count(frames, total, "looking for faces"),
             cancelled=stop,
         )
-    with whole_file(output) as part:
+    with atomic_write(output) as part:
         found.sheet.save(part, "PNG")
     if options.json:
         print(json.dumps({"source": options.source, "sheet": str(output), **found.to_dict()}))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from ..progress import ProgressLine
+from .progress import ProgressLine
 from .segmind import describe
 from .stop import Stop
 

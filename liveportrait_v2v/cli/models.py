@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..files import sha256_of
-from ..progress import ProgressLine
+from .progress import ProgressLine
 from .stop import Stop
 
 MEGABYTE = 1_000_000

@@ -6,7 +6,6 @@ import argparse
 import json
 
 from ..errors import MediaError
-from ..progress import ProgressLine
 from .common import (
     TEMPLATES,
     add_network_options,
@@ -17,6 +16,7 @@ from .common import (
     parse_settings,
     plain_warnings,
 )
+from .progress import ProgressLine
 from .stop import Stop
 
 
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     if output.suffix.lower() != ".safetensors":
         raise MediaError(options.output, "a motion template must end in .safetensors")
     from ..engines import create_engine
-    from ..engines.liveportrait.templates import read_template, record_template, write_template
+    from ..engines.liveportrait.template import read_template, record_template, write_template
 
     if options.driving.lower().endswith(TEMPLATES):
         template = read_template(options.driving)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from .base import ClipEngine, Cue, Engine, Session, Shot
+from .base import DrivingMotion, Engine, HostedEngine, Session, TrackedChunk
 
 ENGINES = ("draft", "liveportrait", "segmind")
 
@@ -18,7 +18,7 @@ def create_engine(
     precision: str = "auto",
     compile: bool = False,
     random_weights: int | None = None,
-) -> Engine | ClipEngine:
+) -> Engine | HostedEngine:
     """Makes an engine.
 
     Args:
@@ -48,4 +48,4 @@ def create_engine(
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
 
 
-__all__ = ["ENGINES", "ClipEngine", "Cue", "Engine", "Session", "Shot", "create_engine"]
+__all__ = ["ENGINES", "HostedEngine", "DrivingMotion", "Engine", "Session", "TrackedChunk", "create_engine"]

@@ -12,12 +12,12 @@ import torch
 
 from ..errors import SettingsError
 from ..media import Audio, Clip, ClipInfo
-from ..pairing import Pairing
+from ..plan.pairing import Pairing
 from ..settings import AnimationSettings, MotionOptions
 
 
 @dataclass(frozen=True)
-class Shot:
+class TrackedChunk:
     """A chunk of a clip with the track of the one face that was chosen.
 
     Attributes:
@@ -36,16 +36,16 @@ class Shot:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def hold(self, count: int) -> Shot:
+    def hold(self, count: int) -> TrackedChunk:
         """A shot that shows the last frame so many times, without copies of it."""
         frame, landmarks, present = self.frames[-1:], self.landmarks[-1:], self.present[-1:]
-        return Shot(
+        return TrackedChunk(
             frame.expand(count, -1, -1, -1), landmarks.expand(count, -1, -1), present.expand(count), held=True
         )
 
 
 @dataclass(frozen=True)
-class Cue:
+class DrivingMotion:
     """What the driving clip says at the moment of one output frame.
 
     `before` and `after` are the motions of the driving frames on both sides of that moment, `fraction` (0..1) says
@@ -76,7 +76,7 @@ class Cue:
 
 
 @runtime_checkable
-class Recording(Protocol):
+class MotionTemplate(Protocol):
     """Driving motion that was read before: a session of its engine has `recall`, which gives it back.
 
     Attributes:
@@ -88,7 +88,7 @@ class Recording(Protocol):
     info: ClipInfo
 
 
-def reference_shot(shots: Iterable[Shot], number: int) -> Shot | None:
+def reference_shot(shots: Iterable[TrackedChunk], number: int) -> TrackedChunk | None:
     """The first driving frame from `number` on that shows the face, as a shot of its own; reads no further.
 
     Returns:
@@ -102,7 +102,7 @@ def reference_shot(shots: Iterable[Shot], number: int) -> Shot | None:
         for k, present in enumerate(shot.present.tolist(), start=read):
             if present and k >= number:
                 here = slice(k - read, k - read + 1)
-                return Shot(shot.frames[here], shot.landmarks[here], shot.present[here])
+                return TrackedChunk(shot.frames[here], shot.landmarks[here], shot.present[here])
         read += len(shot)
     if number:
         raise SettingsError(
@@ -118,20 +118,20 @@ class Session(Protocol):
     That of an engine with recordings also has `recall(recording, count)`, which stands for `survey` and `motions`.
     """
 
-    def survey(self, shots: Iterable[Shot]) -> None:
+    def survey(self, shots: Iterable[TrackedChunk]) -> None:
         """Sees the driving clip once before the run, as far as it takes the shots; an engine may take none.
 
         Raises:
             SettingsError: a setting doesn't fit the clip.
         """
 
-    def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
+    def source(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         """Passes the source clip's shots on, in order, perhaps with steadier landmarks and a little later."""
 
-    def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
+    def motions(self, shots: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
         """The motion of each driving frame, in order; None for a frame without the face."""
 
-    def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
         """The output frames uint8 [N, H, W, 3] of a source shot; frames without a face come back as they are."""
 
 
@@ -160,7 +160,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Take:
+class RunPlan:
     """What an engine that takes whole clips is to animate.
 
     Attributes:
@@ -181,7 +181,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class HostedResult:
     """What an engine made of a take.
 
     Attributes:
@@ -195,14 +195,14 @@ class Rendered:
     job: dict[str, Any]
 
 
-class Whereabouts(Protocol):
+class EngineStatus(Protocol):
     """How far a take is; `text` is one line."""
 
     text: str
 
 
 @runtime_checkable
-class ClipEngine(Protocol):
+class HostedEngine(Protocol):
     """A way to animate that takes whole clips and gives back a whole clip.
 
     Attributes:
@@ -216,9 +216,9 @@ class ClipEngine(Protocol):
 
     def animate(
         self,
-        take: Take,
+        take: RunPlan,
         *,
-        on_state: Callable[[Whereabouts], None] | None = None,
+        on_state: Callable[[EngineStatus], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Rendered:
+    ) -> HostedResult:
         """Animates the take. Raises errors.Cancelled soon after `cancelled` says True."""

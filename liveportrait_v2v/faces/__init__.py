@@ -1,7 +1,7 @@
 """Find, follow and number the faces of a clip: 478 landmarks each, by networks that the package carries."""
 
 from .canonical import CanonicalFace, canonical_face
-from .look import look_again
+from .inference import landmarks_near
 from .tracker import FaceTracker, Tracks
 
-__all__ = ["CanonicalFace", "FaceTracker", "Tracks", "canonical_face", "look_again"]
+__all__ = ["CanonicalFace", "FaceTracker", "Tracks", "canonical_face", "landmarks_near"]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..concurrency import torch_thread
 from ..errors import SettingsError
-from ..pipeline import torch_thread
 from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
 from .crops import Region, cut, region_of_detection, regions_of_landmarks
 from .detect import detect
-from .look import PRESENT, look
+from .inference import PRESENT, infer
 from .nets import load_net
 from .scenes import CutFinder
 
@@ -204,7 +204,7 @@ class FaceTracker:
 
     def _estimates(self, crops: list[Tensor], regions: list[Region]) -> list[_Estimate]:
         """Run the landmark net on crops [*, 256, 256, 3] that were cut from these B regions, B in all."""
-        points, presence = look(self._net, crops, regions)
+        points, presence = infer(self._net, crops, regions)
         low, high = points[..., :2].aminmax(dim=1)
         boxes = torch.cat((low, high), 1).tolist()
         wanted = regions_of_landmarks(points)

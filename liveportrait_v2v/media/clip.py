@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..errors import SettingsError
-from .colour import fit
+from .colour import fit_size
 from .info import Audio, Chunk, ClipInfo
 from .readers import Frames, Reader, as_source, open_reader
 from .source import MAX_BYTES
@@ -96,7 +96,7 @@ class Clip:
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
         """Width and height of the frames that `chunks` gives."""
         info = self.info
-        return fit(info.width, info.height, max_side)
+        return fit_size(info.width, info.height, max_side)
 
     def output_rate(self, every_nth: int = 1, rate: Fraction | None = None) -> Fraction | None:
         """The frame rate of what `chunks` gives with these options; None for a still."""
@@ -191,7 +191,7 @@ _STILL = Plan(np.zeros(1, np.int64), Fraction(1), Fraction(0))
 
 
 def _chunks(reader: Reader, plan: Plan, size: int, max_side: int) -> Iterator[Chunk]:
-    width, height = fit(reader.width, reader.height, max_side)
+    width, height = fit_size(reader.width, reader.height, max_side)
     total = len(plan.frames)
     index = filled = 0
     with closing(reader.pictures(plan.frames, max_side)) as pictures:

@@ -109,7 +109,7 @@ def square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int
     return width, 2 * round(height / aspect / 2)
 
 
-def fit(width: int, height: int, max_side: int) -> tuple[int, int]:
+def fit_size(width: int, height: int, max_side: int) -> tuple[int, int]:
     """Scaled down so that the longest side is at most `max_side`; 0 leaves the size alone."""
     longest = max(width, height)
     if not max_side or longest <= max_side:

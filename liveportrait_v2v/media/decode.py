@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
-from .colour import fit, to_rgb
+from .colour import fit_size, to_rgb
 from .probe import VideoTrack, decoder_of
 from .source import Source, packets
 
@@ -39,7 +39,7 @@ def rgb_pictures(
     Raises:
         MediaError: truncated, or nothing can be decoded.
     """
-    width, height = track.orientation.size(*fit(track.width, track.height, max_side))
+    width, height = track.orientation.size(*fit_size(track.width, track.height, max_side))
     scaler = VideoReformatter()
 
     def upright(frame: av.VideoFrame) -> np.ndarray:

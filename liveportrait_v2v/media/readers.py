@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..errors import MediaError
 from . import audio as audio_room
-from .colour import fit, over_black
+from .colour import fit_size, over_black
 from .decode import rgb_pictures
 from .info import USUAL_LAYOUTS, Audio, AudioInfo
 from .probe import probe_video
@@ -166,7 +166,7 @@ class _MemoryReader:
             self.audio = AudioInfo(frames.audio.rate, channels, layout)
 
     def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
-        size = fit(self.width, self.height, max_side)
+        size = fit_size(self.width, self.height, max_side)
         numbers, repeats = np.unique(wanted, return_counts=True)
         for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
             pixels = _rgb(self._frames.images[number])

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
-from .colour import fit, over_black
+from .colour import fit_size, over_black
 from .source import Source, check_size
 from .timeline import Timeline, make_timeline
 
@@ -123,7 +123,7 @@ def _rgb(image: Image.Image, max_side: int) -> np.ndarray:
     if image.has_transparency_data:
         image = Image.fromarray(over_black(np.asarray(image.convert("RGBA"))))
     image = image.convert("RGB")
-    size = fit(*image.size, max_side)
+    size = fit_size(*image.size, max_side)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(image)

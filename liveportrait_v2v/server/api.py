@@ -21,7 +21,7 @@ from .config import MODEL, ServerConfig
 from .dispatch import Dispatch
 from .files import MEDIA_TYPES, Files, NoSpace
 from .jobs import COMPLETED, FAILED, Job, JobStore, QueueFull, StoreError
-from .requests import BadRequest, Order, parse_history_query, parse_json, parse_order
+from .requests import BadRequest, JobRequest, parse_history_query, parse_json, parse_order
 from .uploads import MAX_FILES, TooLarge, save_data_urls
 
 _log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class Api:
         self._dispatch.wake()
         return job
 
-    def _order(self, values: dict[str, Any], base: str) -> Order:
+    def _order(self, values: dict[str, Any], base: str) -> JobRequest:
         order = parse_order(values, base, self._files, allow_loopback=self._config.allow_loopback)
         self._files.check_room(3 * self._config.clip_bytes)
         return order

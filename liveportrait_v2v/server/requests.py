@@ -26,7 +26,7 @@ class BadRequest(SettingsError):
 
 
 @dataclass(frozen=True)
-class Order:
+class JobRequest:
     """A checked request for a job.
 
     Attributes:
@@ -56,7 +56,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopback: bool) -> Order:
+def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopback: bool) -> JobRequest:
     """Checks the parameters of a job. Where the clips' hosts lie is looked up when they are fetched.
 
     Args:
@@ -67,7 +67,7 @@ def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopb
     """
     settings = AnimationSettings.from_dict({name: request[name] for name in request if name not in CLIPS})
     source, driving = (_clip(request, name, base, files, allow_loopback) for name in CLIPS)
-    return Order(request, source, driving, settings.to_dict())
+    return JobRequest(request, source, driving, settings.to_dict())
 
 
 def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loopback: bool) -> str:

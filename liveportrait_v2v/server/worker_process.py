@@ -93,8 +93,8 @@ def _load(name: str, device: str) -> Any:
 
 
 def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:
-    from ..animate import animate
     from ..media import Clip
+    from ..run import animate
     from ..settings import AnimationSettings
 
     clips = [Clip(order[name], max_bytes=max_bytes) for name in ("source", "driving")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines.segmind import SegmindEngine
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.server.api import Api
 from liveportrait_v2v.settings import AnimationSettings
 

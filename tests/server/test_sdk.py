@@ -11,9 +11,9 @@ import pytest
 import segmind
 from serving import PATIENCE
 
-from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.media import Clip
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.server.config import MODEL
 from liveportrait_v2v.settings import AnimationSettings
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from ... import compose
-from ...faces import look_again
-from ...faces.steady import goes_on, steady
-from ...geometry import CropTransform, face_crop
+from ...faces import landmarks_near
+from ...faces.smoothing import is_continuous, smooth_landmarks
+from ...geometry import FaceSquare, face_crop
 from ...settings import AnimationSettings, MotionOptions
-from ..base import Cue, Shot, reference_shot
+from ..base import DrivingMotion, TrackedChunk, reference_shot
 from . import face
 from .feedback import Missing, with_halved_colors
 from .motion import Reference, Target, transfer
@@ -78,25 +78,25 @@ class DraftSession:
         self._frames = 0  # since the face's first
         self._held: Missing | None = None  # in the last frame that was looked at
 
-    def survey(self, shots: Iterable[Shot]) -> None:
+    def survey(self, shots: Iterable[TrackedChunk]) -> None:
         number = self._options.reference_frame
         if number:
-            calm = steady(shots, self._options.smoothing, self._driving_rate)
+            calm = smooth_landmarks(shots, self._options.smoothing, self._driving_rate)
             shot = reference_shot(calm, number)
             self._driving_rest = Reference.of(shot.landmarks[0].to(shot.frames.device))
 
-    def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
-        return steady(shots, self._options.smoothing, self._source_rate)
+    def source(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        return smooth_landmarks(shots, self._options.smoothing, self._source_rate)
 
-    def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
+    def motions(self, shots: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
         """Landmarks float32 [478, 3] of each driving frame."""
-        for shot in steady(shots, self._options.smoothing, self._driving_rate):
+        for shot in smooth_landmarks(shots, self._options.smoothing, self._driving_rate):
             for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
                 if present and self._driving_rest is None:
                     self._driving_rest = Reference.of(landmarks.to(shot.frames.device))
                 yield landmarks if present else None
 
-    def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
         led = [cue.motion() for cue in cues]
         shown = [
             motion is not None and present for motion, present in zip(led, shot.present.tolist(), strict=True)
@@ -108,11 +108,11 @@ class DraftSession:
             self._animate(frames[scene], shot.landmarks[scene], torch.stack(led[scene]))
         return frames
 
-    def _scenes(self, shot: Shot, shown: list[bool]) -> Iterator[slice]:
+    def _scenes(self, shot: TrackedChunk, shown: list[bool]) -> Iterator[slice]:
         """The runs of frames to be animated, cut where the source goes on with another face or at another place."""
         first = None
         for k, landmarks in enumerate(shot.landmarks):
-            anew = shown[k] and (self._last is None or not goes_on(self._last, landmarks))
+            anew = shown[k] and (self._last is None or not is_continuous(self._last, landmarks))
             if first is not None and (anew or not shown[k]):
                 yield slice(first, k)
                 first = None
@@ -133,14 +133,16 @@ class DraftSession:
         rests = self._source_rest, self._driving_rest
         wanted = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
         square = face_crop(source, self._settings)
-        region = compose.region_of(square, *frames.shape[1:3])
+        region = compose.rect_of(square, *frames.shape[1:3])
         if region.empty:
             return
         self._eyes.learn(frames, wanted)
         target = self._corrected(frames, wanted, square.side.max().item(), region)
         self._draw(frames, target, self._settings.dsize // 2)
 
-    def _corrected(self, frames: torch.Tensor, wanted: Target, side: float, region: compose.Region) -> Target:
+    def _corrected(
+        self, frames: torch.Tensor, wanted: Target, side: float, region: compose.PixelRect
+    ) -> Target:
         """The target that makes the result look as wanted: by a look at it, drawn small.
 
         Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other or
@@ -161,7 +163,7 @@ class DraftSession:
         return held[latest].added_to(wanted)
 
     def _missing(
-        self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.Region, shrink: int
+        self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.PixelRect, shrink: int
     ) -> Missing:
         """What the landmark net misses of what is wanted in what a target gives, drawn `shrink` times smaller."""
         drawn = region.of(frames)[:, ::shrink, ::shrink].clone()
@@ -175,13 +177,13 @@ class DraftSession:
             # Lips of small faces are thinner than a node, and as coarse as a video's colours.
             self._draw(drawn, small, 2 * SKETCH_WARP)
             drawn = with_halved_colors(drawn)
-        seen, presence = look_again(drawn, small.moved)
+        seen, presence = landmarks_near(drawn, small.moved)
         return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
 
     def _draw(self, frames: torch.Tensor, target: Target, size: int) -> None:
         """Moves the faces in frames, which are modified, by a warp on a grid of `size` nodes a side."""
         square = face_crop(target.source, self._settings)
-        region = compose.region_of(square, *frames.shape[1:3])
+        region = compose.rect_of(square, *frames.shape[1:3])
         target = without_folds(target, square, self._settings.stitching)
         warp = make_warp(target, square, size, self._settings.stitching)
         # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.
@@ -203,8 +205,8 @@ def _moved(
     frames: torch.Tensor,
     maps: torch.Tensor,
     target: Target,
-    square: CropTransform,
-    region: compose.Region,
+    square: FaceSquare,
+    region: compose.PixelRect,
     parts: list[slice],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
@@ -241,8 +243,8 @@ def _mend_seams(
     maps: torch.Tensor,
     place: torch.Tensor,
     target: Target,
-    square: CropTransform,
-    region: compose.Region,
+    square: FaceSquare,
+    region: compose.PixelRect,
 ) -> None:
     """Where lids or lips meet, the shift jumps: in between lies what they cover. There each pixel takes a side.
 
@@ -259,7 +261,7 @@ def _mend_seams(
         between.copy_(torch.where(torn, sides, between))
 
 
-def _to_region(shift: torch.Tensor, square: CropTransform, region: compose.Region) -> torch.Tensor:
+def _to_region(shift: torch.Tensor, square: FaceSquare, region: compose.PixelRect) -> torch.Tensor:
     """Shifts [N, 2, S, S] in sides of the square as shifts of a region's sampling grid."""
     axes = (square.axes * square.side.view(-1, 1, 1)).view(-1, 2, 2, 1, 1)
     x, y = shift[:, :1], shift[:, 1:]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ...compose import to_float
-from ...faces.look import PRESENT
+from ...faces.inference import PRESENT
 from ...geometry import Pose
 from . import face
 from .motion import Target, angle_of, axis_of, rotation_about

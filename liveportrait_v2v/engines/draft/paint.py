@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ...compose import Region, to_float
+from ...compose import PixelRect, to_float
 from ...faces import topology
-from ...geometry import CropTransform
+from ...geometry import FaceSquare
 from . import face
 from .face import smoothstep
 from .motion import SHUT_EYE, Target
@@ -33,11 +33,11 @@ def _color_at(
 
 def paint_mouths(
     pictures: torch.Tensor,
-    square: CropTransform,
+    square: FaceSquare,
     mouth: torch.Tensor,
     frames: torch.Tensor,
     target: Target,
-    region: Region,
+    region: PixelRect,
 ) -> None:
     """Paints the inside of open mouths below what the source's own shows.
 
@@ -108,7 +108,7 @@ SMALL_MOUTH = 20
 CURVE = 0.7, 128
 
 
-def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:
+def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:
     """Paints upper lids that come down over an open eye, with a line of lashes.
 
     An open eye shows hardly anything of its lid: drawn out, the rest is a smear of lashes and shade.
@@ -143,7 +143,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         pictures[which, :, rows, columns] = torch.lerp(part, 0.3 * skin, lashes.unsqueeze(1))
 
 
-def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: Region) -> None:
+def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:
     """Paints the lips of small open mouths that shut: drawn together, they would carry the light of the teeth.
 
     Args:
@@ -185,7 +185,7 @@ def _smallness(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def _surroundings(
-    frame: tuple[torch.Tensor, torch.Tensor], reach: tuple[float, float], region: Region
+    frame: tuple[torch.Tensor, torch.Tensor], reach: tuple[float, float], region: PixelRect
 ) -> tuple[slice, slice, torch.Tensor, torch.Tensor]:
     """Rows and columns of the region that hold what is within `reach` in N eyes' or mouths' frames, and where those
     pixels lie in them: x and y [N, h, w].
@@ -258,7 +258,7 @@ class EyeMemory:
             if widest <= before or (target.eyes[k] < SHUT_EYE).any():
                 return
         frame = frames[k : k + 1]
-        whole = Region(0, 0, *frame.shape[1:3])
+        whole = PixelRect(0, 0, *frame.shape[1:3])
         x = torch.linspace(-self.REACH[0], self.REACH[0], self.SIZE[1], device=frame.device)
         y = torch.linspace(-self.REACH[1], self.REACH[1], self.SIZE[0], device=frame.device)
         local = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
@@ -276,7 +276,7 @@ class EyeMemory:
             )
         self._patches, self._openings = torch.cat(patches), face.eye_openings(target.source[k : k + 1])[0]
 
-    def paint(self, pictures: torch.Tensor, target: Target, region: Region) -> None:
+    def paint(self, pictures: torch.Tensor, target: Target, region: PixelRect) -> None:
         """Paints remembered eyes, with their lids, where the source's are shut and the target's are not.
 
         Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ...faces import topology
-from ...geometry import CropTransform
+from ...geometry import FaceSquare
 from . import face
 from .mesh import FACE, LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
 from .motion import Target, angle_of
@@ -43,7 +43,7 @@ class Warp:
     mouth: torch.Tensor
 
 
-def make_warp(target: Target, square: CropTransform, size: int, stitching: bool) -> Warp:
+def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) -> Warp:
     """The warp on a grid of `size` nodes a side.
 
     Args:
@@ -85,7 +85,7 @@ def make_warp(target: Target, square: CropTransform, size: int, stitching: bool)
 
 
 def _eye_shift(
-    target: Target, square: CropTransform, eye: int, frame: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+    target: Target, square: FaceSquare, eye: int, frame: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> torch.Tensor:
     """Shift [P, 2] at places (x, y) of the square between the lids.
 
@@ -156,7 +156,7 @@ def _shutting(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return (1 - (after + 0.02) / (before + 0.02)).clamp_min(0)
 
 
-def without_folds(target: Target, square: CropTransform, stitching: bool) -> Target:
+def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target:
     """Holds the head's motion back in frames where it would turn a part of the picture around the face inside out.
 
     Areas are quadratic in the share of the motion, so the largest share that keeps them is known exactly.
@@ -178,7 +178,7 @@ def without_folds(target: Target, square: CropTransform, stitching: bool) -> Tar
 
 
 def _vertices(
-    target: Target, square: CropTransform, stitching: bool
+    target: Target, square: FaceSquare, stitching: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mesh vertices in the square before and after [N, V, 2], and their depth after [N, V]."""
     before = square.to_crop(target.source[:, :468, :2])
@@ -213,7 +213,7 @@ def _vertices(
 
 
 def _with_skull(
-    target: Target, square: CropTransform, places: torch.Tensor, depth: torch.Tensor
+    target: Target, square: FaceSquare, places: torch.Tensor, depth: torch.Tensor
 ) -> torch.Tensor:
     """Where places of the square [N, K, 2] with a depth in pixels [N, K] go when they move with the skull."""
     points = torch.cat((square.to_frame(places), depth.unsqueeze(-1)), dim=-1)

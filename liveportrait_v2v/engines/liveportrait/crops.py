@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 
 from ... import compose
-from ...geometry import CropTransform
+from ...geometry import FaceSquare
 from ...settings import AnimationSettings
 from .landmarks203 import square_of
 
@@ -18,12 +18,12 @@ _PIXELS = 8 * 1024**2
 DRIVING_SIDE, DRIVING_SCALE, DRIVING_VY_RATIO = 512, 2.2, -0.1
 
 
-def source_squares(landmarks: torch.Tensor, settings: AnimationSettings) -> CropTransform:
+def source_squares(landmarks: torch.Tensor, settings: AnimationSettings) -> FaceSquare:
     """The square that the settings crop, turned with the face, of each frame's landmarks [N, 478 or 681, 3]."""
     return square_of(landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio)
 
 
-def source_crops(frames: torch.Tensor, squares: CropTransform, settings: AnimationSettings) -> torch.Tensor:
+def source_crops(frames: torch.Tensor, squares: FaceSquare, settings: AnimationSettings) -> torch.Tensor:
     """float32 [N, 3, 256, 256] in 0..1: each frame's square at dsize, brought to 256 by area."""
     size = settings.dsize
     step = max(1, _PIXELS // size**2)
@@ -32,7 +32,7 @@ def source_crops(frames: torch.Tensor, squares: CropTransform, settings: Animati
     return torch.cat([resize(part, SIDE, SIDE) for part in pictures])
 
 
-def driving_crops(frames: torch.Tensor, square: CropTransform | None) -> torch.Tensor:
+def driving_crops(frames: torch.Tensor, square: FaceSquare | None) -> torch.Tensor:
     """float32 [N, 3, 256, 256] in 0..1: the one square of a driving clip, or whole frames without one."""
     if square is None:
         return resize(compose.to_float(frames) / 255, SIDE, SIDE)
@@ -56,12 +56,12 @@ class MeanSquare:
         self._sum += torch.cat((square.center, square.side.unsqueeze(1)), dim=1).double().sum(0)
         self._count += len(landmarks)
 
-    def get(self) -> CropTransform | None:
+    def get(self) -> FaceSquare | None:
         """The square so far, None if no frame showed a face."""
         if not self._count:
             return None
         mean = (self._sum / self._count).float()
-        return CropTransform(mean[None, :2], torch.eye(2)[None], mean[2:])
+        return FaceSquare(mean[None, :2], torch.eye(2)[None], mean[2:])
 
 
 def resize(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:

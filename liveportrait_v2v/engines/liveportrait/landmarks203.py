@@ -25,8 +25,8 @@ import torch
 
 from ... import compose
 from ...faces import topology
-from ...geometry import CropTransform, axes_between, crop_square, square_around
-from ..base import Shot
+from ...geometry import FaceSquare, axes_between, crop_square, square_around
+from ..base import TrackedChunk
 from .weights import locate
 
 FILE = "landmark.onnx"
@@ -71,7 +71,7 @@ class Landmarks203:
         places = torch.from_numpy(np.concatenate(points)).view(-1, 203, 2)
         return square.to_frame(places * _SIDE, _SIDE)
 
-    def extend(self, shots: Iterable[Shot]) -> Iterator[Shot]:
+    def extend(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         """Shots whose landmarks [N, 478 + 203, 3] hold the 203 points too; the latter's z is 0."""
         for shot in shots:
             landmarks = torch.zeros(len(shot), MESH + 203, 3)
@@ -105,7 +105,7 @@ def lip_opening(landmarks: torch.Tensor) -> torch.Tensor:
     return _ratio(_points(landmarks), inner, corners).unsqueeze(1)
 
 
-def square_of(landmarks: torch.Tensor, **shape) -> CropTransform:
+def square_of(landmarks: torch.Tensor, **shape) -> FaceSquare:
     """The crop square around a face, as `geometry.crop_square` has it, of landmarks [N, 478 or 681, 3] in pixels."""
     if landmarks.shape[1] == MESH:
         return crop_square(landmarks, **shape)

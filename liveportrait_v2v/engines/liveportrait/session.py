@@ -13,11 +13,11 @@ import torch
 
 from ... import compose
 from ...errors import SettingsError
-from ...faces.steady import goes_on, steady, variance_at
-from ...geometry import CropTransform
+from ...faces.smoothing import is_continuous, smooth_landmarks, variance_at
+from ...geometry import FaceSquare
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import FixedLagSmoother
-from ..base import Cue, Shot, reference_shot
+from ..base import DrivingMotion, TrackedChunk, reference_shot
 from . import crops
 from .landmarks203 import eye_openings, lip_opening
 from .motion import ROW, SMOOTHED, Faces, Motion, Transfer, neutral, place
@@ -25,7 +25,7 @@ from .retarget import refine
 
 if TYPE_CHECKING:
     from .engine import LivePortraitEngine
-    from .templates import MotionTemplate
+    from .template import LivePortraitTemplate
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Look:
         motion: what the faces do.
     """
 
-    square: CropTransform
+    square: FaceSquare
     crops: torch.Tensor
     volume: torch.Tensor
     kp: torch.Tensor
@@ -52,7 +52,7 @@ class _Look:
         return _Look(self.square[-1:], crops, volume, self.kp[-1:], self.motion[-1:])
 
     def expand(self, count: int) -> _Look:
-        square = CropTransform(
+        square = FaceSquare(
             self.square.center.expand(count, 2),
             self.square.axes.expand(count, 2, 2),
             self.square.side.expand(count),
@@ -78,14 +78,14 @@ class LivePortraitSession:
         self._source_rate = source_rate
         self._driving_rate = driving_rate
         self._transfer = Transfer(settings, options, source_rate is None, driving_rate is None)
-        self._square: CropTransform | None = None
+        self._square: FaceSquare | None = None
         self._reference: torch.Tensor | None = None  # a row of `Motion.pack`, as the next one
         self._rest: torch.Tensor | None = None
         self._ratio: torch.Tensor | None = None  # of the scene
         self._last: torch.Tensor | None = None  # landmarks
         self._held: _Look | None = None  # the last source frame
 
-    def survey(self, shots: Iterable[Shot]) -> None:
+    def survey(self, shots: Iterable[TrackedChunk]) -> None:
         """Finds the driving clip's square, if it is to be cut, and its reference frame, if it isn't the first."""
         shots = self._marked(shots)
         first = next(shots, None)
@@ -97,7 +97,7 @@ class LivePortraitSession:
             return
         mean = crops.MeanSquare()
 
-        def watched() -> Iterator[Shot]:
+        def watched() -> Iterator[TrackedChunk]:
             for shot in chain((first,), shots):
                 mean.add(shot.landmarks[shot.present])
                 yield shot
@@ -110,14 +110,14 @@ class LivePortraitSession:
         if reference is not None:
             self._reference = self._read_driving(reference)[0]
 
-    def source(self, shots: Iterable[Shot]) -> Iterator[Shot]:
-        return steady(self._marked(shots), self._options.smoothing, self._source_rate)
+    def source(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        return smooth_landmarks(self._marked(shots), self._options.smoothing, self._source_rate)
 
-    def motions(self, shots: Iterable[Shot]) -> Iterator[torch.Tensor | None]:
+    def motions(self, shots: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
         """A row of `Motion.pack` for each driving frame: its rotation and expression smoothed."""
         return self._calm(self.read(shots))
 
-    def read(self, shots: Iterable[Shot]) -> Iterator[tuple[torch.Tensor | None, bool]]:
+    def read(self, shots: Iterable[TrackedChunk]) -> Iterator[tuple[torch.Tensor | None, bool]]:
         """The same as the frames have it, and whether the face does not go on from the frame before."""
         last: torch.Tensor | None = None
         for shot in self._marked(shots):
@@ -125,11 +125,11 @@ class LivePortraitSession:
             for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
                 yield (
                     next(rows) if present else None,
-                    not present or last is None or not goes_on(last, landmarks),
+                    not present or last is None or not is_continuous(last, landmarks),
                 )
                 last = landmarks if present else None
 
-    def recall(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
+    def recall(self, template: LivePortraitTemplate, count: int) -> Iterator[torch.Tensor | None]:
         """As `motions`, of the first frames of a template.
 
         Raises:
@@ -178,7 +178,7 @@ class LivePortraitSession:
         yield from ready()
 
     @torch.no_grad()
-    def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
         if not shot.held:
             self._held = None
         led = [cue.motion() for cue in cues]
@@ -195,12 +195,12 @@ class LivePortraitSession:
         frames[shown] = compose.paste_back(shot.frames[shown], pictures, look.square)
         return frames
 
-    def _marked(self, shots: Iterable[Shot]) -> Iterator[Shot]:
+    def _marked(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         """The shots with the 203 points, where their network is there."""
         network = self._engine.landmarks
         return iter(shots) if network is None else network.extend(shots)
 
-    def _look(self, shot: Shot, shown: list[int]) -> _Look:
+    def _look(self, shot: TrackedChunk, shown: list[int]) -> _Look:
         if shot.held:
             if self._held is None:
                 self._held = self._look_at(shot.frames[:1], shot.landmarks[:1])
@@ -219,7 +219,7 @@ class LivePortraitSession:
         volume = self._engine.batches(self._engine.networks.appearance, pictures)
         return _Look(square, pictures, volume, kp, Motion.unpack(rows[:, :ROW]))
 
-    def _read_driving(self, shot: Shot) -> torch.Tensor:
+    def _read_driving(self, shot: TrackedChunk) -> torch.Tensor:
         """Rows of `Motion.pack`, one for each frame of a driving shot that shows the face."""
         if not shot.present.any():
             return torch.empty(0, ROW)
@@ -253,7 +253,7 @@ class LivePortraitSession:
         the resting face of each one's scene."""
         begins, rests = [], []
         for marks, row in zip(landmarks, source.pack(), strict=True):
-            begins.append(self._last is None or not goes_on(self._last, marks))
+            begins.append(self._last is None or not is_continuous(self._last, marks))
             if begins[-1]:
                 self._rest = row
             self._last = marks

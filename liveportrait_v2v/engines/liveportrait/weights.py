@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...errors import LivePortraitError
-from ...files import whole_file
+from ...files import atomic_write
 from .networks import NETWORKS, Networks, blank_network
 
 # Below a folder of weights, in the order in which they are looked into.
@@ -230,7 +230,7 @@ def convert_weights(files: Mapping[str, Path], folder: str | Path) -> list[Path]
     for name, source in files.items():
         tensors = {key: value.contiguous() for key, value in read_weights(name, source).items()}
         path = folder / f"{name}.safetensors"
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(save(tensors))
         written.append(path)
     return written

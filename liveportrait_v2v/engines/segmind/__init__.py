@@ -3,7 +3,7 @@
 from .engine import SegmindEngine, report_of
 from .journal import Job, Journal, SpendingLimits
 from .keys import ApiKey, find_key, remove_key
-from .order import JobState
+from .request import JobState
 
 __all__ = [
     "ApiKey",

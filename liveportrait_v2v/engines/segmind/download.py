@@ -16,7 +16,7 @@ from ...errors import MediaError
 from ...files import sha256_of
 from ...media import Clip
 from ...web import MAX_REDIRECTS, UrlError
-from .errors import DownloadError, words
+from .errors import DownloadError, one_line
 from .http import BrokenError, Http, NotSentError, blocks, encoding
 from .pacing import Deadline, backoff
 
@@ -93,10 +93,10 @@ async def check_video(path: Path) -> None:
             return
         problem = "it is a picture"
     except MediaError as error:
-        problem = words(error.reason)
+        problem = one_line(error.reason)
     with path.open("rb") as file:
         head = file.read(300)
-    said = words(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
+    said = one_line(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
     raise DownloadError(
         f"what was sent is not a video: {problem}" + (f' (it begins "{said[:120]}")' if said else "")
     )

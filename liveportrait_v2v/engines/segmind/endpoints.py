@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ...web import UrlError, shown
+from ...web import UrlError, redact_url
 
 VARIABLE = "SEGMIND_BASE_URL"
 MODEL = "live-portrait-video-to-video"
@@ -58,7 +58,7 @@ class Endpoints:
         if not allowed or not url.host or url.userinfo or url.query or url.fragment:
             raise UrlError(
                 f"{VARIABLE} must be https://HOST, or http:// on this machine's loopback address, without user "
-                f"name or query; got {shown(base)}"
+                f"name or query; got {redact_url(base)}"
             )
         return cls(base, f"{base}/upload-asset", f"{base}/inference-request/request-history", here)
 

@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import Cancelled, SettingsError
-from ...files import whole_file
+from ...files import atomic_write
 from ...media import Clip
-from ...web import Resolver, resolve, shown
-from ..base import Rendered, Take
+from ...web import Resolver, redact_url, resolve
+from ..base import HostedResult, RunPlan
 from . import keys
 from .client import Client
+from .conform import conform
 from .download import download
 from .endpoints import Endpoints, valid_request_id
 from .errors import SegmindError
-from .fit import fit
 from .http import Http, Timeouts
 from .job import Runner
 from .journal import Job, Journal, SpendingLimits
-from .order import JobState, Order
 from .pacing import Clock, Deadline, OutOfTime
-from .take import RemoteClip, check, hash_of, name_of, payload_of, prepare_clips
+from .payload import RemoteClip, check, hash_of, name_of, payload_of, prepare_clips
+from .request import JobRequest, JobState
 from .threads import run_unless
 from .upload import upload
 
@@ -119,18 +119,20 @@ class SegmindEngine:
                 except BaseException as error:
                     shutil.rmtree(folder, ignore_errors=True)
                     if isinstance(error, OutOfTime):
-                        error = SegmindError(f"{shown(source)}: did not arrive within {self._seconds:.0f} s")
+                        error = SegmindError(
+                            f"{redact_url(source)}: did not arrive within {self._seconds:.0f} s"
+                        )
                     raise error from None
 
         return run_unless(work(), cancelled, lambda: Cancelled("stopped while a clip was fetched"))
 
     def animate(
         self,
-        take: Take,
+        take: RunPlan,
         *,
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Rendered:
+    ) -> HostedResult:
         """Has the model animate the take, or finds what it made of it before.
 
         Raises:
@@ -144,8 +146,8 @@ class SegmindEngine:
             return await self._obtain(runner, client, journal, take)
 
         job = self._with_runner(work, on_state, cancelled)
-        frames, notes = fit(Clip(job.file), take.pairing, take.source.output_size(), take.chunk)
-        return Rendered(frames, tuple(notes), report_of(job))
+        frames, notes = conform(Clip(job.file), take.pairing, take.source.output_size(), take.chunk)
+        return HostedResult(frames, tuple(notes), report_of(job))
 
     def fetch(
         self,
@@ -214,7 +216,7 @@ class SegmindEngine:
         """
         return Journal(self._folder, self._clock.time)
 
-    async def _obtain(self, runner: Runner, client: Client, journal: Journal, take: Take) -> Job:
+    async def _obtain(self, runner: Runner, client: Client, journal: Journal, take: RunPlan) -> Job:
         async def payload() -> dict[str, Any]:
             stop = threading.Event()
             with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
@@ -237,7 +239,7 @@ class SegmindEngine:
 
         hash = await asyncio.to_thread(hash_of, take, self._endpoints.base, self._seed)
         label = " + ".join(name_of(clip) for clip in (take.source, take.driving))
-        return await runner.obtain(Order(hash, label, payload, self._version))
+        return await runner.obtain(JobRequest(hash, label, payload, self._version))
 
     def _with_runner(
         self,
@@ -279,7 +281,7 @@ class SegmindEngine:
 
     def _copied(self, job: Job, output: Path | None) -> Job:
         if output is not None:
-            with whole_file(output) as part:
+            with atomic_write(output) as part:
                 shutil.copyfile(job.file, part)
         return job
 

@@ -103,7 +103,7 @@ class JobStoppedError(Cancelled):
         self.request_id = request_id
 
 
-def words(value: Any) -> str:
+def one_line(value: Any) -> str:
     """What a server says about an error, as one line: text without control characters, at most 400 long.
 
     Args:
@@ -137,7 +137,7 @@ def refusal(what: str, status: int, said: str) -> RefusedError:
 
     Args:
         what: the request, such as "the job" or "the upload".
-        said: the server's own words, from `words`.
+        said: the server's own words, from `one_line`.
     """
     quoted = f': "{said}"' if said else ""
     remedy = _REMEDIES.get(status, "try again later")

@@ -13,7 +13,7 @@ import httpx
 
 from ...web import PinnedTransport, Resolver, UrlError, check_url, resolve
 from .endpoints import Endpoints
-from .errors import words
+from .errors import one_line
 from .keys import ApiKey
 from .pacing import Limiter, limiter_of
 
@@ -73,10 +73,10 @@ class Reply:
         except (ValueError, RecursionError):
             return None
 
-    def words(self) -> str:
+    def one_line(self) -> str:
         """What the server says, as one line."""
         decoded = self.json()
-        return words(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
+        return one_line(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
 
 
 class Http:
@@ -184,7 +184,7 @@ class Http:
         try:
             request = self._pinned.build_request("GET", url, headers=dict(headers))
         except (httpx.InvalidURL, ValueError) as error:
-            raise UrlError(f"not a URL: {words(str(error))}") from None
+            raise UrlError(f"not a URL: {one_line(str(error))}") from None
         if self.endpoints.loopback or not _has_proxy(request.url):
             return await self._send(self._pinned, request, None)
         # The proxy looks the name up again, so the address can only be checked, not pinned.
@@ -252,7 +252,7 @@ def _has_proxy(url: httpx.URL) -> bool:
 def _reason(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
-    return words(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _refuse(constant: str) -> None:

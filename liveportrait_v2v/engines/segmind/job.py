@@ -27,8 +27,8 @@ from .errors import (
 )
 from .http import BrokenError
 from .journal import Job, Journal, SpendingLimits
-from .order import JobState, Order
 from .pacing import OutOfTime, poll_delays
+from .request import JobRequest, JobState
 from .responses import COMPLETED, FAILED, Status, bill_of
 
 # A job that was just ordered may be unknown for a moment.
@@ -63,11 +63,11 @@ class Runner:
         self._results = results
         self._caller = tell
         self._job: Job | None = None
-        self._order: Order | None = None
+        self._order: JobRequest | None = None
         self._fresh = False
         self._inline: str | None = None
 
-    async def obtain(self, order: Order) -> Job:
+    async def obtain(self, order: JobRequest) -> Job:
         """The saved job of this order: the one that is there already, or a new one.
 
         Raises:

@@ -12,7 +12,7 @@ import torch
 
 from ...errors import Cancelled
 from ...media import Audio, Clip, VideoWriter
-from ...pairing import Pairing
+from ...plan.pairing import Pairing
 
 # Frames decoded at a time; between two chunks a run can be stopped.
 _CHUNK = 4

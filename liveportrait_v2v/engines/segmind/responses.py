@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .endpoints import valid_request_id
-from .errors import words
+from .errors import one_line
 
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 _URL_NAMES = ("url", "video_url", "output", "video", "uri", "href")
@@ -57,7 +57,7 @@ def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
     output = next(filter(None, (find_url(body.get(name)) for name in _OUTPUT_NAMES)), None)
     return Status(
         state.strip().upper() if isinstance(state, str) else "",
-        words(next((body[name] for name in ("error", "message", "detail") if body.get(name)), None)),
+        one_line(next((body[name] for name in ("error", "message", "detail") if body.get(name)), None)),
         output,
         bill_of(body.get("metrics"), headers),
     )
@@ -108,7 +108,7 @@ def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
                 request_id,
                 Status(
                     state.strip().upper() if isinstance(state, str) else "",
-                    words(body.get("error")),
+                    one_line(body.get("error")),
                     output,
                     Bill(cost),
                 ),
@@ -137,7 +137,7 @@ def credits_of(body: object) -> dict[str, float]:
     if not isinstance(body, dict):
         return {}
     found = {name: _number(value) for name, value in body.items() if "credit" in str(name).lower()}
-    return {words(name): value for name, value in found.items() if value is not None}
+    return {one_line(name): value for name, value in found.items() if value is not None}
 
 
 def _number(value: object) -> float | None:

@@ -9,12 +9,12 @@ import torch
 from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.engines import Cue, Shot, create_engine
+from liveportrait_v2v.engines import DrivingMotion, TrackedChunk, create_engine
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
 from liveportrait_v2v.errors import SettingsError
-from liveportrait_v2v.geometry import CropTransform, face_crop
+from liveportrait_v2v.geometry import FaceSquare, face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 RATE = Fraction(30)
@@ -33,9 +33,11 @@ def render(sources, drivings, frames=None, options=None, **settings) -> torch.Te
 
     def shot(faces):
         found = torch.tensor([f is not None for f in faces])
-        return Shot(frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found)
+        return TrackedChunk(
+            frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found
+        )
 
-    cues = [Cue(motion, motion, 0.0) for motion in session.motions([shot(drivings)])]
+    cues = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([shot(drivings)])]
     return session.render(shot(sources), cues)
 
 
@@ -61,13 +63,13 @@ def test_pixels_outside_the_crop_keep_their_bytes():
     frames = torch.randint(0, 256, (2, HEIGHT, WIDTH, 3), dtype=torch.uint8)
     result = render([place()] * 2, [place(), place(yaw=20, drop=1.5)], frames, scale=1.5)
     square = face_crop(place().unsqueeze(0), AnimationSettings(scale=1.5))
-    outside = compose.border_mask(compose.Region(0, 0, HEIGHT, WIDTH).to_square(square))[0] == 0
+    outside = compose.border_mask(compose.PixelRect(0, 0, HEIGHT, WIDTH).to_square(square))[0] == 0
     assert outside.float().mean() > 0.2
     assert torch.equal(result[0][outside], frames[0][outside])
     assert torch.equal(result[1][outside], frames[1][outside])
 
 
-def led_by(driving: torch.Tensor) -> tuple[Target, CropTransform]:
+def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
     """Where a face at rest goes that another one leads, which was at rest before; and its crop square."""
     source, settings = place().unsqueeze(0), AnimationSettings()
     rests = Reference.of(source[0]), Reference.of(place())
@@ -182,11 +184,13 @@ def test_the_result_does_not_depend_on_where_chunks_end():
         session = create_engine("draft").session(AnimationSettings(), MotionOptions(), RATE, RATE)
         cut = [slice(k, k + size) for k in range(0, 9, size)]
         present = torch.ones(9, dtype=torch.bool)
-        motions = list(session.motions(Shot(frames[s], moves[s], present[s]) for s in cut))
-        shots = session.source(Shot(frames[s], faces[s], present[s]) for s in cut)
+        motions = list(session.motions(TrackedChunk(frames[s], moves[s], present[s]) for s in cut))
+        shots = session.source(TrackedChunk(frames[s], faces[s], present[s]) for s in cut)
         rendered, at = [], 0
         for shot in shots:
-            rendered.append(session.render(shot, [Cue(m, m, 0.0) for m in motions[at : at + len(shot)]]))
+            rendered.append(
+                session.render(shot, [DrivingMotion(m, m, 0.0) for m in motions[at : at + len(shot)]])
+            )
             at += len(shot)
         results.append(torch.cat(rendered))
     assert (results[0].int() - results[1].int()).abs().max() <= 1
@@ -195,11 +199,11 @@ def test_the_result_does_not_depend_on_where_chunks_end():
 def test_a_moment_between_two_driving_frames_is_between_their_motions():
     frames = picture(1)
     session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=0.0), RATE, RATE)
-    shot = Shot(frames, place().unsqueeze(0), torch.tensor([True]))
+    shot = TrackedChunk(frames, place().unsqueeze(0), torch.tensor([True]))
     rest, opened = place(), place(drop=2)
-    list(session.motions([Shot(frames, rest.unsqueeze(0), torch.tensor([True]))]))
-    half = session.render(shot, [Cue(rest, opened, 0.5)])
-    alone = session.render(shot, [Cue(torch.lerp(rest, opened, 0.5), None, 0.0)])
+    list(session.motions([TrackedChunk(frames, rest.unsqueeze(0), torch.tensor([True]))]))
+    half = session.render(shot, [DrivingMotion(rest, opened, 0.5)])
+    alone = session.render(shot, [DrivingMotion(torch.lerp(rest, opened, 0.5), None, 0.0)])
     assert torch.equal(half, alone)
 
 
@@ -210,7 +214,7 @@ def test_smoothing_calms_jitter_and_starts_anew_after_a_gap():
     present[20:24] = False
     frames = torch.zeros(40, 4, 4, 3, dtype=torch.uint8)
     session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5), RATE, RATE)
-    out = list(session.motions([Shot(frames, marks, present)]))
+    out = list(session.motions([TrackedChunk(frames, marks, present)]))
     assert [motion is not None for motion in out] == present.tolist()
     calm = torch.stack([motion for motion in out if motion is not None])
     assert (calm - place()).std() < 0.65 * noise.std()
@@ -227,13 +231,13 @@ def test_smoothing_does_not_reach_across_a_cut():
     frames = torch.zeros(20, 4, 4, 3, dtype=torch.uint8)
     marks = torch.stack([place()] * 10 + [landmarks(at=(60.0, 60.0), size=4.0)] * 10)
     session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5), RATE, RATE)
-    out = torch.stack(list(session.motions([Shot(frames, marks, torch.ones(20, dtype=torch.bool))])))
+    out = torch.stack(list(session.motions([TrackedChunk(frames, marks, torch.ones(20, dtype=torch.bool))])))
     torch.testing.assert_close(out, marks, atol=1e-3, rtol=0)
 
 
 def test_clips_of_few_frames_a_second_are_smoothed_less():
     noise = torch.randn(40, 478, 3, generator=torch.Generator().manual_seed(0))
-    shot = Shot(
+    shot = TrackedChunk(
         torch.zeros(40, 4, 4, 3, dtype=torch.uint8), place() + noise, torch.ones(40, dtype=torch.bool)
     )
     left = []
@@ -248,10 +252,10 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
     options = MotionOptions(smoothing=0.0, reference_frame=2)
     session = create_engine("draft").session(AnimationSettings(lip_zero=False), options, RATE, RATE)
     drivings = torch.stack([place(yaw=15, drop=1.0), place(yaw=20, drop=1.5), place()])
-    shot = Shot(frames, drivings, torch.ones(3, dtype=torch.bool))
+    shot = TrackedChunk(frames, drivings, torch.ones(3, dtype=torch.bool))
     session.survey([shot])
-    cues = [Cue(motion, motion, 0.0) for motion in session.motions([shot])]
-    result = session.render(Shot(frames, place().expand(3, -1, -1), shot.present), cues)
+    cues = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([shot])]
+    result = session.render(TrackedChunk(frames, place().expand(3, -1, -1), shot.present), cues)
     changes = (result.int() - frames.int()).abs().amax((1, 2, 3)).tolist()
     assert changes[0] > 8 and changes[1] > 8 and changes[2] <= 1
 
@@ -261,4 +265,4 @@ def test_a_reference_frame_behind_the_clips_end_is_refused():
         AnimationSettings(), MotionOptions(reference_frame=5), RATE, RATE
     )
     with pytest.raises(SettingsError, match="reference_frame .* got 5 of 1 frames"):
-        session.survey([Shot(picture(1), place().unsqueeze(0), torch.tensor([True]))])
+        session.survey([TrackedChunk(picture(1), place().unsqueeze(0), torch.tensor([True]))])

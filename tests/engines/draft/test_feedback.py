@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_faces import landmarks, picture
 
-from liveportrait_v2v.engines import Cue, Shot, create_engine
+from liveportrait_v2v.engines import DrivingMotion, TrackedChunk, create_engine
 from liveportrait_v2v.engines.draft import engine, face
 from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing, with_halved_colors
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
@@ -151,8 +151,11 @@ def animate(
         here = slice(start, start + chunk)
         sources, leading = torch.stack(faces[here]), torch.stack(drivings[here])
         frames, present = picture(len(sources)), torch.ones(len(sources), dtype=torch.bool)
-        cues = [Cue(motion, motion, 0.0) for motion in session.motions([Shot(frames, leading, present)])]
-        results.append(session.render(Shot(frames, sources, present), cues))
+        cues = [
+            DrivingMotion(motion, motion, 0.0)
+            for motion in session.motions([TrackedChunk(frames, leading, present)])
+        ]
+        results.append(session.render(TrackedChunk(frames, sources, present), cues))
     return torch.cat(results), drawn
 
 
@@ -164,7 +167,7 @@ AT = (180.0, 150.0)
 )
 def test_the_smaller_a_face_the_more_often_the_net_looks(monkeypatch, size, looked_at):
     net = HalfBlind()
-    monkeypatch.setattr(engine, "look_again", net)
+    monkeypatch.setattr(engine, "landmarks_near", net)
     animate([landmarks(at=AT, size=size)] * 7, [landmarks()] * 7, 7)
     assert sum(count for count, _, _ in net.looks) == looked_at
     assert max(net.looks[0][1:]) < 240  # drawn small
@@ -174,7 +177,7 @@ def test_the_smaller_a_face_the_more_often_the_net_looks(monkeypatch, size, look
 def test_a_mouth_that_is_seen_half_open_is_drawn_wider(monkeypatch, size):
     source, drivings = [landmarks(at=AT, size=size)] * 4, [landmarks(drop=d) for d in (0.0, 0.8, 0.8, 0.8)]
     _, plain = animate(source, drivings, 4)
-    monkeypatch.setattr(engine, "look_again", HalfBlind())
+    monkeypatch.setattr(engine, "landmarks_near", HalfBlind())
     _, corrected = animate(source, drivings, 4)
     before, after = (face.mouth_opening(drawn[0].moved) for drawn in (plain, corrected))
     assert abs(after[0] - before[0]) < 0.02
@@ -182,7 +185,7 @@ def test_a_mouth_that_is_seen_half_open_is_drawn_wider(monkeypatch, size):
 
 
 def test_what_is_missing_does_not_depend_on_where_chunks_end(monkeypatch):
-    monkeypatch.setattr(engine, "look_again", HalfBlind())
+    monkeypatch.setattr(engine, "landmarks_near", HalfBlind())
     faces = [landmarks(at=AT, size=14.0)] * 7
     drivings = [landmarks(drop=0.2 * k) for k in range(7)]
     whole, _ = animate(faces, drivings, 7)

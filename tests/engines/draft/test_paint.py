@@ -6,15 +6,15 @@ import pytest
 import torch
 from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
-from liveportrait_v2v.compose import Region, to_float
+from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from liveportrait_v2v.faces import topology
-from liveportrait_v2v.geometry import CropTransform
+from liveportrait_v2v.geometry import FaceSquare
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
-WHOLE = Region(0, 0, HEIGHT, WIDTH)
+WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
 WHITE = torch.tensor([250, 250, 250], dtype=torch.uint8)
 SMALL = 2.0  # pixels a centimetre: a mouth of ten pixels
 
@@ -26,11 +26,9 @@ def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None 
     return Target(**{**vars(asked), "moved": moved[None]})
 
 
-def square(x: float, y: float, side: float) -> CropTransform:
+def square(x: float, y: float, side: float) -> FaceSquare:
     """An upright square around a place."""
-    return CropTransform(
-        torch.tensor([[float(x), float(y)]]), torch.eye(2)[None], torch.tensor([float(side)])
-    )
+    return FaceSquare(torch.tensor([[float(x), float(y)]]), torch.eye(2)[None], torch.tensor([float(side)]))
 
 
 def painted(paint, target: Target, warped: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

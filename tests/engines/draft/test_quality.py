@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.draft_quality import AIMS, compare, open_clip
-from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import create_engine
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings
 
 FRAMES = 100

@@ -14,7 +14,7 @@ import torch
 from made_faces import landmarks
 from made_networks import MadeNetworks
 
-from liveportrait_v2v.engines import Cue, Shot
+from liveportrait_v2v.engines import DrivingMotion, TrackedChunk
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -52,11 +52,11 @@ def networks() -> Networks:
     return Networks(partial(random_weights, 0), "cpu", "fp16").to("meta")
 
 
-def shot(count: int, width: int = 240) -> Shot:
+def shot(count: int, width: int = 240) -> TrackedChunk:
     """Frames on the device; landmarks and who is there are on the CPU, as the tracker gives them."""
     faces = torch.stack([landmarks(at=(120, 120), size=5.0)] * count)
     frames = torch.empty(count, 240, width, 3, dtype=torch.uint8, device="meta")
-    return Shot(frames, faces, torch.ones(count, dtype=torch.bool))
+    return TrackedChunk(frames, faces, torch.ones(count, dtype=torch.bool))
 
 
 def animated(engine: LivePortraitEngine, settings: dict, options: dict, rates, width: int = 240):
@@ -65,7 +65,7 @@ def animated(engine: LivePortraitEngine, settings: dict, options: dict, rates, w
     session.survey([shot(8, width)])
     source = list(session.source([shot(4), shot(4)]))
     motions = list(session.motions([shot(4, width), shot(4, width)]))
-    cues = [Cue(a, b, 0.5) for a, b in zip(motions, motions[1:] + motions[-1:], strict=True)]
+    cues = [DrivingMotion(a, b, 0.5) for a, b in zip(motions, motions[1:] + motions[-1:], strict=True)]
     session.render(source[0], cues[:4])
     return session.render(source[1], cues[4:])
 
@@ -109,8 +109,8 @@ def test_a_held_frame_is_animated_on_the_device(engine):
     session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
     motions = list(session.motions([shot(4)]))
     source = list(session.source([shot(4)]))[0]
-    session.render(source, [Cue(motion, motion, 0.0) for motion in motions])
-    held = session.render(source.hold(2), [Cue(motions[0], motions[1], 0.5)] * 2)
+    session.render(source, [DrivingMotion(motion, motion, 0.0) for motion in motions])
+    held = session.render(source.hold(2), [DrivingMotion(motions[0], motions[1], 0.5)] * 2)
     assert (held.device.type, held.shape) == ("meta", (2, 240, 240, 3))
 
 
@@ -119,7 +119,7 @@ def test_frames_without_a_face_are_left_out_on_the_device(engine):
     motions = list(session.motions([shot(4)]))
     source = shot(4)
     source.present[1] = False
-    frames = session.render(source, [Cue(motion, motion, 0.0) for motion in motions])
+    frames = session.render(source, [DrivingMotion(motion, motion, 0.0) for motion in motions])
     assert (frames.device.type, frames.shape) == ("meta", (4, 240, 240, 3))
 
 

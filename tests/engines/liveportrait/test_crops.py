@@ -14,7 +14,7 @@ from liveportrait_v2v.engines.liveportrait.crops import (
     source_crops,
     source_squares,
 )
-from liveportrait_v2v.geometry import CropTransform
+from liveportrait_v2v.geometry import FaceSquare
 from liveportrait_v2v.settings import AnimationSettings
 
 
@@ -81,7 +81,7 @@ def test_a_driving_frame_without_a_square_is_read_whole():
 
 
 def test_a_driving_square_is_cut_out():
-    square = CropTransform(torch.tensor([[160.0, 120.0]]), torch.eye(2)[None], torch.tensor([80.0]))
+    square = FaceSquare(torch.tensor([[160.0, 120.0]]), torch.eye(2)[None], torch.tensor([80.0]))
     crop = driving_crops(ramp(), square)
     wanted = compose.crop(ramp(), square, 256)
     torch.testing.assert_close(crop, wanted, atol=2 / 255, rtol=0)

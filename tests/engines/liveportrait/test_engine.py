@@ -14,8 +14,7 @@ from made_faces import landmarks
 from made_networks import MadeNetworks
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.animate import animate
-from liveportrait_v2v.engines import Cue, Shot
+from liveportrait_v2v.engines import DrivingMotion, TrackedChunk
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.crops import source_crops
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
@@ -25,6 +24,7 @@ from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.media import Clip, VideoWriter
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 RATE = Fraction(30)
@@ -45,10 +45,10 @@ def face(**changes) -> torch.Tensor:
     return landmarks(**{"at": (SIDE / 2, SIDE / 2), "size": 5.0, **changes})
 
 
-def shot(frames: torch.Tensor, faces: list[torch.Tensor | None] | None = None) -> Shot:
+def shot(frames: torch.Tensor, faces: list[torch.Tensor | None] | None = None) -> TrackedChunk:
     faces = [face()] * len(frames) if faces is None else faces
     found = torch.tensor([f is not None for f in faces])
-    return Shot(frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found)
+    return TrackedChunk(frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found)
 
 
 def begin(networks=None, options=None, rates=(RATE, RATE), **settings):
@@ -58,9 +58,9 @@ def begin(networks=None, options=None, rates=(RATE, RATE), **settings):
     return engine.session(AnimationSettings(**{**PLAIN, **settings}), options, *rates)
 
 
-def lead(session, *shots: Shot) -> list[Cue]:
+def lead(session, *shots: TrackedChunk) -> list[DrivingMotion]:
     session.survey(iter(shots))
-    return [Cue(motion, motion, 0.0) for motion in session.motions(iter(shots))]
+    return [DrivingMotion(motion, motion, 0.0) for motion in session.motions(iter(shots))]
 
 
 def target_of(networks: MadeNetworks) -> tuple[torch.Tensor, torch.Tensor]:
@@ -137,7 +137,7 @@ def test_frames_are_the_source_outside_of_the_square():
     session = begin(scale=1.2)
     result = session.render(shot(frames), lead(session, shot(frames)))
     square = face_crop(face()[None], AnimationSettings(scale=1.2))
-    outside = compose.border_mask(compose.Region(0, 0, SIDE, SIDE).to_square(square))[0] == 0
+    outside = compose.border_mask(compose.PixelRect(0, 0, SIDE, SIDE).to_square(square))[0] == 0
     assert outside.float().mean() > 0.2 and torch.equal(result[0][outside], frames[0][outside])
     assert not torch.equal(result, frames)
 
@@ -216,7 +216,7 @@ def test_rotations_are_orthonormal_after_smoothing_and_between_frames():
     tints = torch.rand(12, 1, 1, 3, generator=torch.Generator().manual_seed(0))
     driving = shot((pictures(12, seed=1) * tints).to(torch.uint8))
     rows = [cue.before for cue in lead(begin(options=MotionOptions(smoothing=1e-4)), driving)]
-    mixed = torch.stack([Cue(a, b, 0.4).motion() for a, b in zip(rows, rows[1:], strict=False)])
+    mixed = torch.stack([DrivingMotion(a, b, 0.4).motion() for a, b in zip(rows, rows[1:], strict=False)])
     turns = mixed[:, :9].unflatten(1, (3, 3))
     assert (turns @ turns.mT - torch.eye(3)).abs().max() > 1e-4
     turns = Motion.unpack(mixed).rotation
@@ -261,7 +261,7 @@ def test_a_held_frame_is_the_last_one_even_if_that_one_had_no_motion():
     cues = lead(session, shot(pictures(1, seed=1)))
     first, last = shot(pictures(1)), shot(pictures(1, seed=5))
     session.render(first, cues)
-    session.render(last, [Cue(None, None, 0.0)])
+    session.render(last, [DrivingMotion(None, None, 0.0)])
     session.render(last.hold(1), cues)
     rendered = networks.calls_of("render")[-1][0]
     settings = AnimationSettings()
@@ -387,7 +387,7 @@ def test_what_a_caller_gives_is_not_modified():
     session = begin(lip_zero=True, stitching=True)
     cues = lead(session, shot(pictures(3, seed=1)))
     kept = frames.clone(), marks.clone(), [cue.before.clone() for cue in cues]
-    session.render(Shot(frames, marks, torch.ones(3, dtype=torch.bool)), cues)
+    session.render(TrackedChunk(frames, marks, torch.ones(3, dtype=torch.bool)), cues)
     assert torch.equal(frames, kept[0]) and torch.equal(marks, kept[1])
     assert all(torch.equal(cue.before, row) for cue, row in zip(cues, kept[2], strict=True))
 
@@ -445,9 +445,9 @@ def test_frames_between_two_driving_frames_are_led_by_the_motion_between():
     session = begin(networks)
     rows = [cue.before for cue in lead(session, shot(pictures(2, seed=1)))]
     one = shot(pictures(1))
-    session.render(one, [Cue(rows[0], rows[1], 0.25)])
+    session.render(one, [DrivingMotion(rows[0], rows[1], 0.25)])
     between = Motion.unpack(torch.lerp(rows[0], rows[1], 0.25)[None]).pack()[0]
-    session.render(one, [Cue(between, None, 0.0)])
+    session.render(one, [DrivingMotion(between, None, 0.0)])
     _, target = target_of(networks)
     torch.testing.assert_close(target[0], target[1], atol=1e-6, rtol=0)
 
@@ -463,7 +463,7 @@ def test_the_real_networks_animate_a_real_still(clips):
     frames, source = torch.cat(parts), next(Clip(clips["astronaut"]).chunks()).frames
     assert result.frames == len(frames) == 3 and result.frames_without_driving_face == 0
     landmarks, _ = FaceTracker().track(source).face(0)
-    place = compose.Region(0, 0, 512, 512).to_square(face_crop(landmarks, settings))
+    place = compose.PixelRect(0, 0, 512, 512).to_square(face_crop(landmarks, settings))
     opacity = compose.border_mask(place)[0]
     changed = (frames.int() - source.int()).abs().amax(-1)
     assert changed[:, opacity == 0].max() == 0
@@ -525,7 +525,7 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
                 points[:, 478 + 90, :2], points[:, 478 + 102, :2] = torch.tensor(
                     [[120.0, 140.0], [120.0, 160.0]]
                 )
-                yield Shot(given.frames, points, given.present)
+                yield TrackedChunk(given.frames, points, given.present)
 
     networks = MadeNetworks(lip=1)
     engine = LivePortraitEngine(networks, Points())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from made_faces import landmarks
 
-from liveportrait_v2v.engines.base import Shot
+from liveportrait_v2v.engines.base import TrackedChunk
 from liveportrait_v2v.engines.liveportrait.landmarks203 import (
     Landmarks203,
     eye_openings,
@@ -132,7 +132,7 @@ def test_shots_get_the_points_of_the_frames_that_show_the_face(runtime, tmp_path
     face = marks()
     runtime.square, runtime.points = crop_square(face, scale=1.5, vy_ratio=-0.1), points203(face)
     frames = torch.zeros(3, 240, 320, 3, dtype=torch.uint8)
-    shot = Shot(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]))
+    shot = TrackedChunk(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]))
     (extended,) = Landmarks203.find([tmp_path]).extend([shot])
     assert extended.landmarks.shape == (3, 681, 3) and len(runtime.inputs) == 2
     torch.testing.assert_close(extended.landmarks[2, 478:, :2], runtime.points, atol=1e-2, rtol=0)

@@ -17,9 +17,9 @@ from faulty_server import FaultyServer
 from segmind_clocks import QuickClock
 from shades import make_clip
 
-from liveportrait_v2v.animate import Result, animate
 from liveportrait_v2v.engines.segmind import Job, JobState, SegmindEngine
 from liveportrait_v2v.engines.segmind.http import Timeouts
+from liveportrait_v2v.run import Result, animate
 
 
 @pytest.fixture(scope="session")

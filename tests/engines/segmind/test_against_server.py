@@ -9,11 +9,11 @@ import pytest
 from segmind_clocks import HastyClock
 from serving import Server, serving
 
-from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.segmind import SegmindEngine
 from liveportrait_v2v.engines.segmind.errors import JobFailedError, RefusedError
 from liveportrait_v2v.media import Clip
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings
 
 QUICK = {"dsize": 128, "video_frame_load_cap": 6}

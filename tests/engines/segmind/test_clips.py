@@ -14,7 +14,7 @@ from PIL import Image
 from shades import make_clip, numbers_of
 
 from liveportrait_v2v.media import Audio, Clip
-from liveportrait_v2v.pairing import pair
+from liveportrait_v2v.plan.pairing import pair
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 

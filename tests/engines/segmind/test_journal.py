@@ -27,7 +27,7 @@ RUN = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
-from liveportrait_v2v.animate import animate
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.engines.segmind import SegmindEngine, Journal
 from segmind_clocks import HastyClock
 

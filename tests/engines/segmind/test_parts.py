@@ -13,7 +13,7 @@ import pytest
 from segmind_clocks import QuickClock
 
 from liveportrait_v2v.engines.segmind import locks
-from liveportrait_v2v.engines.segmind.errors import words
+from liveportrait_v2v.engines.segmind.errors import one_line
 from liveportrait_v2v.engines.segmind.locks import FileLock
 from liveportrait_v2v.engines.segmind.pacing import (
     Clock,
@@ -125,7 +125,7 @@ SAID = [
 
 @pytest.mark.parametrize(("value", "text"), SAID)
 def test_a_servers_words_become_one_clean_line(value, text):
-    assert words(value) == text
+    assert one_line(value) == text
 
 
 LONG = {
@@ -138,7 +138,7 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_servers_words_are_few(name):
-    assert len(words(LONG[name])) <= 400
+    assert len(one_line(LONG[name])) <= 400
 
 
 @pytest.mark.parametrize("value", [None, 3, "", "ok", [], {}, '{"url": 3}', [[[[["https://x.example"]]]]]])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from .engines.base import Recording
-from .media import Audio, Clip
+from ..engines.base import MotionTemplate
+from ..media import Audio, Clip
+from ..settings import AnimationSettings
 from .pairing import Pairing
-from .settings import AnimationSettings
 
 
 def sound_of(
-    source: Clip, driving: Clip | Recording, pairing: Pairing, settings: AnimationSettings
+    source: Clip, driving: Clip | MotionTemplate, pairing: Pairing, settings: AnimationSettings
 ) -> tuple[Audio | None, str | None]:
     """The result's sound, which follows its clip: repeated where that is repeated, silent where it is held."""
     if settings.driving_audio:

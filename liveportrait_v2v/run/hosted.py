@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from .engines.base import ClipEngine, Take
-from .media import Clip
-from .pipeline import Stopwatch
+from ..concurrency import Stopwatch
+from ..engines.base import HostedEngine, RunPlan
+from ..media import Clip
 from .result import Progress
 
 
-class WholeRun:
+class HostedRun:
     """One run.
 
     Attributes:
@@ -27,7 +27,7 @@ class WholeRun:
 
     def __init__(
         self,
-        engine: ClipEngine,
+        engine: HostedEngine,
         on_progress: Callable[[Progress], None] | None,
         cancelled: Callable[[], bool] | None,
     ):
@@ -45,7 +45,7 @@ class WholeRun:
         )
         return source, driving
 
-    def frames(self, take: Take, clock: Stopwatch, stack: ExitStack) -> Iterator[torch.Tensor]:
+    def frames(self, take: RunPlan, clock: Stopwatch, stack: ExitStack) -> Iterator[torch.Tensor]:
         """The result in chunks, uint8 [N, H, W, 3], when the engine has made it."""
 
         def tell(state) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import SettingsError
 from ...media import Clip
 from ...settings import MotionOptions
-from ..base import Take
+from ..base import RunPlan
 from .endpoints import CLIPS, MODEL
 from .prepare import driving_numbers, prepare, source_numbers
 
@@ -27,7 +27,7 @@ class RemoteClip(Clip):
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
 
-def check(take: Take) -> None:
+def check(take: RunPlan) -> None:
     """
     Raises:
         SettingsError: an option that the hosted model does not know differs from its default; or a driving clip that
@@ -48,7 +48,7 @@ def check(take: Take) -> None:
             )
 
 
-def payload_of(take: Take, source_url: str, driving_url: str) -> dict[str, Any]:
+def payload_of(take: RunPlan, source_url: str, driving_url: str) -> dict[str, Any]:
     """What is sent, with the documented names and types. Clips that were prepared are cut and paired already."""
     values = take.settings.to_dict()
     if not isinstance(take.driving, RemoteClip):
@@ -57,7 +57,7 @@ def payload_of(take: Take, source_url: str, driving_url: str) -> dict[str, Any]:
     return {**dict(zip(CLIPS, (source_url, driving_url), strict=True)), **values}
 
 
-def hash_of(take: Take, base: str, seed: int) -> str:
+def hash_of(take: RunPlan, base: str, seed: int) -> str:
     """What makes two jobs the same: the clips' content and trim windows, the settings, the server, and the seed.
 
     A clip that is only a URL is told by that.
@@ -74,7 +74,7 @@ def hash_of(take: Take, base: str, seed: int) -> str:
     return hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()
 
 
-def prepare_clips(take: Take, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
+def prepare_clips(take: RunPlan, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
     """Source and driving clip as they go up: files, written into the folder where need be, and URLs as they are.
 
     Raises:

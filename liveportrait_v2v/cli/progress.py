@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from .animate import Progress
-    from .engines.base import Whereabouts
+    from ..engines.base import EngineStatus
+    from ..run import Progress
 
 
 class ProgressLine:
@@ -43,7 +43,7 @@ class ProgressLine:
         began, first = self._began
         self._draw(frames, total, stage, (frames - first) / (now - began) if now > began else 0.0, "", unit)
 
-    def show_text(self, told: Whereabouts) -> None:
+    def show_text(self, told: EngineStatus) -> None:
         """Draws a line about a job."""
         if self._on:
             line = told.text[: shutil.get_terminal_size().columns - 1]

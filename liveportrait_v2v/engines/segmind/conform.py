@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from ...media import Clip
-from ...pairing import Pairing
+from ...plan.pairing import Pairing
 
 
-def fit(
+def conform(
     clip: Clip, pairing: Pairing, size: tuple[int, int], chunk: int
 ) -> tuple[Iterator[torch.Tensor], list[str]]:
     """

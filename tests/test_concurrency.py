@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from liveportrait_v2v.pipeline import Ahead, Behind, Stopwatch, torch_thread
+from liveportrait_v2v.concurrency import Ahead, Behind, Stopwatch, torch_thread
 
 
 def until(condition) -> bool:

@@ -11,7 +11,7 @@ from .nets import load_net
 PRESENT = 0.5  # presence from which the landmark net is believed
 
 
-def look(net, crops: list[Tensor], regions: list[Region]) -> tuple[Tensor, Tensor]:
+def infer(net, crops: list[Tensor], regions: list[Region]) -> tuple[Tensor, Tensor]:
     """What the landmark net sees in crops [*, 256, 256, 3] that were cut from these B regions, B in all.
 
     Returns:
@@ -24,7 +24,7 @@ def look(net, crops: list[Tensor], regions: list[Region]) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def look_again(frames: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+def landmarks_near(frames: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
     """Landmarks of faces that are about where these are: one face a frame.
 
     Args:
@@ -37,4 +37,4 @@ def look_again(frames: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
     net = load_net("face_landmarks", str(frames.device))
     regions = regions_of_landmarks(landmarks)
     crops = [cut(frame, region, net.size) for frame, region in zip(frames.split(1), regions, strict=True)]
-    return look(net, crops, regions)
+    return infer(net, crops, regions)

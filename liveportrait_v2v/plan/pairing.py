@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .media import ClipInfo
-from .settings import AnimationSettings, MotionOptions
+from ..media import ClipInfo
+from ..settings import AnimationSettings, MotionOptions
 
 # Of the result, when neither clip has a rate.
 STILL_RATE = Fraction(25)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from liveportrait_v2v.progress import ProgressLine, progress_text
+from liveportrait_v2v.cli.progress import ProgressLine, progress_text
 
 
 class Terminal(io.StringIO):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from liveportrait_v2v.faces import FaceTracker, look_again
+from liveportrait_v2v.faces import FaceTracker, landmarks_near
 
 
 def test_a_look_sees_what_the_tracker_saw(frames):
     given = frames("jwp_intro", 0, 3)
     tracked, present = FaceTracker(only=0).track(given).face(0)
     assert present.all()
-    landmarks, presence = look_again(given, tracked)
+    landmarks, presence = landmarks_near(given, tracked)
     face = (tracked[:, 454] - tracked[:, 234])[:, :2].norm(dim=-1)
     assert ((landmarks - tracked)[..., :2].norm(dim=-1).mean(1) < 0.01 * face).all()
     assert (presence > 0.9).all()
@@ -20,13 +20,13 @@ def test_a_look_sees_what_the_tracker_saw(frames):
 def test_a_look_at_nothing_is_not_sure_of_a_face(frames):
     given = frames("jwp_intro", 0, 1)
     tracked, _ = FaceTracker(only=0).track(given).face(0)
-    _, presence = look_again(torch.full_like(given, 128), tracked)
+    _, presence = landmarks_near(torch.full_like(given, 128), tracked)
     assert presence.item() < 0.5
 
 
 def test_each_face_is_looked_at_in_its_own_frame(frames):
     given = frames("jwp_intro", 0, 2)
     tracked, _ = FaceTracker(only=0).track(given).face(0)
-    both, _ = look_again(given, tracked)
-    alone = [look_again(given[k : k + 1], tracked[k : k + 1])[0][0] for k in range(2)]
+    both, _ = landmarks_near(given, tracked)
+    alone = [landmarks_near(given[k : k + 1], tracked[k : k + 1])[0][0] for k in range(2)]
     torch.testing.assert_close(both, torch.stack(alone), atol=0.01, rtol=0)

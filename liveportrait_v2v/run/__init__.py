@@ -10,25 +10,25 @@ from pathlib import Path
 
 import torch
 
-from .engines.base import ClipEngine, Engine, Recording, Take
-from .errors import Cancelled
-from .media import Clip, VideoWriter
-from .pairing import pair
-from .pipeline import Behind, Stopwatch
+from ..concurrency import Behind, Stopwatch
+from ..engines.base import Engine, HostedEngine, MotionTemplate, RunPlan
+from ..errors import Cancelled
+from ..media import Clip, VideoWriter
+from ..plan.pairing import pair
+from ..plan.soundtrack import sound_of
+from ..settings import AnimationSettings, MotionOptions
+from .hosted import HostedRun
 from .result import Progress, Result
-from .settings import AnimationSettings, MotionOptions
-from .sound import sound_of
-from .streamed import StreamedRun
-from .whole import WholeRun
+from .streaming import StreamingRun
 
 __all__ = ["Progress", "Result", "animate"]
 
 
 def animate(
     source: Clip | str | os.PathLike,
-    driving: Clip | Recording | str | os.PathLike,
+    driving: Clip | MotionTemplate | str | os.PathLike,
     *,
-    engine: Engine | ClipEngine,
+    engine: Engine | HostedEngine,
     output: str | os.PathLike | None = None,
     settings: AnimationSettings | None = None,
     options: MotionOptions | None = None,
@@ -62,13 +62,13 @@ def animate(
         Whatever happens, no half-written file is left.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
-    kind = WholeRun if isinstance(engine, ClipEngine) else StreamedRun
+    kind = HostedRun if isinstance(engine, HostedEngine) else StreamingRun
     run = kind(engine, on_progress, cancelled)
     clock, start = Stopwatch(), time.perf_counter()
     source, driving = run.clips(source, driving)
     pairing = pair(source.info, driving.info, settings, options)
     sound, whose = sound_of(source, driving, pairing, settings)
-    take = Take(source, driving, settings, options, pairing, sound, whose, chunk)
+    take = RunPlan(source, driving, settings, options, pairing, sound, whose, chunk)
     done = 0
 
     with ExitStack() as stack:

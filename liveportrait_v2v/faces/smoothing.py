@@ -20,7 +20,7 @@ SMOOTHING_RATE = 30
 """Frames per second that a smoothing variance is meant for."""
 
 
-def goes_on(before: torch.Tensor, after: torch.Tensor) -> bool:
+def is_continuous(before: torch.Tensor, after: torch.Tensor) -> bool:
     """Whether a face [K, 3] in pixels may be the one that was just there: it moved by less than half its width."""
     width = (before[topology.OVAL[8], :2] - before[topology.OVAL[28], :2]).norm()
     return bool((after[:, :2] - before[:, :2]).norm(dim=-1).mean() < 0.5 * width)
@@ -32,7 +32,7 @@ def variance_at(variance: float, rate: Fraction | None) -> float:
     return variance * float((rate or SMOOTHING_RATE) / SMOOTHING_RATE)
 
 
-def steady(shots: Iterable[S], variance: float, rate: Fraction | None) -> Iterator[S]:
+def smooth_landmarks(shots: Iterable[S], variance: float, rate: Fraction | None) -> Iterator[S]:
     """Smooths landmarks over time; after a gap in the track and at a cut it starts anew.
 
     Args:
@@ -57,7 +57,7 @@ def steady(shots: Iterable[S], variance: float, rate: Fraction | None) -> Iterat
     for shot in shots:
         waiting.append(shot)
         for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
-            if not present or (last is not None and not goes_on(last, landmarks)):
+            if not present or (last is not None and not is_continuous(last, landmarks)):
                 done += smoother.flush()
             last = landmarks if present else None
             if present:

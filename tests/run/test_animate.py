@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from liveportrait_v2v.animate import Progress, Result, animate
-from liveportrait_v2v.engines import Cue, Shot, create_engine
+from liveportrait_v2v.engines import DrivingMotion, TrackedChunk, create_engine
 from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError
 from liveportrait_v2v.media import Audio, Clip, VideoWriter
+from liveportrait_v2v.run import Progress, Result, animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 SIZE = 200
@@ -50,7 +50,7 @@ class Recorder:
                 for frame, ok in zip(shot.frames, shot.present.tolist(), strict=True)
             )
 
-    def render(self, shot: Shot, cues: list[Cue]) -> torch.Tensor:
+    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
         self._shots.append(weakref.ref(shot.frames))
         gc.collect()
         self.alive.append(sum(ref() is not None for ref in self._shots))
@@ -170,7 +170,7 @@ def test_a_driving_clip_of_another_rate_is_met_in_time(make):
 )
 def test_a_moment_has_no_motion_where_the_nearer_driving_frame_has_none(before, after, fraction, missing):
     ends = (None if end is None else torch.tensor([float(end)]) for end in (before, after))
-    cue = Cue(*ends, fraction)
+    cue = DrivingMotion(*ends, fraction)
     assert cue.missing == (cue.motion() is None) == missing
 
 

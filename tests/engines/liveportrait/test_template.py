@@ -11,13 +11,12 @@ import pytest
 import torch
 from made_networks import MadeNetworks
 
-from liveportrait_v2v.animate import animate
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.keypoints import rotation_matrix
 from liveportrait_v2v.engines.liveportrait.motion import Motion
-from liveportrait_v2v.engines.liveportrait.templates import (
-    MotionTemplate,
+from liveportrait_v2v.engines.liveportrait.template import (
+    LivePortraitTemplate,
     TemplateError,
     read_template,
     record_template,
@@ -25,6 +24,7 @@ from liveportrait_v2v.engines.liveportrait.templates import (
 )
 from liveportrait_v2v.errors import Cancelled, SettingsError
 from liveportrait_v2v.media import VideoWriter
+from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 N = 4
@@ -69,11 +69,11 @@ def dump(tmp_path):
     return write
 
 
-def template(rate: Fraction = Fraction(30000, 1001)) -> MotionTemplate:
+def template(rate: Fraction = Fraction(30000, 1001)) -> LivePortraitTemplate:
     present, begins = torch.ones(2, N, dtype=torch.bool)
     present, begins = present.clone(), begins.clone()
     present[2], begins[1] = False, False
-    return MotionTemplate(Motion(ROTATION, EXP, SCALE, T, EYES, LIPS), present, begins, rate)
+    return LivePortraitTemplate(Motion(ROTATION, EXP, SCALE, T, EYES, LIPS), present, begins, rate)
 
 
 def same(found: Motion, eyes=EYES, lips=LIPS) -> bool:

@@ -24,7 +24,7 @@ from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.media import Clip, VideoWriter
 
 COMMAND = [sys.executable, "-m", "liveportrait_v2v.cli"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 # A crop this small makes the draft engine quick.
 QUICK = ["--set", "dsize=128", "--set", "video_frame_load_cap=4"]
 
@@ -227,7 +227,7 @@ def test_warnings_of_a_run_are_single_lines(clips, folder, capsys, monkeypatch):
         warnings.warn("memory ran out", UserWarning, stacklevel=1)
         raise SettingsError("enough")
 
-    monkeypatch.setattr("liveportrait_v2v.animate.animate", warn)
+    monkeypatch.setattr("liveportrait_v2v.run.animate", warn)
     assert main(["animate", "a.mp4", "b.mp4", "-o", "out.mp4"]) == 2
     assert capsys.readouterr().err == "liveportrait-v2v: memory ran out\nliveportrait-v2v: enough\n"
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from .engines.base import Cue, Engine, Recording, Session, Shot, Take
-from .errors import Cancelled, FaceNotFoundError, SettingsError
-from .faces import FaceTracker
-from .media import Clip
-from .pipeline import Ahead, OwnStream, Stopwatch, torch_thread
+from ..concurrency import Ahead, OwnStream, Stopwatch, torch_thread
+from ..engines.base import DrivingMotion, Engine, MotionTemplate, RunPlan, Session, TrackedChunk
+from ..errors import Cancelled, FaceNotFoundError, SettingsError
+from ..faces import FaceTracker
+from ..media import Clip
 from .result import Progress
 
 
-class StreamedRun:
+class StreamingRun:
     """One run.
 
     Attributes:
@@ -43,15 +43,15 @@ class StreamedRun:
         self.lost_source = self.lost_driving = 0
 
     def clips(
-        self, source: Clip | str | os.PathLike, driving: Clip | Recording | str | os.PathLike
-    ) -> tuple[Clip, Clip | Recording]:
+        self, source: Clip | str | os.PathLike, driving: Clip | MotionTemplate | str | os.PathLike
+    ) -> tuple[Clip, Clip | MotionTemplate]:
         """
         Raises:
             MediaError: a file can't be opened.
             SettingsError: the recording is another engine's.
         """
         source = source if isinstance(source, Clip) else Clip(source)
-        if isinstance(driving, Recording):
+        if isinstance(driving, MotionTemplate):
             if driving.engine != self._engine.name:
                 raise SettingsError(
                     f"a recording's engine must be the run's, {driving.engine}, got the {self._engine.name} engine"
@@ -60,7 +60,7 @@ class StreamedRun:
             driving = Clip(driving)
         return source, driving
 
-    def frames(self, take: Take, clock: Stopwatch, stack: ExitStack) -> Iterator[torch.Tensor]:
+    def frames(self, take: RunPlan, clock: Stopwatch, stack: ExitStack) -> Iterator[torch.Tensor]:
         """The result in chunks, uint8 [N, H, W, 3].
 
         Args:
@@ -93,7 +93,9 @@ class StreamedRun:
         without_face = max(self.lost_source, self.lost_driving)
         return Progress(done, total, "animating", done / seconds, without_face)
 
-    def _renderer(self, session: Session, stack: ExitStack) -> Callable[[Shot, list[Cue]], torch.Tensor]:
+    def _renderer(
+        self, session: Session, stack: ExitStack
+    ) -> Callable[[TrackedChunk, list[DrivingMotion]], torch.Tensor]:
         """The session's `render`, on as many cores as the engine wants."""
         if self._engine.render_threads is None:
             return session.render
@@ -102,10 +104,10 @@ class StreamedRun:
 
     def _survey(self, sides: _Sides) -> None:
         """Shows the session the driving clip, as far as it asks for it; a recording has nothing to see."""
-        if isinstance(sides.take.driving, Recording):
+        if isinstance(sides.take.driving, MotionTemplate):
             return
 
-        def shots() -> Iterator[Shot]:
+        def shots() -> Iterator[TrackedChunk]:
             for shot in sides.driving_shots():
                 if self._cancelled is not None and self._cancelled():
                     raise Cancelled("stopped while looking at the driving clip")
@@ -121,13 +123,13 @@ class StreamedRun:
 class _Sides:
     """The source's and the driving side of a run, and what they share."""
 
-    take: Take
+    take: RunPlan
     session: Session
     device: str
     clock: Stopwatch
     stack: ExitStack
 
-    def source_shots(self) -> Iterator[Shot]:
+    def source_shots(self) -> Iterator[TrackedChunk]:
         """The source as the result shows it: repeated, held or cut to the result's length."""
         take, left = self.take, self.take.pairing.frames
         while left:
@@ -141,16 +143,16 @@ class _Sides:
             yield shot.hold(n)
             left -= n
 
-    def driving_shots(self) -> Iterator[Shot]:
+    def driving_shots(self) -> Iterator[TrackedChunk]:
         """One pass through the driving clip."""
         take = self.take
         return self._track(take.driving, take.settings.drive_face_index, take.pairing.driving_frames)
 
-    def cues(self) -> Iterator[Cue]:
+    def cues(self) -> Iterator[DrivingMotion]:
         """What leads each frame of the result, without end. The driving clip is tracked from now on."""
         return self._cues(self._motions())
 
-    def _cues(self, motions: Iterator[torch.Tensor | None]) -> Iterator[Cue]:
+    def _cues(self, motions: Iterator[torch.Tensor | None]) -> Iterator[DrivingMotion]:
         current, at, after = 0, -1, next(motions)
         for frame in count():
             lap, place = self.take.pairing.driving_at(frame)
@@ -160,18 +162,18 @@ class _Sides:
             while at < int(place):
                 at, before = at + 1, after
                 after = next(motions, before)
-            yield Cue(before, after, float(place - at))
+            yield DrivingMotion(before, after, float(place - at))
 
     def _motions(self) -> Iterator[torch.Tensor | None]:
         """One pass through the driving clip's motion."""
-        if isinstance(self.take.driving, Recording):
+        if isinstance(self.take.driving, MotionTemplate):
             return self.session.recall(self.take.driving, self.take.pairing.driving_frames)
         return self.session.motions(self.driving_shots())
 
-    def _track(self, clip: Clip, number: int, cap: int) -> Iterator[Shot]:
+    def _track(self, clip: Clip, number: int, cap: int) -> Iterator[TrackedChunk]:
         """Decodes and tracks one pass through a clip, from now on, ahead of who takes the shots."""
 
-        def shots() -> Iterator[Shot]:
+        def shots() -> Iterator[TrackedChunk]:
             tracker = FaceTracker(device=self.device, order=self.take.options.face_order, only=number)
             own_stream = OwnStream(self.device)
             for part in self.clock.each("decode", clip.chunks(self.take.chunk, cap=cap)):
@@ -179,12 +181,12 @@ class _Sides:
                     frames = part.frames.to(self.device)
                     landmarks, present = tracker.track(frames).face(number)
                     own_stream.hand_over(frames)
-                yield Shot(frames, landmarks, present)
+                yield TrackedChunk(frames, landmarks, present)
 
         ahead = Ahead(shots())
         self.stack.callback(ahead.close)
 
-        def tracked() -> Iterator[Shot]:
+        def tracked() -> Iterator[TrackedChunk]:
             try:
                 yield from ahead
             finally:

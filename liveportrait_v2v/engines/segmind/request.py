@@ -38,7 +38,7 @@ class JobState:
 
 
 @dataclass(frozen=True)
-class Order:
+class JobRequest:
     """A wish for a job.
 
     Attributes:

@@ -14,7 +14,7 @@ from made_networks import MadeNetworks
 
 from liveportrait_v2v.cli import main
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
-from liveportrait_v2v.engines.liveportrait.templates import read_template
+from liveportrait_v2v.engines.liveportrait.template import read_template
 from liveportrait_v2v.media import Clip
 
 MADE = ["--random-weights", "1", "--set", "video_frame_load_cap=4"]

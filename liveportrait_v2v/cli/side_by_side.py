@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from .animate import Progress, Result, animate
-from .engines import create_engine
-from .errors import Cancelled
-from .media import Clip, VideoWriter
-from .settings import AnimationSettings
+from ..engines import create_engine
+from ..errors import Cancelled
+from ..media import Clip, VideoWriter
+from ..run import Progress, Result, animate
+from ..settings import AnimationSettings
 
 SIDE_BY_SIDE = "side_by_side.mp4"
 PANEL_HEIGHT = 360

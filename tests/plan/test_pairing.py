@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from liveportrait_v2v.media import ClipInfo
-from liveportrait_v2v.pairing import pair
+from liveportrait_v2v.plan.pairing import pair
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 STILL = ClipInfo(64, 64, None, None, 1, True, None)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from .media import Audio
+from ..media import Audio
 
 
 @dataclass(frozen=True)

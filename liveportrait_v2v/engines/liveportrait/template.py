@@ -22,10 +22,10 @@ from safetensors.torch import save
 
 from ...errors import Cancelled, LivePortraitError
 from ...faces import FaceTracker
-from ...files import whole_file
+from ...files import atomic_write
 from ...media import Clip, ClipInfo
 from ...settings import AnimationSettings, MotionOptions
-from ..base import Shot
+from ..base import TrackedChunk
 from .engine import LivePortraitEngine
 from .motion import ROW, Motion
 
@@ -38,7 +38,7 @@ class TemplateError(LivePortraitError):
 
 
 @dataclass(frozen=True)
-class MotionTemplate:
+class LivePortraitTemplate:
     """The motion of a driving clip's face.
 
     Attributes:
@@ -65,7 +65,7 @@ class MotionTemplate:
         return ClipInfo(0, 0, self.rate, len(self) / self.rate, len(self), False, None)
 
 
-def read_template(path: str | os.PathLike) -> MotionTemplate:
+def read_template(path: str | os.PathLike) -> LivePortraitTemplate:
     """Reads a template of ours or one that upstream published.
 
     Of a pickle nothing is made but numbers and numpy arrays of them.
@@ -85,7 +85,7 @@ def read_template(path: str | os.PathLike) -> MotionTemplate:
     return template
 
 
-def write_template(path: str | os.PathLike, template: MotionTemplate) -> None:
+def write_template(path: str | os.PathLike, template: LivePortraitTemplate) -> None:
     """Writes a template as safetensors, whole or not at all.
 
     Raises:
@@ -97,7 +97,7 @@ def write_template(path: str | os.PathLike, template: MotionTemplate) -> None:
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
         {"format": FORMAT, "rate": str(template.rate)},
     )
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(data)
 
 
@@ -110,7 +110,7 @@ def record_template(
     on_frames: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
-) -> MotionTemplate:
+) -> LivePortraitTemplate:
     """The template of a driving clip, read as a run with these settings reads it: face, crop, frames, no smoothing.
 
     Args:
@@ -136,7 +136,7 @@ def record_template(
             if cancelled is not None and cancelled():
                 raise Cancelled("stopped while reading the driving clip")
             frames = part.frames.to(engine.device)
-            yield Shot(frames, *tracker.track(frames).face(number))
+            yield TrackedChunk(frames, *tracker.track(frames).face(number))
 
     session = engine.session(settings, options, rate, rate)
     session.survey(shots())
@@ -150,10 +150,10 @@ def record_template(
     if not present.any():
         raise TemplateError(f"face {number} is in none of the {len(rows)} frames read; set drive_face_index")
     motion = torch.stack([torch.zeros(ROW) if row is None else row.cpu() for row in rows])
-    return MotionTemplate(Motion.unpack(motion), present, torch.tensor(begins), rate)
+    return LivePortraitTemplate(Motion.unpack(motion), present, torch.tensor(begins), rate)
 
 
-def _check(path: Path, template: MotionTemplate) -> None:
+def _check(path: Path, template: LivePortraitTemplate) -> None:
     motion = template.motion
     seen = motion[template.present]
     faults = {
@@ -167,7 +167,7 @@ def _check(path: Path, template: MotionTemplate) -> None:
         raise TemplateError(f"{path}: is no motion template: {fault}")
 
 
-def _read_ours(path: Path) -> MotionTemplate:
+def _read_ours(path: Path) -> LivePortraitTemplate:
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}
         if about.get("format") != FORMAT:
@@ -177,10 +177,10 @@ def _read_ours(path: Path) -> MotionTemplate:
     count = len(flags["present"])
     if flags["begins"].shape != (count,):
         raise ValueError(f"begins has the shape {tuple(flags['begins'].shape)} for {count} frames")
-    return MotionTemplate(_motion(tensors, count), rate=Fraction(about["rate"]), **flags)
+    return LivePortraitTemplate(_motion(tensors, count), rate=Fraction(about["rate"]), **flags)
 
 
-def _read_published(path: Path) -> MotionTemplate:
+def _read_published(path: Path) -> LivePortraitTemplate:
     with open(path, "rb") as file:
         try:
             data = _NumbersOnly(file).load()
@@ -200,7 +200,7 @@ def _read_published(path: Path) -> MotionTemplate:
     }
     begins = torch.zeros(count, dtype=torch.bool)
     rate = Fraction(float(data.get("output_fps", 25))).limit_denominator(1001)
-    return MotionTemplate(_motion(tensors, count), torch.ones(count, dtype=torch.bool), begins, rate)
+    return LivePortraitTemplate(_motion(tensors, count), torch.ones(count, dtype=torch.bool), begins, rate)
 
 
 def _motion(tensors: Mapping[str, Any], count: int) -> Motion:

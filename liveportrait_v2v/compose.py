@@ -164,6 +164,24 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
     part.copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
 
 
+def pasted_mask(frames: torch.Tensor, square: FaceSquare) -> torch.Tensor:
+    """Return the opacity with which `paste_back` blends squares into frames.
+
+    Args:
+        frames: uint8 [N, H, W, 3].
+        square: one square per frame.
+
+    Returns:
+        float32 [N, H, W] in 0..1, on the frames' device.
+    """
+    _, height, width, _ = frames.shape
+    mask = torch.zeros(frames.shape[:3], device=frames.device)
+    region = rect_of(square, height, width)
+    if not region.empty:
+        region.of(mask).copy_(border_mask(region.to_square(square.to(frames.device))))
+    return mask
+
+
 def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare) -> torch.Tensor:
     """Blends rendered squares into their frames.
 

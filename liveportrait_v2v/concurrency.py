@@ -1,4 +1,8 @@
-"""Stages of a run in threads of their own, with little between them: decoding, tracking and encoding overlap."""
+"""Stages of a run in threads of their own, so that decoding, tracking, rendering and encoding overlap.
+
+`Ahead` runs a generator in a thread, `Behind` a function; both hold only a few items. All parts are context managers:
+leaving the block ends the thread.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,27 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-_END = object()
+_END: Any = object()
+_DRAIN_SECONDS = 0.02
 _STARTING = threading.Lock()
 
 
 def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> ThreadPoolExecutor:
-    """A thread in which torch computes on so many cores; everywhere else torch keeps the number it has.
+    """Single-thread executor with its own `torch.set_num_threads`; other threads keep theirs.
 
-    Many small steps, after each of which helping threads wait for each other, are quick on idle cores and several
-    times slower next to other work.
+    Small operations that are split over several cores wait for each other after every step: quick on idle cores,
+    several times slower next to other work.
 
     Args:
+        threads: cores that torch uses in that thread.
         prepare: called once in that thread.
     """
     import torch
@@ -39,33 +46,41 @@ def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> T
     with _STARTING:
         usual = torch.get_num_threads()
         executor.submit(torch.get_num_threads).result()
-        # Each thread has its own number; this is for those that are yet to start.
+        # set_num_threads also sets the default of threads that start later: put the usual number back.
         torch.set_num_threads(usual)
     return executor
 
 
 class OwnStream:
-    """A GPU stream for one thread. Called, it is a context in which work goes there, so that the thread waits for its
-    own work and not for what other threads compute. On any other device it does nothing.
+    """A CUDA stream for one thread, so that it waits for its own work alone; a no-op on other devices.
+
+    Use it as a context manager to enqueue work on the stream.
     """
 
     def __init__(self, device: str) -> None:
         import torch
 
-        self._usual = self._stream = None
+        self._usual: torch.cuda.Stream | None = None
+        self._stream: torch.cuda.Stream | None = None
         if torch.device(device).type == "cuda":
             self._usual, self._stream = torch.cuda.default_stream(device), torch.cuda.Stream(device)
+        self._entered: list[AbstractContextManager[Any]] = []
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
+    def __enter__(self) -> OwnStream:
         import torch
 
-        with torch.cuda.stream(self._stream):
-            yield
+        self._entered.append(nullcontext() if self._stream is None else torch.cuda.stream(self._stream))
+        self._entered[-1].__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.pop().__exit__(kind, error, trace)
 
     def hand_over(self, tensor: torch.Tensor) -> None:
-        """Waits for this stream, and has a tensor that was made on it outlive its use on the usual one."""
-        if self._stream is not None:
+        """Wait for this stream, and keep a tensor's memory until the usual stream has used it."""
+        if self._stream is not None and self._usual is not None:
             self._stream.synchronize()
             tensor.record_stream(self._usual)
 
@@ -79,6 +94,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Context manager whose time counts for a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -87,7 +103,7 @@ class Stopwatch:
                 self._seconds[stage] += time.perf_counter() - start
 
     def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Passes items on and counts the time that making them takes."""
+        """Pass items on, and count the time that making them takes for a stage."""
         iterator = iter(items)
         while True:
             with self(stage):
@@ -97,22 +113,36 @@ class Stopwatch:
             yield item
 
     def seconds(self) -> dict[str, float]:
+        """Return the seconds so far, by stage."""
         with self._lock:
             return dict(self._seconds)
 
 
 class Ahead(Generic[T]):
-    """Iterates over a generator that runs ahead in its own thread, by at most `depth` items.
+    """Iterate over a generator that runs ahead in its own thread, by at most `depth` items.
 
-    An exception of the generator comes out of the iteration. `close` ends the thread and closes the generator.
+    The thread starts where the block begins. Leaving the block ends the thread and closes the generator. An exception
+    of the generator is raised by the iteration.
     """
 
     def __init__(self, items: Iterator[T], depth: int = 2) -> None:
         self._items = items
-        self._queue: queue.Queue = queue.Queue(depth)
+        self._queue: queue.Queue[tuple[T, BaseException | None]] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Ahead[T]:
         self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=_DRAIN_SECONDS)
+            except queue.Empty:
+                continue
+        self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -123,15 +153,6 @@ class Ahead(Generic[T]):
                 return
             yield item
 
-    def close(self) -> None:
-        self._stop.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.02)
-            except queue.Empty:
-                continue
-        self._thread.join()
-
     def _run(self) -> None:
         try:
             for item in self._items:
@@ -140,7 +161,7 @@ class Ahead(Generic[T]):
                     return
             self._queue.put((_END, None))
         except BaseException as error:
-            self._queue.put((None, error))
+            self._queue.put((_END, error))
         finally:
             close = getattr(self._items, "close", None)
             if close is not None:
@@ -148,15 +169,15 @@ class Ahead(Generic[T]):
 
 
 class Behind(Generic[T]):
-    """Calls a function on items in a thread of its own, in order, at most `depth` items behind; a context manager.
+    """Call a function on items in a thread of its own, in order, at most `depth` items behind.
 
-    An exception of the function comes out of the next `put` or at the end of the block. A block left by an exception
-    drops what still waits.
+    An exception of the function is raised by the next `put` or at the end of the block. A block that an exception
+    leaves drops the items that still wait.
     """
 
     def __init__(self, function: Callable[[T], object], depth: int = 2) -> None:
         self._function = function
-        self._queue: queue.Queue = queue.Queue(depth)
+        self._queue: queue.Queue[T] = queue.Queue(depth)
         self._error: BaseException | None = None
         self._drop = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -173,6 +194,11 @@ class Behind(Generic[T]):
             raise self._error
 
     def put(self, item: T) -> None:
+        """Queue an item; waits while `depth` items wait.
+
+        Raises:
+            BaseException: the function's, of an earlier item.
+        """
         if self._error is not None:
             raise self._error
         self._queue.put(item)

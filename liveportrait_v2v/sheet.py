@@ -15,10 +15,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import Cancelled, FaceNotFoundError
-from .faces import FaceTracker
 from .geometry import face_crop
 from .media import Clip
 from .settings import AnimationSettings, MotionOptions
+from .tracking import track
 
 CELLS = 12
 CELL_SIDE = 480
@@ -115,17 +115,15 @@ def survey(
         Cancelled: `cancelled` said so.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
-    tracker = FaceTracker(device=device, order=options.face_order)
     cells: list[_Cell] = []
     seen: dict[int, Face] = {}
     counts: dict[int, int] = {}
     frames = empty = 0
     every = 1
     size = (0, 0)
-    for chunk in clip.chunks(8):
+    for chunk, tracks in track(clip, device=device, order=options.face_order):
         if cancelled is not None and cancelled():
             raise Cancelled("stopped while looking for faces")
-        tracks = tracker.track(chunk.frames)
         size = (chunk.frames.shape[2], chunk.frames.shape[1])
         for row, (frame, time) in enumerate(zip(chunk.frames, chunk.times, strict=True), start=frames):
             i = row - frames

@@ -28,4 +28,12 @@ class AnimateDraft(io.ComfyNode):
     def execute(cls, source, driving, frames: bool, settings=None, motion_options=None) -> io.NodeOutput:
         from ..liveportrait_v2v.engines import create_engine
 
-        return animation.run(create_engine("draft"), cls, source, driving, frames, settings, motion_options)
+        return animation.run(
+            cls,
+            create_engine("draft"),
+            source=source,
+            driving=driving,
+            frames=frames,
+            settings=settings,
+            motion_options=motion_options,
+        )

@@ -24,4 +24,12 @@ class AnimateLocal(io.ComfyNode):
     def execute(
         cls, source, driving, frames: bool, model, settings=None, motion_options=None
     ) -> io.NodeOutput:
-        return animation.run(model.engine(), cls, source, driving, frames, settings, motion_options)
+        return animation.run(
+            cls,
+            model.engine(),
+            source=source,
+            driving=driving,
+            frames=frames,
+            settings=settings,
+            motion_options=motion_options,
+        )

@@ -105,5 +105,14 @@ class AnimateSegmind(io.ComfyNode):
             seed=seed, max_cost=max_cost, max_cost_per_day=max_cost_per_day, deadline=deadline
         )
         return await animation.beside(
-            lambda cancelled: animation.run(engine, cls, *clips, frames, settings, motion_options, cancelled)
+            lambda cancelled: animation.run(
+                cls,
+                engine,
+                source=clips[0],
+                driving=clips[1],
+                frames=frames,
+                settings=settings,
+                motion_options=motion_options,
+                cancelled=cancelled,
+            )
         )

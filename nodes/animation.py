@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import SettingsError
+from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from . import host
 from .motion_options import OPTIONS
 from .settings import SETTINGS
@@ -19,10 +21,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ..liveportrait_v2v.engines.base import Engine, HostedEngine
-    from ..liveportrait_v2v.media import Audio, Clip
+    from ..liveportrait_v2v.engines import Engine, HostedEngine, RenderedFrames
+    from ..liveportrait_v2v.media import Audio
     from ..liveportrait_v2v.run import Result
-    from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
 _FRAMES_OFF = "switch `frames` on in the LivePortrait node: with it off there are no images, only the video"
@@ -88,8 +89,9 @@ def schema(clips_optional: bool = False, **options: Any) -> io.Schema:
 
 
 def run(
-    engine: Engine | HostedEngine,
     node: type[io.ComfyNode],
+    engine: Engine | HostedEngine,
+    *,
     source: Any,
     driving: Any,
     frames: bool,
@@ -97,41 +99,36 @@ def run(
     motion_options: MotionOptions | None,
     cancelled: Callable[[], bool] = host.interrupted,
 ) -> io.NodeOutput:
-    """Animates, with progress and interrupt, and gives the outputs.
+    """Animate, with progress and interrupt, and return the outputs.
 
     Args:
-        source, driving: VIDEO, IMAGE, or a URL for an engine that takes whole clips.
+        source, driving: VIDEO, IMAGE, or a URL for a hosted engine.
 
     Raises:
         SettingsError: `frames` is off and something is linked to the images.
     """
-    from ..liveportrait_v2v.run import animate
+    from ..liveportrait_v2v.plan import Role, make_plan
+    from ..liveportrait_v2v.run import run_plan
 
     check_images(node, frames)
     report, path = host.Report(node.hidden.unique_id), host.temp_file(".mp4")
     report.text("looking at the clips")
     with host.run(report):
         source, driving = host.clips(source, driving, at_url=lambda url: engine.clip(url, cancelled))
-        batch = Batch.of_run(source, driving, settings, motion_options) if frames else None
+        role = Role(driving, settings or AnimationSettings(), motion_options or MotionOptions())
+        plan = make_plan(source, role)
+        batch = Batch(plan.frame_count, plan.size) if frames else None
 
-        def sink(chunk: torch.Tensor) -> None:
-            report.see(chunk)
+        def sink(rendered: RenderedFrames) -> None:
+            report.see(rendered.frames)
             if batch is not None:
-                batch.add(chunk)
+                batch.add(rendered.frames)
 
-        result = animate(
-            source,
-            driving,
-            engine=engine,
-            output=path,
-            settings=settings,
-            options=motion_options,
-            sink=sink,
-            on_progress=report.progress,
-            cancelled=cancelled,
+        result = run_plan(
+            plan, engine=engine, output=path, sink=sink, on_progress=report.progress, cancelled=cancelled
         )
     report.text(_summary(result))
-    return values(batch, result.sound, path, result.rate, result.frames)
+    return values(batch, result.audio, path, result.rate, result.frames)
 
 
 async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeOutput:
@@ -155,8 +152,6 @@ def check_images(node: type[io.ComfyNode], frames: bool) -> None:
     Raises:
         SettingsError: `frames` is off and something is linked to the images.
     """
-    from ..liveportrait_v2v.errors import SettingsError
-
     if not frames and host.is_linked(node, 0):
         raise SettingsError(_FRAMES_OFF)
 
@@ -199,15 +194,6 @@ class Batch:
         remedy = "switch `frames` off and use the video output, or shorten the clip"
         self.images = host.empty_images(count, size[1], size[0], remedy)
         self._filled = 0
-
-    @classmethod
-    def of_run(cls, source: Clip, driving: Clip, settings, options) -> Batch:
-        """For the result of a run."""
-        from ..liveportrait_v2v.plan.pairing import pair
-        from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
-
-        pairing = pair(source.info, driving.info, settings or AnimationSettings(), options or MotionOptions())
-        return cls(pairing.frames, source.output_size())
 
     def add(self, chunk: torch.Tensor) -> None:
         """Takes uint8 [N, H, W, 3]."""

@@ -19,16 +19,16 @@ def until(condition) -> bool:
 
 
 def test_items_come_in_order():
-    assert list(Ahead(iter(range(20)))) == list(range(20))
+    with Ahead(iter(range(20))) as ahead:
+        assert list(ahead) == list(range(20))
 
 
 def test_a_generator_runs_ahead_by_no_more_than_the_depth():
     made = []
-    ahead = Ahead((made.append(k) or k for k in range(50)), depth=2)
-    assert until(lambda: len(made) == 3)  # two wait, one is at the door
-    time.sleep(0.05)
-    assert len(made) == 3
-    ahead.close()
+    with Ahead((made.append(k) or k for k in range(50)), depth=2):
+        assert until(lambda: len(made) == 3)  # two wait in the queue, one to enter it
+        time.sleep(0.05)
+        assert len(made) == 3
 
 
 def test_an_error_of_the_generator_comes_out_after_what_it_made():
@@ -36,12 +36,10 @@ def test_an_error_of_the_generator_comes_out_after_what_it_made():
         yield 1
         raise ValueError("no more")
 
-    got = []
-    with pytest.raises(ValueError, match="no more"):
-        got.extend(Ahead(broken()))
-    ahead = Ahead(broken())
-    assert next(iter(ahead)) == 1
-    ahead.close()
+    with pytest.raises(ValueError, match="no more"), Ahead(broken()) as ahead:
+        list(ahead)
+    with Ahead(broken()) as ahead:
+        assert next(iter(ahead)) == 1
 
 
 def test_closing_ends_the_thread_and_closes_the_generator():
@@ -55,16 +53,9 @@ def test_closing_ends_the_thread_and_closes_the_generator():
             closed.append(True)
 
     before = threading.active_count()
-    ahead = Ahead(endless())
-    next(iter(ahead))
-    ahead.close()
+    with Ahead(endless()) as ahead:
+        next(iter(ahead))
     assert closed == [True] and until(lambda: threading.active_count() <= before)
-
-
-def test_closing_after_the_end_is_fine():
-    ahead = Ahead(iter([1]))
-    assert list(ahead) == [1]
-    ahead.close()
 
 
 def test_work_is_done_behind_in_order():

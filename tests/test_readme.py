@@ -36,13 +36,18 @@ def test_no_parameter_is_listed_that_does_not_exist():
     assert listed == [*AnimationSettings.rules(), *MotionOptions.rules()]
 
 
-def test_the_rooms_of_the_architecture_exist():
-    rooms = README.split("## Architecture")[1].split("```")[1]
-    names = re.findall(r"^  ([\w./]+?)(?:, ([\w.]+))?  ", rooms, re.MULTILINE)
-    files = [name for pair in names for name in pair if name]
-    assert len(files) >= 10
-    for name in files:
-        assert (ROOT / "liveportrait_v2v" / name).exists(), name
+def test_the_places_that_the_architecture_names_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    tree = text.split("## Where things are")[1].split("```")[1]
+    library = tree.split("liveportrait_v2v/ ")[1].split("scripts/,")[0]
+    names = re.findall(r"^  ([\w./]+)  ", library, re.MULTILINE)
+    assert len(names) >= 16
+    assert [name for name in names if not (ROOT / "liveportrait_v2v" / name).exists()] == []
+    library = ROOT / "liveportrait_v2v"
+    there = {path.name for path in library.glob("*.py")} | {
+        path.parent.name for path in library.glob("*/__init__.py")
+    }
+    assert there == {name.strip("/") for name in names}
 
 
 def test_the_files_that_are_linked_exist():

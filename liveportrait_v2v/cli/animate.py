@@ -102,7 +102,7 @@ def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
 
 
 def describe(result: Result) -> str:
-    sound = f"sound of the {result.audio} clip" if result.audio else "no sound"
+    sound = f"sound of the {result.audio_source} clip" if result.audio_source else "no sound"
     stages = [f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items() if name != "total"]
     lines = [
         f"{result.output}: {result.frames} frames, {result.size[0]}x{result.size[1]}, "

@@ -46,7 +46,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     if output.suffix.lower() != ".safetensors":
         raise MediaError(options.output, "a motion template must end in .safetensors")
     from ..engines import create_engine
-    from ..engines.liveportrait.template import read_template, record_template, write_template
+    from ..engines.liveportrait.record import record_template
+    from ..engines.liveportrait.template import read_template, write_template
 
     if options.driving.lower().endswith(TEMPLATES):
         template = read_template(options.driving)

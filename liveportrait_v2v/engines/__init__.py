@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from .base import DrivingMotion, Engine, HostedEngine, Session, TrackedChunk
+from .base import Engine, HostedEngine, RenderedFrames, Session
 
 ENGINES = ("draft", "liveportrait", "segmind")
 
@@ -14,22 +14,22 @@ def create_engine(
     name: str,
     device: str = "cpu",
     *,
-    weights: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    weights: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     precision: str = "auto",
-    compile: bool = False,
+    compile: bool = False,  # noqa: A002 - the field's word
     random_weights: int | None = None,
 ) -> Engine | HostedEngine:
-    """Makes an engine.
+    """Create an engine.
 
     Args:
         name: one of ENGINES.
         device: a torch device string.
-        weights, precision, compile: of the networks, see `LivePortraitEngine.load`; the draft engine has none.
-        random_weights: a seed; the networks get random weights instead of the published ones.
+        weights, precision, compile: as in `LivePortraitEngine.load`; for that engine alone.
+        random_weights: seed of random weights in place of the published ones.
 
     Raises:
-        ValueError: there is none of that name.
-        WeightsError: the networks' weights are not there, or are not theirs.
+        ValueError: no engine has that name.
+        WeightsError: the networks' weights are missing, damaged or not those of the networks.
     """
     if name == "draft":
         from .draft import DraftEngine
@@ -48,4 +48,4 @@ def create_engine(
     raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
 
 
-__all__ = ["ENGINES", "HostedEngine", "DrivingMotion", "Engine", "Session", "TrackedChunk", "create_engine"]
+__all__ = ["ENGINES", "Engine", "HostedEngine", "RenderedFrames", "Session", "create_engine"]

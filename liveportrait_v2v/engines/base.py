@@ -1,153 +1,112 @@
-"""What an engine is, and what passes through it: chunks of frames, or whole clips."""
+"""The contract of an engine: streaming engines take chunks of frames, hosted ones whole clips.
+
+A streaming engine starts a session for each role of a run. The run decodes and tracks both clips, asks the session for
+the driving motion, and has it render the frames in which both faces are present; every other frame stays as it is.
+`tests/support` has the conformance suite that a new engine runs.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from ..errors import SettingsError
-from ..media import Audio, Clip, ClipInfo
-from ..plan.pairing import Pairing
+from ..geometry import FaceSquare
+from ..media import Clip
+from ..plan import MotionTemplate, Role, RunPlan
 from ..settings import AnimationSettings, MotionOptions
+from ..tracking import TrackedChunk
+
+ALL_OPTIONS = frozenset(item.name for item in fields(MotionOptions))
+"""Names of all motion options, for an engine that supports every one."""
 
 
 @dataclass(frozen=True)
-class TrackedChunk:
-    """A chunk of a clip with the track of the one face that was chosen.
+class RenderedFrames:
+    """Consecutive frames of a result.
 
     Attributes:
         frames: uint8 [N, H, W, 3].
-        landmarks: float32 [N, 478, 3] in pixels, on the CPU; zeros where the face is not present. An engine's `source`
-            may append points of its own.
-        present: bool [N], on the CPU.
-        held: every frame is the last one of the shot before: what is known of that one holds here too.
+        mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None where nobody asked for it.
+        squares: of each role, the square of each frame that was pasted, N; its side is 0 where nothing was. Empty for
+            hosted engines, which do not report it.
     """
 
     frames: torch.Tensor
-    landmarks: torch.Tensor
-    present: torch.Tensor
-    held: bool = False
+    mask: torch.Tensor | None = None
+    squares: tuple[FaceSquare, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def hold(self, count: int) -> TrackedChunk:
-        """A shot that shows the last frame so many times, without copies of it."""
-        frame, landmarks, present = self.frames[-1:], self.landmarks[-1:], self.present[-1:]
-        return TrackedChunk(
-            frame.expand(count, -1, -1, -1), landmarks.expand(count, -1, -1), present.expand(count), held=True
-        )
-
-
-@dataclass(frozen=True)
-class DrivingMotion:
-    """What the driving clip says at the moment of one output frame.
-
-    `before` and `after` are the motions of the driving frames on both sides of that moment, `fraction` (0..1) says
-    how far between them it lies. A motion is whatever float tensor the engine's `motions` made of a frame, None
-    without a face.
-    """
-
-    before: torch.Tensor | None
-    after: torch.Tensor | None
-    fraction: float
-
-    @property
-    def missing(self) -> bool:
-        """Whether there is no motion: the nearer of the two frames has no face."""
-        return self._nearer() is None
-
-    def motion(self) -> torch.Tensor | None:
-        """The motion at that moment, on the straight line from one to the other.
-
-        Where only one of the two frames has a face, the nearer one decides.
-        """
-        if self.before is None or self.after is None:
-            return self._nearer()
-        return torch.lerp(self.before, self.after, self.fraction)
-
-    def _nearer(self) -> torch.Tensor | None:
-        return self.before if self.fraction < 0.5 else self.after
-
-
-@runtime_checkable
-class MotionTemplate(Protocol):
-    """Driving motion that was read before: a session of its engine has `recall`, which gives it back.
-
-    Attributes:
-        engine: the name of that engine.
-        info: rate and length, as of a clip.
-    """
-
-    engine: str
-    info: ClipInfo
-
-
-def reference_shot(shots: Iterable[TrackedChunk], number: int) -> TrackedChunk | None:
-    """The first driving frame from `number` on that shows the face, as a shot of its own; reads no further.
-
-    Returns:
-        None if number is 0 and no frame shows the face.
-
-    Raises:
-        SettingsError: there is no such frame from a higher number on.
-    """
-    read = 0
-    for shot in shots:
-        for k, present in enumerate(shot.present.tolist(), start=read):
-            if present and k >= number:
-                here = slice(k - read, k - read + 1)
-                return TrackedChunk(shot.frames[here], shot.landmarks[here], shot.present[here])
-        read += len(shot)
-    if number:
-        raise SettingsError(
-            f"reference_frame must be a driving frame that shows the face, or have one after it, got {number} of "
-            f"{read} frames read"
-        )
-    return None
-
 
 class Session(Protocol):
-    """One run of an engine: what it remembers of the two clips.
+    """One role of one run: what an engine keeps of the two clips."""
 
-    That of an engine with recordings also has `recall(recording, count)`, which stands for `survey` and `motions`.
-    """
-
-    def survey(self, shots: Iterable[TrackedChunk]) -> None:
-        """Sees the driving clip once before the run, as far as it takes the shots; an engine may take none.
+    def survey(self, chunks: Iterable[TrackedChunk]) -> None:
+        """Read the driving clip once before the run, as far as the engine needs it; it may take no chunk.
 
         Raises:
             SettingsError: a setting doesn't fit the clip.
         """
 
-    def source(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """Passes the source clip's shots on, in order, perhaps with steadier landmarks and a little later."""
+    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        """Pass the source clip's chunks on, in order, with the landmarks that `render` needs; may lag behind."""
 
-    def motions(self, shots: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
-        """The motion of each driving frame, in order; None for a frame without the face."""
+    def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
+        """Yield the motion of each driving frame, in order; None for a frame without the face.
 
-    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
-        """The output frames uint8 [N, H, W, 3] of a source shot; frames without a face come back as they are."""
+        A motion is any float tensor of one shape; the run interpolates between two of them linearly.
+        """
+
+    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+        """Animate source frames.
+
+        Args:
+            chunk: N consecutive source frames that all show the face; not modified.
+            driving: the motion that leads each frame, [N, ...].
+            masks: give the mask as well.
+
+        Returns:
+            N frames, and the one square of each.
+        """
+
+
+@runtime_checkable
+class TemplateSession(Session, Protocol):
+    """A session of an engine with motion templates."""
+
+    def motions_of(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
+        """Yield the motion of a template's first frames: stands for `survey` and `motions`.
+
+        Raises:
+            SettingsError: a setting doesn't fit the template.
+        """
 
 
 class Engine(Protocol):
-    """A way to animate. Holds what outlives a run: networks, device.
+    """A way to animate, chunk by chunk. Holds what outlives a run: networks, device."""
 
-    Attributes:
-        name: as `create_engine` knows it.
-        device: a torch device string.
-        render_threads: cores that `render` is to use beside decoding, tracking and encoding; None: as many as torch
-            is set to.
-    """
+    @property
+    def name(self) -> str:
+        """Name in `create_engine`."""
 
-    name: str
-    device: str
-    render_threads: int | None
+    @property
+    def device(self) -> str:
+        """A torch device string."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Names of the motion options that the engine honours."""
+
+    @property
+    def render_threads(self) -> int | None:
+        """Cores that `render` uses next to decoding, tracking and encoding; None: as many as torch is set to."""
 
     def session(
         self,
@@ -156,38 +115,17 @@ class Engine(Protocol):
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
     ) -> Session:
-        """Starts a run between clips of these frame rates; a still, which has an expression and no motion, has none."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What an engine that takes whole clips is to animate.
-
-    Attributes:
-        pairing: which source and driving frame each frame of the result shows.
-        sound: of the result, None for none.
-        audio_of: whose it is: "source", "driving" or None.
-        chunk: frames at a time.
-    """
-
-    source: Clip
-    driving: Clip
-    settings: AnimationSettings
-    options: MotionOptions
-    pairing: Pairing
-    sound: Audio | None
-    audio_of: str | None
-    chunk: int
+        """Start a role of a run between clips of these frame rates; None for a still: expression, but no motion."""
 
 
 @dataclass(frozen=True)
 class HostedResult:
-    """What an engine made of a take.
+    """The result of a hosted engine.
 
     Attributes:
-        frames: chunks uint8 [N, H, W, 3] of the source's size, as many frames in all as the pairing says.
-        notes: what had to be done about them, in words.
-        job: about the job that made them, fit for JSON.
+        frames: chunks uint8 [N, H, W, 3] of the source's size, as many frames in all as the plan has.
+        notes: what was done to make the engine's clip fit the plan, a sentence each.
+        job: the job that made them, fit for JSON.
     """
 
     frames: Iterator[torch.Tensor]
@@ -196,29 +134,90 @@ class HostedResult:
 
 
 class EngineStatus(Protocol):
-    """How far a take is; `text` is one line."""
+    """Progress of a hosted job."""
 
-    text: str
+    @property
+    def text(self) -> str:
+        """One line."""
 
 
 @runtime_checkable
 class HostedEngine(Protocol):
-    """A way to animate that takes whole clips and gives back a whole clip.
+    """A way to animate that takes whole clips and returns a whole clip; one role a run."""
 
-    Attributes:
-        name: as `create_engine` knows it.
-    """
+    @property
+    def name(self) -> str:
+        """Name in `create_engine`."""
 
-    name: str
+    @property
+    def supports(self) -> frozenset[str]:
+        """Names of the motion options that the engine honours."""
 
-    def clip(self, source: str | os.PathLike, cancelled: Callable[[], bool] | None = None) -> Clip:
-        """The clip at a path, or at whatever else the engine can get one from."""
+    def clip(self, source: str | os.PathLike[str], cancelled: Callable[[], bool] | None = None) -> Clip:
+        """Open the clip at a path, or at whatever else the engine can fetch one from."""
 
     def animate(
         self,
-        take: RunPlan,
+        plan: RunPlan,
         *,
         on_state: Callable[[EngineStatus], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> HostedResult:
-        """Animates the take. Raises errors.Cancelled soon after `cancelled` says True."""
+        """Animate a plan.
+
+        Raises:
+            Cancelled: soon after `cancelled` returned True.
+        """
+
+
+def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
+    """Check that an engine can do what a plan asks for.
+
+    Raises:
+        SettingsError: a motion option that the engine does not support differs from its default, a motion template
+            belongs to another engine, or a hosted engine gets several roles.
+    """
+    if isinstance(engine, HostedEngine) and len(plan.roles) > 1:
+        raise SettingsError(
+            f"the {engine.name} engine animates one face a run, got {len(plan.roles)}; take a local engine"
+        )
+    for role in plan.roles:
+        _check_options(role, engine)
+        template = role.driving
+        if isinstance(template, MotionTemplate) and template.engine != engine.name:
+            raise SettingsError(
+                f"a motion template needs the engine that made it, {template.engine}, got the {engine.name} engine"
+            )
+
+
+def _check_options(role: Role, engine: Engine | HostedEngine) -> None:
+    defaults = MotionOptions().to_dict()
+    for name, value in role.options.to_dict().items():
+        if name not in engine.supports and value != defaults[name]:
+            raise SettingsError(
+                f"{name} must be {defaults[name]!r} for the {engine.name} engine, which does not support this option, "
+                f"got {value!r}; leave it out, or take the liveportrait engine"
+            )
+
+
+def reference_chunk(chunks: Iterable[TrackedChunk], number: int) -> TrackedChunk | None:
+    """Return the first driving frame from `number` on that shows the face, as a chunk of one; read no further.
+
+    Returns:
+        None if number is 0 and no frame shows the face.
+
+    Raises:
+        SettingsError: there is no such frame from a higher number on.
+    """
+    read = 0
+    for chunk in chunks:
+        for k, present in enumerate(chunk.present.tolist()):
+            if present and read + k >= number:
+                return chunk[k : k + 1]
+        read += len(chunk)
+    if number:
+        raise SettingsError(
+            f"reference_frame must be a driving frame that shows the face, or have one after it, got {number} of "
+            f"{read} frames read"
+        )
+    return None

@@ -9,17 +9,17 @@ from fractions import Fraction
 from ..media import ClipInfo
 from ..settings import AnimationSettings, MotionOptions
 
-# Of the result, when neither clip has a rate.
 STILL_RATE = Fraction(25)
+"""Frames per second of the result of two stills."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """The timing of a run.
+    """The timing of a source clip and a driving clip.
 
     Attributes:
         rate: frames per second of the result.
-        frames: how many frames the result has.
+        frames: number of frames of the result.
         source_frames: frames of the source clip, 0 for a still.
         driving_frames: frames of the driving clip that are read, 0 for a still.
         driving_step: driving frames per frame of the result.
@@ -34,7 +34,7 @@ class Pairing:
     repeats: bool
 
     def source_at(self, frame: int) -> tuple[int, int]:
-        """Pass through the source clip, and frame in it, that output frame `frame` shows."""
+        """Return the pass through the source clip, and the frame in it, that output frame `frame` shows."""
         if not self.source_frames:
             return 0, 0
         if self.repeats:
@@ -42,7 +42,7 @@ class Pairing:
         return 0, min(frame, self.source_frames - 1)
 
     def driving_at(self, frame: int) -> tuple[int, Fraction]:
-        """Pass through the driving clip, and place in it in frames, that leads output frame `frame`."""
+        """Return the pass through the driving clip, and the place in it in frames, that leads output frame `frame`."""
         if not self.driving_frames:
             return 0, Fraction(0)
         place = frame * self.driving_step
@@ -51,18 +51,27 @@ class Pairing:
         return 0, min(place, Fraction(self.driving_frames - 1))
 
 
-def pair(source: ClipInfo, driving: ClipInfo, settings: AnimationSettings, options: MotionOptions) -> Pairing:
-    """Works out the timing of a run.
+def pair(
+    source: ClipInfo,
+    driving: ClipInfo,
+    settings: AnimationSettings,
+    options: MotionOptions,
+    still_rate: Fraction | None = None,
+) -> Pairing:
+    """Work out the timing of a source clip and a driving clip.
 
     A still lasts as long as the other clip. Two stills give one frame.
+
+    Args:
+        still_rate: frames per second of the result where the source is a still; None takes the driving clip's.
     """
     source_frames = 0 if source.is_still else source.frame_count
     driving_frames = 0 if driving.is_still else driving.frame_count
     if settings.video_frame_load_cap:
         driving_frames = min(driving_frames, settings.video_frame_load_cap)
-    rate = source.rate or driving.rate or STILL_RATE
-    by_time = options.pairing == "time" and driving_frames
-    step = driving.rate / rate if by_time else Fraction(1)
+    rate = source.rate or still_rate or driving.rate or STILL_RATE
+    by_time = options.pairing == "time"
+    step = driving.rate / rate if by_time and driving.rate is not None else Fraction(1)
 
     lengths = [n for n in (source_frames, math.ceil(driving_frames / step)) if n]
     longest = settings.mismatch_method in ("circle", "none")

@@ -1,33 +1,35 @@
-"""The sound of a result."""
+"""The audio of a result."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
 
-from ..engines.base import MotionTemplate
 from ..media import Audio, Clip
-from ..settings import AnimationSettings
 from .pairing import Pairing
+from .role import Role
 
 
-def sound_of(
-    source: Clip, driving: Clip | MotionTemplate, pairing: Pairing, settings: AnimationSettings
-) -> tuple[Audio | None, str | None]:
-    """The result's sound, which follows its clip: repeated where that is repeated, silent where it is held."""
-    if settings.driving_audio:
-        clip, whose, frames, step = driving, "driving", pairing.driving_frames, pairing.driving_step
+def soundtrack(source: Clip, role: Role, pairing: Pairing) -> tuple[Audio | None, str | None]:
+    """Return the result's audio, exactly as long as the result, and its origin: "source", "driving" or None.
+
+    The audio follows its clip: repeated where that repeats, silent where its last frame is held.
+    """
+    clip: Clip | object
+    if role.settings.driving_audio:
+        clip, origin, frames, step = role.driving, "driving", pairing.driving_frames, pairing.driving_step
     else:
-        clip, whose, frames, step = source, "source", pairing.source_frames, Fraction(1)
-    if not frames or clip.info.audio is None:
+        clip, origin, frames, step = source, "source", pairing.source_frames, Fraction(1)
+    if not frames or not isinstance(clip, Clip):
         return None, None
     length = pairing.frames / pairing.rate
     lap = frames / step / pairing.rate
     audio = clip.audio(min(lap, length))
+    if audio is None:
+        return None, None
     heard, count = audio.samples, round(length * audio.rate)
     if pairing.repeats and lap < length:
         heard = heard.repeat(1, int(-(-length // lap)))
     samples = heard.new_zeros(len(heard), count)
     samples[:, : heard.shape[1]] = heard[:, :count]
-    audio = replace(audio, samples=samples)
-    return audio, whose
+    return replace(audio, samples=samples), origin

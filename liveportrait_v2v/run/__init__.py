@@ -1,114 +1,180 @@
-"""The flow of a run: clips, their pairing and sound, then what an engine makes of them, into the sinks."""
+"""Runs: a plan is made by an engine, and its frames go to a video file and to sinks."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-
-import torch
+from typing import Any, Protocol
 
 from ..concurrency import Behind, Stopwatch
-from ..engines.base import Engine, HostedEngine, MotionTemplate, RunPlan
+from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
 from ..errors import Cancelled
 from ..media import Clip, VideoWriter
-from ..plan.pairing import pair
-from ..plan.soundtrack import sound_of
+from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
 from .hosted import HostedRun
 from .result import Progress, Result
 from .streaming import StreamingRun
 
-__all__ = ["Progress", "Result", "animate"]
+__all__ = ["Progress", "RenderedFrames", "Result", "Run", "animate", "run_plan"]
+
+
+class Run(AbstractContextManager[Any], Protocol):
+    """A plan that an engine carries out; leaving the block ends its threads."""
+
+    @property
+    def frames_without_source_face(self) -> int | None:
+        """As in `Result`, so far."""
+
+    @property
+    def frames_without_driving_face(self) -> int | None:
+        """As in `Result`, so far."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As in `Result`."""
+
+    @property
+    def job(self) -> dict[str, Any] | None:
+        """As in `Result`."""
+
+    def frames(self) -> Iterator[RenderedFrames]:
+        """Yield the result in chunks."""
+
+    def progress(self, done: int, seconds: float) -> Progress:
+        """Return the progress after this many frames and seconds."""
 
 
 def animate(
-    source: Clip | str | os.PathLike,
-    driving: Clip | MotionTemplate | str | os.PathLike,
+    source: Clip | str | os.PathLike[str],
+    driving: Clip | MotionTemplate | str | os.PathLike[str],
     *,
     engine: Engine | HostedEngine,
-    output: str | os.PathLike | None = None,
+    output: str | os.PathLike[str] | None = None,
     settings: AnimationSettings | None = None,
     options: MotionOptions | None = None,
-    sink: Callable[[torch.Tensor], None] | None = None,
+    sink: Callable[[RenderedFrames], None] | None = None,
+    masks: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
     crf: int | None = None,
 ) -> Result:
-    """Animates the source clip's face by the driving clip's.
-
-    Memory depends on the chunk and the frame size, not on the clips' length.
+    """Animate the source clip's face by the driving clip's: the plan with one role, made and carried out.
 
     Args:
         source: clip or still with the face to animate; for the Segmind engine also a public URL.
-        driving: clip or still with the motion; as `source`, or a recording of it, for the engine that made it.
-        output: video file to write, replaced when the new one is whole; None writes none.
-        sink: called with each chunk of the result, uint8 [N, H, W, 3], in order, in a thread of its own.
-        on_progress: called after each chunk, those that an engine looks at before the run too.
-        cancelled: asked before each chunk, and several times a second while an engine has whole clips; True ends
-            the run with Cancelled.
-        chunk: frames at a time.
-        crf: quality of the video file, as `VideoWriter` has it; lower is better and larger.
+        driving: clip or still with the motion, as `source`; or a motion template of the engine.
+        settings, options: defaults where left out.
+        chunk: frames at a time. Memory depends on it and on the frame size, not on the length of the clips.
+
+    Everything else, errors included, is as in `run_plan`. For example:
+
+        >>> result = animate("source.mp4", "driving.mp4", engine=create_engine("draft"), output="out.mp4")
+        >>> result.frames, result.rate
+        (97, Fraction(24000, 1001))
+    """
+
+    def opened(clip: Clip | str | os.PathLike[str]) -> Clip:
+        if isinstance(clip, Clip):
+            return clip
+        return engine.clip(clip, cancelled) if isinstance(engine, HostedEngine) else Clip(clip)
+
+    source = opened(source)
+    driving = driving if isinstance(driving, MotionTemplate) else opened(driving)
+    role = Role(driving, settings or AnimationSettings(), options or MotionOptions())
+    return run_plan(
+        make_plan(source, role, chunk=chunk),
+        engine=engine,
+        output=output,
+        sink=sink,
+        masks=masks,
+        on_progress=on_progress,
+        cancelled=cancelled,
+        crf=crf,
+    )
+
+
+def run_plan(
+    plan: RunPlan,
+    *,
+    engine: Engine | HostedEngine,
+    output: str | os.PathLike[str] | None = None,
+    sink: Callable[[RenderedFrames], None] | None = None,
+    masks: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    crf: int | None = None,
+) -> Result:
+    """Carry out a plan.
+
+    Args:
+        output: video file to write, replaced once the new one is complete; None writes none.
+        sink: called with each chunk of the result, in order, in a thread of its own.
+        masks: give the sink the mask of what was pasted as well, 4 bytes a pixel; a hosted engine has none.
+        on_progress: called after each chunk, and during an engine's survey of the driving clip.
+        cancelled: asked before each chunk, and several times a second while a hosted engine works; True ends the run.
+        crf: quality of the video file, as in `VideoWriter`; lower is better and larger.
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
-        SettingsError: a setting doesn't fit the driving clip, or a recording not the engine.
+        SettingsError: a setting doesn't fit the driving clip, or the engine does not support an option or template.
         FaceNotFoundError: a chosen face is in no frame of its clip.
-        Cancelled: `cancelled` said so.
-        LivePortraitError: whatever else an engine that takes whole clips raises.
-        Whatever happens, no half-written file is left.
+        Cancelled: `cancelled` returned True.
+        LivePortraitError: whatever else a hosted engine raises.
+        In every case, no unfinished file is left.
     """
-    settings, options = settings or AnimationSettings(), options or MotionOptions()
-    kind = HostedRun if isinstance(engine, HostedEngine) else StreamingRun
-    run = kind(engine, on_progress, cancelled)
+    check_plan(plan, engine)
     clock, start = Stopwatch(), time.perf_counter()
-    source, driving = run.clips(source, driving)
-    pairing = pair(source.info, driving.info, settings, options)
-    sound, whose = sound_of(source, driving, pairing, settings)
-    take = RunPlan(source, driving, settings, options, pairing, sound, whose, chunk)
+    run: Run
+    if isinstance(engine, HostedEngine):
+        run = HostedRun(plan, engine, clock, on_progress=on_progress, cancelled=cancelled)
+    else:
+        run = StreamingRun(plan, engine, clock, masks=masks, on_progress=on_progress, cancelled=cancelled)
     done = 0
 
     with ExitStack() as stack:
         sinks = [] if sink is None else [sink]
         if output is not None:
-            # Before the engine starts: a place that can't be written to is no reason to compute, or to pay.
-            writer = stack.enter_context(VideoWriter(output, pairing.rate, audio=sound, crf=crf))
-            sinks.append(writer.write)
-        behind = stack.enter_context(Behind(lambda frames: _feed(sinks, frames, clock)))
-        for frames in _unless(cancelled, run.frames(take, clock, stack), pairing.frames):
-            behind.put(frames)
-            done += len(frames)
+            # Opened before the engine starts: nothing is computed or paid for an output that can't be written.
+            writer = stack.enter_context(VideoWriter(output, plan.rate, audio=plan.audio, crf=crf))
+            sinks.append(lambda rendered: writer.write(rendered.frames))
+        behind = stack.enter_context(Behind[RenderedFrames](lambda rendered: _feed(sinks, rendered, clock)))
+        stack.enter_context(run)
+        for rendered in _until_cancelled(run.frames(), cancelled, plan.frame_count):
+            behind.put(rendered)
+            done += len(rendered)
             if on_progress is not None:
-                on_progress(run.progress(done, pairing.frames, time.perf_counter() - start))
+                on_progress(run.progress(done, time.perf_counter() - start))
 
     return Result(
         frames=done,
-        frames_without_source_face=run.lost_source,
-        frames_without_driving_face=run.lost_driving,
-        source_rate=source.info.rate,
-        driving_rate=driving.info.rate,
-        rate=pairing.rate,
-        size=source.output_size(),
-        duration=done / pairing.rate,
-        audio=whose,
+        frames_without_source_face=run.frames_without_source_face,
+        frames_without_driving_face=run.frames_without_driving_face,
+        source_rate=plan.source.info.rate,
+        driving_rate=plan.roles[0].driving.info.rate,
+        rate=plan.rate,
+        size=plan.size,
+        duration=done / plan.rate,
+        audio_source=plan.audio_source,
         seconds={**clock.seconds(), "total": time.perf_counter() - start},
         output=None if output is None else Path(output),
-        sound=sound,
+        audio=plan.audio,
         notes=run.notes,
         job=run.job,
     )
 
 
-def _unless(
-    cancelled: Callable[[], bool] | None, frames: Iterator[torch.Tensor], total: int
-) -> Iterator[torch.Tensor]:
-    """The chunks, each of them made only if the caller does not want to stop.
+def _until_cancelled(
+    frames: Iterator[RenderedFrames], cancelled: Callable[[], bool] | None, total: int
+) -> Iterator[RenderedFrames]:
+    """Pass chunks on; before each one is made, ask whether the caller wants to stop.
 
     Raises:
-        Cancelled: it does.
+        Cancelled: the caller does.
     """
     done = 0
     while True:
@@ -121,7 +187,9 @@ def _unless(
         done += len(chunk)
 
 
-def _feed(sinks: list[Callable[[torch.Tensor], object]], frames: torch.Tensor, clock: Stopwatch) -> None:
+def _feed(
+    sinks: Iterable[Callable[[RenderedFrames], object]], rendered: RenderedFrames, clock: Stopwatch
+) -> None:
     with clock("write"):
         for sink in sinks:
-            sink(frames)
+            sink(rendered)

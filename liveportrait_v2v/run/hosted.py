@@ -1,62 +1,66 @@
-"""A run of an engine that takes whole clips and gives back a whole clip."""
+"""The run of a hosted engine, which takes whole clips and returns a whole clip."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
-import torch
-
 from ..concurrency import Stopwatch
-from ..engines.base import HostedEngine, RunPlan
-from ..media import Clip
+from ..engines.base import EngineStatus, HostedEngine, RenderedFrames
+from ..plan import RunPlan
 from .result import Progress
 
 
 class HostedRun:
-    """One run.
+    """A run of a hosted engine.
 
     Attributes:
-        lost_source, lost_driving: None, since only the engine knows.
-        notes, job: as a `Result` has them.
+        frames_without_source_face, frames_without_driving_face: None, since the engine does not report them.
+        notes, job: as in `Result`.
     """
 
-    lost_source = lost_driving = None
+    frames_without_source_face = frames_without_driving_face = None
 
     def __init__(
         self,
+        plan: RunPlan,
         engine: HostedEngine,
-        on_progress: Callable[[Progress], None] | None,
-        cancelled: Callable[[], bool] | None,
+        clock: Stopwatch,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ):
+        self._plan = plan
         self._engine = engine
+        self._clock = clock
         self._on_progress = on_progress
         self._cancelled = cancelled
         self.notes: tuple[str, ...] = ()
         self.job: dict[str, Any] | None = None
 
-    def clips(self, source: Clip | str | os.PathLike, driving: Clip | str | os.PathLike) -> tuple[Clip, Clip]:
-        """Raises what the engine does where a clip can't be had."""
-        source, driving = (
-            clip if isinstance(clip, Clip) else self._engine.clip(clip, self._cancelled)
-            for clip in (source, driving)
-        )
-        return source, driving
+    def __enter__(self) -> HostedRun:
+        return self
 
-    def frames(self, take: RunPlan, clock: Stopwatch, stack: ExitStack) -> Iterator[torch.Tensor]:
-        """The result in chunks, uint8 [N, H, W, 3], when the engine has made it."""
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end: the engine has returned."""
 
-        def tell(state) -> None:
+    def frames(self) -> Iterator[RenderedFrames]:
+        """Have the engine animate the plan, then yield the result in chunks.
+
+        Raises:
+            LivePortraitError: whatever the engine raises.
+        """
+
+        def report(status: EngineStatus) -> None:
             if self._on_progress is not None:
-                self._on_progress(Progress(0, take.pairing.frames, state.text, 0.0, 0))
+                self._on_progress(Progress(0, self._plan.frame_count, status.text, 0.0, 0))
 
-        with clock("engine"):
-            rendered = self._engine.animate(take, on_state=tell, cancelled=self._cancelled)
-        self.notes, self.job = rendered.notes, rendered.job
-        yield from clock.each("decode", rendered.frames)
+        with self._clock("engine"):
+            result = self._engine.animate(self._plan, on_state=report, cancelled=self._cancelled)
+        self.notes, self.job = result.notes, result.job
+        for frames in self._clock.each("decode", result.frames):
+            yield RenderedFrames(frames)
 
-    def progress(self, done: int, total: int, seconds: float) -> Progress:
-        """Where the run is after so many frames; its seconds say nothing, as most were waited for."""
-        return Progress(done, total, "writing", 0.0, 0)
+    def progress(self, done: int, seconds: float) -> Progress:
+        """Return the progress after this many frames; without a rate, as most of the seconds were spent waiting."""
+        return Progress(done, self._plan.frame_count, "writing", 0.0, 0)

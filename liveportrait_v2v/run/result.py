@@ -1,4 +1,4 @@
-"""What a run tells: where it is, and what it did."""
+"""Progress and result of a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..media import Audio
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is.
+    """Progress of a run.
 
     Attributes:
         frames: frames finished.
         total: frames in all.
-        stage: what is going on, a word or two.
+        stage: the work at hand, a word or two.
         fps: frames per second since the start.
-        without_face: frames so far that passed through unchanged for want of a face.
+        without_face: frames so far that show the source unchanged because a face was not found.
     """
 
     frames: int
@@ -31,24 +31,22 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run did.
+    """Result of a run.
 
     Attributes:
-        frames: frames of the result.
-        frames_without_source_face: those that show the source as it is, since its face was not found; None if the
-            engine does not say.
-        frames_without_driving_face: those that show the source as it is, since there was no driving face; or None.
+        frames: number of frames of the result.
+        frames_without_source_face, frames_without_driving_face: frames that show the source unchanged because that
+            face was not found; None where the engine does not report it.
         source_rate, driving_rate: frames per second of the clips, None for a still.
         rate: frames per second of the result.
         size: width and height of the frames (a file's sides are even: an odd one is a pixel longer there).
         duration: seconds.
-        audio: whose sound the result has: "source", "driving" or None.
-        seconds: time spent, by stage, summed over threads; "total" is what a clock on the wall says.
+        audio_source: the clip whose audio the result has: "source", "driving" or None.
+        seconds: time spent, by stage, summed over threads; "total" is wall-clock time.
         output: the file written, None if there is none.
-        sound: the result's sound, exactly as long as it, None if it has none.
-        notes: what had to be done about an engine's clip to make it the result, in words.
-        job: about the job of an engine that takes whole clips: its number, request id, cost, and the engine's own
-            file. None for the other engines.
+        audio: exactly as long as the result, None if it has none.
+        notes: what was done to make a hosted engine's clip fit the plan, a sentence each.
+        job: the job of a hosted engine: its number, request id, cost, and the engine's own file; None for the others.
     """
 
     frames: int
@@ -59,16 +57,17 @@ class Result:
     rate: Fraction
     size: tuple[int, int]
     duration: Fraction
-    audio: str | None
+    audio_source: str | None
     seconds: dict[str, float]
     output: Path | None
-    sound: Audio | None = field(repr=False)
+    audio: Audio | None = field(repr=False)
     notes: tuple[str, ...] = ()
     job: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, without the sound: rates as text such as "30000/1001", duration in seconds as a number."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "sound"}
+        """Return JSON values: rates as text such as "30000/1001", duration in seconds; `audio` is the audio's source."""
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["audio"] = values.pop("audio_source")
         for name in ("source_rate", "driving_rate", "rate"):
             values[name] = None if values[name] is None else str(values[name])
         values["duration"] = float(self.duration)

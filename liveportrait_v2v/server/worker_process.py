@@ -83,18 +83,19 @@ def _run(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Ev
 def _load(name: str, device: str) -> Any:
     import torch
 
-    from ..engines import create_engine
+    from ..engines import HostedEngine, create_engine
 
     torch.zeros(1, device=device)
     engine = create_engine(name, device=device)
-    if not hasattr(engine, "session"):
+    if isinstance(engine, HostedEngine):
         raise ValueError(f"a server needs an engine that computes on this machine, got {name!r}")
     return engine
 
 
 def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:
     from ..media import Clip
-    from ..run import animate
+    from ..plan import Role, make_plan
+    from ..run import run_plan
     from ..settings import AnimationSettings
 
     clips = [Clip(order[name], max_bytes=max_bytes) for name in ("source", "driving")]
@@ -105,13 +106,9 @@ def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threadin
                 order[name],
                 f"frames of {width}x{height} are too large for this server, which takes {MAX_PIXELS} pixels",
             )
-    animate(
-        *clips,
-        output=order["output"],
-        settings=AnimationSettings.from_dict(order["settings"]),
-        engine=engine,
-        cancelled=ended.is_set,
-    )
+    source, driving = clips
+    plan = make_plan(source, Role(driving, AnimationSettings.from_dict(order["settings"])))
+    run_plan(plan, engine=engine, output=order["output"], cancelled=ended.is_set)
 
 
 def _limit_files(max_bytes: int) -> None:

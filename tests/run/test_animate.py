@@ -14,11 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from liveportrait_v2v.engines import DrivingMotion, TrackedChunk, create_engine
-from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError
+from liveportrait_v2v.engines import RenderedFrames, create_engine
+from liveportrait_v2v.engines.base import ALL_OPTIONS
+from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError, SettingsError
+from liveportrait_v2v.geometry import FaceSquare
 from liveportrait_v2v.media import Audio, Clip, VideoWriter
-from liveportrait_v2v.run import Progress, Result, animate
+from liveportrait_v2v.plan import Role, make_plan
+from liveportrait_v2v.run import Progress, Result, animate, run_plan
+from liveportrait_v2v.run.splice import DrivingMotion
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
 
 SIZE = 200
 
@@ -26,37 +31,42 @@ SIZE = 200
 class Recorder:
     """An engine that gives the source back brighter by one, and remembers what it was given."""
 
-    name, device, render_threads = "recorder", "cpu", None
+    name, device, render_threads, supports = "recorder", "cpu", None, ALL_OPTIONS
 
     def __init__(self) -> None:
-        self.cues: list[tuple] = []
+        self.driving: list[torch.Tensor] = []
         self.sources: list[int] = []
         self.alive: list[int] = []
-        self._shots: list[weakref.ref] = []
+        self._chunks: list[weakref.ref] = []
 
     def session(self, settings, options, source_rate, driving_rate):
         return self
 
-    def survey(self, shots):
+    def survey(self, chunks):
         pass
 
-    def source(self, shots):
-        yield from shots
+    def source(self, chunks):
+        yield from chunks
 
-    def motions(self, shots):
-        for shot in shots:
+    def motions(self, chunks):
+        for chunk in chunks:
             yield from (
-                code(frame) if ok else None
-                for frame, ok in zip(shot.frames, shot.present.tolist(), strict=True)
+                torch.tensor(float(code(frame))) if ok else None
+                for frame, ok in zip(chunk.frames, chunk.present.tolist(), strict=True)
             )
 
-    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
-        self._shots.append(weakref.ref(shot.frames))
+    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+        self._chunks.append(weakref.ref(chunk.frames))
         gc.collect()
-        self.alive.append(sum(ref() is not None for ref in self._shots))
-        self.sources += [code(frame) for frame in shot.frames]
-        self.cues += [(cue.before, cue.after, cue.fraction) for cue in cues]
-        return shot.frames.clamp(max=254) + 1
+        self.alive.append(sum(ref() is not None for ref in self._chunks))
+        self.sources += [code(frame) for frame in chunk.frames]
+        self.driving += driving.tolist()
+        count = len(chunk)
+        square = FaceSquare(
+            torch.full((count, 2), 100.0), torch.eye(2).repeat(count, 1, 1), torch.full((count,), 150.0)
+        )
+        mask = torch.ones(chunk.frames.shape[:3]) if masks else None
+        return RenderedFrames(chunk.frames.clamp(max=254) + 1, mask, (square,))
 
 
 def mark(frame: torch.Tensor, number: int) -> torch.Tensor:
@@ -111,7 +121,7 @@ def run(source, driving, engine=None, **kinds) -> tuple[Result, torch.Tensor, Re
     result = animate(
         source, driving, engine=engine, settings=settings, options=options, sink=got.append, output=output
     )
-    return result, torch.cat(got), engine
+    return result, torch.cat([rendered.frames for rendered in got]), engine
 
 
 def none_more_than(threads: int) -> bool:
@@ -132,7 +142,7 @@ def test_frames_go_out_in_order_with_the_driving_frames_of_their_time(make):
     result, frames, seen = run(make(20, 25), make(20, 25))
     assert (result.frames, len(frames), result.rate, result.duration) == (20, 20, 25, Fraction(20, 25))
     assert seen.sources == list(range(20))
-    assert seen.cues == [(k, min(k + 1, 19), 0.0) for k in range(20)]
+    assert seen.driving == list(range(20))
 
 
 def test_both_clips_are_read_from_the_start(make):
@@ -154,8 +164,7 @@ def test_both_clips_are_read_from_the_start(make):
 
 def test_a_driving_clip_of_another_rate_is_met_in_time(make):
     _, _, seen = run(make(12, 24), make(20, 30))
-    places = [before + fraction * (after - before) for before, after, fraction in seen.cues]
-    assert places == pytest.approx([k * 30 / 24 for k in range(12)])
+    assert seen.driving == pytest.approx([k * 30 / 24 for k in range(12)])
 
 
 @pytest.mark.parametrize(
@@ -170,27 +179,27 @@ def test_a_driving_clip_of_another_rate_is_met_in_time(make):
 )
 def test_a_moment_has_no_motion_where_the_nearer_driving_frame_has_none(before, after, fraction, missing):
     ends = (None if end is None else torch.tensor([float(end)]) for end in (before, after))
-    cue = DrivingMotion(*ends, fraction)
-    assert cue.missing == (cue.motion() is None) == missing
+    moment = DrivingMotion(*ends, fraction)
+    assert moment.missing == (moment.motion() is None) == missing
 
 
 def test_frame_pairing_ignores_the_rates(make):
     _, _, seen = run(make(12, 24), make(20, 30), options=MotionOptions(pairing="frame"))
-    assert [before for before, _, _ in seen.cues] == list(range(12))
+    assert seen.driving == list(range(12))
 
 
 def test_circle_starts_the_shorter_clip_again(make):
     _, _, seen = run(make(7, 25), make(18, 25), mismatch_method="circle")
     assert seen.sources == [k % 7 for k in range(18)]
     _, _, seen = run(make(18, 25), make(7, 25), mismatch_method="circle")
-    assert [before for before, _, _ in seen.cues] == [k % 7 for k in range(18)]
+    assert seen.driving == [k % 7 for k in range(18)]
 
 
 def test_none_holds_the_shorter_clips_last_frame(make):
     _, _, seen = run(make(7, 25), make(18, 25), mismatch_method="none")
     assert seen.sources == [min(k, 6) for k in range(18)]
     _, _, seen = run(make(18, 25), make(7, 25), mismatch_method="none")
-    assert [before for before, _, _ in seen.cues] == [min(k, 6) for k in range(18)]
+    assert seen.driving == [min(k, 6) for k in range(18)]
 
 
 def test_the_cap_counts_driving_frames(make):
@@ -203,7 +212,7 @@ def test_a_still_is_animated_at_the_driving_clips_rate(faces, make, tmp_path):
 
     Image.fromarray(faces[0].numpy()).save(tmp_path / "still.png")
     result, frames, _ = run(tmp_path / "still.png", make(10, 30))
-    assert (result.frames, result.rate, result.source_rate, result.audio) == (10, 30, None, None)
+    assert (result.frames, result.rate, result.source_rate, result.audio_source) == (10, 30, None, None)
     assert frames.shape == (10, SIZE, SIZE, 3)
 
 
@@ -213,7 +222,7 @@ def test_a_driving_still_lasts_as_long_as_the_source(faces, make, tmp_path):
     Image.fromarray(faces[0].numpy()).save(tmp_path / "still.png")
     result, _, seen = run(make(10, 30), tmp_path / "still.png")
     assert (result.frames, result.rate, result.driving_rate) == (10, 30, None)
-    assert len({cue for cue in seen.cues}) == 1
+    assert len(seen.driving) == 10 and len(set(seen.driving)) == 1
 
 
 @pytest.mark.parametrize(
@@ -232,11 +241,13 @@ def test_frames_without_the_source_face_pass_unchanged_and_shift_nothing(make, w
     "without", [range(0, 4), range(8, 12), range(16, 20)], ids=["start", "middle", "end"]
 )
 def test_frames_without_the_driving_face_show_the_source_and_shift_nothing(make, without):
-    result, _, seen = run(make(20, 25), make(20, 25, without=without))
-    absent = [k for k, (before, _, _) in enumerate(seen.cues) if before is None]
+    source = make(20, 25)
+    result, frames, seen = run(source, make(20, 25, without=without))
+    decoded = torch.cat([chunk.frames for chunk in Clip(source).chunks()])
+    absent = [k for k in range(20) if torch.equal(frames[k], decoded[k])]
     assert absent == list(without)
     assert result.frames_without_driving_face == len(absent)
-    assert all(before == k for k, (before, _, _) in enumerate(seen.cues) if before is not None)
+    assert seen.driving == seen.sources == [k for k in range(20) if k not in without]
 
 
 @pytest.mark.parametrize("which", ["source", "driving"])
@@ -261,7 +272,7 @@ def test_the_sound_is_the_chosen_clips_and_as_long_as_the_picture(make, tmp_path
     result, _, _ = run(make(20, 25, 440), make(15, 25, 1000), driving_audio=driving_audio, output=output)
     made = Clip(output)
     sound = made.audio(made.info.duration)
-    assert result.audio == whose and pitch(sound) == pytest.approx(tone, rel=0.01)
+    assert result.audio_source == whose and pitch(sound) == pytest.approx(tone, rel=0.01)
     assert made.info.duration == Fraction(15, 25) and made.info.frame_count == 15
 
 
@@ -282,13 +293,13 @@ def test_sound_is_repeated_with_the_picture_by_circle_and_ends_with_it_by_none(m
 @pytest.mark.parametrize("method", ["cut", "circle", "none"])
 def test_the_sound_that_is_reported_is_exactly_as_long_as_the_result(make, method):
     result, _, _ = run(make(11, 25, 440), make(17, 30), mismatch_method=method)
-    assert result.sound.samples.shape[1] == round(result.duration * result.sound.rate)
-    assert pitch(result.sound) == pytest.approx(440, rel=0.05)
+    assert result.audio.samples.shape[1] == round(result.duration * result.audio.rate)
+    assert pitch(result.audio) == pytest.approx(440, rel=0.05)
 
 
 def test_a_silent_result_reports_no_sound(make):
     result, _, _ = run(make(6, 25), make(6, 25))
-    assert result.sound is None
+    assert result.audio is None
 
 
 def test_the_file_has_the_frames_the_rate_and_the_size_that_are_reported(make, tmp_path):
@@ -331,10 +342,10 @@ def test_cancelling_leaves_no_file_and_no_thread(make, tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
 def test_whatever_breaks_a_run_leaves_no_file_and_no_thread(make, tmp_path, error):
     class Broken(Recorder):
-        def render(self, shot, cues):
+        def render(self, chunk, driving, masks=False):
             if self.sources:
                 raise error("in the middle")
-            return super().render(shot, cues)
+            return super().render(chunk, driving, masks)
 
     threads = threading.active_count()
     with pytest.raises(error):
@@ -360,22 +371,22 @@ def test_an_earlier_result_stays_when_a_run_is_stopped(make, tmp_path):
 
 
 class Surveyor(Recorder):
-    """Takes so many shots of the driving clip before the run."""
+    """Takes this many chunks of the driving clip before the run."""
 
-    def __init__(self, shots: int) -> None:
+    def __init__(self, chunks: int) -> None:
         super().__init__()
-        self.wanted, self.surveyed = shots, []
+        self.wanted, self.surveyed = chunks, []
 
-    def survey(self, shots):
-        for shot, _ in zip(shots, range(self.wanted), strict=False):
-            self.surveyed += [code(frame) for frame in shot.frames]
+    def survey(self, chunks):
+        for chunk, _ in zip(chunks, range(self.wanted), strict=False):
+            self.surveyed += [code(frame) for frame in chunk.frames]
 
 
-@pytest.mark.parametrize(("shots", "frames"), [(0, 0), (1, 8), (100, 20)])
-def test_an_engine_sees_the_driving_clip_before_the_run_as_far_as_it_wants(make, shots, frames):
-    _, _, seen = run(make(20, 25), make(20, 25), Surveyor(shots))
+@pytest.mark.parametrize(("chunks", "frames"), [(0, 0), (1, 8), (100, 20)])
+def test_an_engine_sees_the_driving_clip_before_the_run_as_far_as_it_wants(make, chunks, frames):
+    _, _, seen = run(make(20, 25), make(20, 25), Surveyor(chunks))
     assert seen.surveyed[:frames] == list(range(frames))
-    assert [before for before, _, _ in seen.cues] == list(range(20))
+    assert seen.driving == list(range(20))
 
 
 def test_what_an_engine_does_not_look_at_is_not_decoded_on(make):
@@ -389,9 +400,9 @@ def test_what_an_engine_does_not_look_at_is_not_decoded_on(make):
                 ended.append(1)
 
     class Once(Surveyor):
-        def source(self, shots):
+        def source(self, chunks):
             ended_by_now.append(len(ended))
-            return super().source(shots)
+            return super().source(chunks)
 
     ended_by_now: list[int] = []
     animate(make(40, 25), Watched(make(40, 25)), engine=Once(1))
@@ -433,3 +444,74 @@ def test_the_draft_engine_writes_a_video_in_which_the_face_moves(make, faces, tm
     frames = torch.cat([chunk.frames for chunk in Clip(output).chunks()])
     assert len(frames) == 12
     assert (frames[9].int() - frames[0].int()).abs().amax(-1).float().quantile(0.95) > 8
+
+
+class Half(Recorder):
+    """Draws a number over the left or the right half of the frame: the role's `dsize` says which."""
+
+    def session(self, settings, options, source_rate, driving_rate):
+        session = Half()
+        session.left = settings.dsize == 64
+        return session
+
+    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+        rendered = super().render(chunk, driving, masks)
+        half = slice(0, SIZE // 2) if self.left else slice(SIZE // 2, SIZE)
+        frames = chunk.frames.clone()
+        frames[:, 20:, half] = driving.to(torch.uint8).view(-1, 1, 1, 1)
+        mask = torch.zeros(frames.shape[:3])
+        mask[:, 20:, half] = 1
+        return RenderedFrames(frames, mask if masks else None, rendered.squares)
+
+
+def test_roles_are_chained_over_one_pass_of_the_source(make):
+    decoded = []
+
+    class Watched(Clip):
+        def chunks(self, *arguments, **options):
+            decoded.append(1)
+            yield from super().chunks(*arguments, **options)
+
+    sizes, clips = (64, 512), (Clip(make(20, 25)), Clip(make(20, 50)))
+    roles = [
+        Role(clip, AnimationSettings(dsize=size, video_frame_load_cap=0))
+        for clip, size in zip(clips, sizes, strict=True)
+    ]
+    got = []
+    result = run_plan(make_plan(Watched(make(20, 25)), roles), engine=Half(), sink=got.append, masks=True)
+    frames = torch.cat([rendered.frames for rendered in got])
+    assert result.frames == 10 and len(decoded) == 1
+    assert frames[:, 100, 50, 0].tolist() == list(range(10))
+    assert frames[:, 100, 150, 0].tolist() == list(range(0, 20, 2))
+    mask = torch.cat([rendered.mask for rendered in got])
+    assert mask[:, 20:].min() == 1 and mask[:, :20].max() == 0
+    assert [len(square) for square in got[0].squares] == [8, 8]
+
+
+def test_masks_are_given_only_where_asked_for(make):
+    for masks in (False, True):
+        got = []
+        animate(make(20, 25), make(20, 25), engine=Recorder(), sink=got.append, masks=masks)
+        assert {rendered.mask is not None for rendered in got} == {masks}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("driving_option", "expression-friendly"), ("source_eye_retargeting", True)]
+)
+def test_an_option_that_an_engine_does_not_support_is_refused_by_name(make, tmp_path, option, value):
+    options = MotionOptions(**{option: value})
+    with pytest.raises(SettingsError, match=f"{option} must be .* for the draft engine"):
+        run(make(6, 25), make(6, 25), create_engine("draft"), options=options, output=tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["draft", "liveportrait"])
+def test_the_mask_covers_every_pixel_that_changed(make, kind):
+    engine = create_engine(kind, **({} if kind == "draft" else {"random_weights": 1}))
+    source, got = make(3, 25, without=(1,)), []
+    animate(source, make(3, 25), engine=engine, sink=got.append, masks=True)
+    decoded = torch.cat([chunk.frames for chunk in Clip(source).chunks()])
+    frames, mask = torch.cat([r.frames for r in got]), torch.cat([r.mask for r in got])
+    changed = (frames != decoded).any(-1)
+    assert changed.any() and not (changed & (mask == 0)).any()
+    assert mask[1].max() == 0 and mask.amax() == 1

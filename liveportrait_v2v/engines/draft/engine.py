@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ from ...faces import landmarks_near
 from ...faces.smoothing import is_continuous, smooth_landmarks
 from ...geometry import FaceSquare, face_crop
 from ...settings import AnimationSettings, MotionOptions
-from ..base import DrivingMotion, TrackedChunk, reference_shot
+from ...tracking import TrackedChunk
+from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
 from . import face
 from .feedback import Missing, with_halved_colors
 from .motion import Reference, Target, transfer
@@ -41,6 +43,8 @@ class DraftEngine:
     """
 
     name = "draft"
+    # Motion is always carried over as `pose-friendly` has it, and driven eyes take the place of the source's own.
+    supports = ALL_OPTIONS - {"driving_option", "source_eye_retargeting"}
 
     def __init__(self, device: str = "cpu"):
         self.device = device
@@ -78,58 +82,60 @@ class DraftSession:
         self._frames = 0  # since the face's first
         self._held: Missing | None = None  # in the last frame that was looked at
 
-    def survey(self, shots: Iterable[TrackedChunk]) -> None:
+    def survey(self, chunks: Iterable[TrackedChunk]) -> None:
         number = self._options.reference_frame
         if number:
-            calm = smooth_landmarks(shots, self._options.smoothing, self._driving_rate)
-            shot = reference_shot(calm, number)
-            self._driving_rest = Reference.of(shot.landmarks[0].to(shot.frames.device))
+            smooth = smooth_landmarks(chunks, self._options.smoothing, self._driving_rate)
+            chunk = reference_chunk(smooth, number)
+            assert chunk is not None  # a number above 0 has one, or raises
+            self._driving_rest = Reference.of(chunk.landmarks[0].to(chunk.frames.device))
 
-    def source(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        return smooth_landmarks(shots, self._options.smoothing, self._source_rate)
+    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        return smooth_landmarks(chunks, self._options.smoothing, self._source_rate)
 
-    def motions(self, shots: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
-        """Landmarks float32 [478, 3] of each driving frame."""
-        for shot in smooth_landmarks(shots, self._options.smoothing, self._driving_rate):
-            for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
+    def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
+        """Yield the landmarks float32 [478, 3] of each driving frame."""
+        for chunk in smooth_landmarks(chunks, self._options.smoothing, self._driving_rate):
+            for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
                 if present and self._driving_rest is None:
-                    self._driving_rest = Reference.of(landmarks.to(shot.frames.device))
+                    self._driving_rest = Reference.of(landmarks.to(chunk.frames.device))
                 yield landmarks if present else None
 
-    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
-        led = [cue.motion() for cue in cues]
-        shown = [
-            motion is not None and present for motion, present in zip(led, shot.present.tolist(), strict=True)
-        ]
-        if not any(shown):
-            return shot.frames
-        frames = shot.frames.clone()
-        for scene in self._scenes(shot, shown):
-            self._animate(frames[scene], shot.landmarks[scene], torch.stack(led[scene]))
-        return frames
-
-    def _scenes(self, shot: TrackedChunk, shown: list[bool]) -> Iterator[slice]:
-        """The runs of frames to be animated, cut where the source goes on with another face or at another place."""
-        first = None
-        for k, landmarks in enumerate(shot.landmarks):
-            anew = shown[k] and (self._last is None or not is_continuous(self._last, landmarks))
-            if first is not None and (anew or not shown[k]):
-                yield slice(first, k)
-                first = None
-            if anew:
+    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+        frames = chunk.frames.clone()
+        mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
+        for scene, begins in self._scenes(chunk.landmarks):
+            if begins:
                 self._source_rest, self._eyes = None, EyeMemory()
                 self._frames, self._held = 0, None
-            if shown[k]:
-                first = k if first is None else first
-                self._last = landmarks
-        if first is not None:
-            yield slice(first, len(shot))
+            own_mask = None if mask is None else mask[scene]
+            self._animate(frames[scene], chunk.landmarks[scene], driving[scene], own_mask)
+        return RenderedFrames(frames, mask, (face_crop(chunk.landmarks, self._settings),))
 
-    def _animate(self, frames: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> None:
-        """Moves the faces in frames, which are modified, by landmarks [N, 478, 3] of both clips."""
+    def _scenes(self, faces: torch.Tensor) -> list[tuple[slice, bool]]:
+        """Cut landmarks [N, 478, 3] where the source continues with another face or at another place.
+
+        Returns:
+            the parts, and whether each begins a scene: the first one may continue the last chunk's.
+        """
+        before = [self._last, *faces[:-1]]
+        starts = [
+            k
+            for k, (last, face) in enumerate(zip(before, faces, strict=True))
+            if last is None or not is_continuous(last, face)
+        ]
+        self._last = faces[-1]
+        edges = sorted({0, *starts, len(faces)})
+        return [(slice(a, b), a in starts) for a, b in pairwise(edges)]
+
+    def _animate(
+        self, frames: torch.Tensor, source: torch.Tensor, driving: torch.Tensor, mask: torch.Tensor | None
+    ) -> None:
+        """Move the faces by landmarks [N, 478, 3] of both clips; frames, and mask if there is one, are modified."""
         source, driving = source.to(frames.device), driving.to(frames.device)
         if self._source_rest is None:
             self._source_rest = Reference.of(source[0])
+        assert self._driving_rest is not None  # set by the first motion
         rests = self._source_rest, self._driving_rest
         wanted = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
         square = face_crop(source, self._settings)
@@ -138,7 +144,9 @@ class DraftSession:
             return
         self._eyes.learn(frames, wanted)
         target = self._corrected(frames, wanted, square.side.max().item(), region)
-        self._draw(frames, target, self._settings.dsize // 2)
+        opacity = self._draw(frames, target, self._settings.dsize // 2)
+        if mask is not None:
+            region.of(mask).copy_(opacity)
 
     def _corrected(
         self, frames: torch.Tensor, wanted: Target, side: float, region: compose.PixelRect
@@ -157,7 +165,8 @@ class DraftSession:
             if shrink == 1:
                 new = new + self._missing(shown, new.added_to(asked), asked, region, shrink)
             new = new.calmed(held)
-            held = held.and_then(new) if waits else new
+            held = held.and_then(new) if waits and held is not None else new
+        assert held is not None  # the first frame of a scene is inferred
         latest = (torch.arange(count) + self._frames % every) // every
         self._frames, self._held = self._frames + count, held[-1:]
         return held[latest].added_to(wanted)
@@ -180,8 +189,12 @@ class DraftSession:
         seen, presence = landmarks_near(drawn, small.moved)
         return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
 
-    def _draw(self, frames: torch.Tensor, target: Target, size: int) -> None:
-        """Moves the faces in frames, which are modified, by a warp on a grid of `size` nodes a side."""
+    def _draw(self, frames: torch.Tensor, target: Target, size: int) -> torch.Tensor:
+        """Move the faces in frames, which are modified, by a warp on a grid of `size` nodes a side.
+
+        Returns:
+            the opacity of what was drawn, float32 [N, h, w], of the rectangle around the target's squares.
+        """
         square = face_crop(target.source, self._settings)
         region = compose.rect_of(square, *frames.shape[1:3])
         target = without_folds(target, square, self._settings.stitching)
@@ -199,6 +212,7 @@ class DraftSession:
         self._eyes.paint(pictures, target, region)
         for part in parts:
             compose.blend(frames[part], pictures[part], opacity[part], region)
+        return opacity
 
 
 def _moved(

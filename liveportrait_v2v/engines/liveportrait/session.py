@@ -1,4 +1,4 @@
-"""One run of the LivePortrait engine, and what it remembers of the two clips."""
+"""One role of one run of the LivePortrait engine, and what it keeps of the two clips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,29 +14,28 @@ from ... import compose
 from ...errors import SettingsError
 from ...faces.smoothing import is_continuous, smooth_landmarks, variance_at
 from ...geometry import FaceSquare
+from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import FixedLagSmoother
-from ..base import DrivingMotion, TrackedChunk, reference_shot
+from ...tracking import TrackedChunk
+from ..base import RenderedFrames, reference_chunk
 from . import crops
 from .landmarks203 import eye_openings, lip_opening
-from .motion import ROW, SMOOTHED, Faces, Motion, Transfer, neutral, place
-from .retarget import refine
-
-if TYPE_CHECKING:
-    from .engine import LivePortraitEngine
-    from .template import LivePortraitTemplate
+from .model import LivePortraitModel
+from .motion import SMOOTHED, Faces, Motion, Transfer, neutral, place
+from .template import LivePortraitTemplate
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the networks see in N source frames.
+class _SourceFaces:
+    """The networks' reading of N source frames.
 
     Attributes:
         square: the crops' squares.
         crops: float32 [N, 3, 256, 256] in 0..1.
         volume: feature volumes, [N, 32, 16, 64, 64].
         kp: canonical keypoints, [N, 21, 3].
-        motion: what the faces do.
+        motion: of the faces.
     """
 
     square: FaceSquare
@@ -46,33 +44,36 @@ class _Look:
     kp: torch.Tensor
     motion: Motion
 
-    def last(self) -> _Look:
-        """The last frame, in memory of its own."""
+    def last(self) -> _SourceFaces:
+        """Return the last frame, in memory of its own."""
         crops, volume = self.crops[-1:].clone(), self.volume[-1:].clone()
-        return _Look(self.square[-1:], crops, volume, self.kp[-1:], self.motion[-1:])
+        return _SourceFaces(self.square[-1:], crops, volume, self.kp[-1:], self.motion[-1:])
 
-    def expand(self, count: int) -> _Look:
+    def expand(self, count: int) -> _SourceFaces:
+        """Return one frame's reading as that of `count` frames."""
         square = FaceSquare(
             self.square.center.expand(count, 2),
             self.square.axes.expand(count, 2, 2),
             self.square.side.expand(count),
         )
-        parts = (part.expand(count, *part.shape[1:]) for part in (self.crops, self.volume, self.kp))
-        return _Look(square, *parts, self.motion.expand(count))
+        crops, volume, kp = (
+            part.expand(count, *part.shape[1:]) for part in (self.crops, self.volume, self.kp)
+        )
+        return _SourceFaces(square, crops, volume, kp, self.motion.expand(count))
 
 
 class LivePortraitSession:
-    """One run: the driving clip's square and reference, the source's resting face."""
+    """One role of one run: the driving clip's square and reference, the source's resting face."""
 
     def __init__(
         self,
-        engine: LivePortraitEngine,
+        model: LivePortraitModel,
         settings: AnimationSettings,
         options: MotionOptions,
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
     ):
-        self._engine = engine
+        self._model = model
         self._settings = settings
         self._options = options
         self._source_rate = source_rate
@@ -82,13 +83,15 @@ class LivePortraitSession:
         self._reference: torch.Tensor | None = None  # a row of `Motion.pack`, as the next one
         self._rest: torch.Tensor | None = None
         self._ratio: torch.Tensor | None = None  # of the scene
-        self._last: torch.Tensor | None = None  # landmarks
-        self._held: _Look | None = None  # the last source frame
+        self._last: torch.Tensor | None = None  # landmarks of the last frame that was rendered
+        self._read: tuple[int, _SourceFaces] | None = (
+            None  # the last source frame that was read, and its number
+        )
 
-    def survey(self, shots: Iterable[TrackedChunk]) -> None:
-        """Finds the driving clip's square, if it is to be cut, and its reference frame, if it isn't the first."""
-        shots = self._marked(shots)
-        first = next(shots, None)
+    def survey(self, chunks: Iterable[TrackedChunk]) -> None:
+        """Find the driving clip's square, if it is to be cut, and its reference frame, if it isn't the first."""
+        marked = self._with_points(chunks)
+        first = next(marked, None)
         if first is None:
             return
         height, width = first.frames.shape[1:3]
@@ -98,46 +101,50 @@ class LivePortraitSession:
         mean = crops.MeanSquare()
 
         def watched() -> Iterator[TrackedChunk]:
-            for shot in chain((first,), shots):
-                mean.add(shot.landmarks[shot.present])
-                yield shot
+            for chunk in chain((first,), marked):
+                mean.add(chunk.landmarks[chunk.present])
+                yield chunk
 
         passing = watched()
-        reference = reference_shot(passing, self._options.reference_frame)
+        reference = reference_chunk(passing, self._options.reference_frame)
         if cut:
             deque(passing, maxlen=0)
             self._square = mean.get()
         if reference is not None:
             self._reference = self._read_driving(reference)[0]
 
-    def source(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        return smooth_landmarks(self._marked(shots), self._options.smoothing, self._source_rate)
+    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        return smooth_landmarks(self._with_points(chunks), self._options.smoothing, self._source_rate)
 
-    def motions(self, shots: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
-        """A row of `Motion.pack` for each driving frame: its rotation and expression smoothed."""
-        return self._calm(self.read(shots))
+    def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
+        """Yield a row of `Motion.pack` for each driving frame, its rotation and expression smoothed."""
+        return self._smoothed(self.unsmoothed_motions(chunks))
 
-    def read(self, shots: Iterable[TrackedChunk]) -> Iterator[tuple[torch.Tensor | None, bool]]:
-        """The same as the frames have it, and whether the face does not go on from the frame before."""
+    def unsmoothed_motions(
+        self, chunks: Iterable[TrackedChunk]
+    ) -> Iterator[tuple[torch.Tensor | None, bool]]:
+        """Yield a row for each driving frame, and whether the face does not continue from the frame before."""
         last: torch.Tensor | None = None
-        for shot in self._marked(shots):
-            rows = iter(self._read_driving(shot))
-            for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
-                yield (
-                    next(rows) if present else None,
-                    not present or last is None or not is_continuous(last, landmarks),
-                )
+        for chunk in self._with_points(chunks):
+            rows = iter(self._read_driving(chunk))
+            for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
+                begins = not present or last is None or not is_continuous(last, landmarks)
+                yield (next(rows) if present else None), begins
                 last = landmarks if present else None
 
-    def recall(self, template: LivePortraitTemplate, count: int) -> Iterator[torch.Tensor | None]:
-        """As `motions`, of the first frames of a template.
+    def motions_of(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
+        """Yield the rows of a template's first frames, smoothed: stands for `survey` and `motions`.
 
         Raises:
             SettingsError: the template lacks the openings that retargeting needs, or the reference frame.
         """
-        for name in ("eye", "lip"):
-            openings = template.motion.eyes if name == "eye" else template.motion.lips
-            if getattr(self._settings, f"{name}_retargeting") and openings.isnan().any():
+        assert isinstance(template, LivePortraitTemplate)  # the run checked whose it is
+        motion = template.motion
+        for name, wanted, openings in (
+            ("eye", self._settings.eye_retargeting, motion.eyes),
+            ("lip", self._settings.lip_retargeting, motion.lips),
+        ):
+            if wanted and openings.isnan().any():
                 raise SettingsError(
                     f"{name}_retargeting needs the {name} openings, which this template lacks; turn it off"
                 )
@@ -148,123 +155,121 @@ class LivePortraitSession:
                 f"reference_frame must be a frame of the template that shows the face, or have one after it, "
                 f"got {start} of {len(present)}"
             )
-        rows = template.motion[:count].pack().to(self._engine.networks.device)
+        rows = motion[:count].pack().to(self._model.device)
         self._reference = rows[present.index(True, start)]
-        return self._calm(
+        return self._smoothed(
             (row if seen else None, begin) for row, seen, begin in zip(rows, present, begins, strict=True)
         )
 
-    def _calm(self, frames: Iterable[tuple[torch.Tensor | None, bool]]) -> Iterator[torch.Tensor | None]:
-        """Smooths rows; None is a frame without the face, and True begins anew."""
+    def _smoothed(self, frames: Iterable[tuple[torch.Tensor | None, bool]]) -> Iterator[torch.Tensor | None]:
+        """Smooth rows; None is a frame without the face, and True starts the smoother again."""
         smoother = FixedLagSmoother(variance_at(self._options.smoothing, self._driving_rate))
         waiting: deque[torch.Tensor | None] = deque()
-        calm: deque[torch.Tensor] = deque()
+        smooth: deque[torch.Tensor] = deque()
 
         def ready() -> Iterator[torch.Tensor | None]:
-            while waiting and (waiting[0] is None or calm):
+            while waiting and (waiting[0] is None or smooth):
                 row = waiting.popleft()
-                yield None if row is None else torch.cat((calm.popleft(), row[SMOOTHED:]))
+                yield None if row is None else torch.cat((smooth.popleft(), row[SMOOTHED:]))
 
         for row, begins in frames:
             if begins:
-                calm += smoother.flush()
+                smooth += smoother.flush()
             waiting.append(row)
             if row is not None:
                 if self._reference is None:
                     self._reference = row
-                calm += smoother.push(row[:SMOOTHED])
+                smooth += smoother.push(row[:SMOOTHED])
             yield from ready()
-        calm += smoother.flush()
+        smooth += smoother.flush()
         yield from ready()
 
     @torch.no_grad()
-    def render(self, shot: TrackedChunk, cues: list[DrivingMotion]) -> torch.Tensor:
-        if not shot.held:
-            self._held = None
-        led = [cue.motion() for cue in cues]
-        shown = [k for k, motion in enumerate(led) if motion is not None and shot.present[k]]
-        if not shown:
-            return shot.frames
-        driving = Motion.unpack(torch.stack([led[k] for k in shown]))
-        look = self._look(shot, shown)
-        kp_source, kp_target = self._keypoints(look, shot.landmarks[shown], driving)
-        pictures = self._engine.render(look.crops, look.volume, kp_source, kp_target)
-        if len(shown) == len(shot):
-            return compose.paste_back(shot.frames, pictures, look.square)
-        frames = shot.frames.clone()
-        frames[shown] = compose.paste_back(shot.frames[shown], pictures, look.square)
-        return frames
+    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+        source = self._source_faces(chunk)
+        kp_source, kp_target = self._keypoints(source, chunk.landmarks, Motion.unpack(driving))
+        pictures = self._model.render(source.crops, source.volume, kp_source, kp_target)
+        frames = compose.paste_back(chunk.frames, pictures, source.square)
+        mask = compose.pasted_mask(chunk.frames, source.square) if masks else None
+        return RenderedFrames(frames, mask, (source.square,))
 
-    def _marked(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """The shots with the 203 points, where their network is there."""
-        network = self._engine.landmarks
-        return iter(shots) if network is None else network.extend(shots)
+    def _with_points(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        """Pass chunks on with the 203 points, where their network is there."""
+        network = self._model.landmarks
+        return iter(chunks) if network is None else network.extend(chunks)
 
-    def _look(self, shot: TrackedChunk, shown: list[int]) -> _Look:
-        if shot.held:
-            if self._held is None:
-                self._held = self._look_at(shot.frames[:1], shot.landmarks[:1])
-            return self._held.expand(len(shown))
-        frames = shot.frames if len(shown) == len(shot) else shot.frames[shown]
-        look = self._look_at(frames, shot.landmarks[shown])
-        if shown[-1] == len(shot) - 1:
-            self._held = look.last()
-        return look
+    def _source_faces(self, chunk: TrackedChunk) -> _SourceFaces:
+        """Read the source's faces; those of a held frame once."""
+        if not chunk.held:
+            self._read = None
+            faces = self._read_source(chunk.frames, chunk.landmarks)
+            self._read = chunk.index + len(chunk) - 1, faces.last()
+            return faces
+        if self._read is None or self._read[0] != chunk.index:
+            self._read = chunk.index, self._read_source(chunk.frames[:1], chunk.landmarks[:1])
+        return self._read[1].expand(len(chunk))
 
-    def _look_at(self, frames: torch.Tensor, landmarks: torch.Tensor) -> _Look:
+    def _read_source(self, frames: torch.Tensor, landmarks: torch.Tensor) -> _SourceFaces:
         square = crops.source_squares(landmarks, self._settings)
         pictures = crops.source_crops(frames, square, self._settings)
-        rows = self._read(pictures, landmarks)
-        kp = rows[:, ROW:].unflatten(1, (21, 3))
-        volume = self._engine.batches(self._engine.networks.appearance, pictures)
-        return _Look(square, pictures, volume, kp, Motion.unpack(rows[:, :ROW]))
+        rows, kp = self._read_crops(pictures, landmarks)
+        return _SourceFaces(square, pictures, self._model.appearance(pictures), kp, Motion.unpack(rows))
 
-    def _read_driving(self, shot: TrackedChunk) -> torch.Tensor:
-        """Rows of `Motion.pack`, one for each frame of a driving shot that shows the face."""
-        if not shot.present.any():
-            return torch.empty(0, ROW)
-        frames = shot.frames if shot.present.all() else shot.frames[shot.present.to(shot.frames.device)]
+    def _read_driving(self, chunk: TrackedChunk) -> torch.Tensor:
+        """Return rows of `Motion.pack`, one for each frame of a driving chunk that shows the face."""
+        frames = chunk.frames
+        if not chunk.present.all():
+            frames = frames[chunk.present.to(frames.device)]
+        if not len(frames):
+            return torch.empty(0)
         pictures = crops.driving_crops(frames, self._square)
-        return self._read(pictures, shot.landmarks[shot.present])[:, :ROW]
+        return self._read_crops(pictures, chunk.landmarks[chunk.present])[0]
 
-    def _read(self, pictures: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-        """What the motion network says of crops, as `LivePortraitEngine.read`."""
+    def _read_crops(
+        self, pictures: torch.Tensor, landmarks: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the motion network on crops, as `LivePortraitModel.read`."""
         device = pictures.device
         eyes, lips = (
             opening(landmarks).to(device, non_blocking=device.type == "cuda")
             for opening in (eye_openings, lip_opening)
         )
-        return self._engine.read(pictures, eyes, lips)
+        return self._model.read(pictures, eyes, lips)
 
     def _keypoints(
-        self, look: _Look, landmarks: torch.Tensor, driving: Motion
+        self, source: _SourceFaces, landmarks: torch.Tensor, driving: Motion
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keypoints [N, 21, 3] of the source frames and of the target."""
-        still = self._driving_rate is None
-        reference = neutral(driving[:1]) if still else Motion.unpack(self._reference[None])
-        begins, rest = self._scenes(landmarks, look.motion)
-        faces = self._transfer.faces(look.kp, look.motion, rest, driving, reference)
+        """Return the keypoints [N, 21, 3] of the source frames and of the target."""
+        if self._driving_rate is None:
+            reference = neutral(driving[:1])
+        else:
+            assert self._reference is not None  # set by the first motion
+            reference = Motion.unpack(self._reference[None])
+        begins, rest = self._scenes(landmarks, source.motion)
+        faces = self._transfer.faces(source.kp, source.motion, rest, driving, reference)
         ratios = self._ratios(begins, faces, reference) if self._transfer.by_volume else None
-        x = self._transfer.keypoints(faces, reference, ratios)
-        return place(look.kp, look.motion), refine(self._engine.networks, self._transfer, faces, x)
+        target = self._model.target_keypoints(self._transfer, faces, reference, ratios)
+        return place(source.kp, source.motion), target
 
     def _scenes(self, landmarks: torch.Tensor, source: Motion) -> tuple[list[bool], Motion]:
-        """Whether each frame begins a scene: the source goes on with another face, or the same at another place; and
-        the resting face of each one's scene."""
+        """Return whether each frame begins a scene, and the resting face of each one's scene.
+
+        A scene begins where the source continues with another face, or with the same one at another place.
+        """
         begins, rests = [], []
         for marks, row in zip(landmarks, source.pack(), strict=True):
             begins.append(self._last is None or not is_continuous(self._last, marks))
-            if begins[-1]:
+            if begins[-1] or self._rest is None:
                 self._rest = row
             self._last = marks
             rests.append(self._rest)
         return begins, Motion.unpack(torch.stack(rests))
 
     def _ratios(self, begins: list[bool], faces: Faces, reference: Motion) -> torch.Tensor:
-        """The volume ratio of each frame's scene, [N, 1, 1], taken where the scene begins."""
+        """Return the volume ratio of each frame's scene, [N, 1, 1], taken where the scene begins."""
         ratios = []
         for k, begin in enumerate(begins):
-            if begin:
+            if begin or self._ratio is None:
                 self._ratio = self._transfer.volume_ratio(faces[k : k + 1], reference)
             ratios.append(self._ratio)
         return torch.stack(ratios).view(-1, 1, 1)

@@ -1,6 +1,6 @@
-"""Motion templates: what a driving face does, without its pictures. Published pickles are read, ours are safetensors.
+"""Motion templates: a driving face's motion without its pictures, in safetensors; published pickles are read too.
 
-A template of ours holds the tensors of `Motion` by name, `present` and `begins`, and in its metadata the format's name
+A template file holds the tensors of `Motion` by name, `present` and `begins`, and in its metadata the format's name
 and the frame rate as a fraction.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -20,21 +20,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ...errors import Cancelled, LivePortraitError
-from ...faces import FaceTracker
+from ...errors import LivePortraitError
 from ...files import atomic_write
-from ...media import Clip, ClipInfo
-from ...settings import AnimationSettings, MotionOptions
-from ..base import TrackedChunk
-from .engine import LivePortraitEngine
+from ...media import ClipInfo
 from .motion import ROW, Motion
 
 FORMAT = "liveportrait-v2v motion 1"
+_ROTATION_TOLERANCE = 0.05  # of R @ R.T to the identity, per entry
 _SHAPES = {"rotation": (3, 3), "exp": (21, 3), "scale": (1,), "t": (3,), "eyes": (2,), "lips": (1,)}
 
 
 class TemplateError(LivePortraitError):
-    """A file is no motion template, or holds something that none has."""
+    """A file that is not a motion template, or holds something unexpected."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,9 @@ class LivePortraitTemplate:
     """The motion of a driving clip's face.
 
     Attributes:
-        motion: of N frames. Openings of eyes and lips that a file doesn't have are not a number; zeros where the face
-            is not present.
+        motion: of N frames; zeros where the face is not present. Openings of eyes and lips that a file lacks are NaN.
         present: bool [N], whether the frame shows the face.
-        begins: bool [N], whether the face does not go on from the frame before, so that smoothing starts anew.
+        begins: bool [N], whether the face does not continue from the frame before, so that the smoother starts again.
         rate: frames per second.
     """
 
@@ -61,17 +57,17 @@ class LivePortraitTemplate:
 
     @property
     def info(self) -> ClipInfo:
-        """As a clip's, of pictures without size and sound."""
+        """Facts as of a clip without pictures and audio."""
         return ClipInfo(0, 0, self.rate, len(self) / self.rate, len(self), False, None)
 
 
-def read_template(path: str | os.PathLike) -> LivePortraitTemplate:
-    """Reads a template of ours or one that upstream published.
+def read_template(path: str | os.PathLike[str]) -> LivePortraitTemplate:
+    """Read a template file of this project (.safetensors) or one that upstream published (.pkl).
 
-    Of a pickle nothing is made but numbers and numpy arrays of them.
+    Pickles are loaded with an unpickler for numbers and numpy arrays only.
 
     Raises:
-        TemplateError: the file can't be read, or is no template.
+        TemplateError: the file can't be read, or is not a template.
     """
     path = Path(path)
     read = _read_published if path.suffix.lower() == ".pkl" else _read_ours
@@ -85,11 +81,11 @@ def read_template(path: str | os.PathLike) -> LivePortraitTemplate:
     return template
 
 
-def write_template(path: str | os.PathLike, template: LivePortraitTemplate) -> None:
-    """Writes a template as safetensors, whole or not at all.
+def write_template(path: str | os.PathLike[str], template: LivePortraitTemplate) -> None:
+    """Write a template as safetensors; the file appears complete or not at all.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     tensors = {item.name: getattr(template.motion, item.name) for item in fields(Motion)}
     tensors |= {"present": template.present, "begins": template.begins}
@@ -101,70 +97,19 @@ def write_template(path: str | os.PathLike, template: LivePortraitTemplate) -> N
         part.write_bytes(data)
 
 
-def record_template(
-    clip: Clip | str | os.PathLike,
-    engine: LivePortraitEngine,
-    settings: AnimationSettings | None = None,
-    options: MotionOptions | None = None,
-    *,
-    on_frames: Callable[[int], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-    chunk: int = 8,
-) -> LivePortraitTemplate:
-    """The template of a driving clip, read as a run with these settings reads it: face, crop, frames, no smoothing.
-
-    Args:
-        on_frames: called with the number of frames recorded so far.
-        cancelled: asked before each chunk; True ends it with Cancelled.
-        chunk: frames at a time.
-
-    Raises:
-        MediaError: the clip can't be read.
-        TemplateError: it is a still, or shows no face.
-        Cancelled: `cancelled` said so.
-    """
-    settings, options = settings or AnimationSettings(), options or MotionOptions()
-    clip = clip if isinstance(clip, Clip) else Clip(clip)
-    rate = clip.info.rate
-    if rate is None:
-        raise TemplateError("a template is made of a clip, and this is a still; animate by the still itself")
-    number, cap = settings.drive_face_index, settings.video_frame_load_cap
-
-    def shots():
-        tracker = FaceTracker(device=engine.device, order=options.face_order, only=number)
-        for part in clip.chunks(chunk, cap=cap):
-            if cancelled is not None and cancelled():
-                raise Cancelled("stopped while reading the driving clip")
-            frames = part.frames.to(engine.device)
-            yield TrackedChunk(frames, *tracker.track(frames).face(number))
-
-    session = engine.session(settings, options, rate, rate)
-    session.survey(shots())
-    rows, begins = [], []
-    for row, begin in session.read(shots()):
-        rows.append(row)
-        begins.append(begin)
-        if on_frames is not None:
-            on_frames(len(rows))
-    present = torch.tensor([row is not None for row in rows])
-    if not present.any():
-        raise TemplateError(f"face {number} is in none of the {len(rows)} frames read; set drive_face_index")
-    motion = torch.stack([torch.zeros(ROW) if row is None else row.cpu() for row in rows])
-    return LivePortraitTemplate(Motion.unpack(motion), present, torch.tensor(begins), rate)
-
-
 def _check(path: Path, template: LivePortraitTemplate) -> None:
-    motion = template.motion
-    seen = motion[template.present]
-    faults = {
-        f"it has {len(template)} frames at {template.rate} a second": not len(template) or template.rate <= 0,
-        "it shows no face": not template.present.any(),
-        "a number in it is not finite": not seen.pack()[:, : ROW - 3].isfinite().all(),
-        "a rotation in it is none": (seen.rotation @ seen.rotation.mT - torch.eye(3)).abs().max() > 0.05,
-    }
-    fault = next((fault for fault, holds in faults.items() if holds), None)
-    if fault:
-        raise TemplateError(f"{path}: is no motion template: {fault}")
+    seen = template.motion[template.present]
+    if not len(template) or template.rate <= 0:
+        fault = f"it has {len(template)} frames at {template.rate} a second"
+    elif not template.present.any():
+        fault = "it shows no face"
+    elif not seen.pack()[:, : ROW - 3].isfinite().all():
+        fault = "a number in it is not finite"
+    elif (seen.rotation @ seen.rotation.mT - torch.eye(3)).abs().max() > _ROTATION_TOLERANCE:
+        fault = "a rotation in it is none"
+    else:
+        return
+    raise TemplateError(f"{path}: is no motion template: {fault}")
 
 
 def _read_ours(path: Path) -> LivePortraitTemplate:
@@ -225,16 +170,16 @@ def _listed(data: Mapping, count: int, width: int, *names: str) -> np.ndarray:
 
 
 class _NumbersOnly(pickle.Unpickler):
-    """Makes numpy arrays and numbers, and refuses whatever else a pickle asks for."""
+    """Unpickler of numpy arrays and numbers; refuses whatever else a pickle asks for."""
 
-    # By old and new name of numpy's module; taken from what numpy itself pickles by.
+    # Under numpy's old module names; the values are what numpy itself pickles by.
     _ALLOWED = {
         ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
         ("numpy.core.multiarray", "scalar"): np.float32(0).__reduce__()[0],
         ("numpy.core.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        # How protocol 2 writes bytes.
+        # Protocol 2 writes bytes this way.
         ("_codecs", "encode"): codecs.encode,
     }
 

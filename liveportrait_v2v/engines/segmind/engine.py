@@ -16,7 +16,8 @@ from ...errors import Cancelled, SettingsError
 from ...files import atomic_write
 from ...media import Clip
 from ...web import Resolver, redact_url, resolve
-from ..base import HostedResult, RunPlan
+from ...plan import RunPlan
+from ..base import HostedResult
 from . import keys
 from .client import Client
 from .conform import conform
@@ -27,7 +28,7 @@ from .http import Http, Timeouts
 from .job import Runner
 from .journal import Job, Journal, SpendingLimits
 from .pacing import Clock, Deadline, OutOfTime
-from .payload import RemoteClip, check, hash_of, name_of, payload_of, prepare_clips
+from .payload import RemoteClip, check, driving_clip, hash_of, name_of, payload_of, prepare_clips
 from .request import JobRequest, JobState
 from .threads import run_unless
 from .upload import upload
@@ -52,6 +53,7 @@ class SegmindEngine:
     """
 
     name = "segmind"
+    supports = frozenset({"pairing"})
 
     def __init__(
         self,
@@ -128,25 +130,25 @@ class SegmindEngine:
 
     def animate(
         self,
-        take: RunPlan,
+        plan: RunPlan,
         *,
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> HostedResult:
-        """Has the model animate the take, or finds what it made of it before.
+        """Animate a plan with the model, or return what it made of it before.
 
         Raises:
             SettingsError: an option that the model does not know.
             SegmindError, MediaError: see their classes.
             JobStoppedError: `cancelled` said so; it is looked at ten times a second.
         """
-        check(take)
+        check(plan)
 
         async def work(runner: Runner, client: Client, journal: Journal) -> Job:
-            return await self._obtain(runner, client, journal, take)
+            return await self._obtain(runner, client, journal, plan)
 
         job = self._with_runner(work, on_state, cancelled)
-        frames, notes = conform(Clip(job.file), take.pairing, take.source.output_size(), take.chunk)
+        frames, notes = conform(Clip(job.file), plan.single()[1], plan.size, plan.chunk)
         return HostedResult(frames, tuple(notes), report_of(job))
 
     def fetch(
@@ -216,13 +218,13 @@ class SegmindEngine:
         """
         return Journal(self._folder, self._clock.time)
 
-    async def _obtain(self, runner: Runner, client: Client, journal: Journal, take: RunPlan) -> Job:
+    async def _obtain(self, runner: Runner, client: Client, journal: Journal, plan: RunPlan) -> Job:
         async def payload() -> dict[str, Any]:
             stop = threading.Event()
             with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
                 runner.tell("preparing the clips")
                 prepared = asyncio.ensure_future(
-                    asyncio.to_thread(prepare_clips, take, Path(folder), stop.is_set)
+                    asyncio.to_thread(prepare_clips, plan, Path(folder), stop.is_set)
                 )
                 try:
                     source, driving = await asyncio.shield(prepared)
@@ -235,10 +237,10 @@ class SegmindEngine:
                     clip if isinstance(clip, str) else await upload(client, journal, clip)
                     for clip in (source, driving)
                 ]
-            return payload_of(take, *urls)
+            return payload_of(plan, *urls)
 
-        hash = await asyncio.to_thread(hash_of, take, self._endpoints.base, self._seed)
-        label = " + ".join(name_of(clip) for clip in (take.source, take.driving))
+        hash = await asyncio.to_thread(hash_of, plan, self._endpoints.base, self._seed)
+        label = " + ".join(name_of(clip) for clip in (plan.source, driving_clip(plan)))
         return await runner.obtain(JobRequest(hash, label, payload, self._version))
 
     def _with_runner(

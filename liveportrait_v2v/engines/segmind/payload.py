@@ -1,4 +1,4 @@
-"""A take as the hosted model gets it: what is refused, what makes two the same, and what is sent."""
+"""A plan as the hosted model gets it: what is refused, what makes two jobs the same, and what is sent."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 
 from ...errors import SettingsError
 from ...media import Clip
-from ...settings import MotionOptions
-from ..base import RunPlan
+from ...plan import RunPlan
 from .endpoints import CLIPS, MODEL
 from .prepare import driving_numbers, prepare, source_numbers
 
@@ -27,71 +26,75 @@ class RemoteClip(Clip):
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
 
-def check(take: RunPlan) -> None:
-    """
+def check(plan: RunPlan) -> None:
+    """Check that the hosted model can do what a plan asks for.
+
     Raises:
-        SettingsError: an option that the hosted model does not know differs from its default; or a driving clip that
-            is only a URL would have to be resampled.
+        SettingsError: a driving clip that is only a URL would have to be resampled.
     """
-    if isinstance(take.driving, RemoteClip) and take.pairing.driving_step != 1:
+    role, pairing = plan.single()
+    if isinstance(role.driving, RemoteClip) and pairing.driving_step != 1:
         raise SettingsError(
             f"pairing must be 'frame' for a driving clip that is given as a URL and has another frame rate "
-            f"({float(take.driving.info.rate):.5g}) than the result ({float(take.pairing.rate):.5g}), got 'time': it "
-            "goes out as it is; set pairing=frame, or give the file itself"
+            f"({float(pairing.rate * pairing.driving_step):.5g}) than the result ({float(pairing.rate):.5g}), got "
+            "'time': it goes out as it is; set pairing=frame, or give the file itself"
         )
-    defaults = MotionOptions().to_dict()
-    for name, value in take.options.to_dict().items():
-        if name != "pairing" and value != defaults[name]:
-            raise SettingsError(
-                f"{name} must be {defaults[name]!r} for the Segmind engine, got {value!r}: the hosted model does not "
-                "know it; leave it out, or take a local engine"
-            )
 
 
-def payload_of(take: RunPlan, source_url: str, driving_url: str) -> dict[str, Any]:
-    """What is sent, with the documented names and types. Clips that were prepared are cut and paired already."""
-    values = take.settings.to_dict()
-    if not isinstance(take.driving, RemoteClip):
-        values["video_frame_load_cap"] = take.pairing.frames
-    values["driving_audio"] = take.audio_of == "driving"
+def payload_of(plan: RunPlan, source_url: str, driving_url: str) -> dict[str, Any]:
+    """Return what is sent, with the documented names and types. Prepared clips are cut and paired already."""
+    role, pairing = plan.single()
+    values = role.settings.to_dict()
+    if not isinstance(role.driving, RemoteClip):
+        values["video_frame_load_cap"] = pairing.frames
+    values["driving_audio"] = plan.audio_source == "driving"
     return {**dict(zip(CLIPS, (source_url, driving_url), strict=True)), **values}
 
 
-def hash_of(take: RunPlan, base: str, seed: int) -> str:
-    """What makes two jobs the same: the clips' content and trim windows, the settings, the server, and the seed.
+def hash_of(plan: RunPlan, base: str, seed: int) -> str:
+    """Return what makes two jobs the same: the clips' content and trim windows, settings, server, and seed.
 
     A clip that is only a URL is told by that.
     """
+    role, _ = plan.single()
     wish = {
         "model": MODEL,
         "base": base,
-        "source": _identity(take.source),
-        "driving": _identity(take.driving),
-        "settings": take.settings.to_dict(),
-        "pairing": take.options.pairing,
+        "source": _identity(plan.source),
+        "driving": _identity(driving_clip(plan)),
+        "settings": role.settings.to_dict(),
+        "pairing": role.options.pairing,
         "seed": seed,
     }
     return hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()
 
 
-def prepare_clips(take: RunPlan, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
-    """Source and driving clip as they go up: files, written into the folder where need be, and URLs as they are.
+def prepare_clips(plan: RunPlan, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
+    """Return source and driving clip as they go up: files, written into the folder where need be, or URLs.
 
     Raises:
-        Cancelled: `stop` said so.
+        Cancelled: `stop` returned True.
         MediaError: a clip can't be read, or a file not written.
     """
+    _, pairing = plan.single()
     ready: list[Path | str] = []
     for name, clip, numbers in (
-        ("source", take.source, source_numbers),
-        ("driving", take.driving, driving_numbers),
+        ("source", plan.source, source_numbers),
+        ("driving", driving_clip(plan), driving_numbers),
     ):
         if isinstance(clip, RemoteClip):
             ready.append(clip.url)
             continue
-        sound = take.sound if take.audio_of == name else None
-        ready.append(prepare(clip, numbers(take.pairing), take.pairing, sound, folder / f"{name}.mp4", stop))
+        audio = plan.audio if plan.audio_source == name else None
+        ready.append(prepare(clip, numbers(pairing), pairing, audio, folder / f"{name}.mp4", stop))
     return ready
+
+
+def driving_clip(plan: RunPlan) -> Clip:
+    """Return the driving clip of a plan; the run has refused motion templates, which belong to other engines."""
+    driving = plan.single()[0].driving
+    assert isinstance(driving, Clip)
+    return driving
 
 
 def _identity(clip: Clip) -> Any:

@@ -9,13 +9,15 @@ import torch
 from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.engines import DrivingMotion, TrackedChunk, create_engine
+from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.geometry import FaceSquare, face_crop
+from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
 
 RATE = Fraction(30)
 AT, SIZE = (180.0, 150.0), 7.0
@@ -38,7 +40,7 @@ def render(sources, drivings, frames=None, options=None, **settings) -> torch.Te
         )
 
     cues = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([shot(drivings)])]
-    return session.render(shot(sources), cues)
+    return splice(session.render, shot(sources), cues).frames
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,9 @@ def test_the_result_does_not_depend_on_where_chunks_end():
         rendered, at = [], 0
         for shot in shots:
             rendered.append(
-                session.render(shot, [DrivingMotion(m, m, 0.0) for m in motions[at : at + len(shot)]])
+                splice(
+                    session.render, shot, [DrivingMotion(m, m, 0.0) for m in motions[at : at + len(shot)]]
+                ).frames
             )
             at += len(shot)
         results.append(torch.cat(rendered))
@@ -202,8 +206,8 @@ def test_a_moment_between_two_driving_frames_is_between_their_motions():
     shot = TrackedChunk(frames, place().unsqueeze(0), torch.tensor([True]))
     rest, opened = place(), place(drop=2)
     list(session.motions([TrackedChunk(frames, rest.unsqueeze(0), torch.tensor([True]))]))
-    half = session.render(shot, [DrivingMotion(rest, opened, 0.5)])
-    alone = session.render(shot, [DrivingMotion(torch.lerp(rest, opened, 0.5), None, 0.0)])
+    half = splice(session.render, shot, [DrivingMotion(rest, opened, 0.5)]).frames
+    alone = splice(session.render, shot, [DrivingMotion(torch.lerp(rest, opened, 0.5), None, 0.0)]).frames
     assert torch.equal(half, alone)
 
 
@@ -255,7 +259,9 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
     shot = TrackedChunk(frames, drivings, torch.ones(3, dtype=torch.bool))
     session.survey([shot])
     cues = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([shot])]
-    result = session.render(TrackedChunk(frames, place().expand(3, -1, -1), shot.present), cues)
+    result = splice(
+        session.render, TrackedChunk(frames, place().expand(3, -1, -1), shot.present), cues
+    ).frames
     changes = (result.int() - frames.int()).abs().amax((1, 2, 3)).tolist()
     assert changes[0] > 8 and changes[1] > 8 and changes[2] <= 1
 

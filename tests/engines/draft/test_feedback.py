@@ -8,12 +8,14 @@ import pytest
 import torch
 from made_faces import landmarks, picture
 
-from liveportrait_v2v.engines import DrivingMotion, TrackedChunk, create_engine
+from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import engine, face
 from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing, with_halved_colors
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.geometry import euler_angles
+from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
 
 SURE, UNSURE = torch.tensor([1.0]), torch.tensor([0.2])
 CALM = MotionOptions(smoothing=0.0)
@@ -155,7 +157,7 @@ def animate(
             DrivingMotion(motion, motion, 0.0)
             for motion in session.motions([TrackedChunk(frames, leading, present)])
         ]
-        results.append(session.render(TrackedChunk(frames, sources, present), cues))
+        results.append(splice(session.render, TrackedChunk(frames, sources, present), cues).frames)
     return torch.cat(results), drawn
 
 

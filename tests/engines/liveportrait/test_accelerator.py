@@ -14,10 +14,11 @@ import torch
 from made_faces import landmarks
 from made_networks import MadeNetworks
 
-from liveportrait_v2v.engines import DrivingMotion, TrackedChunk
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights
+from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
 
 RATE = Fraction(25)
 
@@ -66,8 +67,8 @@ def animated(engine: LivePortraitEngine, settings: dict, options: dict, rates, w
     source = list(session.source([shot(4), shot(4)]))
     motions = list(session.motions([shot(4, width), shot(4, width)]))
     cues = [DrivingMotion(a, b, 0.5) for a, b in zip(motions, motions[1:] + motions[-1:], strict=True)]
-    session.render(source[0], cues[:4])
-    return session.render(source[1], cues[4:])
+    splice(session.render, source[0], cues[:4]).frames
+    return splice(session.render, source[1], cues[4:]).frames
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def animated(engine: LivePortraitEngine, settings: dict, options: dict, rates, w
 def test_a_chunk_is_animated_on_the_device_alone(engine, settings, options, rates):
     frames = animated(engine, settings, options, rates)
     assert (frames.device.type, frames.dtype, frames.shape) == ("meta", torch.uint8, (4, 240, 240, 3))
-    assert engine.networks.looks == 2, "the one time in each chunk that the host waits for the device"
+    assert engine.model.networks.looks == 2, "the one time in each chunk that the host waits for the device"
 
 
 def test_a_wide_driving_clip_is_cut_on_the_device(engine):
@@ -109,8 +110,8 @@ def test_a_held_frame_is_animated_on_the_device(engine):
     session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
     motions = list(session.motions([shot(4)]))
     source = list(session.source([shot(4)]))[0]
-    session.render(source, [DrivingMotion(motion, motion, 0.0) for motion in motions])
-    held = session.render(source.hold(2), [DrivingMotion(motions[0], motions[1], 0.5)] * 2)
+    splice(session.render, source, [DrivingMotion(motion, motion, 0.0) for motion in motions]).frames
+    held = splice(session.render, source.hold(2), [DrivingMotion(motions[0], motions[1], 0.5)] * 2).frames
     assert (held.device.type, held.shape) == ("meta", (2, 240, 240, 3))
 
 
@@ -119,7 +120,7 @@ def test_frames_without_a_face_are_left_out_on_the_device(engine):
     motions = list(session.motions([shot(4)]))
     source = shot(4)
     source.present[1] = False
-    frames = session.render(source, [DrivingMotion(motion, motion, 0.0) for motion in motions])
+    frames = splice(session.render, source, [DrivingMotion(motion, motion, 0.0) for motion in motions]).frames
     assert (frames.device.type, frames.shape) == ("meta", (4, 240, 240, 3))
 
 
@@ -127,8 +128,8 @@ def test_the_networks_animate_given_crops_on_the_device(networks, monkeypatch):
     monkeypatch.setattr(networks, "finite", lambda pictures: True)
     engine = LivePortraitEngine(networks, batch=3)
     crops = torch.empty(5, 3, 256, 256, device="meta")
-    assert engine.animate_crops(crops[:1], crops).device.type == "meta"
-    assert engine.animate_crops(crops, crops, reference=crops[2:3]).shape == (5, 3, 512, 512)
+    assert engine.model.animate_crops(crops[:1], crops).device.type == "meta"
+    assert engine.model.animate_crops(crops, crops, reference=crops[2:3]).shape == (5, 3, 512, 512)
 
 
 def test_only_convolutions_are_in_half_precision(networks):

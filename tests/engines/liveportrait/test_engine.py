@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,6 @@ from made_faces import landmarks
 from made_networks import MadeNetworks
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.engines import DrivingMotion, TrackedChunk
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.crops import source_crops
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
@@ -25,7 +25,9 @@ from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.media import Clip, VideoWriter
 from liveportrait_v2v.run import animate
+from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
 
 RATE = Fraction(30)
 SIDE = 240
@@ -75,7 +77,7 @@ def test_a_driving_clip_that_stands_still_leaves_the_source_as_it_is(driving_opt
     options = MotionOptions(smoothing=3e-6, source_motion="add", driving_option=driving_option)
     session = begin(networks, options)
     cues = lead(session, shot(pictures(1, seed=1).expand(4, -1, -1, -1)))
-    session.render(shot(pictures(4)), cues)
+    splice(session.render, shot(pictures(4)), cues).frames
     source, target = target_of(networks)
     torch.testing.assert_close(target, source, atol=3e-6, rtol=0)
 
@@ -85,7 +87,7 @@ def test_the_keypoints_are_those_of_the_networks_answers_put_together():
     session = begin(networks, MotionOptions(smoothing=0.0, source_motion="add"))
     driving = shot(pictures(3, seed=1))
     cues = lead(session, driving)
-    session.render(shot(pictures(3)), cues)
+    splice(session.render, shot(pictures(3)), cues).frames
     source, target = target_of(networks)
 
     answers = [networks.motion(crop) for (crop,) in networks.calls_of("motion")]
@@ -125,17 +127,18 @@ def test_the_result_lies_where_the_face_is_whatever_dsize(dsize):
     """The made networks render the crop itself: pasted back, it has to meet the frame it was cut from."""
     frames = pictures(2)
     session = begin(dsize=dsize)
-    result = session.render(
+    result = splice(
+        session.render,
         shot(frames, [face(roll=20, size=3), face(roll=-35, at=(100, 130), size=3)]),
         lead(session, shot(frames)),
-    )
+    ).frames
     assert (result.int() - frames.int()).abs().max() <= 3
 
 
 def test_frames_are_the_source_outside_of_the_square():
     frames = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
     session = begin(scale=1.2)
-    result = session.render(shot(frames), lead(session, shot(frames)))
+    result = splice(session.render, shot(frames), lead(session, shot(frames))).frames
     square = face_crop(face()[None], AnimationSettings(scale=1.2))
     outside = compose.border_mask(compose.PixelRect(0, 0, SIDE, SIDE).to_square(square))[0] == 0
     assert outside.float().mean() > 0.2 and torch.equal(result[0][outside], frames[0][outside])
@@ -150,7 +153,7 @@ def test_a_source_frame_without_a_face_passes_and_the_others_keep_their_motion(m
     faces = [None if k == missing else face() for k in range(5)]
     for networks, who in ((full, None), (gappy, faces)):
         session = begin(networks, options)
-        result = session.render(shot(frames, who), lead(session, shot(pictures(5, seed=1))))
+        result = splice(session.render, shot(frames, who), lead(session, shot(pictures(5, seed=1)))).frames
     assert torch.equal(result[missing], frames[missing])
     rest = [k for k in range(5) if k != missing]
     torch.testing.assert_close(target_of(gappy)[1], target_of(full)[1][rest])
@@ -163,7 +166,7 @@ def test_a_driving_frame_without_a_face_shows_the_source_and_shifts_nothing(miss
     faces = [None if k == missing else face() for k in range(5)]
     cues = lead(session, shot(driving, faces))
     assert [cue.before is None for cue in cues] == [k == missing for k in range(5)]
-    result = session.render(shot(frames), cues)
+    result = splice(session.render, shot(frames), cues).frames
     assert torch.equal(result[missing], frames[missing])
     whole = lead(begin(MadeNetworks()), shot(driving))
     for k in set(range(5)) - {missing}:
@@ -179,7 +182,7 @@ def test_what_comes_out_does_not_depend_on_where_the_chunks_end():
         cues = lead(session, *(shot(part) for part in drivings))
         made = []
         for part in session.source(shot(part) for part in sources):
-            made.append(session.render(part, cues[: len(part)]))
+            made.append(splice(session.render, part, cues[: len(part)]).frames)
             del cues[: len(part)]
         results.append((torch.cat(made), target_of(networks)[1]))
     assert torch.equal(results[0][0], results[1][0])
@@ -238,8 +241,8 @@ def test_a_stills_features_are_computed_once():
     cues = lead(session, shot(pictures(9, seed=1)))
     networks.calls.clear()
     (first,) = session.source([shot(pictures(1))])
-    results = [session.render(first, cues[:1])]
-    results += [session.render(first.hold(4), cues[k : k + 4]) for k in (1, 5)]
+    results = [splice(session.render, first, cues[:1]).frames]
+    results += [splice(session.render, first.hold(4), cues[k : k + 4]).frames for k in (1, 5)]
     assert len(networks.calls_of("appearance")) == len(networks.calls_of("motion")) == 1
     assert len(torch.cat(results)) == 9 and len(target_of(networks)[1]) == 9
 
@@ -250,8 +253,8 @@ def test_a_held_frame_looks_as_it_did_when_it_came():
     session = begin()
     cues = lead(session, shot(driving))
     last = shot(frames)
-    shown = session.render(last, cues[:3])
-    held = session.render(last.hold(2), cues[3:])
+    shown = splice(session.render, last, cues[:3]).frames
+    held = splice(session.render, last.hold(2), cues[3:]).frames
     assert torch.equal(held[0], shown[2]) and torch.equal(held[1], shown[2])
 
 
@@ -259,10 +262,10 @@ def test_a_held_frame_is_the_last_one_even_if_that_one_had_no_motion():
     networks = MadeNetworks()
     session = begin(networks)
     cues = lead(session, shot(pictures(1, seed=1)))
-    first, last = shot(pictures(1)), shot(pictures(1, seed=5))
-    session.render(first, cues)
-    session.render(last, [DrivingMotion(None, None, 0.0)])
-    session.render(last.hold(1), cues)
+    first, last = shot(pictures(1)), replace(shot(pictures(1, seed=5)), index=1)
+    splice(session.render, first, cues)
+    splice(session.render, last, [DrivingMotion(None, None, 0.0)])
+    splice(session.render, last.hold(1), cues)
     rendered = networks.calls_of("render")[-1][0]
     settings = AnimationSettings()
     wanted = source_crops(last.frames, face_crop(last.landmarks, settings), settings)
@@ -283,9 +286,9 @@ def test_a_chunk_that_half_precision_cannot_do_is_computed_again_with_its_featur
     for kind in (networks, plain):
         session = begin(kind)
         cues = lead(session, shot(pictures(1, seed=1))) * 3
-        made.append([session.render(shot(frames), cues)])
+        made.append([splice(session.render, shot(frames), cues).frames])
         networks.overflows = False
-        made[-1].append(session.render(shot(frames), cues))
+        made[-1].append(splice(session.render, shot(frames), cues).frames)
         networks.overflows = True
     assert torch.equal(made[0][0], made[1][0]) and torch.equal(made[0][1], made[1][1])
     assert sum(len(arguments[0]) for arguments in networks.calls_of("appearance")) == 9
@@ -306,7 +309,7 @@ def test_features_of_past_frames_are_let_go():
     session = begin(Watched())
     cues = lead(session, shot(pictures(1, seed=1))) * 2
     for part in session.source(shot(pictures(2, seed=k)) for k in range(6)):
-        session.render(part, cues)
+        splice(session.render, part, cues).frames
         gc.collect()
         assert sum(ref() is not None for ref in alive) == 0
     assert len(alive) == 12
@@ -317,7 +320,7 @@ def test_after_a_cut_in_the_source_its_first_frame_is_the_new_resting_face():
     session = begin(networks)
     cues = lead(session, shot(pictures(1, seed=1).expand(4, -1, -1, -1)))
     faces = [face(), face(), face(at=(70.0, 80.0), size=3.0), face(at=(70.0, 80.0), size=3.0)]
-    session.render(shot(torch.cat((pictures(2), pictures(2, seed=5))), faces), cues)
+    splice(session.render, shot(torch.cat((pictures(2), pictures(2, seed=5))), faces), cues).frames
     source, target = target_of(networks)
     same = [(source[k] - target[k]).abs().max().item() < 1e-5 for k in range(4)]
     assert same == [True, False, True, False]
@@ -327,7 +330,9 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
     networks = MadeNetworks()
     options = MotionOptions(smoothing=0.0, source_motion="add", reference_frame=2)
     session = begin(networks, options)
-    session.render(shot(pictures(5)), lead(session, shot(pictures(3, seed=1)), shot(pictures(2, seed=2))))
+    splice(
+        session.render, shot(pictures(5)), lead(session, shot(pictures(3, seed=1)), shot(pictures(2, seed=2)))
+    ).frames
     source, target = target_of(networks)
     same = [(source[k] - target[k]).abs().max().item() < 1e-5 for k in range(5)]
     assert same == [False, False, True, False, False]
@@ -336,7 +341,9 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
 def test_a_reference_frame_without_a_face_is_the_next_one_with():
     networks = MadeNetworks()
     session = begin(networks, MotionOptions(smoothing=0.0, source_motion="add", reference_frame=1))
-    session.render(shot(pictures(3)), lead(session, shot(pictures(3, seed=1), [face(), None, face()])))
+    splice(
+        session.render, shot(pictures(3)), lead(session, shot(pictures(3, seed=1), [face(), None, face()]))
+    ).frames
     source, target = target_of(networks)
     torch.testing.assert_close(source[1], target[1], atol=1e-5, rtol=0)
 
@@ -378,8 +385,8 @@ def test_out_of_memory_goes_on_with_smaller_batches_to_the_same_result():
                 cues = lead(session, shot(pictures(6, seed=1)))
         else:
             cues = lead(session, shot(pictures(6, seed=1)))
-        results.append(session.render(shot(frames), cues))
-    assert torch.equal(*results) and engine.batches.size == 2
+        results.append(splice(session.render, shot(frames), cues).frames)
+    assert torch.equal(*results) and engine.model.batches.size == 2
 
 
 def test_what_a_caller_gives_is_not_modified():
@@ -387,7 +394,7 @@ def test_what_a_caller_gives_is_not_modified():
     session = begin(lip_zero=True, stitching=True)
     cues = lead(session, shot(pictures(3, seed=1)))
     kept = frames.clone(), marks.clone(), [cue.before.clone() for cue in cues]
-    session.render(TrackedChunk(frames, marks, torch.ones(3, dtype=torch.bool)), cues)
+    splice(session.render, TrackedChunk(frames, marks, torch.ones(3, dtype=torch.bool)), cues).frames
     assert torch.equal(frames, kept[0]) and torch.equal(marks, kept[1])
     assert all(torch.equal(cue.before, row) for cue, row in zip(cues, kept[2], strict=True))
 
@@ -395,7 +402,7 @@ def test_what_a_caller_gives_is_not_modified():
 def test_a_driving_stills_expression_is_taken_and_the_head_stays():
     networks = MadeNetworks()
     session = begin(networks, MotionOptions(source_motion="add"), rates=(RATE, None))
-    session.render(shot(pictures(2)), lead(session, shot(pictures(1, seed=1))) * 2)
+    splice(session.render, shot(pictures(2)), lead(session, shot(pictures(1, seed=1))) * 2).frames
     driving, *own = (networks.motion(crop) for (crop,) in networks.calls_of("motion"))
     _, target = target_of(networks)
     for k in range(2):
@@ -437,7 +444,7 @@ def test_length_and_times_are_the_pairings_in_each_mode(real, tmp_path, source, 
     result = animate(real(*source), real(*driving), engine=engine, output=out, settings=settings)
     info = Clip(out).info
     assert (result.frames, result.rate) == (info.frame_count, info.rate) == (frames, source[1])
-    assert len(target_of(engine.networks)[1]) == frames
+    assert len(target_of(engine.model.networks)[1]) == frames
 
 
 def test_frames_between_two_driving_frames_are_led_by_the_motion_between():
@@ -445,9 +452,9 @@ def test_frames_between_two_driving_frames_are_led_by_the_motion_between():
     session = begin(networks)
     rows = [cue.before for cue in lead(session, shot(pictures(2, seed=1)))]
     one = shot(pictures(1))
-    session.render(one, [DrivingMotion(rows[0], rows[1], 0.25)])
+    splice(session.render, one, [DrivingMotion(rows[0], rows[1], 0.25)]).frames
     between = Motion.unpack(torch.lerp(rows[0], rows[1], 0.25)[None]).pack()[0]
-    session.render(one, [DrivingMotion(between, None, 0.0)])
+    splice(session.render, one, [DrivingMotion(between, None, 0.0)]).frames
     _, target = target_of(networks)
     torch.testing.assert_close(target[0], target[1], atol=1e-6, rtol=0)
 
@@ -460,7 +467,10 @@ def test_the_real_networks_animate_a_real_still(clips):
     result = animate(
         clips["astronaut"], clips["jwp_intro"], engine=engine, settings=settings, sink=parts.append
     )
-    frames, source = torch.cat(parts), next(Clip(clips["astronaut"]).chunks()).frames
+    frames, source = (
+        torch.cat([part.frames for part in parts]),
+        next(Clip(clips["astronaut"]).chunks()).frames,
+    )
     assert result.frames == len(frames) == 3 and result.frames_without_driving_face == 0
     landmarks, _ = FaceTracker().track(source).face(0)
     place = compose.PixelRect(0, 0, 512, 512).to_square(face_crop(landmarks, settings))
@@ -476,7 +486,7 @@ def test_given_crops_are_animated_without_looking_for_faces():
     networks = MadeNetworks()
     engine = LivePortraitEngine(networks)
     settings, options = AnimationSettings(**PLAIN), MotionOptions()
-    pictures = engine.animate_crops(source, driving, settings=settings, options=options)
+    pictures = engine.model.animate_crops(source, driving, settings=settings, options=options)
     assert pictures.shape == (3, 3, 512, 512)
     assert len(networks.calls_of("appearance")) == 1
     still, target = target_of(networks)
@@ -496,7 +506,7 @@ def test_given_crops_may_have_a_reference_and_openings():
     source, driving = torch.rand(2, 2, 3, 256, 256, generator=make)
     networks = MadeNetworks(lip=1)
     openings = torch.full((2, 2), 0.3), torch.tensor([[0.2], [0.0]])
-    LivePortraitEngine(networks).animate_crops(
+    LivePortraitEngine(networks).model.animate_crops(
         source,
         driving,
         reference=driving[1:],
@@ -532,7 +542,7 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
     session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
     cues = lead(session, shot(pictures(2, seed=1)))
     (source,) = session.source([shot(pictures(2))])
-    session.render(source, cues)
+    splice(session.render, source, cues).frames
     ratios = torch.cat([call[1] for call in networks.calls_of("lip_delta")])
     torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)
 
@@ -544,5 +554,5 @@ def test_a_gpu_gives_what_the_processor_gives(clips):
         parts = []
         engine = LivePortraitEngine(Networks.random(1, device))
         animate(clips["single_face"], clips["jwp_intro"], engine=engine, settings=settings, sink=parts.append)
-        results.append(torch.cat(parts).cpu().float())
+        results.append(torch.cat([part.frames for part in parts]).cpu().float())
     assert (results[0] - results[1]).abs().mean() < 1

@@ -10,7 +10,6 @@ import pytest
 import torch
 from made_faces import landmarks
 
-from liveportrait_v2v.engines.base import TrackedChunk
 from liveportrait_v2v.engines.liveportrait.landmarks203 import (
     Landmarks203,
     eye_openings,
@@ -18,6 +17,7 @@ from liveportrait_v2v.engines.liveportrait.landmarks203 import (
     square_of,
 )
 from liveportrait_v2v.geometry import crop_square
+from liveportrait_v2v.tracking import TrackedChunk
 
 
 def marks(**changes) -> torch.Tensor:

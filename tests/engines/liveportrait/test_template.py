@@ -15,11 +15,11 @@ from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.keypoints import rotation_matrix
 from liveportrait_v2v.engines.liveportrait.motion import Motion
+from liveportrait_v2v.engines.liveportrait.record import record_template
 from liveportrait_v2v.engines.liveportrait.template import (
     LivePortraitTemplate,
     TemplateError,
     read_template,
-    record_template,
     write_template,
 )
 from liveportrait_v2v.errors import Cancelled, SettingsError

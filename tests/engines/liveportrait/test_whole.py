@@ -88,5 +88,5 @@ def test_a_real_face_moves_as_with_the_reference(clips):
     first, driving = face(clips["jwp_intro"], 0, 132, 70), face(clips["jwp_intro"], 15, 132, 70)
     theirs = reference_picture(source, first, driving)
     engine, settings = LivePortraitEngine(Networks.random(0)), AnimationSettings(lip_zero=False)
-    ours = engine.animate_crops(source, driving, reference=first, settings=settings)
+    ours = engine.model.animate_crops(source, driving, reference=first, settings=settings)
     assert (ours - theirs).square().mean().sqrt() < 1e-4 * theirs.std()

@@ -128,7 +128,7 @@ def test_the_sound_is_the_chosen_clips_whatever_the_model_makes_of_it(bench, ser
     bench.driving = make_clip(bench.folder / "b.mp4", 15, audio=tone(0.6, 1000))
     ran = bench.run(given={"settings": AnimationSettings(driving_audio=driving_audio)})
     made = Clip(bench.output)
-    assert ran.result.audio == ("driving" if driving_audio else "source")
+    assert ran.result.audio_source == ("driving" if driving_audio else "source")
     assert made.info.frame_count == 15
     assert pitch(made.audio(made.info.duration)) == pytest.approx(hertz, rel=0.02)
     assert server.jobs["job-1"]["driving_audio"] is driving_audio

@@ -1,0 +1,146 @@
+"""The LivePortrait networks, called in batches that memory allows."""
+
+from __future__ import annotations
+
+import torch
+
+from ...settings import AnimationSettings, MotionOptions
+from .batches import Batches
+from .landmarks203 import Landmarks203
+from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of, place
+from .networks import Networks
+from .retarget import refine
+
+CPU_BATCH, GPU_BATCH = 1, 8
+"""Most frames at a time: on a CPU more gain nothing."""
+
+
+class LivePortraitModel:
+    """Networks, the landmark network that goes with them, and the batch size that memory allows.
+
+    Args:
+        networks: with weights, on the device that computes.
+        landmarks: the published landmark network for the openings of eyes and lips and for crops; None takes the
+            tracker's landmarks for these.
+        batch: most frames for the networks at a time; None: `CPU_BATCH` or `GPU_BATCH`.
+    """
+
+    def __init__(self, networks: Networks, landmarks: Landmarks203 | None = None, batch: int | None = None):
+        self.networks = networks
+        self.landmarks = landmarks
+        self.batches = Batches(batch or (CPU_BATCH if networks.device.type == "cpu" else GPU_BATCH))
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the networks."""
+        return self.networks.device
+
+    @torch.no_grad()
+    def read(
+        self, crops: torch.Tensor, eyes: torch.Tensor, lips: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the motion network on crops.
+
+        Args:
+            crops: float32 [N, 3, 256, 256] in 0..1.
+            eyes, lips: openings as in `Motion`, [N, 2] and [N, 1].
+
+        Returns:
+            rows of `Motion.pack`, [N, 79], and canonical keypoints, [N, 21, 3].
+        """
+
+        def read(crops: torch.Tensor, eyes: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
+            output = self.networks.motion(crops)
+            return torch.cat((motion_of(output, eyes, lips).pack(), output.kp.flatten(1)), dim=1)
+
+        rows = self.batches(read, crops, eyes, lips)
+        return rows[:, :ROW], rows[:, ROW:].unflatten(1, (21, 3))
+
+    @torch.no_grad()
+    def appearance(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return the feature volumes [N, 32, 16, 64, 64] of crops float32 [N, 3, 256, 256] in 0..1."""
+        return self.batches(self.networks.appearance, crops)
+
+    @torch.no_grad()
+    def target_keypoints(
+        self, transfer: Transfer, faces: Faces, reference: Motion, ratios: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the keypoints [N, 21, 3] that the faces are warped to, retargeted and stitched.
+
+        Args:
+            reference: of the driving frame that relative motion starts from, [1].
+            ratios: as in `Transfer.keypoints`.
+        """
+        return refine(self.networks, transfer, faces, transfer.keypoints(faces, reference, ratios))
+
+    @torch.no_grad()
+    def render(
+        self, crops: torch.Tensor, volume: torch.Tensor, kp_source: torch.Tensor, kp_target: torch.Tensor
+    ) -> torch.Tensor:
+        """Return pictures of faces warped to the target's keypoints, float32 [N, 3, 512, 512] in 0..1.
+
+        Their finiteness is checked once all are there; where half precision failed they are computed again, features
+        included.
+
+        Args:
+            crops: float32 [N, 3, 256, 256] in 0..1, from which the volume was computed.
+            volume: feature volumes, [N, 32, 16, 64, 64].
+            kp_source, kp_target: [N, 21, 3].
+        """
+        pictures = self.batches(self.networks.render, volume, kp_source, kp_target)
+        if not self.networks.finite(pictures):
+            with self.networks.in_float32():
+                volume = self.appearance(crops)
+                pictures = self.batches(self.networks.render, volume, kp_source, kp_target)
+        return pictures
+
+    @torch.no_grad()
+    def animate_crops(
+        self,
+        source: torch.Tensor,
+        driving: torch.Tensor,
+        *,
+        reference: torch.Tensor | None = None,
+        settings: AnimationSettings | None = None,
+        options: MotionOptions | None = None,
+        source_openings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        driving_openings: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Animate given crops: no tracking, smoothing or pasting.
+
+        Settings about crops, clips and audio have no effect. All tensors are on the model's device.
+
+        Args:
+            source: float32 [N, 3, 256, 256] in 0..1, RGB; one crop is a still. The first one is the face at rest.
+            driving: float32 [N, 3, 256, 256].
+            reference: float32 [1, 3, 256, 256], the driving crop that relative motion starts from; the first one when
+                left out.
+            source_openings, driving_openings: openings of eyes [N, 2] and lips [N, 1], as `landmarks203` measures
+                them; without them eyes count as open and lips as shut. The reference's are the first driving crop's.
+
+        Returns:
+            float32 [N, 3, 512, 512] in 0..1.
+        """
+        transfer = Transfer(
+            settings or AnimationSettings(), options or MotionOptions(), len(source) == 1, False
+        )
+        rows, kp = self.read(source, *(source_openings or _usual_openings(source)))
+        openings = driving_openings or _usual_openings(driving)
+        drive = Motion.unpack(self.read(driving, *openings)[0])
+        start = drive[:1]
+        if reference is not None:
+            start = Motion.unpack(self.read(reference, *(part[:1] for part in openings))[0])
+        own, volume = Motion.unpack(rows), self.appearance(source)
+        if transfer.source_is_still:
+            count = len(driving)
+            own, kp = own.expand(count), kp.expand(count, 21, 3)
+            volume = volume.expand(count, *volume.shape[1:])
+        faces = transfer.faces(kp, own, own[:1].expand(len(own)), drive, start)
+        ratio = transfer.volume_ratio(faces[:1], start) if transfer.by_volume else None
+        x = self.target_keypoints(transfer, faces, start, ratio)
+        return self.render(source.expand(len(x), -1, -1, -1), volume, place(kp, own), x)
+
+
+def _usual_openings(crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    count = len(crops)
+    return crops.new_full((count, 2), USUAL_EYES), crops.new_zeros(count, 1)

@@ -1,0 +1,84 @@
+"""The plan of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ..media import Audio, Clip
+from .pairing import Pairing, pair
+from .role import Role
+from .soundtrack import soundtrack
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run, before anything computes; `run.run_plan` makes it.
+
+    Attributes:
+        source: clip or still with the faces to animate.
+        roles: the faces to animate and what leads them, one or more, in the order in which they are drawn.
+        pairings: the timing of each role; rate and number of frames are the same in all.
+        audio: of the result, exactly as long as it; None for none.
+        audio_source: where it comes from: "source", "driving" or None.
+        chunk: frames at a time.
+    """
+
+    source: Clip
+    roles: tuple[Role, ...]
+    pairings: tuple[Pairing, ...]
+    audio: Audio | None
+    audio_source: str | None
+    chunk: int
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames of the result."""
+        return self.pairings[0].frames
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second of the result."""
+        return self.pairings[0].rate
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the result's frames in pixels."""
+        return self.source.output_size()
+
+    def single(self) -> tuple[Role, Pairing]:
+        """Return the role of a plan with one role, and its timing."""
+        (role,), (pairing,) = self.roles, self.pairings
+        return role, pairing
+
+
+def make_plan(
+    source: Clip | str | os.PathLike[str], roles: Role | Sequence[Role], *, chunk: int = 8
+) -> RunPlan:
+    """Plan a run: its length, rate, size and audio.
+
+    Several roles share the source's frames. The first one's `mismatch_method` says whether the result is as long as
+    the shortest or the longest of all clips, and its `driving_audio` whose audio is heard.
+
+    Args:
+        source: clip or still with the faces to animate.
+        roles: one role, or several in the order in which they are drawn.
+        chunk: frames at a time.
+
+    Raises:
+        MediaError: a clip can't be read.
+    """
+    source = source if isinstance(source, Clip) else Clip(source)
+    roles = (roles,) if isinstance(roles, Role) else tuple(roles)
+    rates = (role.driving.info.rate for role in roles)
+    still_rate = next(filter(None, rates), None)
+    pairings = [
+        pair(source.info, role.driving.info, role.settings, role.options, still_rate) for role in roles
+    ]
+    shortest = roles[0].settings.mismatch_method == "cut"
+    frames = (min if shortest else max)(pairing.frames for pairing in pairings)
+    pairings = [replace(pairing, frames=frames) for pairing in pairings]
+    audio, audio_source = soundtrack(source, roles[0], pairings[0])
+    return RunPlan(source, roles, tuple(pairings), audio, audio_source, chunk)

@@ -1,0 +1,134 @@
+"""One role of a streaming run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
+
+import torch
+
+from ..concurrency import Stopwatch
+from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
+from ..errors import FaceNotFoundError, SettingsError
+from ..media import Clip
+from ..plan import MotionTemplate, Pairing, Role
+from ..tracking import TrackedChunk, track_face
+from .passes import Passes
+from .splice import DrivingMotion, Render, splice
+
+
+class RoleRun:
+    """The session of a role, its driving side, and the frames without a face; leaving the block ends its thread.
+
+    Attributes:
+        lost_source, lost_driving: frames so far without the source's or the driving face.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        pairing: Pairing,
+        engine: Engine,
+        session: Session,
+        render: Render,
+        clock: Stopwatch,
+        chunk: int,
+    ):
+        """Take what the role shares with its run; `render` is the session's, in whatever thread it is to run."""
+        self._role = role
+        self._pairing = pairing
+        self._engine = engine
+        self._session = session
+        self._render = render
+        self._clock = clock
+        self._chunk = chunk
+        self._passes = Passes(self._track)
+        self._driving: Iterator[DrivingMotion] = iter(())
+        self.lost_source = self.lost_driving = 0
+
+    def __enter__(self) -> RoleRun:
+        self._passes.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._passes.__exit__()
+
+    def driving_chunks(self) -> Iterator[TrackedChunk]:
+        """Start one pass through the driving clip."""
+        return self._passes.begin(self._pairing.driving_frames)
+
+    def survey(self, chunks: Iterable[TrackedChunk]) -> None:
+        """Show the session the driving clip, as far as it takes it; a template has no pictures."""
+        if not isinstance(self._role.driving, MotionTemplate):
+            self._session.survey(chunks)
+
+    def start(self) -> None:
+        """Start tracking the driving clip, from its beginning."""
+        self._driving = self._moments(self._motions())
+
+    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        """Pass the source's chunks through the session."""
+        return self._session.source(chunks)
+
+    def rendered(self, chunk: TrackedChunk, masks: bool) -> RenderedFrames:
+        """Render the next frames of the result."""
+        driving = list(islice(self._driving, len(chunk)))
+        with self._clock("render"):
+            frames = splice(self._render, chunk, driving, masks)
+        self.lost_source += len(chunk) - int(chunk.present.sum())
+        self.lost_driving += sum(moment.missing for moment in driving)
+        return frames
+
+    def check_faces(self) -> None:
+        """Check, after the last frame, that both faces were found at all.
+
+        Raises:
+            FaceNotFoundError: one was in no frame.
+        """
+        settings, frames = self._role.settings, self._pairing.frames
+        for lost, clip, parameter in (
+            (self.lost_source, "source", "input_face_index"),
+            (self.lost_driving, "driving", "drive_face_index"),
+        ):
+            if lost == frames:
+                raise FaceNotFoundError(
+                    f"face {getattr(settings, parameter)} was found nowhere in the frames read of the {clip} clip; "
+                    f"faces are numbered from 0 in the first frame that shows any: look at them with the node Preview "
+                    f"Faces or the command `liveportrait-v2v faces`, then set {parameter}"
+                )
+
+    def _moments(self, motions: Iterator[torch.Tensor | None]) -> Iterator[DrivingMotion]:
+        """Yield the driving motion of each output frame, indefinitely."""
+        current, at, after = 0, -1, next(motions)
+        for frame in count():
+            lap, place = self._pairing.driving_at(frame)
+            if lap != current:
+                motions = self._motions()
+                current, at, after = lap, -1, next(motions)
+            while at < int(place):
+                at, before = at + 1, after
+                after = next(motions, before)
+            yield DrivingMotion(before, after, float(place - at))
+
+    def _motions(self) -> Iterator[torch.Tensor | None]:
+        """Start one pass through the driving motion."""
+        driving, frames = self._role.driving, self._pairing.driving_frames
+        if isinstance(driving, Clip):
+            return self._session.motions(self._passes.begin(frames))
+        if not isinstance(self._session, TemplateSession):
+            raise SettingsError(
+                f"the {self._engine.name} engine takes no motion templates; give the driving clip"
+            )
+        return self._session.motions_of(driving, frames)
+
+    def _track(self, cap: int) -> Iterator[TrackedChunk]:
+        assert isinstance(self._role.driving, Clip)
+        return track_face(
+            self._role.driving,
+            self._role.settings.drive_face_index,
+            device=self._engine.device,
+            order=self._role.options.face_order,
+            chunk=self._chunk,
+            cap=cap,
+            clock=self._clock,
+        )

@@ -1,0 +1,69 @@
+"""Frames without a face, and the masks and squares of the others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from liveportrait_v2v.engines.base import RenderedFrames
+from liveportrait_v2v.geometry import FaceSquare
+from liveportrait_v2v.run.splice import DrivingMotion, splice
+from liveportrait_v2v.tracking import TrackedChunk
+
+PRESENT, ABSENT = DrivingMotion(torch.ones(3), None, 0.0), DrivingMotion(None, None, 0.0)
+
+
+class Renderer:
+    """Inverts the frames that it is given, and keeps the chunks."""
+
+    def __init__(self) -> None:
+        self.chunks: list[TrackedChunk] = []
+
+    def __call__(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+        self.chunks.append(chunk)
+        count = len(chunk)
+        square = FaceSquare(torch.ones(count, 2), torch.eye(2).repeat(count, 1, 1), torch.full((count,), 4.0))
+        mask = torch.full(chunk.frames.shape[:3], 0.5) if masks else None
+        return RenderedFrames(255 - chunk.frames, mask, (square,))
+
+
+def chunk_of(present: list[bool], index: int = 0) -> TrackedChunk:
+    count = len(present)
+    frames = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1).expand(count, 4, 6, 3).contiguous()
+    return TrackedChunk(frames, torch.zeros(count, 478, 3), torch.tensor(present), index)
+
+
+def test_frames_with_both_faces_are_rendered_and_the_others_stay():
+    chunk, render = chunk_of([True, True, False, True, True]), Renderer()
+    rendered = splice(render, chunk, [PRESENT, ABSENT, PRESENT, PRESENT, PRESENT])
+    assert [int(frame[0, 0, 0]) for frame in rendered.frames] == [255, 1, 2, 252, 251]
+    assert torch.equal(chunk.frames, chunk_of([True] * 5).frames), "the source was modified"
+
+
+def test_an_engine_is_given_runs_of_consecutive_frames_by_their_number():
+    render = Renderer()
+    splice(render, chunk_of([True, True, False, True], index=8), [PRESENT] * 4)
+    assert [(chunk.index, len(chunk)) for chunk in render.chunks] == [(8, 2), (11, 1)]
+    assert all(chunk.present.all() for chunk in render.chunks)
+
+
+def test_the_parts_of_a_held_frame_are_all_that_frame():
+    render = Renderer()
+    splice(render, chunk_of([True] * 3, index=5).hold(3), [PRESENT, ABSENT, PRESENT])
+    assert [(chunk.index, chunk.held) for chunk in render.chunks] == [(7, True), (7, True)]
+
+
+def test_masks_and_squares_are_zero_where_nothing_was_pasted():
+    rendered = splice(Renderer(), chunk_of([True, False, True]), [PRESENT] * 3, masks=True)
+    assert rendered.mask[:, 0, 0].tolist() == [0.5, 0, 0.5]
+    assert rendered.squares[0].side.tolist() == [4, 0, 4]
+
+
+@pytest.mark.parametrize("present", [[True] * 2, [False] * 2, [True, False]])
+def test_there_is_no_mask_unless_it_is_asked_for(present):
+    assert splice(Renderer(), chunk_of(present), [PRESENT] * 2).mask is None
+
+
+def test_a_chunk_without_any_face_costs_no_copy():
+    chunk, render = chunk_of([False, False]), Renderer()
+    assert splice(render, chunk, [PRESENT] * 2).frames is chunk.frames and not render.chunks

@@ -10,76 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
-from .faces import topology
+from .faces import FaceSquare, topology
 from .settings import AnimationSettings
+from .tensors import TensorStruct
 
 _LEFT_EYE = topology.LEFT_EYE_UPPER[::4] + topology.LEFT_EYE_LOWER[4:5]
 _RIGHT_EYE = topology.RIGHT_EYE_UPPER[::4] + topology.RIGHT_EYE_LOWER[4:5]
 _LIP_CORNERS = (topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1])
-
-
-@dataclass(frozen=True)
-class FaceSquare:
-    """A square per frame, turned with the face, between frame and crop coordinates.
-
-    Attributes:
-        center: float32 [N, 2], the square's centre in frame coordinates.
-        axes: float32 [N, 2, 2], rows are the unit vectors of the square's x and y axis in the frame.
-        side: float32 [N], the square's side in frame pixels.
-    """
-
-    center: torch.Tensor
-    axes: torch.Tensor
-    side: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.side)
-
-    def __getitem__(self, index) -> FaceSquare:
-        return FaceSquare(self.center[index], self.axes[index], self.side[index])
-
-    def to(self, device) -> FaceSquare:
-        """On another device; on the way to a GPU without waiting for what it is computing."""
-        ahead = torch.device(device).type == "cuda"
-        parts = (part.to(device, non_blocking=ahead) for part in (self.center, self.axes, self.side))
-        return FaceSquare(*parts)
-
-    def to_crop(self, points: torch.Tensor, size: float = 1.0) -> torch.Tensor:
-        """Frame coordinates [N, ..., 2] to coordinates in a crop of `size` pixels a side."""
-        n = len(self)
-        spread = (n,) + (1,) * (points.dim() - 2)
-        local = (points - self.center.view(*spread, 2)) @ self.axes.view(*spread[:-1], 2, 2).mT
-        return local * (size / self.side).view(*spread, 1) + size / 2
-
-    def to_frame(self, points: torch.Tensor, size: float = 1.0) -> torch.Tensor:
-        """Coordinates [N, ..., 2] in a crop of `size` pixels a side to frame coordinates."""
-        n = len(self)
-        spread = (n,) + (1,) * (points.dim() - 2)
-        local = (points - size / 2) * (self.side / size).view(*spread, 1)
-        return local @ self.axes.view(*spread[:-1], 2, 2) + self.center.view(*spread, 2)
-
-    def corners(self) -> torch.Tensor:
-        """The square's corners in frame coordinates, [N, 4, 2], clockwise from the top left one."""
-        unit = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], device=self.side.device)
-        return self.to_frame(unit.expand(len(self), 4, 2))
-
-    def m_o2c(self, size: float) -> torch.Tensor:
-        """[N, 3, 3]: homogeneous frame coordinates to coordinates in a crop of `size` pixels a side."""
-        matrix = torch.zeros(len(self), 3, 3, device=self.side.device)
-        matrix[:, :2, :2] = self.axes * (size / self.side).view(-1, 1, 1)
-        matrix[:, :2, 2] = size / 2 - (matrix[:, :2, :2] @ self.center.unsqueeze(-1)).squeeze(-1)
-        matrix[:, 2, 2] = 1
-        return matrix
-
-    def m_c2o(self, size: float) -> torch.Tensor:
-        """[N, 3, 3]: the inverse of `m_o2c`."""
-        matrix = torch.zeros(len(self), 3, 3, device=self.side.device)
-        matrix[:, :2, :2] = self.axes.mT * (self.side / size).view(-1, 1, 1)
-        matrix[:, :2, 2] = self.center - (
-            matrix[:, :2, :2] @ torch.full((2, 1), size / 2, device=self.side.device)
-        ).squeeze(-1)
-        matrix[:, 2, 2] = 1
-        return matrix
 
 
 def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
@@ -163,7 +100,7 @@ def face_crop(landmarks: torch.Tensor, settings: AnimationSettings) -> FaceSquar
 
 
 @dataclass(frozen=True)
-class Pose:
+class Pose(TensorStruct):
     """A similarity transform per frame: points = scale * shape @ rotation + translation (row vectors).
 
     Attributes:
@@ -175,9 +112,6 @@ class Pose:
     rotation: torch.Tensor
     scale: torch.Tensor
     translation: torch.Tensor
-
-    def __getitem__(self, index) -> Pose:
-        return Pose(self.rotation[index], self.scale[index], self.translation[index])
 
     def apply(self, shape: torch.Tensor) -> torch.Tensor:
         """Head coordinates [N, K, 3] to frame coordinates."""

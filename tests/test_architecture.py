@@ -17,7 +17,7 @@ FLOORS = (
     {"engines"},
     {"plan", "tracking", "compose", "geometry"},
     {"faces", "media", "settings"},
-    {"errors", "files", "concurrency", "smoothing", "web"},
+    {"errors", "files", "concurrency", "smoothing", "tensors", "web"},
 )
 """Top-level modules and packages, from the top down: each imports those of its own floor and of those below."""
 DEPENDENCIES = {"aiohttp", "av", "filelock", "httpx", "numpy", "PIL", "safetensors", "torch", "yaml"}

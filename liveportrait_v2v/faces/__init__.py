@@ -2,6 +2,7 @@
 
 from .canonical import CanonicalFace, canonical_face
 from .inference import landmarks_near
+from .square import FaceSquare
 from .tracker import FaceTracker, Tracks
 
-__all__ = ["CanonicalFace", "FaceTracker", "Tracks", "canonical_face", "landmarks_near"]
+__all__ = ["CanonicalFace", "FaceSquare", "FaceTracker", "Tracks", "canonical_face", "landmarks_near"]

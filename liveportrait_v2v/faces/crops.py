@@ -1,41 +1,35 @@
-"""Regions of interest around faces, and the square crops that the landmark net sees."""
+"""Squares around faces, and the crops of them that the landmark network reads."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import topology
 from .detect import Detection
+from .square import FaceSquare
 
-MARGIN = 1.5  # side of the region over the longer side of the face's box, as the net was trained
-
-
-class Region(NamedTuple):
-    """A rotated square: centre x, y and side in frame pixels, angle in radians (clockwise on the screen)."""
-
-    x: float
-    y: float
-    side: float
-    angle: float
+MARGIN = 1.5
+"""Side of the square over the longer side of the face's box, as the network was trained."""
 
 
-def region_of_detection(found: Detection) -> Region:
-    """Square around a detector's box, turned so that the eyes lie level."""
+def square_of_detection(found: Detection) -> FaceSquare:
+    """Return the square around a detector's box, turned so that the eyes are level."""
     x0, y0, x1, y1 = found.box
     (rx, ry), (lx, ly) = found.right_eye, found.left_eye
-    angle = math.atan2(ly - ry, lx - rx)
-    return Region((x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) * MARGIN, angle)
+    numbers = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) * MARGIN, math.atan2(ly - ry, lx - rx)
+    x, y, side, angle = torch.tensor(numbers, dtype=torch.float64)
+    return FaceSquare.turned(torch.stack((x, y))[None], side[None], angle[None])
 
 
-def regions_of_landmarks(landmarks: Tensor) -> list[Region]:
-    """Squares around faces, level with the outer eye corners: landmarks [B, 478, 3] -> B regions."""
+def squares_of_landmarks(landmarks: Tensor) -> FaceSquare:
+    """Return the squares around faces, level with the outer eye corners, of landmarks [B, 478, 3] in pixels."""
     points = landmarks[..., :2]
-    eyes = points[:, 263] - points[:, 33]
+    eyes = points[:, topology.RIGHT_EYE_UPPER[0]] - points[:, topology.LEFT_EYE_UPPER[0]]
     unit = eyes / eyes.norm(dim=1, keepdim=True).clamp(min=1e-6)
     cos, sin = unit[:, :1], unit[:, 1:]
     x, y = points[..., 0], points[..., 1]
@@ -43,19 +37,22 @@ def regions_of_landmarks(landmarks: Tensor) -> list[Region]:
     low, high = turned.aminmax(dim=1)
     middle = (low + high) / 2
     u, v = middle[:, :1], middle[:, 1:]
-    centre = torch.cat((u * cos - v * sin, u * sin + v * cos), 1)
-    side = (high - low).amax(1, keepdim=True) * MARGIN
-    angle = torch.atan2(sin, cos)
-    return [Region(*row) for row in torch.cat((centre, side, angle), 1).tolist()]
+    center = torch.cat((u * cos - v * sin, u * sin + v * cos), 1)
+    return FaceSquare.turned(center, (high - low).amax(1) * MARGIN, torch.atan2(sin, cos).squeeze(1))
 
 
 @lru_cache(maxsize=16)
-def _plan(
-    region: Region, height: int, width: int, size: int, device: str
+def _sampling(
+    square: FaceSquare, height: int, width: int, size: int, device: str
 ) -> tuple[slice, slice, tuple[int, int], Tensor]:
-    """Rows and columns of the frame that a region touches, how many to make one, and the sampling grid."""
-    cos, sin = math.cos(region.angle) * region.side / 2, math.sin(region.angle) * region.side / 2
-    shrink = max(int(region.side / size), 1)  # made smaller first, else a large face would alias
+    """Return rows and columns of the frame that a square touches, how many to average, and the sampling grid."""
+    (x, y), (side,), ((cos, sin), _) = (
+        square.center[0].tolist(),
+        square.side.tolist(),
+        square.axes[0].tolist(),
+    )
+    shrink = max(int(side / size), 1)  # averaged first, else a large face would alias
+    cos, sin = cos * side / 2, sin * side / 2
     reach = abs(cos) + abs(sin) + 2 * shrink
 
     def axis(centre: float, length: int) -> tuple[int, int, int]:
@@ -64,27 +61,34 @@ def _plan(
         step = min(shrink, high - low)
         return low, (high - low) // step * step, step
 
-    x0, columns, step_x = axis(region.x, width)
-    y0, rows, step_y = axis(region.y, height)
-    # The grid runs over -1..1 of that window; an affine map of -1..1 of the crop.
+    x0, columns, step_x = axis(x, width)
+    y0, rows, step_y = axis(y, height)
+    # The grid spans -1..1 of that window; it is an affine map of -1..1 of the crop.
     ticks = (torch.arange(size) * 2 + 1) / size - 1
     across, down = torch.tensor([[cos / columns, sin / rows], [-sin / columns, cos / rows]]) * 2
-    middle = torch.tensor([2 * (region.x - x0) / columns - 1, 2 * (region.y - y0) / rows - 1])
+    middle = torch.tensor([2 * (x - x0) / columns - 1, 2 * (y - y0) / rows - 1])
     grid = torch.addcmul(down * ticks.view(-1, 1, 1) + middle, across, ticks.view(1, -1, 1))
-    # Repeat the edges by hand: not every device can.
+    # Edges are repeated by hand: not every device can do that while sampling.
     edge = torch.tensor([1 - step_x / columns, 1 - step_y / rows])
     grid = torch.minimum(torch.maximum(grid, -edge), edge)[None].to(device)
     return slice(y0, y0 + rows), slice(x0, x0 + columns), (step_y, step_x), grid
 
 
-def cut(frames: Tensor, region: Region, size: int) -> Tensor:
-    """The region of every frame as float32 [N, size, size, 3] in 0..1, sampled bilinearly, or bicubically where it is
-    enlarged more than twice; edges repeated.
+def cut(frames: Tensor, square: FaceSquare, size: int) -> Tensor:
+    """Cut one square out of every frame.
 
-    frames: uint8 [N, H, W, 3].
+    It is sampled bilinearly, or bicubically where it is enlarged more than twice; edges are repeated.
+
+    Args:
+        frames: uint8 [N, H, W, 3].
+        square: one square; the sampling grid of a square that is used again is kept.
+        size: side of the crops in pixels.
+
+    Returns:
+        float32 [N, size, size, 3] in 0..1.
     """
     count, height, width, _ = frames.shape
-    rows, columns, steps, grid = _plan(region, height, width, size, str(frames.device))
+    rows, columns, steps, grid = _sampling(square, height, width, size, str(frames.device))
     window = frames[:, rows, columns].permute(0, 3, 1, 2)
     if max(steps) > 1 and window.device.type == "cpu":
         # On bytes, which only the CPU can resize, this is ten times as fast as an average of floats.
@@ -95,8 +99,8 @@ def cut(frames: Tensor, region: Region, size: int) -> Tensor:
     else:
         window = window.float()
     grid = grid.expand(count, -1, -1, -1)
-    if 2 * region.side < size and window.device.type != "mps":  # which has no bicubic sampling
-        # Of faces shrunk to 43 pixels, the eyes' opening correlates by 0.97 with the truth, by 0.95 bilinearly.
+    if 2 * square.side.item() < size and window.device.type != "mps":  # which has no bicubic sampling
+        # Of faces shrunk to 43 pixels, the eyes' opening correlates with the truth by 0.97; bilinearly by 0.95.
         crops = F.grid_sample(window, grid, mode="bicubic", padding_mode="border", align_corners=False)
         crops = crops.clamp_(0, 255)
     else:
@@ -104,9 +108,10 @@ def cut(frames: Tensor, region: Region, size: int) -> Tensor:
     return crops.div_(255).permute(0, 2, 3, 1)
 
 
-def to_frame(points: Tensor, regions: list[Region], size: int) -> Tensor:
-    """Landmarks [B, 478, 3] in pixels of the crops of B regions -> in pixels of the frame, z scaled alike."""
-    x, y, side, angle = torch.tensor(regions).T[:, :, None]
+def landmarks_in_frame(points: Tensor, squares: FaceSquare, size: int) -> Tensor:
+    """Turn landmarks [B, 478, 3] in pixels of the crops of B squares into frame pixels; z is scaled like x and y."""
+    center, side, angle = squares.center.float(), squares.side.float(), squares.angle.float()
+    x, y, side, angle = (part[:, None] for part in (*center.T, side, angle))
     points = (points - points.new_tensor([size / 2, size / 2, 0])) * (side / size)[..., None]
     cos, sin = angle.cos(), angle.sin()
     u, v, depth = points.unbind(-1)

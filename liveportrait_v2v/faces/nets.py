@@ -25,6 +25,12 @@ from torch import Tensor, nn
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+class Net(nn.Module):
+    """A network that reads square pictures of `size` pixels a side."""
+
+    size: int
+
+
 class Conv(nn.Conv2d):
     """Convolution over [N, H, W, C] with TensorFlow's SAME padding: an odd rest goes right and below."""
 
@@ -110,7 +116,7 @@ class Bottleneck(nn.Module):
         return F.prelu(add_to(x, self.widen, y), self.act.weight)
 
 
-class FaceMesh(nn.Module):
+class FaceMesh(Net):
     """478 landmarks of one face in a square crop.
 
     forward(x float32 [N, 256, 256, 3], RGB 0..1) -> landmarks [N, 478, 3] in pixels of the crop (z in the
@@ -188,7 +194,7 @@ def _grid(cells: int, per_cell: int) -> Tensor:
     return torch.stack((x, y), -1).reshape(-1, 1, 2).expand(-1, per_cell, 2).reshape(-1, 2)
 
 
-class ShortRangeDetector(nn.Module):
+class ShortRangeDetector(Net):
     """BlazeFace short range, for faces within about two metres of a phone.
 
     forward(x float32 [N, 128, 128, 3], RGB -1..1) -> boxes [N, 896, 16] (centre x, y, width, height, then x,
@@ -220,7 +226,7 @@ class ShortRangeDetector(nn.Module):
         return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
-class FullRangeDetector(nn.Module):
+class FullRangeDetector(Net):
     """BlazeFace full range (dense): a feature pyramid that also finds small and distant faces.
 
     forward(x float32 [N, 192, 192, 3], RGB -1..1) -> boxes [N, 2304, 16], score logits [N, 2304], laid out as
@@ -269,7 +275,7 @@ class FullRangeDetector(nn.Module):
         return self.box(x).view(len(x), -1, 16), self.score(x).view(len(x), -1)
 
 
-NETS: dict[str, type[nn.Module]] = {
+NETS: dict[str, type[Net]] = {
     "face_landmarks": FaceMesh,
     "face_detector_full_range": FullRangeDetector,
     "face_detector_short_range": ShortRangeDetector,
@@ -277,7 +283,7 @@ NETS: dict[str, type[nn.Module]] = {
 
 
 @lru_cache(maxsize=8)
-def load_net(name: str, device: str = "cpu") -> nn.Module:
+def load_net(name: str, device: str = "cpu") -> Net:
     """One of NETS with its weights, ready for inference: float32, no gradients, cached per device.
 
     `device` is a torch device string. The module is shared by all who ask for it, so do not change it. Call

@@ -1,4 +1,4 @@
-"""Follow several faces through a clip, chunk by chunk, each under a number that stays its own."""
+"""Tracking of several faces through a clip, chunk by chunk, each under a number of its own."""
 
 from __future__ import annotations
 
@@ -12,27 +12,34 @@ from torch import Tensor
 from ..concurrency import torch_thread
 from ..errors import SettingsError
 from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
-from .crops import Region, cut, region_of_detection, regions_of_landmarks
+from .crops import cut, square_of_detection, squares_of_landmarks
 from .detect import detect
-from .inference import PRESENT, infer
+from .inference import MIN_PRESENCE, infer
 from .nets import load_net
 from .scenes import CutFinder
+from .square import FaceSquare
 
-STEADY, TOO_FAR = 0.35, 0.5  # drift below which a square is kept, and above which its landmarks are not taken
-SAME = 0.5  # two boxes that overlap more than this are one person
-FORGET = 30  # frames after which a lost face may come back anywhere
+KEPT_DRIFT, MAX_DRIFT = 0.35, 0.5
+"""Drift below which a square is kept, and above which its landmarks are not taken; see `_drifts`."""
+SAME_IOU = 0.5
+"""Overlap from which two boxes are one person."""
+KNOWN_IOU = 0.3
+"""Overlap from which a detection is a face that is followed already."""
+FORGET_FRAMES = 30
+"""Frames after which a lost face may return anywhere."""
 # On a CPU all trackings together leave one core to those who wait for the faces.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """What FaceTracker.track found in N frames, for F faces numbered so far. All tensors are on the CPU.
+    """The faces that `FaceTracker.track` found in N frames, for F faces numbered so far. All tensors are on the CPU.
 
-    landmarks: float32 [N, F, 478, 3], x and y in continuous frame pixels (x right, y down), z in the same
-        unit, negative towards the camera; zeros where the face is not present.
-    present: bool [N, F].
-    presence: float32 [N, F], the landmark net's confidence 0..1; 0 where the face is not present.
+    Attributes:
+        landmarks: float32 [N, F, 478, 3], x and y in continuous frame pixels (x right, y down), z in the same
+            unit, negative towards the camera; zeros where the face is not present.
+        present: bool [N, F].
+        presence: float32 [N, F], the landmark network's confidence 0..1; 0 where the face is not present.
     """
 
     landmarks: Tensor
@@ -40,7 +47,7 @@ class Tracks:
     presence: Tensor
 
     def face(self, number: int) -> tuple[Tensor, Tensor]:
-        """Landmarks [N, 478, 3] and `present` [N] of one face: all absent if nobody has that number yet."""
+        """Return landmarks [N, 478, 3] and `present` [N] of one face: all absent if no face has that number yet."""
         if number < self.present.shape[1]:
             return self.landmarks[:, number], self.present[:, number]
         count = len(self.present)
@@ -49,50 +56,64 @@ class Tracks:
 
 @dataclass
 class _Estimate:
-    """One face as the landmark net sees it on one frame."""
+    """The landmark network's reading of one face on one frame.
 
-    landmarks: Tensor  # [478, 3] in frame pixels
+    Attributes:
+        landmarks: [478, 3] in frame pixels.
+        seen_in: the square that the network read.
+        wanted: the square that these landmarks ask for.
+        drift: from the one to the other, see `_drifts`.
+    """
+
+    landmarks: Tensor
     presence: float
     box: Box
-    seen_in: Region  # the square that the net was shown
-    wanted: Region  # the square that these landmarks ask for
+    seen_in: FaceSquare
+    wanted: FaceSquare
+    drift: float
 
     @property
     def holds(self) -> bool:
-        return self.presence >= PRESENT and self.drift <= TOO_FAR
+        return self.presence >= MIN_PRESENCE and self.drift <= MAX_DRIFT
 
-    @property
-    def drift(self) -> float:
-        """How far the face is from the middle of the square it was seen in, upright and in its usual size.
 
-        The net's error, measured on real clips against its answer in the wanted square: 0.5 % of the face
-        at a drift of 0.25, where any two squares differ by 0.3 %; 0.8 % at 0.5, and wrong altogether at 1.
-        """
-        side, turn = self.seen_in.side, math.remainder(self.wanted.angle - self.seen_in.angle, math.tau)
-        return max(
-            math.hypot(self.wanted.x - self.seen_in.x, self.wanted.y - self.seen_in.y) / (0.20 * side),
-            abs(math.log2(max(self.wanted.side, 1e-6) / side)) / 0.40,
-            abs(turn) / math.radians(20),
-        )
+def _drifts(seen_in: FaceSquare, wanted: FaceSquare) -> list[float]:
+    """Return how far each of B faces is from the middle of its square, upright and in its usual size.
+
+    The network's error, measured on real clips against its answer in the wanted square: 0.5 % of the face at a drift
+    of 0.25, where any two squares differ by 0.3 %; 0.8 % at 0.5, and wrong altogether at 1.
+    """
+    way = (wanted.center - seen_in.center).norm(dim=1) / (0.20 * seen_in.side)
+    growth = (wanted.side.clamp_min(1e-6) / seen_in.side).log2().abs() / 0.40
+    turn = torch.remainder(wanted.angle - seen_in.angle + math.pi, math.tau) - math.pi
+    return torch.stack((way, growth, turn.abs() / math.radians(20))).amax(0).tolist()
 
 
 @dataclass
 class _Face:
-    """One number. `region` is the square it is looked for in, None while it is lost or not followed."""
+    """One number.
+
+    Attributes:
+        square: where the face is looked for, None while it is lost or not followed.
+        velocity: of the box's centre, in pixels a frame.
+        lost: frames since it was last seen.
+        ahead: frames to infer in one batch: more while nothing happens.
+    """
 
     followed: bool
     box: Box
-    region: Region | None = None
+    square: FaceSquare | None = None
     velocity: tuple[float, float] = (0.0, 0.0)
-    lost: int = 0  # frames since it was last seen
-    ahead: int = 1  # frames to look at in one batch: more while nothing happens
+    lost: int = 0
+    ahead: int = 1
 
     def expected(self) -> Box:
-        """Where it should be on the next frame, were it to move on for up to ten frames."""
+        """Return the box of the next frame, were the face to move on for up to ten frames."""
         steps = min(self.lost + 1, 10)
         return shifted(self.box, self.velocity[0] * steps, self.velocity[1] * steps)
 
     def seen(self, box: Box, again: bool) -> None:
+        """Take a new box; the velocity continues if the face was seen on the frame before."""
         if again:
             (x, y), (last_x, last_y) = centre(box), centre(self.box)
             self.velocity = (self.velocity[0] + x - last_x) / 2, (self.velocity[1] + y - last_y) / 2
@@ -102,8 +123,9 @@ class _Face:
 
 
 def _keep_buffers() -> None:
-    """glibc holds on to twice the largest block that was ever freed. With this one freed, the nets' buffers aren't
-    given back to the system after each frame and fetched anew, page by page, for the next.
+    """Have glibc keep the memory of the networks' buffers instead of returning it after every frame.
+
+    glibc holds on to twice the largest block that was ever freed; this frees one of 16 MB.
     """
     torch.empty(16 << 20, dtype=torch.uint8)
 
@@ -111,27 +133,29 @@ def _keep_buffers() -> None:
 class FaceTracker:
     """Finds, follows and numbers the faces of a clip.
 
-    track() is called chunk after chunk; the result does not depend on where the chunks end. reset() before
-    another clip. Faces get numbers on the first frame that has any, in the chosen order, and keep them:
+    `track` is called chunk after chunk; the result does not depend on where the chunks end. `reset` comes before
+    another clip. Faces get numbers on the first frame that shows any, in the chosen order, and keep them:
 
     - A number follows its face from frame to frame by the landmarks themselves.
     - A lost face gets its number back where continuity of place and size allows it: at first near where it
-      was expected, the further off the longer it has been away, and anywhere after FORGET frames. Where there
-      is but one number and one face, that face has it at once.
+      was expected, the further off the longer it has been away, and anywhere after `FORGET_FRAMES`. Where there
+      is only one number and one face, that face has it at once.
     - A new number is given only while none is missing.
-    - After a scene cut nothing is near anything: the numbers are given anew in the chosen order. Only if just
-      as many faces are in the very same places was it no cut, but a flash.
+    - After a scene cut nothing is near anything: the numbers are given again in the chosen order. Only if just
+      as many faces are in the very same places was it a flash instead of a cut.
 
-    Faces are told apart by place and size, not by who the person is: somebody who enters while a number is
-    missing can take it, and after a cut to another person that one has number 0.
+    Faces are told apart by place and size, not by identity: a person who enters while a number is missing can take
+    it, and after a cut to another person that one has number 0.
 
-    device: torch device string.
-    order: "large-small", "small-large", "left-right", "right-left", "top-bottom" or "bottom-top".
-    only: number all faces of the first frame, but follow this one alone. Where the others are is looked up
-        now and then, and they keep their numbers as above, so that a lost face takes over nobody else.
-    max_faces: how many numbers are given at most.
+    Args:
+        device: torch device string.
+        order: "large-small", "small-large", "left-right", "right-left", "top-bottom" or "bottom-top".
+        only: number all faces of the first frame, but follow this one alone. The places of the others are looked up
+            now and then, and they keep their numbers as above, so that a lost face takes over no other.
+        max_faces: how many numbers are given at most.
 
-    Raises SettingsError for an unknown order or a number out of range.
+    Raises:
+        SettingsError: an unknown order or a number out of range.
     """
 
     def __init__(
@@ -154,14 +178,18 @@ class FaceTracker:
         """Forget everything: the next frame is the first of another clip."""
         self._faces: list[_Face] = []
         self._frame = 0
-        self._searched = -FORGET
-        self._barren = 0  # searches since one found anything
+        self._searched = -FORGET_FRAMES
+        self._fruitless_searches = 0  # since one found anything
         self._renumber = False  # a scene cut has come, and no face since
         self._before_cut: dict[int, Box] = {}
         self._cuts = CutFinder()
 
     def track(self, frames: Tensor) -> Tracks:
-        """Faces of the next frames of the clip. frames: uint8 [N, H, W, 3], on any device; not changed."""
+        """Track the faces of the next frames of the clip.
+
+        Args:
+            frames: uint8 [N, H, W, 3], on any device; not changed.
+        """
         if self._one_core is None:
             return self._track(frames)
         with _AT_ONCE:
@@ -172,18 +200,17 @@ class FaceTracker:
         frames = frames.to(self.device)
         cuts = self._cuts.find(frames)
         rows: list[dict[int, _Estimate]] = []
-        # For each face its estimates on the next frames, made in one batch on the guess that its square
-        # stays.
+        # For each face its estimates on the next frames, made in one batch on the guess that its square stays.
         ahead: dict[int, list[_Estimate]] = {}
         for at, scene_cut in enumerate(cuts):
             following_cut = cuts.index(True, at + 1) if True in cuts[at + 1 :] else len(frames)
-            self._look_ahead(frames[at:following_cut], ahead)
+            self._infer_ahead(frames[at:following_cut], ahead)
             row = {number: queue.pop(0) for number, queue in ahead.items()}
-            squares = {number: self._faces[number].region for number in ahead}
+            squares = {number: self._faces[number].square for number in ahead}
             self._settle(frames[at : at + 1], row, scene_cut)
             for number, square in squares.items():
                 face = self._faces[number]
-                if face.region != square:
+                if face.square is not square:
                     face.ahead = 1
                     del ahead[number]
                 elif not ahead[number]:
@@ -202,46 +229,51 @@ class FaceTracker:
                 presence[at, number] = estimate.presence
         return Tracks(landmarks, presence > 0, presence)
 
-    def _estimates(self, crops: list[Tensor], regions: list[Region]) -> list[_Estimate]:
-        """Run the landmark net on crops [*, 256, 256, 3] that were cut from these B regions, B in all."""
-        points, presence = infer(self._net, crops, regions)
+    def _estimates(self, crops: list[Tensor], squares: list[FaceSquare]) -> list[_Estimate]:
+        """Run the landmark network on crops [*, 256, 256, 3] of these B squares, B in all."""
+        seen_in = FaceSquare.cat(squares)
+        points, presence = infer(self._net, crops, seen_in)
         low, high = points[..., :2].aminmax(dim=1)
         boxes = torch.cat((low, high), 1).tolist()
-        wanted = regions_of_landmarks(points)
+        wanted = squares_of_landmarks(points)
+        drifts, confidence = _drifts(seen_in, wanted), presence.tolist()
         return [
-            _Estimate(*e)
-            for e in zip(points, presence.tolist(), map(tuple, boxes), regions, wanted, strict=True)
+            _Estimate(points[k], confidence[k], tuple(boxes[k]), square, wanted[k : k + 1], drifts[k])
+            for k, square in enumerate(squares)
         ]
 
-    def _look(self, frame: Tensor, regions: list[Region]) -> list[_Estimate]:
-        """Landmarks in several squares of one frame [1, H, W, 3]."""
-        if not regions:
+    def _infer(self, frame: Tensor, squares: list[FaceSquare]) -> list[_Estimate]:
+        """Infer landmarks in several squares of one frame [1, H, W, 3]."""
+        if not squares:
             return []
-        crops = [cut(frame, region, self._net.size) for region in regions]
-        return self._estimates(crops, regions)
+        crops = [cut(frame, square, self._net.size) for square in squares]
+        return self._estimates(crops, squares)
 
-    def _look_ahead(self, frames: Tensor, ahead: dict[int, list[_Estimate]]) -> None:
-        """Fill the queues of the followed faces that have none, with as many of these frames as each looks
-        ahead."""
-        held = {n: face for n, face in enumerate(self._faces) if face.region and n not in ahead}
-        if not held:
+    def _infer_ahead(self, frames: Tensor, ahead: dict[int, list[_Estimate]]) -> None:
+        """Fill the empty queues of the followed faces, with as many of these frames as each infers ahead."""
+        crops: dict[int, Tensor] = {}
+        squares: list[FaceSquare] = []
+        for number, face in enumerate(self._faces):
+            if face.square is not None and number not in ahead:
+                crops[number] = cut(frames[: face.ahead], face.square, self._net.size)
+                squares += [face.square] * len(crops[number])
+        if not crops:
             return
-        crops = [cut(frames[: face.ahead], face.region, self._net.size) for face in held.values()]
-        regions = [face.region for face, seen in zip(held.values(), crops, strict=True) for _ in seen]
-        flat = self._estimates(crops, regions)
-        for number, seen in zip(held, crops, strict=True):
+        flat = self._estimates(list(crops.values()), squares)
+        for number, seen in crops.items():
             ahead[number], flat = flat[: len(seen)], flat[len(seen) :]
 
     def _search_due(self) -> bool:
-        """Whether the detectors are to run on this frame, though nothing has happened."""
+        """Return whether the detectors are to run on this frame, though nothing has happened."""
         faces = self._faces
-        away = [face.lost for face in faces if face.followed and not face.region]
-        if not any(face.region for face in faces):
-            # Nobody is followed. Others who are there make a search dear, so that it is done less often.
-            others = any(face.lost < FORGET for face in faces if not face.followed)
+        away = [face.lost for face in faces if face.followed and face.square is None]
+        period: float
+        if all(face.square is None for face in faces):
+            # No face is followed. Others in view make each search expensive, so that it runs less often.
+            others = any(face.lost < FORGET_FRAMES for face in faces if not face.followed)
             period = 1 if not others else 3 if away else 10
         elif away:
-            period = 3 if min(away) < FORGET else 10
+            period = 3 if min(away) < FORGET_FRAMES else 10
         elif self.only is not None:
             period = 15 if len(faces) > 1 else math.inf
         else:
@@ -249,13 +281,13 @@ class FaceTracker:
         return self._frame - self._searched >= period
 
     def _settle(self, frame: Tensor, row: dict[int, _Estimate], scene_cut: bool) -> None:
-        """Bring one frame's estimates and the faces to agree: row is changed to what holds."""
+        """Bring one frame's estimates and the faces to agree: row is reduced to what holds, and extended by finds."""
         faces = self._faces
         for _ in range(3):
-            far = [n for n, e in row.items() if e.presence >= PRESENT and e.drift > TOO_FAR]
-            row.update(zip(far, self._look(frame, [row[n].wanted for n in far]), strict=True))
+            far = [n for n, e in row.items() if e.presence >= MIN_PRESENCE and e.drift > MAX_DRIFT]
+            row.update(zip(far, self._infer(frame, [row[n].wanted for n in far]), strict=True))
         before = set(row)
-        unmoved = [n for n, e in row.items() if e.holds and iou(e.box, faces[n].box) > SAME]
+        unmoved = [n for n, e in row.items() if e.holds and iou(e.box, faces[n].box) > SAME_IOU]
         if scene_cut and not (row and len(unmoved) == len(row)):
             self._renumber = True
             self._before_cut = {n: faces[n].box for n in row}
@@ -266,7 +298,7 @@ class FaceTracker:
         kept = set(row)
         dropped = before - kept
         for number in dropped:
-            faces[number].region = None
+            faces[number].square = None
         if dropped or scene_cut or self._search_due():
             self._search(frame, row)
         for number, face in enumerate(faces):
@@ -274,85 +306,99 @@ class FaceTracker:
                 face.lost += 1
                 continue
             estimate = row[number]
-            face.region = estimate.seen_in if estimate.drift < STEADY else estimate.wanted
+            face.square = estimate.seen_in if estimate.drift < KEPT_DRIFT else estimate.wanted
             face.seen(estimate.box, again=number in kept)
 
     def _jumped(self, number: int, estimate: _Estimate) -> bool:
         return distance(self._faces[number].box, estimate.box) > 1
 
     def _drop_duplicates(self, row: dict[int, _Estimate]) -> None:
-        """Two numbers on one person: the one that had to leave its path for it is lost."""
+        """Where two numbers are on one person, drop the one that had to leave its path for it."""
         strayed = {n: distance(self._faces[n].expected(), e.box) for n, e in row.items()}
         for a in sorted(row):
             for b in sorted(row):
-                if a < b and a in row and b in row and iou(row[a].box, row[b].box) > SAME:
+                if a < b and a in row and b in row and iou(row[a].box, row[b].box) > SAME_IOU:
                     del row[a if strayed[a] > strayed[b] else b]
 
     def _search(self, frame: Tensor, row: dict[int, _Estimate]) -> None:
-        """Run the detectors on one frame and give the faces that they find, beyond those in row, their
-        numbers."""
+        """Run the detectors on one frame, and give the faces that they find beyond those in row their numbers."""
         self._searched = self._frame
         found = self._candidates(frame, "face_detector_full_range", row)
         if not found and not row:
-            # What only the short range sees is rare enough to look for it less often where there is no face.
-            if self._barren % 4 == 0:
+            # Faces that only the short range sees are rare enough to search for them less often.
+            if self._fruitless_searches % 4 == 0:
                 found = self._candidates(frame, "face_detector_short_range", row)
-            self._barren += 1
+            self._fruitless_searches += 1
         if not found:
             return
-        self._barren = 0
+        self._fruitless_searches = 0
         found.sort(key=lambda e: ORDERS[self.order](e.box))
-        faces = self._faces
-        taken: dict[int, _Estimate] = {}
-        if self._renumber:
-            self._renumber = False
-            taken = dict(zip(range(len(faces)), found, strict=False))
-            stayed = {n: e for n, box in self._before_cut.items() for e in found if iou(box, e.box) > SAME}
-            if len(stayed) == len(found) == len(self._before_cut):
-                taken = stayed  # a flash rather than a cut
-            for face in faces:
-                face.lost = FORGET
-        elif len(faces) == len(found) == 1 and not row:
-            taken = {0: found[0]}
-        else:
-            pairs = [
-                (distance(face.expected(), e.box), number, i)
-                for number, face in enumerate(faces)
-                if number not in row
-                for i, e in enumerate(found)
-                if face.lost >= FORGET or distance(face.expected(), e.box) < 1 + 0.1 * face.lost
-            ]
-            used = set()
-            for _, number, i in sorted(pairs):
-                if number not in taken and i not in used:
-                    taken[number] = found[i]
-                    used.add(i)
-        rest = [e for e in found if not any(e is t for t in taken.values())]
-        missing = [n for n, face in enumerate(faces) if face.followed and n not in row and n not in taken]
-        if not missing:
-            for e in rest[: self.max_faces - len(faces)]:
-                taken[len(faces)] = e
-                faces.append(_Face(self.only in (None, len(faces)), e.box))
+        taken = self._matches(found, row)
+        self._admit(found, taken, row)
         for number, estimate in taken.items():
-            if faces[number].followed:
+            face = self._faces[number]
+            if face.followed:
                 row[number] = estimate
             else:
-                faces[number].box, faces[number].lost = estimate.box, -1  # _settle counts this frame
+                face.box, face.lost = estimate.box, -1  # _settle counts this frame
+
+    def _matches(self, found: list[_Estimate], row: dict[int, _Estimate]) -> dict[int, _Estimate]:
+        """Return the finds that belong to known numbers, by number."""
+        faces = self._faces
+        if self._renumber:
+            self._renumber = False
+            for face in faces:
+                face.lost = FORGET_FRAMES
+            stayed = {
+                n: e for n, box in self._before_cut.items() for e in found if iou(box, e.box) > SAME_IOU
+            }
+            if len(stayed) == len(found) == len(self._before_cut):
+                return stayed  # a flash instead of a cut
+            return dict(zip(range(len(faces)), found, strict=False))
+        if len(faces) == len(found) == 1 and not row:
+            return {0: found[0]}
+        pairs = [
+            (distance(face.expected(), e.box), number, i)
+            for number, face in enumerate(faces)
+            if number not in row
+            for i, e in enumerate(found)
+            if face.lost >= FORGET_FRAMES or distance(face.expected(), e.box) < 1 + 0.1 * face.lost
+        ]
+        taken: dict[int, _Estimate] = {}
+        used = set()
+        for _, number, i in sorted(pairs):
+            if number not in taken and i not in used:
+                taken[number] = found[i]
+                used.add(i)
+        return taken
+
+    def _admit(self, found: list[_Estimate], taken: dict[int, _Estimate], row: dict[int, _Estimate]) -> None:
+        """Give the remaining finds new numbers, in `taken`, unless a followed number is missing."""
+        faces = self._faces
+        if any(face.followed and n not in row and n not in taken for n, face in enumerate(faces)):
+            return
+        rest = [e for e in found if not any(e is t for t in taken.values())]
+        for e in rest[: self.max_faces - len(faces)]:
+            taken[len(faces)] = e
+            faces.append(_Face(self.only in (None, len(faces)), e.box))
 
     def _candidates(self, frame: Tensor, net: str, row: dict[int, _Estimate]) -> list[_Estimate]:
-        """Detections that are in no face of row and that the landmark net confirms, twice: the second time in
-        the square that its own landmarks ask for, which is what tracking goes on with."""
+        """Return detections that are in no face of row and that the landmark network confirms twice.
+
+        The second time it reads the square that its own landmarks ask for, which tracking then continues with.
+        """
         known = [e.box for e in row.values()]
-        regions = [
-            region_of_detection(d)
+        squares = [
+            square_of_detection(d)
             for d in detect(frame, net, self.device)[0]
-            if side(d.box) > 0 and all(iou(d.box, box) < 0.3 for box in known)
+            if side(d.box) > 0 and all(iou(d.box, box) < KNOWN_IOU for box in known)
         ]
+        inferred: list[_Estimate] = []
         for _ in range(2):
-            looked = self._look(frame, regions)
-            regions = [e.wanted for e in looked if e.presence >= PRESENT]
+            inferred = self._infer(frame, squares)
+            squares = [e.wanted for e in inferred if e.presence >= MIN_PRESENCE]
         kept: list[_Estimate] = []
-        for e in looked:
-            if e.holds and all(iou(e.box, box) < SAME for box in known + [k.box for k in kept]):
+        for e in inferred:
+            if e.holds and all(iou(e.box, box) < SAME_IOU for box in known + [k.box for k in kept]):
                 kept.append(e)
         return kept

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.faces.boxes import ORDERS, distance, iou
-from liveportrait_v2v.faces.crops import Region, cut, regions_of_landmarks, to_frame
+from liveportrait_v2v.faces.crops import cut, landmarks_in_frame, squares_of_landmarks
 from liveportrait_v2v.faces.detect import detect, letterbox
 from liveportrait_v2v.faces.scenes import CutFinder
 
@@ -19,6 +20,15 @@ def ramp(height, width):
     clip[..., 0] = torch.arange(width).byte()
     clip[..., 1] = torch.arange(height).byte()[:, None]
     return clip
+
+
+def square(x: float, y: float, side: float, angle: float) -> FaceSquare:
+    return FaceSquare.turned(torch.tensor([[x, y]]), torch.tensor([side]), torch.tensor([angle]))
+
+
+def numbers(square: FaceSquare) -> tuple[float, ...]:
+    """Centre, side and angle."""
+    return *square.center[0].tolist(), square.side.item(), square.angle.item()
 
 
 def test_boxes_overlap_by_their_shared_part():
@@ -46,37 +56,37 @@ def test_every_order_sorts_by_what_it_says():
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, -1.2, math.pi])
 def test_a_point_of_a_crop_goes_back_to_where_it_was_sampled(angle):
-    region = Region(120.0, 90.0, 80.0, angle)
+    region = square(120.0, 90.0, 80.0, angle)
     crop = cut(ramp(200, 250), region, 64)[0] * 255
     v, u = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
     points = torch.stack((u, v, torch.zeros_like(u)), -1).view(1, -1, 3)
-    places = to_frame(points, [region], 64)[0].view(64, 64, 3)
+    places = landmarks_in_frame(points, region, 64)[0].view(64, 64, 3)
     # The ramp's value at a place is half a pixel less than its coordinate.
     assert (crop[..., :2] + 0.5 - places[..., :2]).abs().max() < 0.01
 
 
 def test_depth_is_scaled_like_the_picture():
-    assert to_frame(torch.tensor([[[128.0, 128.0, 10.0]]]), [Region(5, 7, 512, 0.5)], 256)[0, 0].tolist() == (
-        pytest.approx([5, 7, 20])
-    )
+    assert landmarks_in_frame(torch.tensor([[[128.0, 128.0, 10.0]]]), square(5.0, 7.0, 512.0, 0.5), 256)[
+        0, 0
+    ].tolist() == (pytest.approx([5, 7, 20]))
 
 
 def test_a_square_beyond_the_frame_repeats_its_edge():
-    crop = cut(ramp(40, 60), Region(0.0, 20.0, 40.0, 0.0), 40)[0] * 255
+    crop = cut(ramp(40, 60), square(0.0, 20.0, 40.0, 0.0), 40)[0] * 255
     assert crop[:, :20, 0].amax() < 0.01
     assert crop[20, :, 0].tolist()[20:] == pytest.approx(list(range(20)), abs=0.01)
 
 
 @pytest.mark.parametrize("at", [(20.0, 20.0), (0.0, 3.0), (60.0, 40.0)])
 def test_a_small_square_is_enlarged_without_dark_or_bright_rims(at):
-    crop = cut(torch.full((1, 40, 60, 3), 255, dtype=torch.uint8), Region(*at, 15.0, 0.2), 256)
+    crop = cut(torch.full((1, 40, 60, 3), 255, dtype=torch.uint8), square(*at, 15.0, 0.2), 256)
     assert crop.min() > 0.999 and crop.max() <= 1
 
 
 def test_a_large_square_is_averaged_before_it_is_sampled():
     stripes = torch.zeros(1, 512, 512, 3, dtype=torch.uint8)
     stripes[:, :, ::2] = 200
-    crop = cut(stripes, Region(256.0, 256.0, 500.0, 0.0), 125) * 255
+    crop = cut(stripes, square(256.0, 256.0, 500.0, 0.0), 125) * 255
     assert (crop - 100).abs().max() < 1
 
 
@@ -85,10 +95,10 @@ def test_the_square_of_landmarks_stands_on_the_eye_line():
     points[0, :, 0] = torch.linspace(-10, 10, 478)
     points[0, 10, 1], points[0, 152, 1] = -20.0, 20.0
     points[0, 33, :2], points[0, 263, :2] = torch.tensor([-5.0, 0]), torch.tensor([5.0, 0])
-    upright = regions_of_landmarks(points + torch.tensor([100.0, 50, 0]))[0]
+    upright = numbers(squares_of_landmarks(points + torch.tensor([100.0, 50, 0])))
     assert upright == pytest.approx((100, 50, 60, 0), abs=1e-3)
     turn = torch.tensor([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # a quarter, clockwise
-    rolled = regions_of_landmarks(points @ turn + torch.tensor([100.0, 50, 0]))[0]
+    rolled = numbers(squares_of_landmarks(points @ turn + torch.tensor([100.0, 50, 0])))
     assert rolled == pytest.approx((100, 50, 60, math.pi / 2), abs=1e-3)
 
 

@@ -165,7 +165,7 @@ class DraftSession:
             if shrink == 1:
                 new = new + self._missing(shown, new.added_to(asked), asked, region, shrink)
             new = new.calmed(held)
-            held = held.and_then(new) if waits and held is not None else new
+            held = Missing.cat((held, new)) if waits and held is not None else new
         assert held is not None  # the first frame of a scene is inferred
         latest = (torch.arange(count) + self._frames % every) // every
         self._frames, self._held = self._frames + count, held[-1:]

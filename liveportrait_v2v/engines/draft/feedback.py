@@ -6,14 +6,15 @@ motion than was drawn, and some of the source's own. So it looks at the result, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
 from ...compose import to_float
-from ...faces.inference import PRESENT
+from ...faces.inference import MIN_PRESENCE
 from ...geometry import Pose
+from ...tensors import TensorStruct
 from . import face
 from .motion import Target, angle_of, axis_of, rotation_about
 
@@ -31,7 +32,7 @@ BT709 = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
 
 
 @dataclass(frozen=True)
-class Missing:
+class Missing(TensorStruct):
     """What results lack of what is wanted, in N frames.
 
     Attributes:
@@ -54,7 +55,7 @@ class Missing:
         Args:
             presence: float32 [N], the landmark net's confidence in what is seen.
         """
-        believed = (presence >= PRESENT).float()
+        believed = (presence >= MIN_PRESENCE).float()
         asked, shown = face.first_pose(wanted), face.first_pose(seen)
         turn = shown.rotation.mT @ asked.rotation
         asked, shown = asked.undo(wanted), shown.undo(seen)
@@ -67,18 +68,10 @@ class Missing:
             eyes,
         )
 
-    def __getitem__(self, index) -> Missing:
-        return Missing(*(getattr(self, part.name)[index] for part in fields(self)))
-
     def __add__(self, more: Missing) -> Missing:
         return replace(
             self, mouth=self.mouth + more.mouth, eyes=self.eyes + more.eyes, turn=self.turn + more.turn
         )
-
-    def and_then(self, later: Missing) -> Missing:
-        """The same of these frames and of those that follow."""
-        names = (part.name for part in fields(self))
-        return Missing(*(torch.cat((getattr(self, name), getattr(later, name))) for name in names))
 
     def calmed(self, before: Missing | None) -> Missing:
         """With turns that go on from the last one before, if any: heads are slow, but looks tremble."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ...geometry import Pose
 from ...settings import AnimationSettings, MotionOptions
+from ...tensors import SHARED, TensorStruct
 from . import face
 
 # Eyes narrower than this at rest count as shut (LivePortrait's constant) and get the usual opening instead.
@@ -55,7 +56,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Target:
+class Target(TensorStruct):
     """Where a source face's vertices are and where they go, for a chunk of frames.
 
     Attributes:
@@ -77,16 +78,12 @@ class Target:
     gaze: torch.Tensor
     own_gaze: torch.Tensor
     eyes: torch.Tensor
-    rest_eyes: torch.Tensor
+    rest_eyes: torch.Tensor = field(metadata=SHARED)
 
     def with_skull(self, points: torch.Tensor) -> torch.Tensor:
         """Where points [N, K, 3] of the frame, in pixels, go when they move with the skull."""
         moved = self.moved_pose.apply(self.pose.undo(points))
         return torch.lerp(points, moved, self.strength.view(-1, 1, 1))
-
-    def __getitem__(self, index) -> Target:
-        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "rest_eyes"}
-        return Target(**parts, rest_eyes=self.rest_eyes)
 
     def within(self, corner: torch.Tensor, shrink: int) -> Target:
         """The same in a part of the frame that begins at `corner` [3] and was made `shrink` times smaller."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from ...settings import AnimationSettings, MotionOptions
+from ...tensors import TensorStruct
 from .keypoints import hull_volume, orthonormal, rotation_matrix, transform
 
 # Which keypoints' expression belongs to the lips and to the eyes.
@@ -21,7 +22,7 @@ USUAL_EYES = 0.39
 
 
 @dataclass(frozen=True)
-class Motion:
+class Motion(TensorStruct):
     """What faces do in N frames. All float32.
 
     Attributes:
@@ -39,17 +40,6 @@ class Motion:
     t: torch.Tensor
     eyes: torch.Tensor
     lips: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.scale)
-
-    def __getitem__(self, index) -> Motion:
-        return Motion(*(getattr(self, item.name)[index] for item in fields(self)))
-
-    def expand(self, count: int) -> Motion:
-        """One frame's motion as that of `count` frames."""
-        parts = (getattr(self, item.name) for item in fields(self))
-        return Motion(*(part.expand(count, *part.shape[1:]) for part in parts))
 
     def pack(self) -> torch.Tensor:
         """One row of 79 numbers a frame, rotation and expression first: [N, 79]."""
@@ -89,7 +79,7 @@ def neutral(driving: Motion) -> Motion:
 
 
 @dataclass(frozen=True)
-class Faces:
+class Faces(TensorStruct):
     """All that N frames of the result are made of.
 
     Attributes:
@@ -107,9 +97,6 @@ class Faces:
     base: Motion
     target: Motion
     driving: Motion
-
-    def __getitem__(self, index) -> Faces:
-        return Faces(*(getattr(self, item.name)[index] for item in fields(self)))
 
 
 @dataclass(frozen=True)

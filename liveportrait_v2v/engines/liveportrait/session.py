@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 
@@ -17,6 +17,7 @@ from ...geometry import FaceSquare
 from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import FixedLagSmoother
+from ...tensors import TensorStruct
 from ...tracking import TrackedChunk
 from ..base import RenderedFrames, reference_chunk
 from . import crops
@@ -27,7 +28,7 @@ from .template import LivePortraitTemplate
 
 
 @dataclass(frozen=True)
-class _SourceFaces:
+class _SourceFaces(TensorStruct):
     """The networks' reading of N source frames.
 
     Attributes:
@@ -46,20 +47,8 @@ class _SourceFaces:
 
     def last(self) -> _SourceFaces:
         """Return the last frame, in memory of its own."""
-        crops, volume = self.crops[-1:].clone(), self.volume[-1:].clone()
-        return _SourceFaces(self.square[-1:], crops, volume, self.kp[-1:], self.motion[-1:])
-
-    def expand(self, count: int) -> _SourceFaces:
-        """Return one frame's reading as that of `count` frames."""
-        square = FaceSquare(
-            self.square.center.expand(count, 2),
-            self.square.axes.expand(count, 2, 2),
-            self.square.side.expand(count),
-        )
-        crops, volume, kp = (
-            part.expand(count, *part.shape[1:]) for part in (self.crops, self.volume, self.kp)
-        )
-        return _SourceFaces(square, crops, volume, kp, self.motion.expand(count))
+        last = self[-1:]
+        return replace(last, crops=last.crops.clone(), volume=last.volume.clone())
 
 
 class LivePortraitSession:

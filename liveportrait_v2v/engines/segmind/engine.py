@@ -15,8 +15,8 @@ from typing import Any
 from ...errors import Cancelled, SettingsError
 from ...files import atomic_write
 from ...media import Clip
-from ...web import Resolver, redact_url, resolve
 from ...plan import RunPlan
+from ...web import Resolver, redact_url, resolve
 from ..base import HostedResult
 from . import keys
 from .client import Client

@@ -195,8 +195,8 @@ def _check_options(role: Role, engine: Engine | HostedEngine) -> None:
     for name, value in role.options.to_dict().items():
         if name not in engine.supports and value != defaults[name]:
             raise SettingsError(
-                f"{name} must be {defaults[name]!r} for the {engine.name} engine, which does not support this option, "
-                f"got {value!r}; leave it out, or take the liveportrait engine"
+                f"{name} must be {defaults[name]!r} for the {engine.name} engine, got {value!r}: the engine does not "
+                "support it; leave it out, or take the liveportrait engine"
             )
 
 

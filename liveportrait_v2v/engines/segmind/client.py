@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -26,7 +26,17 @@ _GET_SECONDS = 30.0
 
 
 class UnclearError(Exception):
-    """A paid request may or may not have been accepted. Never leaves this room."""
+    """A paid request may or may not have been accepted. Internal to `segmind`."""
+
+
+class SendRecord(Protocol):
+    """A lasting record of a request that may be billed."""
+
+    def leaving(self) -> None:
+        """Record that the request may leave from now on, and so may be billed."""
+
+    def not_sent(self) -> None:
+        """Record that the request is known not to have been accepted."""
 
 
 class Client:
@@ -53,20 +63,20 @@ class Client:
     def endpoints(self) -> Endpoints:
         return self._http.endpoints
 
-    async def submit(self, payload: Mapping[str, Any], mark: Callable[[bool], None]) -> str:
+    async def submit(self, payload: Mapping[str, Any], record: SendRecord) -> str:
         """Orders a job through v2 and returns its request id. Each call that gets through may be billed.
 
         Only what can't have been accepted is sent again: no connection, and 429.
 
         Args:
-            mark: called with True right before the request may leave, with False once it is known not to count.
+            record: kept right before the request may leave, and once it is known not to count.
 
         Raises:
             RefusedError, UnreachableError: not accepted, not billed.
             UnclearError: nobody knows.
         """
         reply = await self._paid(
-            mark, lambda: self._post(self.endpoints.submit("v2"), payload, _SUBMIT_SECONDS)
+            record, lambda: self._post(self.endpoints.submit("v2"), payload, _SUBMIT_SECONDS)
         )
         body = reply.json()
         request_id = valid_request_id(body.get("request_id")) if isinstance(body, dict) else None
@@ -74,9 +84,7 @@ class Client:
             raise UnclearError(f"it answered HTTP {reply.status} without a usable request id")
         return request_id
 
-    async def submit_and_wait(
-        self, payload: Mapping[str, Any], mark: Callable[[bool], None]
-    ) -> httpx.Response:
+    async def submit_and_wait(self, payload: Mapping[str, Any], record: SendRecord) -> httpx.Response:
         """Orders a job through v1, which answers with the video itself. Raises as `submit` does.
 
         Returns:
@@ -100,7 +108,7 @@ class Client:
             except asyncio.TimeoutError:
                 raise BrokenError(f"no answer within {left:.0f} s") from None
 
-        return await self._paid(mark, post)
+        return await self._paid(record, post)
 
     async def status(self, request_id: str) -> Status | None:
         """Where a job is; None where the server does not know it (404).
@@ -124,7 +132,7 @@ class Client:
         reply = await self.free("GET", self.endpoints.credits(), tries=_TRIES)
         found = credits_of(reply.json())
         if not reply.ok:
-            raise refusal("the look at the credits", reply.status, reply.words())
+            raise refusal("the look at the credits", reply.status, reply.message())
         if not found:
             raise UnreachableError(f"{self.endpoints.base} answered without credits; check SEGMIND_BASE_URL")
         return found
@@ -139,7 +147,7 @@ class Client:
         if reply.status == 404:
             return None
         if not reply.ok:
-            raise refusal("the look into the history", reply.status, reply.words())
+            raise refusal("the look into the history", reply.status, reply.message())
         return next((entry for entry in entries_of(reply.json()) if entry.request_id == request_id), None)
 
     async def find(self, payload: Mapping[str, Any], since: float, known: set[str]) -> str | None:
@@ -160,7 +168,7 @@ class Client:
                 "GET", self.endpoints.history, params={"page": page, **query}, tries=_TRIES
             )
             if not reply.ok:
-                raise refusal("the look into the history", reply.status, reply.words())
+                raise refusal("the look into the history", reply.status, reply.message())
             entries = list(entries_of(reply.json()))
             for entry in entries:
                 if (
@@ -220,7 +228,7 @@ class Client:
                 if reply.status < 500 and reply.status not in (408, 429):
                     self.trouble = ""
                     return reply
-                self.trouble = f"HTTP {reply.status} {reply.words()}".strip()
+                self.trouble = f"HTTP {reply.status} {reply.message()}".strip()
                 if reply.status == 429:
                     wait = self._hold(reply, wait)
             if attempt == tries:
@@ -232,18 +240,18 @@ class Client:
     async def _post(self, url: str, payload: Mapping[str, Any], seconds: float) -> Reply:
         return await self._http.api("POST", url, body=payload, seconds=min(seconds, self.deadline.left()))
 
-    async def _paid(self, mark: Callable[[bool], None], post: Callable[[], Any]) -> Any:
+    async def _paid(self, record: SendRecord, post: Callable[[], Any]) -> Any:
         """A request that may be billed: its answer of 2xx. Sent again only if it can't have been accepted."""
         attempt = 0
         while True:
             attempt += 1
             await self._turn()
             self.deadline.left()
-            mark(True)
+            record.leaving()
             try:
                 reply = await post()
             except NotSentError as error:
-                mark(False)
+                record.not_sent()
                 if attempt == _TRIES:
                     raise UnreachableError(
                         f"{self.endpoints.base} can't be reached ({error}); nothing was ordered; check the network "
@@ -256,8 +264,8 @@ class Client:
             if isinstance(reply, httpx.Response) or reply.ok:
                 return reply
             if reply.status == 408 or reply.status >= 500:
-                raise UnclearError(f"it answered HTTP {reply.status} {reply.words()}".strip())
-            mark(False)
+                raise UnclearError(f"it answered HTTP {reply.status} {reply.message()}".strip())
+            record.not_sent()
             if reply.status == 429 and attempt < _LIMITED_TRIES:
                 await self.deadline.sleep(self._hold(reply, backoff(attempt)))
                 continue
@@ -266,7 +274,7 @@ class Client:
                     f"{self.endpoints.base} redirects ({reply.status}), and a paid request follows no redirect; "
                     "nothing was ordered; check SEGMIND_BASE_URL"
                 )
-            raise refusal("the job", reply.status, reply.words())
+            raise refusal("the job", reply.status, reply.message())
 
     async def _about(self, url: str, request_id: str) -> Status | None:
         attempt = 0
@@ -278,7 +286,7 @@ class Client:
             if status is not None and (reply.ok or status.state == FAILED):
                 return status
             if not reply.ok:
-                error = refusal(f"the look at job {request_id}", reply.status, reply.words())
+                error = refusal(f"the look at job {request_id}", reply.status, reply.message())
                 error.request_id = request_id
                 raise error
             attempt += 1

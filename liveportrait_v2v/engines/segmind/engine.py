@@ -222,7 +222,7 @@ class SegmindEngine:
         async def payload() -> dict[str, Any]:
             stop = threading.Event()
             with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
-                runner.tell("preparing the clips")
+                runner.report("preparing the clips")
                 prepared = asyncio.ensure_future(
                     asyncio.to_thread(prepare_clips, plan, Path(folder), stop.is_set)
                 )
@@ -232,16 +232,16 @@ class SegmindEngine:
                     # The folder must not go before whoever writes into it.
                     stop.set()
                     await asyncio.wait({prepared})
-                runner.tell("uploading")
+                runner.report("uploading")
                 urls = [
                     clip if isinstance(clip, str) else await upload(client, journal, clip)
                     for clip in (source, driving)
                 ]
             return payload_of(plan, *urls)
 
-        hash = await asyncio.to_thread(hash_of, plan, self._endpoints.base, self._seed)
+        digest = await asyncio.to_thread(hash_of, plan, self._endpoints.base, self._seed)
         label = " + ".join(name_of(clip) for clip in (plan.source, driving_clip(plan)))
-        return await runner.obtain(JobRequest(hash, label, payload, self._version))
+        return await runner.obtain(JobRequest(digest, label, payload, self._version))
 
     def _with_runner(
         self,
@@ -250,25 +250,20 @@ class SegmindEngine:
         cancelled: Callable[[], bool] | None,
     ) -> Job:
         journal = self.journal()
-        runners: list[Runner] = []
         listeners = [listener for listener in (self._on_state, on_state) if listener is not None]
 
-        def tell(state: JobState) -> None:
+        def report(state: JobState) -> None:
             for listener in listeners:
                 listener(state)
 
         async def whole() -> Job:
             async with self._http() as http:
                 client = self._client(http)
-                runner = Runner(journal, client, self._limits, self._folder / "results", tell)
-                runners.append(runner)
+                runner = Runner(journal, client, self._limits, self._folder / "results", report)
                 return await work(runner, client, journal)
 
-        def stopped() -> Exception:
-            return runners[0].stopped() if runners else Cancelled("stopped; nothing was ordered")
-
         try:
-            return run_unless(whole(), cancelled, stopped)
+            return run_unless(whole(), cancelled, lambda: Cancelled("stopped; nothing was ordered"))
         finally:
             journal.close()
 

@@ -73,7 +73,7 @@ class Reply:
         except (ValueError, RecursionError):
             return None
 
-    def one_line(self) -> str:
+    def message(self) -> str:
         """What the server says, as one line."""
         decoded = self.json()
         return one_line(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)

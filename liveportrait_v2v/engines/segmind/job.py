@@ -1,4 +1,4 @@
-"""A job's way from the wish to the saved file, in steps that each leave the journal where the next run goes on."""
+"""The steps of a job, from request to saved file; each leaves the journal where the next run resumes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ...errors import LivePortraitError, MediaError
 from ...files import sha256_of
 from . import journal as states
+from . import locks
 from .client import Client, UnclearError
 from .download import DownloadError, GoneError, download, save
 from .endpoints import valid_request_id
@@ -31,14 +32,15 @@ from .pacing import OutOfTime, poll_delays
 from .request import JobRequest, JobState
 from .responses import COMPLETED, FAILED, Status, bill_of
 
-# A job that was just ordered may be unknown for a moment.
-_LOOKS_BEFORE_HISTORY = 3
+# The status may not know a job for a moment after it was ordered.
+_POLLS_BEFORE_HISTORY = 3
 _MAX_MISSING, _MAX_MISSING_OLD = 8, 3
-# Looks at a COMPLETED job whose result is not there yet.
+# Polls of a COMPLETED job whose result is not there yet.
 _MAX_UNREADY = 6
-# Seconds before each look into the history, which may lag behind.
-_HISTORY_WAITS = (2.0, 5.0, 10.0)
-_FOLLOW_SECONDS = 0.25
+# Before each search of the history, which may lag behind.
+_HISTORY_WAITS_SECONDS = (2.0, 5.0, 10.0)
+_LOCK_POLL_SECONDS = 0.25
+_NEVER_ORDERED = "this job was never ordered; run the same command again to do so"
 
 
 class Runner:
@@ -50,35 +52,34 @@ class Runner:
         client: Client,
         limits: SpendingLimits,
         results: Path,
-        tell: Callable[[JobState], None],
+        on_state: Callable[[JobState], None],
     ):
-        """
+        """Take what the run works with.
+
         Args:
             results: folder for the files as the server made them.
-            tell: called with every change of state.
+            on_state: called with every change of state.
         """
         self._journal = journal
         self._client = client
         self._limits = limits
         self._results = results
-        self._caller = tell
-        self._job: Job | None = None
-        self._order: JobRequest | None = None
-        self._fresh = False
-        self._inline: str | None = None
+        self._on_state = on_state
+        self._ordered = False  # by this run
+        self._inline: str | None = None  # a result that came as a data URL
 
-    async def obtain(self, order: JobRequest) -> Job:
-        """The saved job of this order: the one that is there already, or a new one.
+    async def obtain(self, request: JobRequest) -> Job:
+        """Return the saved job of this request: the one that is there already, or a new one.
 
         Raises:
-            SegmindError: its classes say what.
+            JobStoppedError: the task was cancelled.
+            SegmindError: see its subclasses.
             OSError, MediaError: a file can't be read or written.
         """
-        self._order = order
-        return await self._guarded(order.hash)
+        return await self._guarded(request.hash, request)
 
     async def fetch(self, request_id: str) -> Job:
-        """The saved job of this request id, whoever ordered it. Nothing is ordered. Raises as `obtain`."""
+        """Return the saved job of this request id, whoever ordered it. Nothing is ordered. Raises as `obtain`."""
         job = self._journal.find(request_id)
         if job is None or job.state in (states.FAILED, states.FORGOTTEN):
             digest = hashlib.sha256(f"request {request_id}".encode()).hexdigest()
@@ -86,9 +87,9 @@ class Runner:
         return await self.resume(job)
 
     async def resume(self, job: Job) -> Job:
-        """Brings a job of the journal to its end. Nothing is ordered. Raises as `obtain`."""
+        """Bring a job of the journal to its end. Nothing is ordered. Raises as `obtain`."""
         if job.state == states.INTENT:
-            raise SegmindError("this job was never ordered; run the same command again to do so")
+            raise SegmindError(_NEVER_ORDERED)
         if job.state == states.FAILED:
             raise JobFailedError(f"this job has failed and was not billed: {job.error}", job.request_id)
         if job.state == states.FORGOTTEN:
@@ -102,117 +103,113 @@ class Runner:
             )
         return await self._guarded(job.hash)
 
-    def stopped(self) -> JobStoppedError:
-        """What to say when the caller has asked to stop."""
-        return JobStoppedError(f"stopped: {self._whereabouts()}", self._job and self._job.request_id)
+    def report(self, state: str, job: Job | None = None) -> None:
+        """Report progress to the caller of the run."""
+        bill = (job.request_id, job.cost, job.remaining) if job else ()
+        self._on_state(JobState(state, self._client.deadline.elapsed(), *bill))
 
-    async def _guarded(self, hash: str) -> Job:
+    async def _guarded(self, digest: str, request: JobRequest | None = None) -> Job:
         try:
-            async with self._alone(hash):
-                return await self._to_the_end()
+            async with self._alone(digest) as job:
+                return await self._to_the_end(job or await self._begun(request), request)
         except OutOfTime:
             elapsed = self._client.deadline.elapsed()
+            trouble = f" (at last: {self._client.trouble})" if self._client.trouble else ""
+            problem = f"no result after {elapsed:.0f} s{trouble}"
+            failure: type[SegmindError] = DeadlineError
         except asyncio.CancelledError:
-            if self._job is not None and self._journal.job(self._job.id).state == states.SENDING:
-                self._advance(states.AMBIGUOUS, error="stopped while the order was on its way")
-            raise
-        trouble = f" (at last: {self._client.trouble})" if self._client.trouble else ""
-        raise DeadlineError(
-            f"no result after {elapsed:.0f} s{trouble}: {self._whereabouts()}",
-            self._job and self._job.request_id,
-        )
+            problem, failure = "stopped", JobStoppedError
+        job = self._journal.open_job(digest)
+        raise failure(f"{problem}: {_whereabouts(job)}", job and job.request_id) from None
 
     @asynccontextmanager
-    async def _alone(self, hash: str) -> AsyncIterator[None]:
-        """Waits until nobody else works on the job, then picks it up."""
-        lock, watched = self._journal.lock(hash), None
-        while not lock.take():
-            watched = self._journal.open_job(hash) or (watched and self._journal.job(watched.id))
-            self._job = watched
-            self.tell("waiting for another run of the same job")
-            await self._client.deadline.sleep(_FOLLOW_SECONDS)
+    async def _alone(self, digest: str) -> AsyncIterator[Job | None]:
+        """Wait until no other run works on the job, then give it, if there is one."""
+        watched: Job | None = None
+        while (lock := locks.take(self._journal.lock_path(digest))) is None:
+            watched = self._journal.open_job(digest) or (watched and self._journal.job(watched.id))
+            self.report("waiting for another run of the same job", watched)
+            await self._client.deadline.sleep(_LOCK_POLL_SECONDS)
         try:
             if watched is not None:
-                watched = self._journal.job(watched.id)
-                if watched.state == states.FAILED:
-                    raise JobFailedError(
-                        f"another run of the same job failed: {watched.error}", watched.request_id
-                    )
-                if watched.state == states.AMBIGUOUS:
-                    raise self._ambiguous(watched.error)
-            self._job = self._journal.open_job(hash)
-            yield
+                _check_watched(self._journal.job(watched.id))
+            yield self._journal.open_job(digest)
+        except asyncio.CancelledError:
+            job = self._journal.open_job(digest)
+            if job is not None and job.state == states.SENDING:
+                self._journal.advance(job, states.AMBIGUOUS, error="stopped while the order was on its way")
+            raise
         finally:
-            lock.release()
+            locks.release(lock)
 
-    async def _to_the_end(self) -> Job:
-        if self._job is None:
-            if self._order is None:
-                raise SegmindError("another run has just ended this job; see `liveportrait-v2v jobs list`")
-            base = self._client.endpoints.base
-            self._job = await asyncio.to_thread(
-                self._journal.begin, self._order.hash, base, self._order.label
-            )
+    async def _begun(self, request: JobRequest | None) -> Job:
+        """Write a new job into the journal."""
+        if request is None:
+            raise SegmindError("another run has just ended this job; see `liveportrait-v2v jobs list`")
+        base = self._client.endpoints.base
+        return await asyncio.to_thread(self._journal.begin, request.hash, base, request.label)
+
+    async def _to_the_end(self, job: Job, request: JobRequest | None) -> Job:
+        """Take a job from state to state until it is SAVED."""
         while True:
-            state = self._job.state
-            if state == states.SAVED:
-                if await asyncio.to_thread(_intact, self._job):
-                    self.tell("done")
-                    return self._job
-                self._advance(states.COMPLETED)
-            elif state == states.COMPLETED:
-                await self._download()
-            elif state == states.SUBMITTED:
-                await self._wait()
-            elif state == states.INTENT:
-                await self._send()
+            if job.state == states.SAVED:
+                if await asyncio.to_thread(_intact, job):
+                    self.report("done", job)
+                    return job
+                job = self._journal.advance(job, states.COMPLETED)
+            elif job.state == states.COMPLETED:
+                job = await self._download(job)
+            elif job.state == states.SUBMITTED:
+                job = await self._wait(job)
+            elif job.state == states.INTENT:
+                if request is None:
+                    raise SegmindError(_NEVER_ORDERED)
+                job = await self._send(job, request)
             else:
-                await self._recover()
+                job = await self._recover(job)
 
-    async def _send(self) -> None:
+    async def _send(self, job: Job, request: JobRequest) -> Job:
+        """Order a job."""
         try:
-            payload = await self._order.payload()
-            self.tell("ordering")
-            if self._order.version == "v1":
-                await self._send_v1(payload)
-            else:
-                request_id = await self._client.submit(payload, lambda leaving: self._mark(leaving, payload))
-                self._submitted(request_id)
-        except UnclearError as error:
-            self._fresh = True
-            self._advance(states.AMBIGUOUS, error=str(error))
+            payload = await request.payload()
         except LivePortraitError as error:
-            if self._job.state == states.INTENT:
-                self._advance(states.FAILED, error=str(error))
+            self._journal.advance(job, states.FAILED, error=str(error))
+            raise
+        self.report("ordering", job)
+        record = _SendRecord(self._journal, job, payload, self._limits)
+        try:
+            if request.version == "v1":
+                return await self._send_v1(record, payload)
+            request_id = await self._client.submit(payload, record)
+            return self._submitted(record.job, request_id)
+        except UnclearError as error:
+            self._ordered = True
+            return self._journal.advance(record.job, states.AMBIGUOUS, error=str(error))
+        except LivePortraitError as error:
+            if record.job.state == states.INTENT:
+                self._journal.advance(record.job, states.FAILED, error=str(error))
             raise
 
-    def _mark(self, leaving: bool, payload: dict[str, Any]) -> None:
-        if leaving:
-            self._job = self._journal.send(self._job, payload, self._limits)
-        else:
-            self._advance(states.INTENT)
-
-    def _submitted(self, request_id: str) -> None:
-        self._fresh = True
+    def _submitted(self, job: Job, request_id: str) -> Job:
+        self._ordered = True
         try:
-            self._advance(states.SUBMITTED, request_id=request_id, error=None)
+            return self._journal.advance(job, states.SUBMITTED, request_id=request_id, error=None)
         except JournalError as error:
             failure = JournalError(
                 f"{error}; job {request_id} was ordered all the same: once the journal is in order, fetch it with "
                 f"`liveportrait-v2v jobs fetch {request_id}`",
                 request_id,
             )
-        else:
-            return
         raise failure
 
-    async def _send_v1(self, payload: dict[str, Any]) -> None:
-        response = await self._client.submit_and_wait(payload, lambda leaving: self._mark(leaving, payload))
-        bill = bill_of(None, response.headers)
+    async def _send_v1(self, record: _SendRecord, payload: dict[str, Any]) -> Job:
+        """Order a job through v1, whose answer is the video itself."""
+        response = await self._client.submit_and_wait(payload, record)
+        job, bill = record.job, bill_of(None, response.headers)
         request_id = valid_request_id(self._client.http.redact(response.headers.get("x-request-id", "")))
         if request_id is not None:
-            self._submitted(request_id)
-        target, left = self._target(), self._client.deadline.left()
+            job = record.job = self._submitted(job, request_id)
+        target, left = self._target(job), self._client.deadline.left()
         try:
             digest = await asyncio.wait_for(save(response, target), left)
         except asyncio.TimeoutError:
@@ -220,73 +217,63 @@ class Runner:
         except (BrokenError, DownloadError) as error:
             problem = str(error)
         else:
-            self._advance(
-                states.SAVED,
-                file=str(target),
-                sha256=digest,
-                cost=bill.cost,
-                remaining=bill.remaining,
-                error=None,
+            bills = {"cost": bill.cost, "remaining": bill.remaining}
+            return self._journal.advance(
+                job, states.SAVED, file=str(target), sha256=digest, error=None, **bills
             )
-            return
         if request_id is None:
             raise UnclearError(f"its answer was no whole video: {problem}")
+        return job
 
-    async def _recover(self) -> None:
-        """Looks whether the history has the job that may have been accepted."""
-        problem = self._job.error or "the run ended while the order was on its way"
-        for wait in _HISTORY_WAITS if self._fresh else (0.0,):
-            self.tell("looking into the history for a job that may have been ordered")
+    async def _recover(self, job: Job) -> Job:
+        """Search the history for a job that may have been accepted."""
+        problem = job.error or "the run ended while the order was on its way"
+        for wait in _HISTORY_WAITS_SECONDS if self._ordered else (0.0,):
+            self.report("looking into the history for a job that may have been ordered", job)
             await self._client.deadline.sleep(wait)
             known = self._journal.request_ids()
             try:
-                request_id = await self._client.find(self._job.payload, self._job.created, known)
+                request_id = await self._client.find(job.payload or {}, job.created, known)
             except SegmindError as error:
-                self._advance(states.AMBIGUOUS, error=problem)
-                raise self._ambiguous(f"{problem}; {error}") from None
+                job = self._journal.advance(job, states.AMBIGUOUS, error=problem)
+                raise _ambiguous(job, f"{problem}; {error}") from None
             if request_id is not None:
-                self._submitted(request_id)
-                self._fresh = False
-                return
-        self._advance(states.AMBIGUOUS, error=problem)
-        raise self._ambiguous(problem)
+                job = self._submitted(job, request_id)
+                self._ordered = False
+                return job
+        raise _ambiguous(self._journal.advance(job, states.AMBIGUOUS, error=problem), problem)
 
-    def _ambiguous(self, problem: str | None) -> AmbiguousJobError:
-        return AmbiguousJobError(
-            f"the job may have been accepted and billed, and nobody knows ({problem}); the history does not show it "
-            "yet. It is not ordered again by itself: run again to look into the history once more, look at Segmind's "
-            f"console, or `liveportrait-v2v jobs forget {self._job.id}` and run again to order a new one"
-        )
-
-    async def _wait(self) -> None:
-        request_id = self._job.request_id
+    async def _wait(self, job: Job) -> Job:
+        """Poll a job until it is done."""
+        request_id = job.request_id
+        assert request_id is not None  # every SUBMITTED job has one
         waits = poll_delays()
         missing = unready = 0
-        # The first look at an old job is not put off.
-        wait = next(waits) if self._fresh else 0.0
+        # A job of an earlier run may be done already: it is polled at once.
+        wait = next(waits) if self._ordered else 0.0
         while True:
-            self.tell("waiting" if self._fresh else "looking")
+            self.report("waiting" if self._ordered else "looking", job)
             await self._client.deadline.sleep(wait)
             wait = next(waits)
             status = await self._client.status(request_id)
             if status is not None and status.state == COMPLETED:
                 status = await self._client.result(request_id)
                 if status is not None and status.output:
-                    return self._completed(status)
+                    return self._completed(job, status)
                 unready += 1
             elif status is None:
                 missing += 1
             if status is not None and status.state == FAILED:
-                self._fail(status.error)
+                self._fail(job, status.error)
             if status is not None and status.state:
-                self.tell(status.state)
-            lost = missing >= (_MAX_MISSING if self._fresh else _MAX_MISSING_OLD) or unready >= _MAX_UNREADY
-            if lost or (missing and (not self._fresh or missing == _LOOKS_BEFORE_HISTORY)):
+                self.report(status.state, job)
+            lost = missing >= (_MAX_MISSING if self._ordered else _MAX_MISSING_OLD) or unready >= _MAX_UNREADY
+            if lost or (missing and (not self._ordered or missing == _POLLS_BEFORE_HISTORY)):
                 entry = await self._client.history(request_id)
                 if entry is not None and entry.status.state == FAILED:
-                    self._fail(entry.status.error)
+                    self._fail(job, entry.status.error)
                 if entry is not None and entry.status.output:
-                    return self._completed(entry.status)
+                    return self._completed(job, entry.status)
             if lost:
                 raise ResultLostError(
                     f"job {request_id} has no result that can be fetched: the server does not know it any more, or "
@@ -294,106 +281,137 @@ class Runner:
                     request_id,
                 )
 
-    def _completed(self, status: Status) -> None:
-        inline = status.output[:5].lower() == "data:"
-        self._inline = status.output if inline else None
-        values = {} if inline else {"url": status.output}
+    def _completed(self, job: Job, status: Status) -> Job:
+        output = status.output or ""
+        inline = output[:5].lower() == "data:"
+        self._inline = output if inline else None
+        values: dict[str, Any] = {} if inline else {"url": output}
         bill = {"cost": status.bill.cost, "remaining": status.bill.remaining}
         values |= {name: value for name, value in bill.items() if value is not None}
-        self._advance(states.COMPLETED, error=None, **values)
+        return self._journal.advance(job, states.COMPLETED, error=None, **values)
 
-    def _fail(self, said: str) -> None:
-        self._advance(states.FAILED, error=said or "no reason given")
+    def _fail(self, job: Job, reason: str) -> NoReturn:
+        job = self._journal.advance(job, states.FAILED, error=reason or "no reason given")
         raise JobFailedError(
-            f'job {self._job.request_id} failed, and a failed job is not billed: "{self._job.error}"; change the '
+            f'job {job.request_id} failed, and a failed job is not billed: "{job.error}"; change the '
             "clips or the settings, or run again",
-            self._job.request_id,
+            job.request_id,
         )
 
-    async def _download(self) -> None:
-        self.tell("downloading")
-        asked, url = False, self._inline or self._job.url
+    async def _download(self, job: Job) -> Job:
+        self.report("downloading", job)
+        asked, url = False, self._inline or job.url
         while True:
+            problem: Exception
             try:
                 if url is None:
                     raise GoneError("no address is known")
-                target = self._target()
+                target = self._target(job)
                 digest = await download(self._client.http, url, target, self._client.deadline)
-                self._advance(states.SAVED, file=str(target), sha256=digest, error=None)
-                return
-            except GoneError as error:
-                gone: GoneError | None = error
+                return self._journal.advance(job, states.SAVED, file=str(target), sha256=digest, error=None)
             except DownloadError as error:
-                gone, problem = None, error
+                problem = error
             except OSError as error:
                 raise MediaError(
                     error.filename or self._results,
-                    f"can't be written: {error.strerror}; {self._name()} is paid and done: run again, "
+                    f"can't be written: {error.strerror}; {_name(job)} is paid and done: run again, "
                     "which fetches it and orders nothing",
                 ) from None
-            if gone is not None and not asked:
-                asked, url = True, await self._another_url(url)
+            if not isinstance(problem, GoneError):
+                raise DownloadError(
+                    f"{_name(job)} is paid and done, but its result can't be fetched: {problem}; run again, "
+                    f"or `liveportrait-v2v jobs fetch {job.request_id or job.id}`: neither orders anything",
+                    job.request_id,
+                )
+            if not asked:
+                asked, url = True, await self._another_url(job, url)
                 if url is not None:
                     continue
-            if gone is not None:
-                raise ResultLostError(
-                    f"the result of {self._name()} is gone ({gone}); files are kept for some days only. "
-                    f"`liveportrait-v2v jobs forget {self._job.id}` and run again to order a new one",
-                    self._job.request_id,
-                )
-            raise DownloadError(
-                f"{self._name()} is paid and done, but its result can't be fetched: {problem}; run again, "
-                f"or `liveportrait-v2v jobs fetch {self._job.request_id or self._job.id}`: neither orders anything",
-                self._job.request_id,
+            raise ResultLostError(
+                f"the result of {_name(job)} is gone ({problem}); files are kept for some days only. "
+                f"`liveportrait-v2v jobs forget {job.id}` and run again to order a new one",
+                job.request_id,
             )
 
-    async def _another_url(self, url: str | None) -> str | None:
-        """Where else a finished job's file may lie."""
-        request_id = self._job.request_id
-        if request_id is None:
+    async def _another_url(self, job: Job, url: str | None) -> str | None:
+        """Return another URL at which a finished job's file may be."""
+        if job.request_id is None:
             return None
-        status = await self._client.result(request_id)
+        status = await self._client.result(job.request_id)
         if status is not None and status.output and status.output != url:
             return status.output
-        entry = await self._client.history(request_id)
-        found = entry and entry.status.output
+        entry = await self._client.history(job.request_id)
+        found = entry.status.output if entry is not None else None
         return found if found != url else None
 
-    def _target(self) -> Path:
+    def _target(self, job: Job) -> Path:
         self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._results / f"{self._job.id:06d}_{self._job.hash[:12]}.mp4"
+        return self._results / f"{job.id:06d}_{job.hash[:12]}.mp4"
 
-    def _advance(self, state: str, **values: Any) -> None:
-        self._job = self._journal.advance(self._job, state, **values)
 
-    def tell(self, state: str) -> None:
-        """Tells the caller of the run what is going on."""
-        job = self._job
-        bill = (job.request_id, job.cost, job.remaining) if job else ()
-        self._caller(JobState(state, self._client.deadline.elapsed(), *bill))
+class _SendRecord:
+    """What the journal holds of a request that may be billed: a `client.SendRecord`.
 
-    def _whereabouts(self) -> str:
-        """Where the job is, for whoever has to leave it there."""
-        job = self._job
-        if job is None or job.state == states.INTENT:
-            return "nothing was ordered"
-        if job.state in (states.SENDING, states.AMBIGUOUS):
-            return (
-                "the job may have been accepted and billed; run again to look it up in the history: it is not ordered "
-                "again by itself"
-            )
-        if job.state in (states.COMPLETED, states.SAVED):
-            where = "is paid and done"
-        else:
-            where = f"goes on at {job.endpoint} and may be billed"
+    Attributes:
+        job: in its present state.
+    """
+
+    def __init__(self, journal: Journal, job: Job, payload: dict[str, Any], limits: SpendingLimits):
+        self._journal = journal
+        self._payload = payload
+        self._limits = limits
+        self.job = job
+
+    def leaving(self) -> None:
+        self.job = self._journal.send(self.job, self._payload, self._limits)
+
+    def not_sent(self) -> None:
+        self.job = self._journal.advance(self.job, states.INTENT)
+
+
+def _check_watched(job: Job) -> None:
+    """Check the outcome of another run that was waited for.
+
+    Raises:
+        JobFailedError: its job failed.
+        AmbiguousJobError: it does not know whether its order was accepted.
+    """
+    if job.state == states.FAILED:
+        raise JobFailedError(f"another run of the same job failed: {job.error}", job.request_id)
+    if job.state == states.AMBIGUOUS:
+        raise _ambiguous(job, job.error)
+
+
+def _ambiguous(job: Job, problem: str | None) -> AmbiguousJobError:
+    return AmbiguousJobError(
+        f"the job may have been accepted and billed, and nobody knows ({problem}); the history does not show it "
+        "yet. It is not ordered again by itself: run again to look into the history once more, look at Segmind's "
+        f"console, or `liveportrait-v2v jobs forget {job.id}` and run again to order a new one"
+    )
+
+
+def _whereabouts(job: Job | None) -> str:
+    """Describe where a run leaves a job, and how to pick it up."""
+    if job is None or job.state == states.INTENT:
+        return "nothing was ordered"
+    if job.state in (states.SENDING, states.AMBIGUOUS):
         return (
-            f"{self._name()} {where}; run again, or `liveportrait-v2v jobs fetch {job.request_id or job.id}`, to pick "
-            "it up; neither orders anything"
+            "the job may have been accepted and billed; run again to look it up in the history: it is not ordered "
+            "again by itself"
         )
+    if job.state in (states.COMPLETED, states.SAVED):
+        where = "is paid and done"
+    else:
+        where = f"goes on at {job.endpoint} and may be billed"
+    return (
+        f"{_name(job)} {where}; run again, or `liveportrait-v2v jobs fetch {job.request_id or job.id}`, to pick "
+        "it up; neither orders anything"
+    )
 
-    def _name(self) -> str:
-        return f"job {self._job.request_id or self._job.id}"
+
+def _name(job: Job) -> str:
+    return f"job {job.request_id or job.id}"
 
 
 def _intact(job: Job) -> bool:
-    return os.path.isfile(job.file) and sha256_of(Path(job.file)) == job.sha256
+    return job.file is not None and os.path.isfile(job.file) and sha256_of(Path(job.file)) == job.sha256

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from . import locks
 from .errors import JournalError, SpendingLimitError
-from .locks import FileLock
 
 FILE = "jobs.sqlite"
 INTENT, SENDING, SUBMITTED, COMPLETED, SAVED = "INTENT", "SENDING", "SUBMITTED", "COMPLETED", "SAVED"
@@ -140,9 +140,9 @@ class Journal:
     def close(self) -> None:
         self._connection.close()
 
-    def lock(self, hash: str) -> FileLock:
-        """The lock that the one who works on a job holds."""
-        return FileLock(self._folder / "locks" / hash[:32])
+    def lock_path(self, digest: str) -> Path:
+        """Return the file of the lock that is held by the run that works on a job."""
+        return self._folder / "locks" / digest[:32]
 
     def open_job(self, hash: str) -> Job | None:
         """The job of these inputs that is under way, done, or unclear."""
@@ -224,9 +224,9 @@ class Journal:
         Raises:
             JournalError: somebody works on it.
         """
-        lock = self.lock(job.hash)
         with self._told():
-            if not lock.take():
+            lock = locks.take(self.lock_path(job.hash))
+            if lock is None:
                 raise JournalError(
                     f"job {job.id} is under way in another run; stop that one first", job.request_id
                 )
@@ -236,7 +236,7 @@ class Journal:
                     Path(job.file).unlink(missing_ok=True)
                 return self.advance(job, FORGOTTEN, file=None)
             finally:
-                lock.release()
+                locks.release(lock)
 
     def expected_cost(self, endpoint: str) -> float:
         """USD: what the last job at this server was, as far as it told, else the usual cost."""
@@ -290,9 +290,9 @@ class Journal:
 
     def _create(self) -> None:
         """Makes the file whole or not at all: one that is empty, or lacks the marks, is never a new one."""
-        lock = FileLock(self._folder / "locks" / "create")
         while not self.path.exists():
-            if not lock.take():
+            lock = locks.take(self._folder / "locks" / "create")
+            if lock is None:
                 threading.Event().wait(0.01)
                 continue
             try:
@@ -306,7 +306,7 @@ class Journal:
                 connection.close()
                 os.replace(part, self.path)
             finally:
-                lock.release()
+                locks.release(lock)
 
     def _check(self) -> None:
         ((application,), (version,)) = (

@@ -1,62 +1,33 @@
-"""Locks between threads and processes that end with whoever holds them, even if it is killed."""
+"""Locks between threads and processes, over `filelock`; they end with their holder, even if it is killed."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
-if os.name == "nt":
-    import msvcrt
-else:
-    import fcntl
+from filelock import FileLock, Timeout
 
 
-class FileLock:
-    """A lock on a file of its own, which is there only while somebody holds it or looks at it."""
+def take(path: Path) -> FileLock | None:
+    """Take the lock on a file of its own, unless it is held; never waits.
 
-    def __init__(self, path: Path):
-        self._path = path
-        self._descriptor: int | None = None
-
-    def take(self) -> bool:
-        """Takes the lock unless somebody has it; never waits.
-
-        Raises:
-            OSError: the file can't be made.
-        """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        if _lock(descriptor) and _same(descriptor, self._path):
-            self._descriptor = descriptor
-            return True
-        os.close(descriptor)
-        return False
-
-    def release(self) -> None:
-        """Gives the lock back. Its file goes first, so that nobody takes a lock on a file that is no more."""
-        if os.name != "nt":
-            self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
-        self._descriptor = None
-        if os.name == "nt":
-            with suppress(OSError):  # somebody else has it open
-                self._path.unlink()
-
-
-def _lock(descriptor: int) -> bool:
+    Raises:
+        OSError: the file can't be made.
+    """
+    lock = FileLock(path, mode=0o600, thread_local=False)
     try:
-        if os.name == "nt":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
 
 
-def _same(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one at the path, and not one that was just removed."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+def release(lock: FileLock) -> None:
+    """Release a lock and remove its file.
+
+    The file is unlinked first. filelock takes no lock on an unlinked file (since 3.21), so no two holders can meet; on
+    Windows, where an open file can't be unlinked, it removes the file itself.
+    """
+    if os.name != "nt":
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()

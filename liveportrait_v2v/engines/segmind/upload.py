@@ -57,11 +57,11 @@ async def upload(client: Client, journal: Journal, path: Path) -> str:
         seconds=_SECONDS,
     )
     if not reply.ok:
-        raise refusal("the upload", reply.status, reply.words())
+        raise refusal("the upload", reply.status, reply.message())
     urls = uploaded_urls(reply.json())
     if len(urls) != 1:
         raise UnreachableError(
-            f"the upload was answered without the URL of the one clip that was sent ({reply.words() or 'nothing'}); "
+            f"the upload was answered without the URL of the one clip that was sent ({reply.message() or 'nothing'}); "
             "nothing was ordered; try again later"
         )
     journal.keep_upload(digest, endpoint, urls[0], KEPT_SECONDS)

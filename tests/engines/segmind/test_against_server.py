@@ -52,7 +52,7 @@ def test_a_remote_run_gives_the_frames_rate_size_and_sound_of_a_local_one(engine
         **inputs, engine=engine(version=version), settings=settings, output=tmp_path / "remote.mp4"
     )
     local = animate(**inputs, engine=create_engine("draft"), settings=settings, output=tmp_path / "local.mp4")
-    for name in ("frames", "rate", "size", "duration", "audio", "source_rate", "driving_rate"):
+    for name in ("frames", "rate", "size", "duration", "audio_source", "source_rate", "driving_rate"):
         assert getattr(remote, name) == getattr(local, name), name
     there, here = Clip(tmp_path / "remote.mp4"), Clip(tmp_path / "local.mp4")
     assert there.info == here.info and remote.notes == ()

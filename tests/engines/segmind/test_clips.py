@@ -144,7 +144,10 @@ def test_an_odd_size_comes_back_as_it_is(bench, server):
     Image.new("RGB", (63, 47), (80, 80, 80)).save(bench.folder / "odd.png")
     shapes = []
     ran = bench.run(
-        given={"source": bench.folder / "odd.png", "sink": lambda frames: shapes.append(frames.shape)}
+        given={
+            "source": bench.folder / "odd.png",
+            "sink": lambda rendered: shapes.append(rendered.frames.shape),
+        }
     )
     assert ran.error is None and ran.result.size == (63, 47) and ran.result.notes == ()
     assert {tuple(shape[1:]) for shape in shapes} == {(47, 63, 3)}
@@ -154,7 +157,9 @@ def test_a_sink_gets_the_frames_without_a_file(bench):
     got = []
     ran = bench.run(given={"output": None, "sink": got.append, "chunk": 4})
     assert ran.result.output is None and [len(frames) for frames in got] == [4, 2]
-    assert round(torch.cat(got)[:, 0, 0, 0].float().diff().mean().item()) == 8
+    assert (
+        round(torch.cat([rendered.frames for rendered in got])[:, 0, 0, 0].float().diff().mean().item()) == 8
+    )
 
 
 def test_a_public_url_goes_out_untouched_and_is_not_uploaded(bench, server):

@@ -16,10 +16,9 @@ from faulty_server import Answer
 from segmind_clocks import HastyClock
 from shades import make_clip
 
-from liveportrait_v2v.engines.segmind import Journal, SpendingLimits
+from liveportrait_v2v.engines.segmind import Journal, SpendingLimits, locks
 from liveportrait_v2v.engines.segmind.errors import JournalError
 from liveportrait_v2v.engines.segmind.journal import FAILED, SENDING, SUBMITTED
-from liveportrait_v2v.engines.segmind.locks import FileLock
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 ROOT = Path(__file__).parents[3]
@@ -162,15 +161,15 @@ def test_sixteen_runs_at_once_with_the_same_inputs_order_one_job(bench, server):
     ],
 )
 def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch, answer, said):
-    waiting, take = set(), FileLock.take
+    waiting, take = set(), locks.take
 
-    def watched(self) -> bool:
-        taken = take(self)
-        if not taken:
-            waiting.add(id(self))
+    def watched(path: Path):
+        taken = take(path)
+        if taken is None:
+            waiting.add(threading.get_ident())
         return taken
 
-    monkeypatch.setattr(FileLock, "take", watched)
+    monkeypatch.setattr(locks, "take", watched)
     server.always["status" if answer.status == 422 else "submit"] = answer
     bench.clock, gate, ran = HastyClock(), threading.Event(), []
     server.script["upload"] = [Answer(200, {"urls": [f"{server.files}/upload-1.mp4"]}, wait=gate)]
@@ -364,9 +363,8 @@ def test_a_forgotten_job_is_ordered_anew_and_what_it_cost_still_counts(bench, se
 def test_a_job_under_way_is_not_forgotten(tmp_path):
     journal = Journal(tmp_path, time.time)
     job = journal.begin("a", "https://api.example", "a")
-    lock = journal.lock("a")
-    assert lock.take()
+    lock = locks.take(journal.lock_path("a"))
     with pytest.raises(JournalError, match="under way"):
         journal.forget(job)
-    lock.release()
+    locks.release(lock)
     assert journal.forget(job).state == "FORGOTTEN"

@@ -259,7 +259,7 @@ def test_settings_go_out_with_their_documented_names_and_types(bench, server):
 
 def test_settings_are_checked_before_anything_is_uploaded(bench, server):
     ran = bench.run(given={"options": MotionOptions(region="lip")})
-    assert "region must be 'all' for the Segmind engine, got 'lip'" in ran.said
+    assert "region must be 'all' for the segmind engine, got 'lip'" in ran.said
     assert server.requests == [] and not (bench.folder / "data").exists()
 
 

@@ -14,7 +14,6 @@ from segmind_clocks import QuickClock
 
 from liveportrait_v2v.engines.segmind import locks
 from liveportrait_v2v.engines.segmind.errors import one_line
-from liveportrait_v2v.engines.segmind.locks import FileLock
 from liveportrait_v2v.engines.segmind.pacing import (
     Clock,
     Deadline,
@@ -175,25 +174,34 @@ def test_credits_are_numbers_by_kind():
 
 
 def test_a_lock_has_one_holder_and_leaves_no_file(tmp_path):
-    first, second = FileLock(tmp_path / "a"), FileLock(tmp_path / "a")
-    assert first.take() and not second.take()
-    first.release()
-    assert second.take()
-    second.release()
+    first = locks.take(tmp_path / "a")
+    assert first is not None and locks.take(tmp_path / "a") is None
+    locks.release(first)
+    second = locks.take(tmp_path / "a")
+    assert second is not None
+    locks.release(second)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a file that is open stays there")
 def test_a_lock_on_a_file_that_was_just_removed_is_none(tmp_path, monkeypatch):
-    first, lock = FileLock(tmp_path / "a"), locks._lock
-    assert first.take()
+    fcntl = pytest.importorskip("fcntl")
+    first, flock, late = locks.take(tmp_path / "a"), fcntl.flock, []
 
-    def lock_late(descriptor: int) -> bool:
-        first.release()
-        return lock(descriptor)
+    def lock_late(descriptor: int, operation: int) -> None:
+        if first.is_locked and not late:
+            late.append(os.fstat(descriptor))
+            monkeypatch.setattr(fcntl, "flock", flock)
+            locks.release(first)
+        flock(descriptor, operation)
 
-    monkeypatch.setattr(locks, "_lock", lock_late)
-    assert not FileLock(tmp_path / "a").take()
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    second = locks.take(tmp_path / "a")
+    assert late, "the removal came too late"
+    # Whether it was refused or taken on a new file: it is not the removed one.
+    assert second is None or os.path.samestat(os.stat(tmp_path / "a"), os.stat(second.lock_file))
+    third = locks.take(tmp_path / "a")
+    assert (second is None) != (third is None)
 
 
 def test_locks_taken_by_many_threads_are_never_held_twice(tmp_path):
@@ -202,15 +210,14 @@ def test_locks_taken_by_many_threads_are_never_held_twice(tmp_path):
     def work() -> None:
         nonlocal held, most
         for _ in range(50):
-            mine = FileLock(tmp_path / "a")
-            while not mine.take():
+            while (mine := locks.take(tmp_path / "a")) is None:
                 pass
             with lock:
                 held += 1
                 most = max(most, held)
             with lock:
                 held -= 1
-            mine.release()
+            locks.release(mine)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .geometry import FaceSquare
+from .faces import FaceSquare
 
 # LivePortrait's paste-back mask ramps over 16 of 512 pixels.
 FEATHER = 16 / 512

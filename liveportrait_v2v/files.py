@@ -13,7 +13,7 @@ _BLOCK = 1 << 20
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A hidden file to write beside `path`, over which it is moved when the block ends well; else it is deleted."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -24,7 +24,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def sha256_of(source: str | os.PathLike | BinaryIO) -> str:
+def sha256_of(source: str | os.PathLike[str] | BinaryIO) -> str:
     """The SHA-256 of a file, or of what is left of an open one, in hexadecimal."""
     if not hasattr(source, "read"):
         with open(source, "rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import SettingsError
 
@@ -80,15 +80,25 @@ class Rule:
         return True
 
 
-def _param(type: type, default: Any, help: str, low=None, high=None, choices: tuple[str, ...] = ()):
-    return field(default=default, metadata={"rule": Rule(type, help, low, high, choices)})
+def _param(
+    kind: type,
+    default: Any,
+    meaning: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    return field(default=default, metadata={"rule": Rule(kind, meaning, low, high, choices)})
+
+
+C = TypeVar("C", bound="_Checked")
 
 
 @dataclass(frozen=True)
 class _Checked:
     """A frozen set of parameters, each held to its rule when it is made."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, rule in self.rules().items():
             object.__setattr__(self, name, rule.check(name, getattr(self, name)))
 
@@ -98,7 +108,7 @@ class _Checked:
         return {item.name: item.metadata["rule"] for item in fields(cls)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]):
+    def from_dict(cls: type[C], values: Mapping[str, Any]) -> C:
         """Makes the settings from a mapping; what it leaves out has its default.
 
         Raises:
@@ -265,7 +275,7 @@ class AnimationSettings(_Checked):
         "Always false, since results are files; it is here because the hosted model documents it.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.base64:
             raise SettingsError("base64 must be false, got True: the result is a file, never text in JSON")

@@ -192,7 +192,9 @@ def _draw(cells: list[_Cell], size: tuple[int, int], settings: AnimationSettings
     return sheet
 
 
-def _mark(cell: _Cell, settings: AnimationSettings, font: ImageFont.FreeTypeFont) -> Image.Image:
+def _mark(
+    cell: _Cell, settings: AnimationSettings, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> Image.Image:
     picture = cell.picture.copy()
     draw = ImageDraw.Draw(picture)
     for number, points in cell.landmarks.items():

@@ -56,7 +56,7 @@ class CheckedUrl:
 def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host as the system knows them."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(entry[4][0] for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
@@ -119,8 +119,8 @@ def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver =
         addresses = []
     if not addresses:
         raise UrlError(f"{redact_url(url)}: its host has no address; check the name")
-    for address in addresses:
-        _check_address(ipaddress.ip_address(address), parsed, allow_loopback)
+    for text in addresses:
+        _check_address(ipaddress.ip_address(text), parsed, allow_loopback)
     return CheckedUrl(parsed, tuple(addresses))
 
 
@@ -137,7 +137,7 @@ def is_public(address: Address) -> bool:
 def redact_url(url: object) -> str:
     """A URL for messages: scheme, host and path. A query may hold a signature, a user name is none of the log's."""
     try:
-        parsed = httpx.URL(url)
+        parsed = url if isinstance(url, httpx.URL) else httpx.URL(str(url))
         text = f"{parsed.scheme}://{parsed.netloc.decode()}{parsed.path}"
     except (httpx.InvalidURL, TypeError, ValueError):
         return "the URL"
@@ -185,7 +185,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
 
 async def fetch_to_file(
     url: str,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     max_bytes: int,
     deadline: float,

@@ -7,7 +7,8 @@ import torch
 from made_faces import landmarks
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.geometry import FaceSquare, crop_square
+from liveportrait_v2v.faces import FaceSquare
+from liveportrait_v2v.geometry import crop_square
 
 
 def smooth_frames(n: int = 2, height: int = 180, width: int = 200) -> torch.Tensor:

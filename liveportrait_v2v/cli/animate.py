@@ -94,9 +94,10 @@ def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
         return segmind.make_engine(options)
     networks = network_options(options)
     runs_networks = options.engine == "liveportrait"
-    if not runs_networks and list(networks.values()) != [None, None, "auto", False]:
+    if networks and not runs_networks:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in networks)
         raise SettingsError(
-            f"--weights, --random-weights, --precision and --compile need --engine liveportrait, got {options.engine}"
+            f"options of the networks need --engine liveportrait, got {options.engine} and {given}"
         )
     return create_engine(options.engine, check_device(options.device, runs_networks), **networks)
 

@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
 
-# Files that hold a driving clip's motion instead of its pictures.
+# Extensions of motion templates.
 TEMPLATES = (".safetensors", ".pkl")
+NETWORK_OPTIONS = ("weights", "random_weights", "precision", "compile")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    networks = parser.add_argument_group("options of the liveportrait engine")
+    # Absent from the result where they are not given, so that create_engine has the defaults.
+    networks = parser.add_argument_group(
+        "options of the liveportrait engine", argument_default=argparse.SUPPRESS
+    )
     weights = networks.add_mutually_exclusive_group()
     weights.add_argument(
         "--weights",
@@ -46,7 +51,6 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     networks.add_argument(
         "--precision",
-        default="auto",
         help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and else fp32 (default: auto)",
     )
     networks.add_argument(
@@ -56,10 +60,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def network_options(options: argparse.Namespace) -> dict[str, object]:
-    """What `create_engine` takes for the networks."""
-    names = ("weights", "random_weights", "precision", "compile")
-    return {name: getattr(options, name) for name in names}
+def network_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options for the networks that were given, as arguments of `create_engine`."""
+    return {name: getattr(options, name) for name in NETWORK_OPTIONS if hasattr(options, name)}
 
 
 def parameter_help() -> str:
@@ -78,8 +81,8 @@ def parse_settings(words: list[str]) -> tuple[AnimationSettings, MotionOptions]:
     Raises:
         SettingsError: a word without `=`, an unknown name, or a value outside its parameter's rule.
     """
-    kinds = (AnimationSettings, MotionOptions)
-    values: dict[type, dict[str, object]] = {kind: {} for kind in kinds}
+    kinds: tuple[type[AnimationSettings | MotionOptions], ...] = (AnimationSettings, MotionOptions)
+    values: dict[type, dict[str, Any]] = {kind: {} for kind in kinds}
     for word in words:
         name, equals, text = word.partition("=")
         kind = next((kind for kind in kinds if name in kind.rules()), None)
@@ -128,7 +131,7 @@ def check_output(name: str, *inputs: str) -> Path:
 def plain_warnings() -> Iterator[None]:
     """Shows a warning as one line, in the place of the progress line where there is one."""
 
-    def show(message: Warning | str, *_: object) -> None:
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         start = "\r\x1b[K" if sys.stderr.isatty() else ""
         print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
 

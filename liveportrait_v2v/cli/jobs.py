@@ -88,11 +88,11 @@ def _fetch(options: argparse.Namespace, stop: Stop) -> None:
     journal = engine.journal()
     job = journal.find(options.id)
     journal.close()
-    request_id = options.id if job is None else job.request_id
     with ProgressLine() as line:
-        if request_id is None:
+        if job is not None and job.request_id is None:
             job = engine.resume(job, output, on_state=line.show_text, cancelled=stop)
         else:
+            request_id = job.request_id if job is not None and job.request_id else options.id
             job = engine.fetch(request_id, output, on_state=line.show_text, cancelled=stop)
     print(f"{output}\n{describe(report_of(job))}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from ..files import sha256_of
 from .progress import ProgressLine
@@ -64,11 +65,11 @@ def _folders(options: argparse.Namespace) -> list[Path]:
     return folders or default_folders()
 
 
-def _row(path: Path, **more: object) -> dict[str, object]:
+def _row(path: Path, **more: object) -> dict[str, Any]:
     return {"file": str(path), "bytes": path.stat().st_size, **more}
 
 
-def _show(rows: list[dict[str, object]], as_json: bool, closing: str = "") -> None:
+def _show(rows: list[dict[str, Any]], as_json: bool, closing: str = "") -> None:
     if as_json:
         print(json.dumps({"files": rows}))
         return

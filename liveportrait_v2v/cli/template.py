@@ -46,15 +46,16 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     if output.suffix.lower() != ".safetensors":
         raise MediaError(options.output, "a motion template must end in .safetensors")
     from ..engines import create_engine
+    from ..engines.liveportrait.engine import LivePortraitEngine
     from ..engines.liveportrait.record import record_template
     from ..engines.liveportrait.template import read_template, write_template
 
     if options.driving.lower().endswith(TEMPLATES):
         template = read_template(options.driving)
     else:
-        engine = create_engine(
-            "liveportrait", check_device(options.device, for_networks=True), **network_options(options)
-        )
+        device = check_device(options.device, for_networks=True)
+        engine = create_engine("liveportrait", device, **network_options(options))
+        assert isinstance(engine, LivePortraitEngine)
         with ProgressLine() as line, plain_warnings():
             template = record_template(
                 options.driving,

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..errors import SettingsError
-from ..geometry import FaceSquare
+from ..faces import FaceSquare
 from ..media import Clip
 from ..plan import MotionTemplate, Role, RunPlan
 from ..settings import AnimationSettings, MotionOptions

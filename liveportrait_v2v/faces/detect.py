@@ -78,5 +78,5 @@ def detect(frames: Tensor, net_name: str, device: str) -> list[list[Detection]]:
     result = []
     for count in counts:
         kept, found = _suppress(found[:count]), found[count:]
-        result.append([Detection(tuple(r[:4]), (r[4], r[5]), (r[6], r[7]), r[8]) for r in kept])
+        result.append([Detection((r[0], r[1], r[2], r[3]), (r[4], r[5]), (r[6], r[7]), r[8]) for r in kept])
     return result

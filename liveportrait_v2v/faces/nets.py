@@ -29,6 +29,7 @@ class Net(nn.Module):
     """A network that reads square pictures of `size` pixels a side."""
 
     size: int
+    anchors: Tensor
 
 
 class Conv(nn.Conv2d):
@@ -36,13 +37,13 @@ class Conv(nn.Conv2d):
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = True):
         total = kernel - stride
-        self.uneven = total % 2
+        self.uneven, self.before = total % 2, total // 2
         super().__init__(cin, cout, kernel, stride, total // 2, groups=groups, bias=bias)
-        self.to(memory_format=torch.channels_last)
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.uneven:
-            before, after = self.padding[0], self.padding[0] + 1
+            before, after = self.before, self.before + 1
             x = F.pad(x, (0, 0, before, after, before, after))
             y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, self.stride, 0, 1, self.groups)
         else:
@@ -74,6 +75,8 @@ class Bottleneck(nn.Module):
     are few.
     """
 
+    mixing: Tensor
+
     def __init__(self, cin: int, cout: int, size: int, down: bool = False):
         super().__init__()
         mid = cout // 2
@@ -95,13 +98,14 @@ class Bottleneck(nn.Module):
             self.register_buffer("mixing", spread.transpose(0, 1).contiguous(), persistent=False)
         # Matrix products with eight columns are slow: take two neighbouring pixels as one.
         if mid == 8:
+            assert self.narrow.bias is not None
             self.narrow.weight = nn.Parameter(torch.block_diag(self.narrow.weight, self.narrow.weight))
             self.narrow.bias = nn.Parameter(self.narrow.bias.repeat(2))
             self.narrow_act.weight = nn.Parameter(self.narrow_act.weight.repeat(2))
 
     def forward(self, x: Tensor) -> Tensor:
         size, mid, narrow = self.size, self.depthwise.groups, self.narrow
-        if self.down:
+        if isinstance(narrow, Conv):
             x = x.view(-1, 2 * size, 2 * size, narrow.in_channels)
             y = narrow(x).reshape(-1, mid)
             x = halve(x).view(-1, narrow.in_channels)

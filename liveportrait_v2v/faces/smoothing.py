@@ -6,15 +6,25 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from ..smoothing import FixedLagSmoother
 from . import topology
 
-# A dataclass with `landmarks`, float32 [N, K, 3] in pixels, and `present`, bool [N].
-S = TypeVar("S")
+
+class Track(Protocol):
+    """A dataclass with `landmarks`, float32 [N, K, 3] in pixels, and `present`, bool [N]."""
+
+    @property
+    def landmarks(self) -> torch.Tensor: ...
+
+    @property
+    def present(self) -> torch.Tensor: ...
+
+
+S = TypeVar("S", bound=Track)
 
 SMOOTHING_RATE = 30
 """Frames per second that a smoothing variance is meant for."""
@@ -40,7 +50,8 @@ def smooth_landmarks(shots: Iterable[S], variance: float, rate: Fraction | None)
         variance: observation variance of `FixedLagSmoother`, meant for 30 frames a second; 0 smooths nothing.
         rate: frames per second of the clip, None for a still.
     """
-    smoother, waiting = FixedLagSmoother(variance_at(variance, rate)), deque()
+    smoother = FixedLagSmoother(variance_at(variance, rate))
+    waiting: deque[S] = deque()
     done: list[torch.Tensor] = []
     last: torch.Tensor | None = None
 
@@ -52,7 +63,8 @@ def smooth_landmarks(shots: Iterable[S], variance: float, rate: Fraction | None)
             if count:
                 landmarks[shot.present] = torch.stack(done[:count])
                 del done[:count]
-            yield replace(shot, landmarks=landmarks)
+            chunk: Any = shot
+            yield replace(chunk, landmarks=landmarks)
 
     for shot in shots:
         waiting.append(shot)

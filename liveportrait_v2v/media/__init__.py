@@ -2,8 +2,18 @@
 
 from .audio import read_audio
 from .clip import Clip
-from .info import Audio, AudioInfo, Chunk, ClipInfo
+from .info import Audio, AudioInfo, Chunk, ClipInfo, FrameSource
 from .readers import Frames
 from .writer import VideoWriter
 
-__all__ = ["Audio", "AudioInfo", "Chunk", "Clip", "ClipInfo", "Frames", "VideoWriter", "read_audio"]
+__all__ = [
+    "Audio",
+    "AudioInfo",
+    "Chunk",
+    "Clip",
+    "ClipInfo",
+    "FrameSource",
+    "Frames",
+    "VideoWriter",
+    "read_audio",
+]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
+from typing import BinaryIO
 
 import av
 import av.error
@@ -24,7 +27,11 @@ _SCALE = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648}
 
 
 def read_audio(
-    source, *, start: Fraction = Fraction(0), duration: Fraction | None = None, max_bytes: int = MAX_BYTES
+    source: str | os.PathLike[str] | BinaryIO,
+    *,
+    start: Fraction = Fraction(0),
+    duration: Fraction | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Audio | None:
     """The audio of any file that has some, music without a video included.
 
@@ -39,21 +46,24 @@ def read_audio(
     Raises:
         MediaError: the file can't be read.
     """
-    source = Source(source, max_bytes)
-    with source.container() as container:
+    file = Source(source, max_bytes)
+    with file.container() as container:
         stream = find_audio(container)
         if stream is None:
             return None
         info, index = audio_info(stream), stream.index
-        first, end = None, Fraction(0)
+        assert info is not None
+        first: Fraction | None = None
+        end = Fraction(0)
         for packet in packets(container, stream):
             if packet.pts is not None:
-                first = packet.pts * packet.time_base if first is None else first
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                tick = packet.time_base or Fraction(0)
+                first = packet.pts * tick if first is None else first
+                end = (packet.pts + (packet.duration or 0)) * tick
         begin = max(first or Fraction(0), Fraction(0))
     if duration is None:
         duration = max(end - begin - start, Fraction(0))
-    return samples(source, index, info, begin + start, Fraction(duration))
+    return samples(file, index, info, begin + start, Fraction(duration))
 
 
 def samples(source: Source, index: int, info: AudioInfo, start: Fraction, duration: Fraction) -> Audio:
@@ -74,13 +84,14 @@ def samples(source: Source, index: int, info: AudioInfo, start: Fraction, durati
     cursor = None
     with source.container() as container:
         stream = container.streams[index]
+        assert isinstance(stream, av.audio.stream.AudioStream)
         lead = start - _LEAD_SECONDS
         # Seeking pays only where there is something to skip.
-        if lead > 10:
+        if lead > 10 and stream.time_base:
             with suppress(av.error.FFmpegError):
                 container.seek(int(lead / stream.time_base), stream=stream)
         for frame in _frames(container, stream, info):
-            if frame.pts is not None:
+            if frame.pts is not None and frame.time_base is not None:
                 at = round((frame.pts * frame.time_base - start) * rate)
                 if cursor is None or abs(at - cursor) > _DRIFT_SECONDS * rate:
                     cursor = at
@@ -95,9 +106,11 @@ def samples(source: Source, index: int, info: AudioInfo, start: Fraction, durati
     return Audio(torch.from_numpy(out), rate, info.layout)
 
 
-def _frames(container, stream, info: AudioInfo):
+def _frames(
+    container: av.container.InputContainer, stream: av.audio.stream.AudioStream, info: AudioInfo
+) -> Iterator[av.AudioFrame]:
     """Decoded audio frames at the track's rate and layout; damaged ones are passed over."""
-    resamplers = {}
+    resamplers: dict[tuple[int, str, str], av.AudioResampler] = {}
     for packet in chain(packets(container, stream), [None]):
         with suppress(av.error.FFmpegError):
             for frame in stream.codec_context.decode(packet):

@@ -39,7 +39,7 @@ class Clip:
 
     def __init__(
         self,
-        source: str | os.PathLike | BinaryIO | Frames,
+        source: str | os.PathLike[str] | BinaryIO | Frames,
         *,
         max_bytes: int = MAX_BYTES,
         start: Fraction | float = Fraction(0),
@@ -90,7 +90,7 @@ class Clip:
         if window is None:
             return ClipInfo(reader.width, reader.height, None, None, 1, True, None)
         return ClipInfo(
-            reader.width, reader.height, window.rate, window.duration, window.count, False, reader.audio
+            reader.width, reader.height, window.rate, window.duration, window.count, False, reader.audio_info
         )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
@@ -103,7 +103,9 @@ class Clip:
         info = self.info
         if info.is_still:
             return None
-        return Fraction(rate).limit_denominator(MAX_DENOMINATOR) if rate else info.rate / every_nth
+        if rate:
+            return Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+        return None if info.rate is None else info.rate / every_nth
 
     def output_count(
         self, *, skip: int = 0, cap: int = 0, every_nth: int = 1, rate: Fraction | None = None
@@ -169,7 +171,7 @@ class Clip:
         reader, window = self._probe()
         if window is None:
             return None
-        return reader.sound(window.origin + Fraction(start), Fraction(duration))
+        return reader.audio(window.origin + Fraction(start), Fraction(duration))
 
     def _probe(self) -> tuple[Reader, Window | None]:
         with self._lock:

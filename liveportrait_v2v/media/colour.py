@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 BICUBIC = 4  # SWS_BICUBIC
 # Without these two, swscale's fast way to RGB cuts fractions off: a level darker with every time a clip is decoded.
 _ROUNDED = 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
+_DISPLAY_MATRIX = "DISPLAYMATRIX"
 _BILINEAR = 2  # SWS_BILINEAR, for the chroma of frames that keep their size
 
 
@@ -53,7 +55,7 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatt
     )
     plane = converted.planes[0]
     depth = 4 if alpha else 3
-    pixels = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : width * depth]
+    pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, : width * depth]
     pixels = pixels.reshape(height, width, depth)
     return over_black(pixels) if alpha else pixels
 
@@ -79,9 +81,10 @@ class Orientation:
         The matrix maps a stored point to the screen: x' = a x + c y, y' = b x + d y
         (ISO/IEC 14496-12, 6.2.2).
         """
-        data = frame.side_data.get("DISPLAYMATRIX")
-        if data is None:
+        side_data: Any = frame.side_data  # whose stubs lack it
+        if _DISPLAY_MATRIX not in side_data:
             return cls()
+        data = memoryview(side_data[_DISPLAY_MATRIX])
         a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, c < 0, b < 0)

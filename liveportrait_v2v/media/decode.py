@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import av
 import av.error
@@ -20,7 +20,7 @@ _LOST_SECONDS = 1
 
 def rgb_pictures(
     source: Source, track: VideoTrack, wanted: np.ndarray, max_side: int
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Generator[tuple[np.ndarray, int], None, None]:
     """The wanted frames as upright RGB, each with the number of output frames that show it.
 
     Frames that nobody wants are decoded, as others may depend on them, but not converted.
@@ -63,7 +63,7 @@ def rgb_pictures(
         raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
     timeline = track.timeline
     lost = int(wanted[-1]) - number
-    if lost > max(_LOST_SECONDS * timeline.rate, timeline.count / 20):
+    if lost > max(float(_LOST_SECONDS * timeline.rate), timeline.count / 20):
         raise MediaError(
             source.name,
             f"truncated: {lost} of {timeline.count} frames at its end can't be decoded; "
@@ -78,24 +78,26 @@ def _numbered(source: Source, track: VideoTrack, first: int) -> Iterator[tuple[i
         key = int(np.searchsorted(track.key_pts, track.pts[first], side="right")) - 1
         # A jump pays only past the first key frame.
         if key > 0:
-            frames = _by_pts(source, track, int(track.key_pts[key]))
-            number, frame = next(frames, (None, None))
-            if number is not None and number <= first:
-                yield number, frame
+            frames = _by_pts(source, track, track.pts, int(track.key_pts[key]))
+            earliest = next(frames, None)
+            if earliest is not None and earliest[0] <= first:
+                yield earliest
                 yield from frames
                 return
             frames.close()
-        yield from _by_pts(source, track, None)
+        yield from _by_pts(source, track, track.pts, None)
     else:
         yield from ((n, f) for n, f in enumerate(_decoded(source, track, None)) if f is not None)
 
 
-def _by_pts(source: Source, track: VideoTrack, seek: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
+def _by_pts(
+    source: Source, track: VideoTrack, pts: np.ndarray, seek: int | None
+) -> Generator[tuple[int, av.VideoFrame], None, None]:
     last = -1
     for frame in _decoded(source, track, seek):
         if frame is None or frame.pts is None:
             continue
-        number = int(np.searchsorted(track.pts, frame.pts, side="right")) - 1
+        number = int(np.searchsorted(pts, frame.pts, side="right")) - 1
         if number > last:
             last = number
             yield number, frame
@@ -105,6 +107,7 @@ def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av
     """Frames in display order, None in place of a damaged one; from the key frame at pts `seek` if given."""
     with source.container() as container:
         stream = container.streams[track.index]
+        assert isinstance(stream, av.video.stream.VideoStream)
         decoder = decoder_of(stream, source.name)
         decoder.thread_type = "AUTO"
         if seek is not None:
@@ -122,7 +125,9 @@ def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av
                 break
 
 
-def _frames(decoder, packet: av.Packet | None) -> list[av.VideoFrame | None]:
+def _frames(
+    decoder: av.video.codeccontext.VideoCodecContext, packet: av.Packet[av.stream.Stream] | None
+) -> list[av.VideoFrame | None]:
     try:
         return [None if frame.is_corrupt else frame for frame in decoder.decode(packet)]
     except av.error.EOFError:

@@ -1,9 +1,11 @@
-"""What passes in and out of this room: facts about a clip, chunks of frames, audio."""
+"""What passes in and out of this package: facts about a clip, chunks of frames, audio."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import torch
 
@@ -43,7 +45,7 @@ class ClipInfo:
     height: int
     rate: Fraction | None
     duration: Fraction | None
-    frame_count: int | None
+    frame_count: int
     is_still: bool
     audio: AudioInfo | None
 
@@ -76,3 +78,17 @@ class Audio:
     samples: torch.Tensor
     rate: int
     layout: str | None = None
+
+
+class FrameSource(Protocol):
+    """Frames with time and audio: a file, a still or frames in memory. `Clip` is one."""
+
+    @property
+    def info(self) -> ClipInfo:
+        """Facts about the clip."""
+
+    def chunks(self, size: int = 8, *, cap: int = 0) -> Iterator[Chunk]:
+        """Decode the clip from its start, `size` frames at a time, at most `cap` frames; 0 = all."""
+
+    def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
+        """Return exactly round(duration * rate) samples from `start`, in seconds; None without audio."""

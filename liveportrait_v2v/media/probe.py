@@ -127,7 +127,9 @@ def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codec
     libvpx = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
     transparent = "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE"))
     if transparent and libvpx in av.codecs_available:
-        return av.CodecContext.create(libvpx, "r")
+        decoder = av.CodecContext.create(libvpx, "r")
+        assert isinstance(decoder, av.video.codeccontext.VideoCodecContext)
+        return decoder
     return stream.codec_context
 
 
@@ -146,7 +148,9 @@ def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
     return AudioInfo(stream.sample_rate, count, USUAL_LAYOUTS[count - 1] if unnamed else layout.name)
 
 
-def _first_picture(decoder, packet) -> av.VideoFrame | None:
+def _first_picture(
+    decoder: av.video.codeccontext.VideoCodecContext, packet: av.Packet[av.stream.Stream] | None
+) -> av.VideoFrame | None:
     try:
         return next(iter(decoder.decode(packet)), None)
     except av.error.FFmpegError:
@@ -163,7 +167,7 @@ class _Packets:
         self.keys: list[int] = []
         self._vp8 = stream.codec_context.name == "vp8"
 
-    def add(self, packet: av.Packet) -> None:
+    def add(self, packet: av.Packet[av.stream.Stream]) -> None:
         if packet.is_keyframe and packet.pts is not None:
             self.keys.append(packet.pts)
         # Packets outside of an edit list are decoded but not shown; so are VP8's hidden reference frames.
@@ -178,14 +182,14 @@ class _Packets:
         and these, if they are no better, by the average rate. AVI stores decoding times only.
         """
         rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
-        tick = stream.time_base
+        tick = stream.time_base or Fraction(1, av.time_base)
         pts, dts = _increasing(self.pts), _increasing(self.dts)
-        if pts is None and dts is None:
+        if pts is None:
+            if dts is not None:
+                return _Timing(make_timeline(dts, tick, 0, rates), None, int(dts[0]) * tick)
             rate = next((Fraction(rate) for rate in rates if rate), Fraction(25))
             timeline = make_timeline(np.arange(len(self.pts), dtype=np.int64), 1 / rate, 1, (rate,))
             return _Timing(timeline, None, (stream.start_time or 0) * tick)
-        if pts is None:
-            return _Timing(make_timeline(dts, tick, 0, rates), None, int(dts[0]) * tick)
         last = self.durations[self.pts.index(int(pts[-1]))]
         timeline = make_timeline(pts, tick, last, rates)
         return _Timing(timeline, None, 0 * tick) if avi else _Timing(timeline, pts, int(pts[0]) * tick)
@@ -211,11 +215,17 @@ def _increasing(times: list[int | None]) -> np.ndarray | None:
     return ordered if (np.diff(ordered) > 0).all() and moved <= _REORDERING else None
 
 
-def _check_whole(name: str, container, stream, video_end: Fraction, others_end: Fraction) -> None:
+def _check_whole(
+    name: str,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    video_end: Fraction,
+    others_end: Fraction,
+) -> None:
     """The video's own length is compared if the file states it, else that of all streams together."""
     if not container.format.name.startswith(_STATES_DURATION):
         return
-    if stream.duration:
+    if stream.duration and stream.time_base:
         stated = stream.duration * stream.time_base
         reached = video_end - (stream.start_time or 0) * stream.time_base
     elif container.duration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO, ClassVar, Protocol
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ..errors import MediaError
-from . import audio as audio_room
+from .audio import samples
 from .colour import fit_size, over_black
 from .decode import rgb_pictures
 from .info import USUAL_LAYOUTS, Audio, AudioInfo
@@ -47,37 +47,46 @@ class Frames:
         facts = (str(self.images.dtype), tuple(self.images.shape), str(self.rate))
         digest = hashlib.sha256(repr(facts).encode())
         for image in self.images:
-            digest.update(image.contiguous().cpu().numpy())
+            digest.update(image.contiguous().cpu().numpy().tobytes())
         if self.audio is not None:
             digest.update(
                 repr((self.audio.rate, tuple(self.audio.samples.shape), self.audio.layout)).encode()
             )
-            digest.update(self.audio.samples.contiguous().cpu().numpy())
+            digest.update(self.audio.samples.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
 
 
 class Reader(Protocol):
-    """A clip as it is stored.
+    """A clip as it is stored."""
 
-    Attributes:
-        name: for errors.
-        width, height: of the upright frames, in square pixels.
-        timeline: None for a still.
-        audio: facts about the audio track, None where there is none.
-    """
+    @property
+    def name(self) -> str:
+        """For errors."""
 
-    name: str
-    width: int
-    height: int
-    timeline: Timeline | None
-    audio: AudioInfo | None
+    @property
+    def width(self) -> int:
+        """Of the upright frames, in square pixels."""
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
-        """The frames of these numbers, int64 [n] and never decreasing, each uint8 [H, W, 3] with how often in a
-        row it is wanted."""
+    @property
+    def height(self) -> int:
+        """Of the upright frames, in square pixels."""
 
-    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
-        """Exactly round(duration * rate) samples from `start`, in seconds from the first frame."""
+    @property
+    def timeline(self) -> Timeline | None:
+        """Times of the frames, None for a still."""
+
+    @property
+    def audio_info(self) -> AudioInfo | None:
+        """Facts about the audio track, None where there is none."""
+
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
+        """Yield the frames of these numbers, int64 [n] and never decreasing.
+
+        Each is uint8 [H, W, 3] and comes with the number of times in a row that it is wanted.
+        """
+
+    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
+        """Return exactly round(duration * rate) samples from `start`, in seconds from the first frame."""
 
 
 def open_reader(source: Source | Frames) -> Reader:
@@ -90,7 +99,7 @@ def open_reader(source: Source | Frames) -> Reader:
     return _PictureReader(source) if is_picture(source) else _VideoReader(source)
 
 
-def as_source(source: str | os.PathLike | BinaryIO | Frames, max_bytes: int) -> Source | Frames:
+def as_source(source: str | os.PathLike[str] | BinaryIO | Frames, max_bytes: int) -> Source | Frames:
     """
     Raises:
         MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
@@ -115,25 +124,21 @@ class _VideoReader:
         self._source = source
         self._track = track = probe_video(source)
         self.name = source.name
-        self.width, self.height, self.timeline, self.audio = (
-            track.width,
-            track.height,
-            track.timeline,
-            track.audio,
-        )
+        self.width, self.height = track.width, track.height
+        self.timeline, self.audio_info = track.timeline, track.audio
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
         return rgb_pictures(self._source, self._track, wanted, max_side)
 
-    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
+    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
         track = self._track
-        if track.audio is None:
+        if track.audio is None or track.audio_index is None:
             return None
-        return audio_room.samples(self._source, track.audio_index, track.audio, track.start + start, duration)
+        return samples(self._source, track.audio_index, track.audio, track.start + start, duration)
 
 
 class _PictureReader:
-    audio = None
+    audio_info = None
 
     def __init__(self, source: Source):
         self._source = source
@@ -141,13 +146,13 @@ class _PictureReader:
         self.name = source.name
         self.width, self.height, self.timeline = picture.width, picture.height, picture.timeline
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
         if self.timeline is None:
             yield read_still(self._source, max_side), len(wanted)
         else:
             yield from animation_pictures(self._source, wanted, max_side)
 
-    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
+    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
         return None
 
 
@@ -157,15 +162,16 @@ class _MemoryReader:
     def __init__(self, frames: Frames):
         self._frames = frames
         count, self.height, self.width = frames.images.shape[:3]
-        self.timeline = self.audio = None
+        self.timeline: Timeline | None = None
+        self.audio_info: AudioInfo | None = None
         if frames.rate is not None:
             self.timeline = Timeline(np.arange(count), 1 / frames.rate, count, frames.rate, True)
         if frames.audio is not None and frames.rate is not None:
             channels = len(frames.audio.samples)
             layout = frames.audio.layout or USUAL_LAYOUTS[channels - 1]
-            self.audio = AudioInfo(frames.audio.rate, channels, layout)
+            self.audio_info = AudioInfo(frames.audio.rate, channels, layout)
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
         size = fit_size(self.width, self.height, max_side)
         numbers, repeats = np.unique(wanted, return_counts=True)
         for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
@@ -174,14 +180,14 @@ class _MemoryReader:
                 pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
             yield pixels, repeat
 
-    def sound(self, start: Fraction, duration: Fraction) -> Audio | None:
-        if self.audio is None:
+    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
+        if self._frames.audio is None or self.audio_info is None:
             return None
-        samples, rate = self._frames.audio.samples, self.audio.sample_rate
-        out = torch.zeros(len(samples), round(duration * rate))
-        part = samples[:, round(start * rate) :][:, : out.shape[1]]
+        whole, rate = self._frames.audio.samples, self.audio_info.sample_rate
+        out = torch.zeros(len(whole), round(duration * rate))
+        part = whole[:, round(start * rate) :][:, : out.shape[1]]
         out[:, : part.shape[1]] = part
-        return Audio(out, rate, self.audio.layout)
+        return Audio(out, rate, self.audio_info.layout)
 
 
 def _rgb(image: torch.Tensor) -> np.ndarray:

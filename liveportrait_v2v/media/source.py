@@ -39,15 +39,15 @@ class Source:
         path: None for a file object.
     """
 
-    def __init__(self, source: str | os.PathLike | BinaryIO, max_bytes: int = MAX_BYTES):
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO, max_bytes: int = MAX_BYTES):
         """
         Raises:
             MediaError: missing, a directory, not a plain file, unreadable, empty or above `max_bytes`.
         """
-        self._bytes: bytes | None = None
-        if hasattr(source, "read"):
+        self.path: Path | None = None
+        self._bytes = b""
+        if not isinstance(source, str | os.PathLike):
             self.name = str(getattr(source, "name", "file object"))
-            self.path: Path | None = None
             self._bytes = _read_all(source, self.name, max_bytes)
         else:
             self.name = os.fspath(source)
@@ -111,7 +111,9 @@ class Source:
         return f"{_NOT_MEDIA} ({getattr(error, 'strerror', None) or error})"
 
 
-def packets(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet]:
+def packets(
+    container: av.container.InputContainer, *streams: av.stream.Stream
+) -> Iterator[av.Packet[av.stream.Stream]]:
     """The packets of some streams; data that can't be read ends them, as the end of the file does."""
     demuxed = container.demux(list(streams))
     while True:

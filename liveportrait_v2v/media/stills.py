@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -69,7 +69,9 @@ def read_still(source: Source, max_side: int) -> np.ndarray:
         return _rgb(ImageOps.exif_transpose(_eight_bits(image)), max_side)
 
 
-def animation_pictures(source: Source, wanted: np.ndarray, max_side: int) -> Iterator[tuple[np.ndarray, int]]:
+def animation_pictures(
+    source: Source, wanted: np.ndarray, max_side: int
+) -> Generator[tuple[np.ndarray, int], None, None]:
     """The wanted frames of an animation, as `decode.rgb_pictures` gives those of a video.
 
     Raises:
@@ -131,6 +133,7 @@ def _rgb(image: Image.Image, max_side: int) -> np.ndarray:
 
 def _durations(source: Source, image: Image.Image) -> list[int]:
     """Milliseconds that each frame is shown; up to 10 ms means 100, as it does to browsers."""
+    frames = getattr(image, "n_frames", 1)  # which only animated formats have
     with source.open() as file:
         data = file.read()
     if image.format == "WEBP":
@@ -139,13 +142,13 @@ def _durations(source: Source, image: Image.Image) -> list[int]:
         found = _apng_durations(data)
     else:
         found = []
-        for number in range(image.n_frames):
+        for number in range(frames):
             image.seek(number)
             if image.format == "AVIF":
                 image.load()
             found.append(round(image.info.get("duration", 0)))
-    if len(found) != image.n_frames:
-        raise MediaError(source.name, f"truncated: {len(found)} of {image.n_frames} frames are there")
+    if len(found) != frames:
+        raise MediaError(source.name, f"truncated: {len(found)} of {frames} frames are there")
     return [duration if duration > 10 else 100 for duration in found]
 
 

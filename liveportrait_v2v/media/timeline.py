@@ -154,7 +154,8 @@ class Window:
         """The clip's frames that stand at these places of the window, both int64 [n]."""
         if self.timeline.constant:
             return numbers + self.first
-        return self.timeline.on_screen(self.origin, 1 / self.rate, self.count)[numbers]
+        shown: np.ndarray = self.timeline.on_screen(self.origin, 1 / self.rate, self.count)[numbers]
+        return shown
 
 
 def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fraction | None) -> Window:

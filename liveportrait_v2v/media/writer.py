@@ -16,9 +16,9 @@ import torch
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, SettingsError
+from .audio_track import AudioTrack
 from .colour import BICUBIC, FULL, LIMITED
 from .info import Audio
-from .sound import AudioTrack
 from .source import check_size
 from .timeline import MAX_DENOMINATOR
 
@@ -71,7 +71,7 @@ class VideoWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike[str],
         rate: Fraction,
         *,
         audio: Audio | None = None,
@@ -105,10 +105,7 @@ class VideoWriter:
             raise MediaError(path, "is a directory; give a file name")
         self._crf, self._preset, self._audio = crf, preset, audio
         self._part = self._path.with_name(f".{self._path.stem}.{secrets.token_hex(4)}.part")
-        self._container = self._stream = self._sound = None
-        self._size: tuple[int, int] | None = None
-        self._scaler = VideoReformatter()
-        self._count = 0
+        self._file: _OpenFile | None = None
 
     def __enter__(self) -> VideoWriter:
         try:
@@ -117,7 +114,7 @@ class VideoWriter:
             raise self._failure(error) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._abandon()
             return
@@ -133,7 +130,7 @@ class VideoWriter:
     @property
     def frame_count(self) -> int:
         """Frames written so far."""
-        return self._count
+        return 0 if self._file is None else self._file.count
 
     def write(self, frames: torch.Tensor) -> None:
         """Append frames.
@@ -150,46 +147,92 @@ class VideoWriter:
             )
         height, width = frames.shape[1:3]
         try:
-            if self._size is None:
-                self._open(width, height)
-            if self._size != (width, height):
-                raise MediaError(
-                    self._path, f"all frames must be {self._size[0]}x{self._size[1]}, got {width}x{height}"
-                )
+            if self._file is None:
+                self._file = self._opened(width, height)
+            if self._file.size != (width, height):
+                expected = "x".join(map(str, self._file.size))
+                raise MediaError(self._path, f"all frames must be {expected}, got {width}x{height}")
             for pixels in frames.cpu().numpy():
-                self._encode(pixels)
+                self._file.encode(pixels)
         except (OSError, av.error.FFmpegError) as error:
             raise self._failure(error) from error
 
-    def _open(self, width: int, height: int) -> None:
+    def _opened(self, width: int, height: int) -> _OpenFile:
+        """Open the file for frames of this size."""
         check_size(str(self._path), width, height)
         kind, video_codec, audio_codec = _KINDS[self._path.suffix.lower()]
         if video_codec not in av.codecs_available:
             raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
-        faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-        self._container = av.open(str(self._part), "w", format=kind, options=faststart)
         crf = str(usual_crf(width, height) if self._crf is None else self._crf)
         if video_codec == "libx264":
             options = {"crf": crf, "preset": self._preset}
         else:
             options = {"crf": crf, "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
-        stream = self._container.add_stream(video_codec, rate=self._rate, options=options)
+        faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+        container = av.open(str(self._part), "w", format=kind, options=faststart)
+        try:
+            stream = container.add_stream(video_codec, rate=self._rate, options=options)
+            assert isinstance(stream, av.video.stream.VideoStream)
+            file = _OpenFile(container, stream, self._rate, (width, height))
+            if self._audio is not None:
+                file.audio = AudioTrack(container, audio_codec, self._audio, str(self._path))
+        except BaseException:
+            _close_quietly(container)
+            raise
+        return file
+
+    def _finish(self) -> None:
+        if self._file is None:
+            raise MediaError(self._path, "no frames were written, and a video needs at least one")
+        self._file.finish()
+        os.replace(self._part, self._path)
+
+    def _abandon(self) -> None:
+        if self._file is not None:
+            _close_quietly(self._file.container)
+        self._part.unlink(missing_ok=True)
+
+    def _failure(self, error: Exception) -> MediaError:
+        return MediaError(self._path, f"can't be written: {getattr(error, 'strerror', None) or error}")
+
+
+class _OpenFile:
+    """A file whose frame size is known: its container, streams and scaler.
+
+    Attributes:
+        audio: the audio stream, None if it has none.
+        size: width and height of the frames.
+        count: frames written so far.
+    """
+
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        stream: av.video.stream.VideoStream,
+        rate: Fraction,
+        size: tuple[int, int],
+    ):
+        width, height = size
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
-        context.time_base = 1 / self._rate
+        context.time_base = 1 / rate
         context.color_range = LIMITED
         context.colorspace = context.color_trc = context.color_primaries = _BT709
+        self.container = container
+        self.audio: AudioTrack | None = None
+        self.size = size
+        self.count = 0
         self._stream = stream
-        if self._audio is not None:
-            self._sound = AudioTrack(self._container, audio_codec, self._audio, str(self._path))
+        self._rate = rate
+        self._scaler = VideoReformatter()
         self._rgb = av.VideoFrame(stream.width, stream.height, "rgb24")
         plane = self._rgb.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(stream.height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(stream.height, plane.line_size)
         self._canvas = rows[:, : stream.width * 3].reshape(stream.height, stream.width, 3)
-        self._size = (width, height)
 
-    def _encode(self, pixels: np.ndarray) -> None:
+    def encode(self, pixels: np.ndarray) -> None:
+        """Append a frame uint8 [H, W, 3]."""
         height, width = pixels.shape[:2]
         self._canvas[:height, :width] = pixels
         self._canvas[height:, :width] = pixels[-1:]
@@ -204,27 +247,21 @@ class VideoWriter:
             interpolation=BICUBIC,
         )
         frame.colorspace, frame.color_range = _BT709, LIMITED
-        frame.pts, frame.time_base = self._count, 1 / self._rate
-        self._container.mux(self._stream.encode(frame))
-        self._count += 1
-        if self._sound is not None:
-            self._sound.write_until(self._count / self._rate)
+        frame.pts, frame.time_base = self.count, 1 / self._rate
+        self.container.mux(self._stream.encode(frame))
+        self.count += 1
+        if self.audio is not None:
+            self.audio.write_until(self.count / self._rate)
 
-    def _finish(self) -> None:
-        if self._count == 0:
-            raise MediaError(self._path, "no frames were written, and a video needs at least one")
-        self._container.mux(self._stream.encode(None))
-        if self._sound is not None:
-            self._sound.finish(self._count / self._rate)
-        self._container.close()
-        os.replace(self._part, self._path)
+    def finish(self) -> None:
+        """End the streams and close the file."""
+        self.container.mux(self._stream.encode(None))
+        if self.audio is not None:
+            self.audio.finish(self.count / self._rate)
+        self.container.close()
 
-    def _abandon(self) -> None:
-        if self._container is not None:
-            # Closing writes the end of the file, which may fail as the rest did.
-            with suppress(OSError, ValueError, av.error.FFmpegError):
-                self._container.close()
-        self._part.unlink(missing_ok=True)
 
-    def _failure(self, error: Exception) -> MediaError:
-        return MediaError(self._path, f"can't be written: {getattr(error, 'strerror', None) or error}")
+def _close_quietly(container: av.container.OutputContainer) -> None:
+    """Close a file that is given up; closing writes its end, which may fail as the rest did."""
+    with suppress(OSError, ValueError, av.error.FFmpegError):
+        container.close()

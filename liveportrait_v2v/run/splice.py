@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engines.base import RenderedFrames
-from ..geometry import FaceSquare
+from ..faces import FaceSquare
 from ..tracking import TrackedChunk
 
 Render = Callable[[TrackedChunk, torch.Tensor, bool], RenderedFrames]

@@ -146,6 +146,7 @@ class Api:
             job = await self._job(job.id)
         if job.status == FAILED:
             return web.json_response({"request_id": job.id, **_outcome(job)}, status=422)
+        assert job.output is not None and job.started is not None
         return self._video(
             job.output,
             {
@@ -163,7 +164,7 @@ class Api:
     async def _result(self, request: web.Request) -> web.Response:
         job = await self._current_job(request)
         answer = {"request_id": job.id, **_outcome(job)}
-        if job.status == COMPLETED:
+        if job.status == COMPLETED and job.output is not None:
             path = self._files.find(job.output)
             if path is None:
                 raise web.HTTPNotFound(reason="the result has expired")
@@ -233,6 +234,7 @@ class Api:
 
     def _row(self, request: web.Request, job: Job) -> dict[str, Any]:
         there = job.output is not None and self._files.find(job.output) is not None
+        url = self._file_url(request, job.output) if job.output is not None and there else None
         return {
             "request_id": job.id,
             "model_name": job.model,
@@ -240,7 +242,7 @@ class Api:
             "model_created": _utc(job.created),
             "credits_deduction": 0.0,
             "request_body": job.request,
-            "generation_url": self._file_url(request, job.output) if there else None,
+            "generation_url": url,
             "latency_ms": None if job.finished is None else round(1000 * (job.finished - job.created)),
             "error": job.error,
         }
@@ -279,7 +281,7 @@ def _outcome(job: Job) -> dict[str, Any]:
     answer: dict[str, Any] = {"status": job.status}
     if job.error is not None:
         answer["error"] = job.error
-    if job.finished is not None:
+    if job.finished is not None and job.started is not None:
         answer["metrics"] = {
             "cost": 0.0,
             "remaining_credits": 0.0,

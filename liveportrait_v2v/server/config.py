@@ -95,7 +95,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_key(path: str | os.PathLike) -> str:
+def read_key(path: str | os.PathLike[str]) -> str:
     """The key in a file that only its owner can read.
 
     Raises:

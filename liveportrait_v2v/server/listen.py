@@ -59,8 +59,10 @@ async def serve(
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        server = runner.server
+        assert server is not None  # set up
         listening = await asyncio.get_running_loop().create_server(
-            lambda: door.admit(runner.server), config.host, config.port
+            lambda: door.admit(server), config.host, config.port
         )
         working = asyncio.ensure_future(dispatch.run())
         stack.push_async_callback(_end, working)
@@ -123,4 +125,5 @@ class Door:
 
 class _Refusal(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         transport.abort()

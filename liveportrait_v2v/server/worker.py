@@ -95,6 +95,7 @@ class ProcessWorker:
             "output": str(task.output),
             "settings": task.settings,
         }
+        assert self._process is not None and self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             await asyncio.wait_for(self._answer(), self._job_seconds)
@@ -113,9 +114,11 @@ class ProcessWorker:
 
     async def _answer(self) -> None:
         """Waits until the process has done what it was told; raises JobFailed with what it says is wrong."""
-        line = await self._process.stdout.readline()
+        process = self._process
+        assert process is not None and process.stdout is not None
+        line = await process.stdout.readline()
         if not line:
-            code = await self._process.wait()
+            code = await process.wait()
             self._process = None
             raise JobFailed(f"the worker process ended in the middle of the job, with exit code {code}")
         answer = json.loads(line)

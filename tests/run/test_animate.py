@@ -17,7 +17,7 @@ import torch
 from liveportrait_v2v.engines import RenderedFrames, create_engine
 from liveportrait_v2v.engines.base import ALL_OPTIONS
 from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError, SettingsError
-from liveportrait_v2v.geometry import FaceSquare
+from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.media import Audio, Clip, VideoWriter
 from liveportrait_v2v.plan import Role, make_plan
 from liveportrait_v2v.run import Progress, Result, animate, run_plan

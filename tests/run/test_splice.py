@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from liveportrait_v2v.engines.base import RenderedFrames
-from liveportrait_v2v.geometry import FaceSquare
+from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.tracking import TrackedChunk
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from ... import compose
-from ...faces import landmarks_near
+from ...faces import FaceSquare, landmarks_near
 from ...faces.smoothing import is_continuous, smooth_landmarks
-from ...geometry import FaceSquare, face_crop
+from ...geometry import face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk

@@ -152,8 +152,8 @@ def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     """Shapes [N, 478, 3] whose eyes' openings differ by `change` [N, 2], as far as lids go: the upper ones move."""
     shape, now = shape.clone(), eye_openings(shape)
     factor = (1 + change / now.clamp_min(0.02)).clamp(0, 3)
-    for eye, (upper, lower, _) in enumerate(EYES):
-        upper, lower = list(upper[1:-1]), list(lower[1:-1])
+    for eye, (upper_lid, lower_lid, _) in enumerate(EYES):
+        upper, lower = list(upper_lid[1:-1]), list(lower_lid[1:-1])
         gap = shape[:, lower] - shape[:, upper]
         shape[:, upper] = shape[:, lower] - factor[:, eye].view(-1, 1, 1) * gap
     return shape

@@ -56,9 +56,9 @@ class Missing(TensorStruct):
             presence: float32 [N], the landmark net's confidence in what is seen.
         """
         believed = (presence >= MIN_PRESENCE).float()
-        asked, shown = face.first_pose(wanted), face.first_pose(seen)
-        turn = shown.rotation.mT @ asked.rotation
-        asked, shown = asked.undo(wanted), shown.undo(seen)
+        asked_pose, shown_pose = face.first_pose(wanted), face.first_pose(seen)
+        turn = shown_pose.rotation.mT @ asked_pose.rotation
+        asked, shown = asked_pose.undo(wanted), shown_pose.undo(seen)
         mouth, eyes = face.mouth_opening(asked), face.eye_openings(asked)
         return cls(
             believed * _added(mouth - face.mouth_opening(shown), OPENING, MOUTHS),

@@ -269,8 +269,8 @@ def _set_eyes(
         wider, narrower = 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0) ** SHUT_EARLY
         wanted = now * torch.where(share > 1, wider, narrower)
     shape = shape.clone()
-    for eye, (upper, lower, _) in enumerate(face.EYES):
-        upper, lower = list(upper[1:-1]), list(lower[1:-1])
+    for eye, (upper_lid, lower_lid, _) in enumerate(face.EYES):
+        upper, lower = list(upper_lid[1:-1]), list(lower_lid[1:-1])
         factor = (wanted[:, eye] / now[:, eye].clamp_min(0.02)).view(-1, 1, 1)
         gap = base[:, lower] - base[:, upper]
         # The gap of a shut eye has no direction to speak of: to be opened, it takes the resting eye's.

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ...compose import PixelRect, to_float
-from ...faces import topology
-from ...geometry import FaceSquare
+from ...faces import FaceSquare, topology
 from . import face
 from .face import smoothstep
 from .motion import SHUT_EYE, Target
@@ -282,7 +281,7 @@ class EyeMemory:
         Args:
             pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         """
-        if self._patches is None:
+        if self._patches is None or self._openings is None:
             return
         shut = smoothstep((0.8 - target.eyes / target.rest_eyes) / 0.3)
         ratio = face.eye_openings(target.moved) / self._openings

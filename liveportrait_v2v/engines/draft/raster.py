@@ -42,8 +42,8 @@ def rasterize(
     # Each edge crosses the row at step * (y + .5) + base; one that does not bound the interval there is out of the way.
     step, base = -q / slope, -r / slope
     begins, ends = p > 0, p < 0
-    lines = (step * begins, base * begins, step * ends, torch.where(ends, base, float(size)))
-    lines = torch.cat(lines, dim=1).index_select(0, owner).view(-1, 4, 3)
+    bounds = (step * begins, base * begins, step * ends, torch.where(ends, base, float(size)))
+    lines = torch.cat(bounds, dim=1).index_select(0, owner).view(-1, 4, 3)
     center = (y + 0.5).unsqueeze(1)
     left = torch.addcmul(lines[:, 1], lines[:, 0], center).amax(1)
     right = torch.addcmul(lines[:, 3], lines[:, 2], center).amin(1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from ...faces import topology
-from ...geometry import FaceSquare
+from ...faces import FaceSquare, topology
 from . import face
 from .mesh import FACE, LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
 from .motion import Target, angle_of
@@ -137,7 +137,7 @@ def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
     """
     places = places.clone()
     shut = _shutting(face.eye_openings(target.source), face.eye_openings(target.moved))
-    margins = [
+    margins: list[tuple[Sequence[int], Sequence[int], torch.Tensor, torch.Tensor]] = [
         (eye[0], eye[1], face.eye_frame(places, k)[1][:, 1], shut[:, k]) for k, eye in enumerate(face.EYES)
     ]
     along = places[:, face.UPPER[-1]] - places[:, face.UPPER[0]]

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 
 from ... import compose
-from ...geometry import FaceSquare
+from ...faces import FaceSquare
 from ...settings import AnimationSettings
 from .landmarks203 import square_of
 

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from ... import compose
-from ...faces import topology
-from ...geometry import FaceSquare, axes_between, crop_square, square_around
-from ..base import TrackedChunk
+from ...faces import FaceSquare, topology
+from ...geometry import axes_between, crop_square, square_around
+from ...tracking import TrackedChunk
 from .weights import locate
 
 FILE = "landmark.onnx"
@@ -49,14 +49,14 @@ class Landmarks203:
         ImportError: onnxruntime is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         # By name: the library does without it.
         self._session = importlib.import_module("onnxruntime").InferenceSession(
             str(path), providers=["CPUExecutionProvider"]
         )
 
     @classmethod
-    def find(cls, folders: Iterable[str | os.PathLike]) -> Landmarks203 | None:
+    def find(cls, folders: Iterable[str | os.PathLike[str]]) -> Landmarks203 | None:
         """The network of the first folder of weights that has it, None without one or without onnxruntime."""
         path = next(filter(None, (locate(folder, FILE) for folder in folders)), None)
         if path is None or importlib.util.find_spec("onnxruntime") is None:
@@ -86,7 +86,8 @@ class Landmarks203:
 
 def eye_openings(landmarks: torch.Tensor) -> torch.Tensor:
     """Height / width of the picture's left and right eye, [N, 2], of landmarks [N, 478 or 681, 3] in pixels."""
-    points, eyes = _points(landmarks), _EYES
+    points = _points(landmarks)
+    eyes: tuple[tuple[int, ...], ...] = _EYES
     if landmarks.shape[1] == MESH:
         eyes = (
             _lids(topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER),

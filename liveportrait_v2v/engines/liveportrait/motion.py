@@ -175,7 +175,7 @@ class Transfer:
             ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all, [].
         """
         start = place(faces.kp, faces.base)
-        if self.by_volume:
+        if self.by_volume and ratios is not None:
             moved = self._absolute(faces.base, faces.driving)
             resting = self._absolute(faces.base, reference.expand(len(faces.base)))
             change = (place(faces.kp, moved) - place(faces.kp, resting)) * ratios

@@ -12,8 +12,8 @@ import torch
 
 from ... import compose
 from ...errors import SettingsError
+from ...faces import FaceSquare
 from ...faces.smoothing import is_continuous, smooth_landmarks, variance_at
-from ...geometry import FaceSquare
 from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import FixedLagSmoother

@@ -10,8 +10,10 @@ import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -21,8 +23,14 @@ from ...files import atomic_write
 from .networks import NETWORKS, Networks, blank_network
 
 # Below a folder of weights, in the order in which they are looked into.
-LAYOUTS = ("", "base_models", "retargeting_models", "liveportrait", "liveportrait/base_models")
-LAYOUTS += ("liveportrait/retargeting_models",)
+LAYOUTS = (
+    "",
+    "base_models",
+    "retargeting_models",
+    "liveportrait",
+    "liveportrait/base_models",
+    "liveportrait/retargeting_models",
+)
 STITCHING = "stitching_retargeting_module"
 
 
@@ -54,42 +62,30 @@ def default_folders() -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
-def folders_of_model_paths(path: str | Path) -> list[Path]:
-    """The folders that a file like ComfyUI's extra_model_paths.yaml names for `liveportrait`.
-
-    Of YAML it reads what such files use: sections of `key: value` and `key: |` blocks with a path on each line.
+def folders_of_model_paths(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the folders that a file like ComfyUI's extra_model_paths.yaml names for `liveportrait`.
 
     Raises:
         WeightsError: the file can't be read.
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: can't be read as a file of model paths: {error}") from error
+        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise WeightsError(f"{path}: can't be read as a file of model paths: {problem}") from error
     folders: list[Path] = []
-    base, named, in_block = "", [], False
-    for line in [*lines, "end:"]:
-        text = line.split(" #")[0].strip()
-        if not text or text.startswith("#"):
+    for section in sections.values() if isinstance(sections, Mapping) else ():
+        if not isinstance(section, Mapping):
             continue
-        key, colon, value = text.partition(":")
-        if not line[0].isspace():
-            folders += [path.parent / base / name for name in named]
-            base, named, in_block = "", [], False
-        elif colon and (not value or value[0].isspace()):  # not a Windows path in a block
-            value = value.strip().strip("\"'")
-            in_block = key == "liveportrait" and value in ("|", ">", "|-", "")
-            if key == "base_path":
-                base = os.path.expandvars(os.path.expanduser(value))
-            elif key == "liveportrait" and not in_block:
-                named.append(value)
-        elif in_block:
-            named.append(text)
+        base = os.path.expandvars(os.path.expanduser(str(section.get("base_path") or "")))
+        # In a block of several lines, YAML takes comments for text.
+        named = (line.strip() for line in str(section.get("liveportrait") or "").splitlines())
+        folders += [path.parent / base / name for name in named if name and not name.startswith("#")]
     return folders
 
 
-def locate(folder: str | Path, *names: str) -> Path | None:
+def locate(folder: str | os.PathLike[str], *names: str) -> Path | None:
     """The first of these file names that lies in a folder of weights, whatever its layout."""
     for layout in LAYOUTS:
         for name in names:
@@ -99,7 +95,7 @@ def locate(folder: str | Path, *names: str) -> Path | None:
     return None
 
 
-def find_weights(folders: Iterable[str | Path]) -> dict[str, Path]:
+def find_weights(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
     """The file of each network, from the first folder that has all of them.
 
     Raises:
@@ -120,7 +116,7 @@ def find_weights(folders: Iterable[str | Path]) -> dict[str, Path]:
 
 
 def load_networks(
-    folder: str | Path | Sequence[str | Path] | None = None,
+    folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     device: str | torch.device = "cpu",
     precision: str = "auto",
     compile: bool = False,
@@ -138,11 +134,11 @@ def load_networks(
     """
     if folder is None:
         folder = default_folders()
-    files = find_weights([folder] if isinstance(folder, (str, Path)) else folder)
+    files = find_weights([folder] if isinstance(folder, (str, os.PathLike)) else folder)
     return Networks(lambda name: read_weights(name, files[name]), device, precision, compile)
 
 
-def read_weights(name: str, path: str | Path) -> dict[str, Tensor]:
+def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of one network, in float32 under the names that NETWORKS has, on the CPU.
 
     `.pth` files are read without unpickling anything but tensors.
@@ -173,7 +169,7 @@ def _flatten_groups(tensors: Mapping) -> dict:
 
     Upstream has a dictionary for each group, whose names begin with `module.`.
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     for group, value in tensors.items():
         if isinstance(value, Mapping):
             flat |= {f"{group}_module.{key.removeprefix('module.')}": inner for key, inner in value.items()}
@@ -215,7 +211,7 @@ def _check(name: str, tensors: object, path: Path) -> None:
         raise WeightsError(f"{path}: not the weights of {name}: {wrong[0]}{more}; download it again")
 
 
-def convert_weights(files: Mapping[str, Path], folder: str | Path) -> list[Path]:
+def convert_weights(files: Mapping[str, Path], folder: str | os.PathLike[str]) -> list[Path]:
     """Writes each network's weights as flat safetensors into a folder, whole or not at all.
 
     Args:

@@ -162,7 +162,7 @@ class Client:
         # The history takes windows of 31 days.
         since = max(since, self._clock.time() - 29 * 24 * 3600)
         first = datetime.fromtimestamp(since, timezone.utc) - timedelta(days=1)
-        query = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
+        query: dict[str, Any] = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
         for page in range(1, _PAGES + 1):
             reply = await self.free(
                 "GET", self.endpoints.history, params={"page": page, **query}, tries=_TRIES

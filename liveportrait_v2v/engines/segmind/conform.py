@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
 
-from ...media import Clip
+from ...media import Clip, ClipInfo
 from ...plan.pairing import Pairing
 
 
@@ -23,10 +24,10 @@ def conform(
     Returns:
         chunks uint8 [N, H, W, 3], pairing.frames frames in all; and what had to be done about them, in words.
     """
-    info, notes, rate = clip.info, [], None
+    info, notes = clip.info, list[str]()
+    rate: Fraction | None = None
     missing = pairing.frames - info.frame_count
-    step = max(1 / pairing.rate, 1 / info.rate)
-    if missing and abs(info.duration - pairing.frames / pairing.rate) <= step and info.rate != pairing.rate:
+    if info.rate is not None and _lasts_as_long(info, pairing) and missing and info.rate != pairing.rate:
         rate = pairing.rate
         notes.append(f"the model's clip came at {float(info.rate):.5g} frames a second and was resampled")
     elif missing > 0:
@@ -43,8 +44,22 @@ def conform(
     return _frames(clip, pairing.frames, rate, size, even, chunk), notes
 
 
-def _frames(clip: Clip, count: int, rate, size, even, chunk: int) -> Iterator[torch.Tensor]:
-    last = None
+def _lasts_as_long(info: ClipInfo, pairing: Pairing) -> bool:
+    """Return whether a clip is as long as the result in seconds, to a frame."""
+    if info.rate is None or info.duration is None:
+        return False
+    return abs(info.duration - pairing.frames / pairing.rate) <= max(1 / pairing.rate, 1 / info.rate)
+
+
+def _frames(
+    clip: Clip,
+    count: int,
+    rate: Fraction | None,
+    size: tuple[int, int],
+    even: tuple[int, int],
+    chunk: int,
+) -> Iterator[torch.Tensor]:
+    last = torch.empty(0)
     for part in clip.chunks(chunk, cap=count, rate=rate):
         frames = _sized(part.frames, size, even)
         last = frames[-1:]

@@ -123,7 +123,7 @@ class _Transfer:
         if have and self._etag is None:
             self._restart()
             have = 0
-        headers = {"Range": f"bytes={have}-", "If-Range": self._etag} if have else {}
+        headers = {"Range": f"bytes={have}-", "If-Range": self._etag} if have and self._etag else {}
         response = await self._follow(headers)
         try:
             self._begin(response, have)

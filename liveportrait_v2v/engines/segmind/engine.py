@@ -101,7 +101,7 @@ class SegmindEngine:
         self._resolver = resolver
         self._timeouts = timeouts
 
-    def clip(self, source: str | os.PathLike, cancelled: Callable[[], bool] | None = None) -> Clip:
+    def clip(self, source: str | os.PathLike[str], cancelled: Callable[[], bool] | None = None) -> Clip:
         """A clip of a path, or of a public URL: its file is fetched to know its length and sound, and the URL is
         what the model gets.
 
@@ -148,7 +148,7 @@ class SegmindEngine:
             return await self._obtain(runner, client, journal, plan)
 
         job = self._with_runner(work, on_state, cancelled)
-        frames, notes = conform(Clip(job.file), plan.single()[1], plan.size, plan.chunk)
+        frames, notes = conform(Clip(file_of(job)), plan.single()[1], plan.size, plan.chunk)
         return HostedResult(frames, tuple(notes), report_of(job))
 
     def fetch(
@@ -279,7 +279,7 @@ class SegmindEngine:
     def _copied(self, job: Job, output: Path | None) -> Job:
         if output is not None:
             with atomic_write(output) as part:
-                shutil.copyfile(job.file, part)
+                shutil.copyfile(file_of(job), part)
         return job
 
 
@@ -290,6 +290,12 @@ def default_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return base / "liveportrait-v2v" / "segmind"
+
+
+def file_of(job: Job) -> str:
+    """Return the file of a saved job."""
+    assert job.file is not None
+    return job.file
 
 
 def report_of(job: Job) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Http:
         for client in (self._api, self._pinned):
             await client.aclose()
 
-    def _client(self, **kinds: object) -> httpx.AsyncClient:
+    def _client(self, **kinds: Any) -> httpx.AsyncClient:
         limits = httpx.Limits(max_keepalive_connections=0)
         headers = {"User-Agent": "liveportrait-v2v", "Accept": "*/*", "Accept-Encoding": "identity"}
         silence = self._timeouts.silence()

@@ -116,11 +116,11 @@ class Runner:
             elapsed = self._client.deadline.elapsed()
             trouble = f" (at last: {self._client.trouble})" if self._client.trouble else ""
             problem = f"no result after {elapsed:.0f} s{trouble}"
-            failure: type[SegmindError] = DeadlineError
+            failure: type[DeadlineError | JobStoppedError] = DeadlineError
         except asyncio.CancelledError:
             problem, failure = "stopped", JobStoppedError
-        job = self._journal.open_job(digest)
-        raise failure(f"{problem}: {_whereabouts(job)}", job and job.request_id) from None
+        left = self._journal.open_job(digest)
+        raise failure(f"{problem}: {_whereabouts(left)}", left.request_id if left else None) from None
 
     @asynccontextmanager
     async def _alone(self, digest: str) -> AsyncIterator[Job | None]:

@@ -148,8 +148,11 @@ class Journal:
         """The job of these inputs that is under way, done, or unclear."""
         return self._one(f"hash = ? AND state IN {OPEN}", (hash,))
 
-    def job(self, id: int) -> Job:
-        return self._one("id = ?", (id,))
+    def job(self, number: int | None) -> Job:
+        """Return the job of this number."""
+        job = self._one("id = ?", (number,))
+        assert job is not None, number  # no job is ever deleted
+        return job
 
     def find(self, text: str) -> Job | None:
         """A job by its number or its request id."""

@@ -6,9 +6,10 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -43,10 +44,10 @@ class ApiKey(httpx.Auth):
     def __hash__(self) -> int:
         return hash(self.__text)
 
-    def __reduce__(self) -> None:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("an API key is not to be pickled")
 
-    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["x-api-key"] = self.__text
         yield request
 
@@ -85,8 +86,8 @@ def find_key(folder: Path) -> tuple[ApiKey, str] | None:
     if text := os.environ.get(VARIABLE, "").strip():
         return ApiKey(text), VARIABLE
     path = folder / FILE
-    text = _read(path)
-    return None if text is None else (ApiKey(text.strip()), str(path))
+    kept = _read(path)
+    return None if kept is None else (ApiKey(kept.strip()), str(path))
 
 
 def require_key(folder: Path) -> ApiKey:

@@ -64,7 +64,8 @@ def prepare(
 
 def frames_at(clip: Clip, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
     """Frames uint8 [H, W, 3] of a clip by their number; decoding starts anew at a number below the one before."""
-    frames, at, frame = iter(()), -1, None
+    frames: Iterator[torch.Tensor] = iter(())
+    at, frame = -1, torch.empty(0)
     for number in numbers:
         if number < at or at < 0:
             frames, at = (frame for chunk in clip.chunks(_CHUNK) for frame in chunk.frames), -1

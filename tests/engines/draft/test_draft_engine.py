@@ -14,7 +14,8 @@ from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
 from liveportrait_v2v.errors import SettingsError
-from liveportrait_v2v.geometry import FaceSquare, face_crop
+from liveportrait_v2v.faces import FaceSquare
+from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk

@@ -10,8 +10,7 @@ from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
 from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips, paint_mouths
-from liveportrait_v2v.faces import topology
-from liveportrait_v2v.geometry import FaceSquare
+from liveportrait_v2v.faces import FaceSquare, topology
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)

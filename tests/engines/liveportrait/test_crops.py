@@ -14,7 +14,7 @@ from liveportrait_v2v.engines.liveportrait.crops import (
     source_crops,
     source_squares,
 )
-from liveportrait_v2v.geometry import FaceSquare
+from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.settings import AnimationSettings
 
 

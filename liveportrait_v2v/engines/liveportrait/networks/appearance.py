@@ -13,13 +13,14 @@ class ResBlock3d(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm1 = nn.BatchNorm3d(channels)
+        self.norm1: nn.BatchNorm3d | Affine = nn.BatchNorm3d(channels)
         self.conv1 = Conv(channels, channels, 3, 3, 3)
         self.norm2 = nn.BatchNorm3d(channels)
         self.conv2 = Conv(channels, channels, 3, 3, 3)
 
     def fold(self) -> None:
         fold_norm(self.conv1, self.norm2)
+        assert isinstance(self.norm1, nn.BatchNorm3d)
         self.norm1 = Affine(self.norm1)
         del self.norm2
 

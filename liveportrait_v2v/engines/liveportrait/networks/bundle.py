@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from .layers import convolutions_to, fold
 from .motion import MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights
+from .retargeting import Retargeting
 
 PRECISIONS = ("auto", "fp16", "bf16-convs", "fp32")
 IN_HALF = ("appearance_feature_extractor", "warping_module", "spade_generator")
@@ -153,7 +155,8 @@ class Networks:
         finally:
             self._dtype = usual
 
-    def _decode_compiled(self, *arguments) -> Tensor:
+    def _decode_compiled(self, *arguments: Any) -> Tensor:
+        assert self._compiled is not None
         try:
             return self._compiled(*arguments)
         except torch.OutOfMemoryError:
@@ -168,10 +171,15 @@ class Networks:
         features = self.module["warping_module"](volume, kp_source, kp_driving, dtype)
         return self.module["spade_generator"](features).float()
 
+    def _retargeting(self) -> Retargeting:
+        module = self.module["stitching_retargeting_module"]
+        assert isinstance(module, Retargeting)
+        return module
+
     @torch.no_grad()
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """The driving keypoints so moved that shoulders and border stay where the source has them, [N, 21, 3]."""
-        return self.module["stitching_retargeting_module"].stitch(kp_source, kp_driving)
+        return self._retargeting().stitch(kp_source, kp_driving)
 
     @torch.no_grad()
     def lip_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
@@ -180,7 +188,7 @@ class Networks:
         Args:
             ratios: float32 [N, 2]: the source lips' opening by their width, and the one aimed at.
         """
-        return self.module["stitching_retargeting_module"].lip_delta(kp_source, ratios)
+        return self._retargeting().lip_delta(kp_source, ratios)
 
     @torch.no_grad()
     def eye_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
@@ -189,4 +197,4 @@ class Networks:
         Args:
             ratios: float32 [N, 3]: the source's left and right opening by width, and the one aimed at for both.
         """
-        return self.module["stitching_retargeting_module"].eye_delta(kp_source, ratios)
+        return self._retargeting().eye_delta(kp_source, ratios)

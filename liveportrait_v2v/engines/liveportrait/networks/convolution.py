@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
     return plain(x, weight, bias, padding=padding).to(given)
 
 
-def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Any], Tensor] | None:
     """What is quicker than torch's convolution for tensors of these shapes where they are, if anything is."""
     if x.dtype is not torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return None

@@ -76,6 +76,7 @@ class UpBlock(ConvNorm):
 
     def fold(self) -> None:
         super().fold()
+        assert self.conv.bias is not None
         self.bias = self.conv.bias
         self.kernels = nn.ParameterDict(enlarged_kernels(self.conv.weight))
         del self.conv
@@ -110,11 +111,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(ConvNorm):
+    """forward(all maps of the encoder) -> the finest map decoded."""
+
     def __init__(self, channels: int, *widths: tuple[int, int]):
         super().__init__(channels, channels, 3, 3, 3)
         self.up_blocks = nn.ModuleList(UpBlock(*width) for width in widths)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
+    def forward(self, maps: list[Tensor]) -> Tensor:  # type: ignore[override]  # reads all maps, not one
         """From the coarsest map up, each time joined with the encoder's map of that size. Empties the list."""
         x = maps.pop()
         for block in self.up_blocks:
@@ -155,7 +158,8 @@ class DenseMotion(nn.Module):
         del self.norm
 
     def forward(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> tuple[Tensor, Tensor]:
-        size = depth, height, width = tuple(volume.shape[2:])
+        depth, height, width = volume.shape[2:]
+        size = depth, height, width
         shift = F.pad(kp_source - kp_driving, (0, 0, 1, 0))  # [N, 22, 3]
         features = F.relu_(self.compress(volume.to(dtype))).float()
         # Of each motion: its heat, then its four channels.

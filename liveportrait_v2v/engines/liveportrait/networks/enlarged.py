@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .convolution import convolve
 
@@ -41,7 +41,11 @@ def enlarged_kernels(weight: Tensor) -> dict[str, Tensor]:
 
 
 def convolve_enlarged(
-    x: Tensor, kernels: Mapping[str, Tensor], bias: Tensor, scale: int, rows: slice = slice(None)
+    x: Tensor,
+    kernels: Mapping[str, Tensor] | nn.ParameterDict,
+    bias: Tensor,
+    scale: int,
+    rows: slice = slice(None),
 ) -> Tensor:
     """ReLU of the convolution of x enlarged by nearest neighbours in height and width, with zeros around.
 
@@ -60,10 +64,10 @@ def convolve_enlarged(
     of |= {"01": F.pad(of["00"], (1, 1)).diff(), "11": F.pad(of["10"], (1, 1)).diff()}
     found = {name: convolve(of[name], kernels[name], bias if name == "00" else None) for name in of}
     inside = found["00"]
-    beside, above, corners = (
+    beside, above, corner_sides = (
         _before_and_after(found[name], dim) for name, dim in (("01", -1), ("10", -2), ("11", -1))
     )
-    corners = [_before_and_after(side, -2) for side in corners]
+    corners = [_before_and_after(side, -2) for side in corner_sides]
     out = x.new_empty(*inside.shape[:-1], scale, scale * inside.shape[-1])
     for place in range(min(scale, 3)):
         # The first row of each cell, the last, and those between.

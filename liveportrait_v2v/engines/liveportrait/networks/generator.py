@@ -27,6 +27,9 @@ MARGIN = 2  # rows that two 3x3 convolutions see on both sides
 class SpectralConv(nn.Module):
     """A convolution whose weight is kept with a spectral norm, folded away by `fold`."""
 
+    weight_u: Tensor
+    weight_v: Tensor
+
     def __init__(self, cin: int, cout: int, kernel: int, bias: bool = True):
         super().__init__()
         if bias:
@@ -56,7 +59,7 @@ class SharedConv(nn.Module):
     def __init__(self, convs: list[Conv], scale: int):
         super().__init__()
         self.scale = scale
-        self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs]))
+        self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs if conv.bias is not None]))
         weight = torch.cat([conv.weight for conv in convs])
         if scale == 1:
             self.weight = nn.Parameter(weight)
@@ -82,7 +85,15 @@ class Spade(nn.Module):
         self.mlp_gamma = Conv(HIDDEN, channels, 3, 3)
         self.mlp_beta = Conv(HIDDEN, channels, 3, 3)
 
+    @property
+    def shared_conv(self) -> Conv:
+        """The convolution of the features, until the block that owns this norm folds it away."""
+        conv = self.mlp_shared[0]
+        assert isinstance(conv, Conv)
+        return conv
+
     def fold(self) -> None:
+        assert self.mlp_gamma.bias is not None and self.mlp_beta.bias is not None
         self.weight = nn.Parameter(torch.cat((self.mlp_gamma.weight, self.mlp_beta.weight)))
         self.bias = nn.Parameter(torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias)))
         del self.mlp_gamma, self.mlp_beta
@@ -148,8 +159,8 @@ class SpadeBlock(nn.Module):
 
     def fold(self) -> None:
         ahead = [self.norm_0, self.norm_s] if self.shortcut else [self.norm_0]
-        self.shared_0 = SharedConv([norm.mlp_shared[0] for norm in ahead], self.scale)
-        self.shared_1 = SharedConv([self.norm_1.mlp_shared[0]], self.scale)
+        self.shared_0 = SharedConv([norm.shared_conv for norm in ahead], self.scale)
+        self.shared_1 = SharedConv([self.norm_1.shared_conv], self.scale)
         for norm in (*ahead, self.norm_1):
             del norm.mlp_shared
 
@@ -194,7 +205,7 @@ def in_strips(
     if height <= ROWS + 4 * MARGIN or quicker_form(hidden, norm.weight) is not convolve_by_nnpack:
         return function(normalized, shared(features))
     scale = height // normalized.shape[2]
-    found = []
+    found: list[Tensor] = []
     for start in range(0, height - 2 * MARGIN, ROWS):
         stop = min(height, start + ROWS + 2 * MARGIN)
         hidden = shared(features, slice(start // shared.scale, stop // shared.scale))

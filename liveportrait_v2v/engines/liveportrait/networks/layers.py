@@ -6,6 +6,8 @@ exactly, into what runs: batch norm and spectral norm become part of the weights
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,10 +23,18 @@ class Conv(nn.Module):
     def __init__(self, cin: int, cout: int, *kernel: int, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(cout, cin, *kernel))
-        self.bias = nn.Parameter(torch.empty(cout)) if bias else None
+        self.bias: nn.Parameter | None = nn.Parameter(torch.empty(cout)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return convolve(x, self.weight, self.bias)
+
+
+@runtime_checkable
+class Folds(Protocol):
+    """A layer that turns into what runs, once its weights are loaded."""
+
+    def fold(self) -> None:
+        """Turn the published parameters into those that run."""
 
 
 class ConvNorm(nn.Module):
@@ -58,6 +68,7 @@ class Affine(nn.Module):
 
 def _scale_and_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
     """What a batch norm does with its stored statistics, as float64 scale and shift [C]."""
+    assert norm.running_var is not None and norm.running_mean is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     return scale, norm.bias.double() - norm.running_mean.double() * scale
 
@@ -65,6 +76,7 @@ def _scale_and_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
 def fold_norm(conv: Conv, norm: nn.BatchNorm3d) -> None:
     """Makes a batch norm part of the convolution before it."""
     scale, shift = _scale_and_shift(norm)
+    assert conv.bias is not None
     weight = conv.weight.double() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
     conv.weight = nn.Parameter(weight.float())
     conv.bias = nn.Parameter((conv.bias.double() * scale + shift).float())
@@ -74,7 +86,7 @@ def fold_norm(conv: Conv, norm: nn.BatchNorm3d) -> None:
 def fold(network: nn.Module) -> nn.Module:
     """Folds every layer of a network that has something to fold; the network is then fit for inference alone."""
     for module in list(network.modules()):
-        if hasattr(module, "fold"):
+        if isinstance(module, Folds):
             module.fold()
     return network.eval().requires_grad_(False)
 

@@ -46,6 +46,7 @@ def convolve_by_nnpack(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _picture(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    assert _convolution is not None  # nnpack_works() was asked before
     return _convolution(x, weight, bias, padding=weight.shape[-1] // 2)
 
 

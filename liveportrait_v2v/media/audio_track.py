@@ -1,4 +1,4 @@
-"""The audio stream of a file that is being written."""
+"""Encoding of the audio stream of a file that is being written."""
 
 from __future__ import annotations
 
@@ -42,10 +42,13 @@ class AudioTrack:
         layout = self._layout if self._layout in _KNOWN_LAYOUTS[codec] else "stereo"
         known = _KNOWN_RATES[codec]
         rate = min((rate for rate in known if rate >= audio.rate), default=max(known))
-        self._stream = container.add_stream(codec, rate=rate)
-        context = self._stream.codec_context
-        context.layout = layout
-        context.bit_rate = _BITS_PER_CHANNEL * context.layout.nb_channels
+        stream = container.add_stream(codec, rate=rate)
+        assert isinstance(
+            stream, av.audio.stream.AudioStream
+        )  # every codec of _KNOWN_LAYOUTS is one of audio
+        self._stream = stream
+        stream.codec_context.layout = av.AudioLayout(layout)
+        stream.codec_context.bit_rate = _BITS_PER_CHANNEL * stream.codec_context.layout.nb_channels
         self._done = 0
 
     def write_until(self, time: Fraction) -> None:

@@ -15,12 +15,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test test-fast lint bench clean
 
 help:
 	@echo "make demo     fetch two real clips, animate one by the other, leave the videos in demo/"
-	@echo "make test     run the tests"
-	@echo "make lint     run ruff"
+	@echo "make test     run all tests: about a quarter of an hour on two cores"
+	@echo "make test-fast  run those that take less than two minutes together, without a ComfyUI"
+	@echo "make lint     run ruff and mypy"
 	@echo "make bench    measure what the README's figures come from"
 	@echo "make install  only make .venv with the library in it"
 	@echo "make clean    remove .venv, demo/ and what builds and tests leave"
@@ -49,14 +50,20 @@ demo: $(INSTALLED)
 	$(BIN)/liveportrait-v2v demo --dir demo
 
 test: $(INSTALLED_TEST)
-	$(BIN)/python -m pytest $(ARGS)
+	@echo "All tests take about a quarter of an hour on two cores; make test-fast takes less than two minutes."
+	$(BIN)/python -m pytest --durations=10 $(ARGS)
+
+test-fast: $(INSTALLED_TEST)
+	$(BIN)/python -m pytest -m "not slow and not comfyui and not gpu" $(ARGS)
 
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_types.py
 
 bench: $(INSTALLED_TEST)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

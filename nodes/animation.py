@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -107,14 +108,16 @@ def run(
     Raises:
         SettingsError: `frames` is off and something is linked to the images.
     """
+    from ..liveportrait_v2v.engines import HostedEngine
     from ..liveportrait_v2v.plan import Role, make_plan
     from ..liveportrait_v2v.run import run_plan
 
     check_images(node, frames)
     report, path = host.Report(node.hidden.unique_id), host.temp_file(".mp4")
     report.text("looking at the clips")
+    at_url = partial(engine.clip, cancelled=cancelled) if isinstance(engine, HostedEngine) else None
     with host.run(report):
-        source, driving = host.clips(source, driving, at_url=lambda url: engine.clip(url, cancelled))
+        source, driving = host.clips(source, driving, at_url=at_url)
         role = Role(driving, settings or AnimationSettings(), motion_options or MotionOptions())
         plan = make_plan(source, role)
         batch = Batch(plan.frame_count, plan.size) if frames else None

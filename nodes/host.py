@@ -134,13 +134,17 @@ def clips(*values: Any, at_url: Callable[[str], Clip] | None = None) -> list[Cli
     Raises:
         MediaError: a video can't be read.
     """
-    made = [
-        None if _is_image(value) else at_url(value) if isinstance(value, str) else _clip_of_video(value)
-        for value in values
-    ]
+    made = [None if _is_image(value) else _clip(value, at_url) for value in values]
     rates = [clip.info.rate for clip in made if clip is not None and clip.info.rate]
     rate = rates[0] if rates else Fraction(25)
     return [clip or _clip_of_images(value, rate) for clip, value in zip(made, values, strict=True)]
+
+
+def _clip(value: Any, at_url: Callable[[str], Clip] | None) -> Clip:
+    """Return the clip behind a VIDEO or a URL."""
+    if isinstance(value, str) and at_url is not None:
+        return at_url(value)
+    return _clip_of_video(value)
 
 
 def _is_image(value: Any) -> bool:

@@ -23,7 +23,7 @@ def widgets(kind, advanced: tuple[str, ...]) -> list[io.Input]:
     return [_widget(name, rule, defaults[name], name in advanced) for name, rule in kind.rules().items()]
 
 
-def _widget(name: str, rule: Rule, default, advanced: bool) -> io.Input:
+def _widget(name: str, rule: Rule, default: Any, advanced: bool) -> io.Input:
     common = {"default": default, "tooltip": rule.help, "advanced": advanced or None}
     if rule.type is bool:
         return io.Boolean.Input(name, **common)
@@ -36,4 +36,5 @@ def _widget(name: str, rule: Rule, default, advanced: bool) -> io.Input:
 
 def _step(default: float) -> float:
     """A hundredth, or the last digit of the default where that is finer: widgets round to their step."""
-    return 10.0 ** min(-2, Decimal(repr(default)).as_tuple().exponent)
+    digits = Decimal(repr(default)).as_tuple().exponent
+    return 10.0 ** min(-2, int(digits))

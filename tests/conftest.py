@@ -48,6 +48,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_RootIsNoPackage())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what can be told from fixtures and folders, so that it can't be forgotten."""
+    for item in items:
+        if "clips" in getattr(item, "fixturenames", ()):
+            item.add_marker("network")
+        if "comfyui" in item.path.relative_to(Path(__file__).parent).parts:
+            item.add_marker("comfyui")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _missing:
         terminalreporter.section("REAL CLIPS ARE MISSING, tests on them did not run", red=True, bold=True)

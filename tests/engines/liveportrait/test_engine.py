@@ -547,6 +547,7 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
     torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_what_the_processor_gives(clips):
     settings, results = AnimationSettings(video_frame_load_cap=3), []

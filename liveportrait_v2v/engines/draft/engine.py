@@ -18,14 +18,14 @@ from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
 from . import face
 from .feedback import Missing, with_halved_colors
-from .motion import Reference, Target, transfer
+from .motion import RestingFace, Target, transfer
 from .paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from .warp import make_warp, without_folds
 
 # What is drawn to be looked at: about so many pixels across the face's square, by a warp of so many nodes a side.
-SKETCH, SKETCH_WARP = 160, 96
-CACHED = 200_000  # pixels that a CPU core's cache holds in all the forms that drawing needs
-SELDOM = 3  # frames from look to look at the largest faces
+SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
+CACHED_PIXELS = 200_000  # pixels that a CPU core's cache holds in all the forms that drawing needs
+MAX_FEEDBACK_INTERVAL_FRAMES = 3  # frames from look to look at the largest faces
 
 
 class DraftEngine:
@@ -75,8 +75,8 @@ class DraftSession:
         self._options = options
         self._source_rate = source_rate
         self._driving_rate = driving_rate
-        self._source_rest: Reference | None = None
-        self._driving_rest: Reference | None = None
+        self._source_rest: RestingFace | None = None
+        self._driving_rest: RestingFace | None = None
         self._eyes = EyeMemory()
         self._last: torch.Tensor | None = None
         self._frames = 0  # since the face's first
@@ -88,7 +88,7 @@ class DraftSession:
             smooth = smooth_landmarks(chunks, self._options.smoothing, self._driving_rate)
             chunk = reference_chunk(smooth, number)
             assert chunk is not None  # a number above 0 has one, or raises
-            self._driving_rest = Reference.of(chunk.landmarks[0].to(chunk.frames.device))
+            self._driving_rest = RestingFace.of(chunk.landmarks[0].to(chunk.frames.device))
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         return smooth_landmarks(chunks, self._options.smoothing, self._source_rate)
@@ -98,7 +98,7 @@ class DraftSession:
         for chunk in smooth_landmarks(chunks, self._options.smoothing, self._driving_rate):
             for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
                 if present and self._driving_rest is None:
-                    self._driving_rest = Reference.of(landmarks.to(chunk.frames.device))
+                    self._driving_rest = RestingFace.of(landmarks.to(chunk.frames.device))
                 yield landmarks if present else None
 
     def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
@@ -134,7 +134,7 @@ class DraftSession:
         """Move the faces by landmarks [N, 478, 3] of both clips; frames, and mask if there is one, are modified."""
         source, driving = source.to(frames.device), driving.to(frames.device)
         if self._source_rest is None:
-            self._source_rest = Reference.of(source[0])
+            self._source_rest = RestingFace.of(source[0])
         assert self._driving_rest is not None  # set by the first motion
         rests = self._source_rest, self._driving_rest
         wanted = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
@@ -156,15 +156,15 @@ class DraftSession:
         Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other or
         every third one; what was missing there is added to the frames up to the next look as well.
         """
-        shrink = max(1, round(side / SKETCH))
-        every = min(shrink, SELDOM)
+        shrink = max(1, round(side / SKETCH_SIDE_PX))
+        every = min(shrink, MAX_FEEDBACK_INTERVAL_FRAMES)
         held, count, waits = self._held, len(frames), -self._frames % every
         if count > waits:
             shown, asked = frames[waits::every], wanted[waits::every]
             new = self._missing(shown, asked, asked, region, shrink)
             if shrink == 1:
                 new = new + self._missing(shown, new.added_to(asked), asked, region, shrink)
-            new = new.calmed(held)
+            new = new.smoothed(held)
             held = Missing.cat((held, new)) if waits and held is not None else new
         assert held is not None  # the first frame of a scene is inferred
         latest = (torch.arange(count) + self._frames % every) // every
@@ -181,10 +181,10 @@ class DraftSession:
         corner = torch.tensor([region.left + offset, region.top + offset, 0.0], device=frames.device)
         small = target.within(corner, shrink)
         if shrink > 1:
-            self._draw(drawn, small, SKETCH_WARP)
+            self._draw(drawn, small, SKETCH_WARP_NODES)
         else:
             # Lips of small faces are thinner than a node, and as coarse as a video's colours.
-            self._draw(drawn, small, 2 * SKETCH_WARP)
+            self._draw(drawn, small, 2 * SKETCH_WARP_NODES)
             drawn = with_halved_colors(drawn)
         seen, presence = landmarks_near(drawn, small.moved)
         return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
@@ -203,7 +203,7 @@ class DraftSession:
         maps = torch.cat(
             (_to_region(warp.shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
         )
-        at_once = max(1, CACHED // region.area) if frames.device.type == "cpu" else len(frames)
+        at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         pictures, opacity = _moved(frames, maps, target, square, region, parts)
         paint_mouths(pictures, square, warp.mouth, frames, target, region)

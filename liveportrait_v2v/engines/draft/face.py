@@ -6,6 +6,7 @@ of different people, seen at any angle and distance, can be compared.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -228,6 +229,22 @@ def region_weights(region: str) -> torch.Tensor:
 
 
 def smoothstep(x: torch.Tensor) -> torch.Tensor:
-    """0 below 0, 1 above 1, and a smooth rise between."""
+    """Return 0 below 0, 1 above 1, and a smooth rise between."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A smooth rise from 0 at `start` to 1 at `start + width`."""
+
+    start: float
+    width: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the rise at x."""
+        return smoothstep((x - self.start) / self.width)
+
+    def down(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the fall from 1 at `start - width` to 0 at `start`."""
+        return smoothstep((self.start - x) / self.width)

@@ -19,16 +19,16 @@ from . import face
 from .motion import Target, angle_of, axis_of, rotation_about
 
 # Share of what is missing that is added.
-GAIN = 0.9
+FEEDBACK_GAIN = 0.9
 # What two looks at the same face differ by is not missing: openings, and the head's turn in radians.
-OPENING, TURN = 0.01, 0.002
+OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS = 0.01, 0.002
 # Share of a frame's own turn; the rest is that of the frames before.
-NEW = 0.8
+TURN_EMA_WEIGHT = 0.8
 # At most so much is added: of the mouth's opening and the eyes', and of the turn.
-MOUTHS, EYES, TURNS = 0.15, 0.2, 0.4
-ALIKE = 0.1  # openings that differ by so much have a good third of what they miss in common
-HALF = 0.5  # of a mouth's opening is left at least
-BT709 = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
+MAX_MOUTH_CORRECTION, MAX_EYE_CORRECTION, MAX_TURN_CORRECTION_RADIANS = 0.15, 0.2, 0.4
+OPENING_DECAY = 0.1  # openings that differ by so much have a good third of what they miss in common
+MIN_MOUTH_SHARE = 0.5  # of a mouth's opening is left at least
+BT709_LUMA = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,13 @@ class Missing(TensorStruct):
         asked, shown = asked_pose.undo(wanted), shown_pose.undo(seen)
         mouth, eyes = face.mouth_opening(asked), face.eye_openings(asked)
         return cls(
-            believed * _added(mouth - face.mouth_opening(shown), OPENING, MOUTHS),
-            believed.unsqueeze(-1) * _added(eyes - face.eye_openings(shown), OPENING, EYES),
-            axis_of(turn) * (believed * _added(angle_of(turn), TURN, TURNS)).unsqueeze(-1),
+            believed * _added(mouth - face.mouth_opening(shown), OPENING_DEAD_BAND, MAX_MOUTH_CORRECTION),
+            believed.unsqueeze(-1)
+            * _added(eyes - face.eye_openings(shown), OPENING_DEAD_BAND, MAX_EYE_CORRECTION),
+            axis_of(turn)
+            * (
+                believed * _added(angle_of(turn), TURN_DEAD_BAND_RADIANS, MAX_TURN_CORRECTION_RADIANS)
+            ).unsqueeze(-1),
             mouth,
             eyes,
         )
@@ -73,18 +77,18 @@ class Missing(TensorStruct):
             self, mouth=self.mouth + more.mouth, eyes=self.eyes + more.eyes, turn=self.turn + more.turn
         )
 
-    def calmed(self, before: Missing | None) -> Missing:
+    def smoothed(self, before: Missing | None) -> Missing:
         """With turns that go on from the last one before, if any: heads are slow, but looks tremble."""
         turns = [] if before is None else [before.turn[-1]]
         for turn in self.turn:
-            turns.append(torch.lerp(turns[-1], turn, NEW) if turns else turn)
+            turns.append(torch.lerp(turns[-1], turn, TURN_EMA_WEIGHT) if turns else turn)
         return replace(self, turn=torch.stack(turns[-len(self.turn) :]))
 
     def added_to(self, target: Target) -> Target:
         """The target with what is missing; of openings less, the further they are from those at which it was."""
         shape = target.moved_pose.undo(target.moved)
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
-        opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), HALF * mouth)
+        opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)
         shape = face.open_mouth(shape, opening)
         shape = face.move_lids(shape, self.eyes * _likeness(eyes, self.eyes_at))
         pose = target.moved_pose
@@ -95,7 +99,7 @@ class Missing(TensorStruct):
 def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
     """Frames uint8 [N, H, W, 3] as a video file shows them: light by pixels, colours by squares of four (4:2:0)."""
     pictures = to_float(frames)
-    light = (pictures * pictures.new_tensor(BT709).view(3, 1, 1)).sum(1, keepdim=True)
+    light = (pictures * pictures.new_tensor(BT709_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     tints = F.avg_pool2d(pictures - light, 2, ceil_mode=True)
     tints = F.interpolate(tints, scale_factor=2, mode="bilinear", align_corners=False)
     shown = light + tints[..., : frames.shape[1], : frames.shape[2]]
@@ -103,9 +107,9 @@ def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _likeness(opening: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return torch.exp(-(opening - other).abs() / ALIKE)
+    return torch.exp(-(opening - other).abs() / OPENING_DECAY)
 
 
 def _added(difference: torch.Tensor, ignored: float, most: float) -> torch.Tensor:
     """What is added for a difference, less what is ignored of it."""
-    return (GAIN * (difference - difference.clamp(-ignored, ignored))).clamp(-most, most)
+    return (FEEDBACK_GAIN * (difference - difference.clamp(-ignored, ignored))).clamp(-most, most)

@@ -12,19 +12,19 @@ from ...tensors import SHARED, TensorStruct
 from . import face
 
 # Eyes narrower than this at rest count as shut (LivePortrait's constant) and get the usual opening instead.
-SHUT_EYE, USUAL_EYE = 0.18, 0.32
+SHUT_EYE_OPENING, USUAL_EYE_OPENING = 0.18, 0.32
 # Eyes open wider than at rest by at most this share, approached softly.
-WIDER = 0.8
+MAX_WIDENING = 0.8
 # The landmarks of a shut eye leave a height / width of 0.04 to 0.13; lids go down a little ahead of them.
-SHUT_FLOOR, SHUT_EARLY = 0.08, 1.2
+SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.2
 # Irises go this far to the sides, and up and down, in widths of the eye, softly: further, the lids would hide them.
-GAZE = (0.25, 0.1)
+GAZE_LIMITS_EYE_WIDTHS = (0.25, 0.1)
 # Head translation is followed up to this share of the face's width, softly.
-REACH = 0.35
+HEAD_SHIFT_LIMIT_FACE_WIDTHS = 0.35
 
 
 @dataclass(frozen=True)
-class Reference:
+class RestingFace:
     """What a face looks like at rest: the first frame that shows it.
 
     Attributes:
@@ -40,13 +40,13 @@ class Reference:
     gaze: torch.Tensor
 
     @classmethod
-    def of(cls, landmarks: torch.Tensor) -> Reference:
+    def of(cls, landmarks: torch.Tensor) -> RestingFace:
         """From one frame's landmarks, float32 [478, 3] in pixels."""
         pose = face.first_pose(landmarks.unsqueeze(0))
         shape = pose.undo(landmarks.unsqueeze(0))
         eyes = face.eye_openings(shape)[0]
-        usual = torch.where(eyes < SHUT_EYE, torch.full_like(eyes, USUAL_EYE), eyes)
-        return cls(face.open_eyes(shape, usual, eyes < SHUT_EYE)[0], pose, usual, face.gaze(shape)[0])
+        usual = torch.where(eyes < SHUT_EYE_OPENING, torch.full_like(eyes, USUAL_EYE_OPENING), eyes)
+        return cls(face.open_eyes(shape, usual, eyes < SHUT_EYE_OPENING)[0], pose, usual, face.gaze(shape)[0])
 
     @property
     def size(self) -> torch.Tensor:
@@ -108,8 +108,8 @@ class Target(TensorStruct):
 def transfer(
     source: torch.Tensor,
     driving: torch.Tensor,
-    source_rest: Reference,
-    driving_rest: Reference,
+    source_rest: RestingFace,
+    driving_rest: RestingFace,
     settings: AnimationSettings,
     options: MotionOptions,
     driving_is_still: bool,
@@ -137,7 +137,7 @@ def transfer(
     if options.region in ("all", "exp", "eyes"):
         start = source_rest.gaze if replaces else own_gaze
         look = options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
-        most = look.new_tensor(GAZE)
+        most = look.new_tensor(GAZE_LIMITS_EYE_WIDTHS)
         gaze = start + torch.tanh(look / most) * most
 
     pose = source_pose
@@ -157,7 +157,7 @@ def _head(
     source: Pose,
     start: torch.Tensor,
     driving: Pose,
-    rest: Reference,
+    rest: RestingFace,
     settings: AnimationSettings,
     strength: float,
 ) -> Pose:
@@ -171,7 +171,7 @@ def _head(
     unit = source.scale / rest.pose.scale
     width = (rest.size[0] * source.scale).unsqueeze(-1)
     moved = (driving.translation - rest.pose.translation) * unit.unsqueeze(-1) * strength
-    moved = torch.tanh(moved / (width * REACH)) * width * REACH
+    moved = torch.tanh(moved / (width * HEAD_SHIFT_LIMIT_FACE_WIDTHS)) * width * HEAD_SHIFT_LIMIT_FACE_WIDTHS
     moved[:, 2] = 0
     grown = (driving.scale / rest.pose.scale).clamp(0.85, 1.15) ** strength
     return Pose(rotation, source.scale * grown, source.translation + moved)
@@ -211,8 +211,8 @@ def rotation_about(vector: torch.Tensor) -> torch.Tensor:
 def _expression(
     base: torch.Tensor,
     drive: torch.Tensor,
-    source_rest: Reference,
-    driving_rest: Reference,
+    source_rest: RestingFace,
+    driving_rest: RestingFace,
     settings: AnimationSettings,
     options: MotionOptions,
 ) -> torch.Tensor:
@@ -254,8 +254,8 @@ def _set_eyes(
     shape: torch.Tensor,
     base: torch.Tensor,
     drive: torch.Tensor,
-    source_rest: Reference,
-    driving_rest: Reference,
+    source_rest: RestingFace,
+    driving_rest: RestingFace,
     settings: AnimationSettings,
     strength: float,
 ) -> torch.Tensor:
@@ -264,9 +264,12 @@ def _set_eyes(
     if settings.eye_retargeting or not settings.relative:
         wanted = openings * (settings.eyes_retargeting_multiplier if settings.eye_retargeting else 1.0)
     else:
-        usual = (driving_rest.eyes - SHUT_FLOOR).clamp_min(0.05)
-        share = 1 + strength * ((openings - SHUT_FLOOR).clamp_min(0) / usual - 1)
-        wider, narrower = 1 + WIDER * torch.tanh((share - 1) / WIDER), share.clamp_min(0) ** SHUT_EARLY
+        usual = (driving_rest.eyes - SHUT_EYE_FLOOR_OPENING).clamp_min(0.05)
+        share = 1 + strength * ((openings - SHUT_EYE_FLOOR_OPENING).clamp_min(0) / usual - 1)
+        wider, narrower = (
+            1 + MAX_WIDENING * torch.tanh((share - 1) / MAX_WIDENING),
+            share.clamp_min(0) ** CLOSING_EXPONENT,
+        )
         wanted = now * torch.where(share > 1, wider, narrower)
     shape = shape.clone()
     for eye, (upper_lid, lower_lid, _) in enumerate(face.EYES):
@@ -276,7 +279,7 @@ def _set_eyes(
         # The gap of a shut eye has no direction to speak of: to be opened, it takes the resting eye's.
         rest_gap = source_rest.shape[lower] - source_rest.shape[upper]
         rest_gap = rest_gap * (now[:, eye] / source_rest.eyes[eye]).view(-1, 1, 1)
-        opens = (now[:, eye].view(-1, 1, 1) < SHUT_EYE) & (factor > 1.2)
+        opens = (now[:, eye].view(-1, 1, 1) < SHUT_EYE_OPENING) & (factor > 1.2)
         gap = torch.where(opens, rest_gap, gap)
         # A lid's own motion: the upper one does most of it.
         shape[:, lower] = base[:, lower] - 0.15 * (1 - factor).clamp(0, 1) * gap

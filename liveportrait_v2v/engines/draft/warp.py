@@ -15,18 +15,18 @@ from .raster import cross, fill, planes, rasterize
 
 OVAL = list(topology.OVAL)
 # The outline keeps this distance from the rings' outer border, as a share of the way from the face's centre.
-LEAST_ROOM = 1.25
+MIN_BORDER_RAYS = 1.25
 # How far behind the outline the border lies, in sides of the square.
-DEPTH = 0.2
+BORDER_DEPTH_SIDES = 0.2
 # How far the jaw's motion reaches beyond the outline, as a share of the way to the border.
-JAW_REACH = 0.9
+JAW_REACH_SHARE = 0.9
 # Turns of the head, in radians, from which its surroundings begin to bend with it, and from which they all do.
 FAR = (0.2, 0.55)
 # How far a lid's margin lies outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth.
-MARGIN = 0.06
+MARGIN_OUTSIDE_LANDMARKS = 0.06
 # A triangle around the face keeps at least this share of its area. One that the expression alone has squeezed below
 # the second share is not a reason to hold the head: turned over, it is not drawn.
-LEAST_AREA, SQUEEZED = 0.1, 0.3
+MIN_AREA_SHARE, SQUEEZED_AREA_SHARE = 0.1, 0.3
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
     shut = _shutting(face.mouth_opening(target.source), face.mouth_opening(target.moved))
     margins.append((face.UPPER, face.LOWER, 0.5 * down, shut))
     for upper, lower, across, share in margins:
-        step = (MARGIN * across * share.unsqueeze(-1)).unsqueeze(1)
+        step = (MARGIN_OUTSIDE_LANDMARKS * across * share.unsqueeze(-1)).unsqueeze(1)
         places[:, list(lower[1:-1])] += step
         places[:, list(upper[1:-1])] -= step
     return places
@@ -169,8 +169,10 @@ def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target
     e1, e2 = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
     d1, d2 = shift[:, :, 1] - shift[:, :, 0], shift[:, :, 2] - shift[:, :, 0]
     area = cross(e1, e2)
-    healthy = area > SQUEEZED * cross(source[:, :, 1] - source[:, :, 0], source[:, :, 2] - source[:, :, 0])
-    a, b, c = cross(d1, d2), cross(e1, d2) + cross(d1, e2), area * (1 - LEAST_AREA)
+    healthy = area > SQUEEZED_AREA_SHARE * cross(
+        source[:, :, 1] - source[:, :, 0], source[:, :, 2] - source[:, :, 0]
+    )
+    a, b, c = cross(d1, d2), cross(e1, d2) + cross(d1, e2), area * (1 - MIN_AREA_SHARE)
     root = -2 * c / (b - (b * b - 4 * a * c).clamp_min(0).sqrt())
     reached = (b * b >= 4 * a * c) & (root > 0) & healthy
     share = torch.where(reached, root, torch.ones_like(root)).amin(1).clamp(max=1)
@@ -186,7 +188,7 @@ def _vertices(
     outline = before[:, OVAL]
     center = outline.mean(1, keepdim=True)
     ray = outline - center
-    border = center + ray * _to_border(center, ray).clamp_min(LEAST_ROOM)
+    border = center + ray * _to_border(center, ray).clamp_min(MIN_BORDER_RAYS)
 
     # Rings go with the skull, less and less towards the border; near the face also with its outline's own motion.
     depth = target.source[:, OVAL, 2]
@@ -198,11 +200,11 @@ def _vertices(
     outline_shift = after[:, OVAL] - _with_skull(target, square, outline, depth)
     place = torch.tensor(RING_PLACES, device=before.device).view(-1, 1)
     rings = torch.lerp(outline.unsqueeze(1), border.unsqueeze(1), place.unsqueeze(-1))
-    ring_depth = (depth.unsqueeze(1) + place * DEPTH * square.side.view(-1, 1, 1)).flatten(1)
+    ring_depth = (depth.unsqueeze(1) + place * BORDER_DEPTH_SIDES * square.side.view(-1, 1, 1)).flatten(1)
     shift = _with_skull(target, square, rings.flatten(1, 2), ring_depth).view_as(rings) - rings
     if stitching:
         shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
-    near = 1 - face.smoothstep(place / JAW_REACH).unsqueeze(-1)
+    near = 1 - face.smoothstep(place / JAW_REACH_SHARE).unsqueeze(-1)
     moved = rings + shift + outline_shift.unsqueeze(1) * near
     behind = ring_depth + square.side.unsqueeze(-1)  # always behind the face
     return (

@@ -11,7 +11,7 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
+from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.faces import FaceSquare
@@ -75,7 +75,7 @@ def test_pixels_outside_the_crop_keep_their_bytes():
 def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
     """Where a face at rest goes that another one leads, which was at rest before; and its crop square."""
     source, settings = place().unsqueeze(0), AnimationSettings()
-    rests = Reference.of(source[0]), Reference.of(place())
+    rests = RestingFace.of(source[0]), RestingFace.of(place())
     target = transfer(source, driving.unsqueeze(0), *rests, settings, MotionOptions(), False)
     return target, face_crop(source, settings)
 

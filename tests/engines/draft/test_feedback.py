@@ -10,8 +10,14 @@ from made_faces import landmarks, picture
 
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import engine, face
-from liveportrait_v2v.engines.draft.feedback import EYES, MOUTHS, TURNS, Missing, with_halved_colors
-from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
+from liveportrait_v2v.engines.draft.feedback import (
+    MAX_EYE_CORRECTION,
+    MAX_MOUTH_CORRECTION,
+    MAX_TURN_CORRECTION_RADIANS,
+    Missing,
+    with_halved_colors,
+)
+from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -24,7 +30,7 @@ CALM = MotionOptions(smoothing=0.0)
 def target(driving: torch.Tensor) -> Target:
     """What a driving face that was at rest before asks of a face at rest."""
     rest = landmarks()
-    rests = Reference.of(rest), Reference.of(rest)
+    rests = RestingFace.of(rest), RestingFace.of(rest)
     return transfer(rest[None], driving[None], *rests, AnimationSettings(), CALM, False)
 
 
@@ -74,16 +80,16 @@ def test_where_and_how_large_it_is_seen_makes_no_difference():
 def test_no_more_is_added_than_a_face_can_bear():
     wanted = landmarks(drop=4.0, lids=2.0, yaw=50)[None]
     missing = Missing.of(wanted, landmarks(lids=0.0, yaw=-50)[None], SURE)
-    assert missing.mouth.item() == pytest.approx(MOUTHS)
-    assert missing.eyes.abs().max().item() == pytest.approx(EYES)
-    assert missing.turn.norm().item() == pytest.approx(TURNS, abs=1e-3)
+    assert missing.mouth.item() == pytest.approx(MAX_MOUTH_CORRECTION)
+    assert missing.eyes.abs().max().item() == pytest.approx(MAX_EYE_CORRECTION)
+    assert missing.turn.norm().item() == pytest.approx(MAX_TURN_CORRECTION_RADIANS, abs=1e-3)
 
 
 def test_half_of_an_opening_is_left_whatever_is_seen():
     wanted = target(landmarks(drop=0.6))
     opening = face.mouth_opening(wanted.moved).item()
     corrected = Missing.of(wanted.moved, landmarks(drop=4.0)[None], SURE).added_to(wanted)
-    assert opening < MOUTHS
+    assert opening < MAX_MOUTH_CORRECTION
     assert face.mouth_opening(corrected.moved).item() == pytest.approx(opening / 2, abs=0.01)
 
 
@@ -103,11 +109,11 @@ def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():
     wanted = landmarks(drop=1.0, yaw=10)[None].expand(4, -1, -1)
     seen = torch.stack([wanted[0], wanted[0], landmarks(), landmarks()])
     raw = Missing.of(wanted, seen, torch.ones(4))
-    calm = raw.calmed(None)
+    calm = raw.smoothed(None)
     assert torch.equal(calm.mouth, raw.mouth) and torch.equal(calm.eyes, raw.eyes)
     turns = calm.turn.norm(dim=-1)
     assert turns[1] < 1e-3 and 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
-    later = raw[2:].calmed(calm[1:2])
+    later = raw[2:].smoothed(calm[1:2])
     torch.testing.assert_close(later.turn, calm.turn[2:])
 
 

@@ -7,7 +7,7 @@ import torch
 from made_faces import landmarks, rotation
 
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.motion import GAZE, Reference, Target, transfer
+from liveportrait_v2v.engines.draft.motion import GAZE_LIMITS_EYE_WIDTHS, RestingFace, Target, transfer
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -21,8 +21,8 @@ def move(
     return transfer(
         source.unsqueeze(0),
         driving.unsqueeze(0),
-        Reference.of(source if source_rest is None else source_rest),
-        Reference.of(driving if driving_rest is None else driving_rest),
+        RestingFace.of(source if source_rest is None else source_rest),
+        RestingFace.of(driving if driving_rest is None else driving_rest),
         AnimationSettings(**settings),
         options or MotionOptions(),
         still,
@@ -104,7 +104,9 @@ def test_lip_zero_is_decided_frame_by_frame_where_the_source_keeps_its_motion():
     rest = landmarks()
     frames = torch.stack([landmarks(drop=1), rest, landmarks(drop=1)])
     still = landmarks().expand(3, -1, -1)
-    target = transfer(frames, still, Reference.of(rest), Reference.of(rest), AnimationSettings(), ADD, False)
+    target = transfer(
+        frames, still, RestingFace.of(rest), RestingFace.of(rest), AnimationSettings(), ADD, False
+    )
     assert face.mouth_opening(target.moved).max() < 0.01
     torch.testing.assert_close(target.moved[1], rest, atol=2e-3, rtol=0)
 
@@ -251,14 +253,14 @@ def test_an_iris_goes_no_further_than_lids_let_it_be_seen(far):
         driving[list(iris), :2] += torch.tensor(far) * width
     target = move(source, driving, driving_rest=landmarks())
     moved = target.gaze - target.own_gaze
-    assert (moved.abs() <= torch.tensor(GAZE)).all()
+    assert (moved.abs() <= torch.tensor(GAZE_LIMITS_EYE_WIDTHS)).all()
     asked = torch.tensor(far) != 0
-    assert (moved.abs() > 0.8 * torch.tensor(GAZE))[..., asked].all()
+    assert (moved.abs() > 0.8 * torch.tensor(GAZE_LIMITS_EYE_WIDTHS))[..., asked].all()
     assert (moved.sign() == torch.tensor(far).sign())[..., asked].all()
 
 
 def test_eyes_that_are_shut_in_the_first_frame_count_as_usual_eyes():
-    rest = Reference.of(landmarks(lids=0.05))
+    rest = RestingFace.of(landmarks(lids=0.05))
     assert rest.eyes.min() > 0.25
 
 

@@ -8,7 +8,7 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.motion import Reference, Target, transfer
+from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from liveportrait_v2v.faces import FaceSquare, topology
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -20,7 +20,7 @@ SMALL = 2.0  # pixels a centimetre: a mouth of ten pixels
 
 def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None = None) -> Target:
     """A source face whose landmarks go where others are."""
-    rests = [Reference.of(points) for points in (source if rest is None else rest, moved)]
+    rests = [RestingFace.of(points) for points in (source if rest is None else rest, moved)]
     asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), False)
     return Target(**{**vars(asked), "moved": moved[None]})
 

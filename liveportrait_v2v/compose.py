@@ -29,40 +29,42 @@ class PixelRect:
 
     @property
     def empty(self) -> bool:
+        """Whether the rectangle holds no pixel."""
         return self.bottom <= self.top or self.right <= self.left
 
     @property
     def area(self) -> int:
+        """Number of pixels."""
         return (self.bottom - self.top) * (self.right - self.left)
 
     def of(self, frames: torch.Tensor) -> torch.Tensor:
-        """This part of frames [N, H, W, C], as a view."""
+        """Return this part of frames [N, H, W, C] as a view."""
         return frames[:, self.top : self.bottom, self.left : self.right]
 
     def part(self, rows: slice, columns: slice) -> PixelRect:
-        """Some of its rows and columns."""
+        """Return some of the rows and columns."""
         return PixelRect(
             self.top + rows.start, self.left + columns.start, self.top + rows.stop, self.left + columns.stop
         )
 
     def to_square(self, transform: FaceSquare) -> torch.Tensor:
-        """Where the region's pixel centres lie in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
+        """Return the places of the region's pixel centres in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
         device = transform.side.device
         x = torch.arange(self.left, self.right, device=device) + 0.5
         y = torch.arange(self.top, self.bottom, device=device) + 0.5
         return _affine_grid(transform.m_o2c(1), x, y)
 
     def grid_scale(self, device) -> torch.Tensor:
-        """How far one pixel is on grid_sample's axes of this region (align_corners=False), float32 [2]."""
+        """Return the size of a pixel on grid_sample's axes of this region (align_corners=False), float32 [2]."""
         return _on(device, 2 / (self.right - self.left), 2 / (self.bottom - self.top))
 
     def sample_at(self, points: torch.Tensor) -> torch.Tensor:
-        """Frame coordinates [..., 2] as grid_sample wants them for this region."""
+        """Turn frame coordinates [..., 2] into grid_sample's coordinates of this region."""
         scale = self.grid_scale(points.device)
         return points * scale - (_on(points.device, self.left, self.top) * scale + 1)
 
     def identity(self, device) -> torch.Tensor:
-        """The sampling grid that gives the region as it is, float32 [h, w, 2]."""
+        """Return the sampling grid that leaves the region as it is, float32 [h, w, 2]."""
         width, height = self.right - self.left, self.bottom - self.top
         x = (torch.arange(width, device=device) * 2 + 1) / width - 1
         y = (torch.arange(height, device=device) * 2 + 1) / height - 1
@@ -86,12 +88,12 @@ class PixelRect:
 
 
 def _on(device, *numbers: float) -> torch.Tensor:
-    """Numbers on a device, float32, without waiting for what a GPU is computing."""
+    """Put numbers on a device, float32, without waiting for a GPU's work."""
     return torch.tensor(numbers, dtype=torch.float32).to(device, non_blocking=True)
 
 
 def rect_of(transform: FaceSquare, height: int, width: int, margin: int = 2) -> PixelRect:
-    """The region that holds every square of a chunk, with room for interpolation, inside the frame."""
+    """Return the rectangle inside the frame that holds every square of a chunk, with room for interpolation."""
     corners = transform.corners().cpu()
     low = (corners.amin((0, 1)) - margin).floor().int().tolist()
     high = (corners.amax((0, 1)) + margin).ceil().int().tolist()
@@ -99,18 +101,18 @@ def rect_of(transform: FaceSquare, height: int, width: int, margin: int = 2) -> 
 
 
 def _affine_grid(matrix: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """[N, 3, 3] applied to every (x, y) of two axes [w] and [h]: [N, h, w, 2]."""
+    """Apply matrices [N, 3, 3] to every (x, y) of two axes [w] and [h]: [N, h, w, 2]."""
     rows = matrix[:, :2, 1].view(-1, 1, 1, 2) * y.view(1, -1, 1, 1) + matrix[:, :2, 2].view(-1, 1, 1, 2)
     return torch.addcmul(rows, matrix[:, :2, 0].view(-1, 1, 1, 2), x.view(1, 1, -1, 1))
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255."""
+    """Convert uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..255."""
     return frames.permute(0, 3, 1, 2).contiguous().float()
 
 
 def crop(frames: torch.Tensor, transform: FaceSquare, size: int) -> torch.Tensor:
-    """Samples each frame's square (bilinear, black outside the frame).
+    """Sample each frame's square, bilinear and black outside the frame.
 
     Args:
         frames: uint8 [N, H, W, 3].
@@ -152,7 +154,9 @@ def border_mask(
 
 
 def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: PixelRect) -> None:
-    """Makes a region mask * picture + (1 - mask) * frame, rounded; where the mask is 0 it keeps its very bytes.
+    """Blend pictures into a region: mask * picture + (1 - mask) * frame, rounded.
+
+    Pixels with mask 0 are byte-identical.
 
     Args:
         frames: uint8 [N, H, W, 3]; modified.

@@ -14,7 +14,7 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A hidden file to write beside `path`, over which it is moved when the block ends well; else it is deleted."""
+    """Context manager that gives a hidden file next to `path`, moved over it if the block succeeds, else deleted."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -25,7 +25,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def sha256_of(source: str | os.PathLike[str] | BinaryIO) -> str:
-    """The SHA-256 of a file, or of what is left of an open one, in hexadecimal."""
+    """Return the SHA-256 of a file, or of the rest of an open one, in hexadecimal."""
     if not hasattr(source, "read"):
         with open(source, "rb") as file:
             return sha256_of(file)

@@ -20,7 +20,7 @@ _LIP_CORNERS = (topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1])
 
 
 def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
-    """Unit vectors of a face's own x and y axis, float32 [N, 2, 2] (rows), from landmarks [N, 478, >=2].
+    """Return unit vectors of a face's own x and y axis, float32 [N, 2, 2] (rows), of landmarks [N, 478, >=2].
 
     y runs from the centre of the eyes to the centre of the lip corners, as LivePortrait's two-point parse has it;
     a distance of at most 0.001 pixels gives the picture's own axes.
@@ -31,7 +31,7 @@ def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def axes_between(eyes: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
-    """As `face_axes`, from the centres of eyes and lips, float [N, 2]."""
+    """Return the same from the centres of eyes and lips, float [N, 2]."""
     down = lips - eyes
     length = down.norm(dim=-1, keepdim=True)
     upright = torch.tensor([0.0, 1.0], device=down.device).expand_as(down)
@@ -48,7 +48,7 @@ def crop_square(
     vy_ratio: float = 0.0,
     rotate: bool = True,
 ) -> FaceSquare:
-    """The square around a face, for each frame.
+    """Return the square around a face, for each frame.
 
     The box of the face lies along the face's own axes; its longer side times `scale` is the square's side, its
     centre the square's, shifted by `vx_ratio` and `vy_ratio` sides along those axes.
@@ -76,7 +76,7 @@ def square_around(
     vy_ratio: float = 0.0,
     rotate: bool = True,
 ) -> FaceSquare:
-    """As `crop_square`, around any points.
+    """Return the same around any points.
 
     Args:
         points: float [N, K, 2], pixels.
@@ -93,7 +93,7 @@ def square_around(
 
 
 def face_crop(landmarks: torch.Tensor, settings: AnimationSettings) -> FaceSquare:
-    """The crop square that the settings give a face: landmarks float [N, 478, >=2] in pixels."""
+    """Return the crop square that the settings give a face: landmarks float [N, 478, >=2] in pixels."""
     return crop_square(
         landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio
     )
@@ -114,16 +114,16 @@ class Pose(TensorStruct):
     translation: torch.Tensor
 
     def apply(self, shape: torch.Tensor) -> torch.Tensor:
-        """Head coordinates [N, K, 3] to frame coordinates."""
+        """Turn head coordinates [N, K, 3] into frame coordinates."""
         return shape @ self.rotation * self.scale.view(-1, 1, 1) + self.translation.unsqueeze(1)
 
     def undo(self, points: torch.Tensor) -> torch.Tensor:
-        """Frame coordinates [N, K, 3] to head coordinates."""
+        """Turn frame coordinates [N, K, 3] into head coordinates."""
         return (points - self.translation.unsqueeze(1)) / self.scale.view(-1, 1, 1) @ self.rotation.mT
 
 
 def fit_pose(points: torch.Tensor, shape: torch.Tensor, weights: torch.Tensor | None = None) -> Pose:
-    """The similarity transform that brings a shape nearest to points in the least-squares sense (Umeyama 1991).
+    """Return the similarity transform that brings a shape nearest to points, in least squares (Umeyama 1991).
 
     Args:
         points: float [N, K, 3].
@@ -145,7 +145,7 @@ def fit_pose(points: torch.Tensor, shape: torch.Tensor, weights: torch.Tensor | 
 
 
 def euler_angles(rotation: torch.Tensor) -> torch.Tensor:
-    """Pitch, yaw and roll in degrees, [N, 3], of row-vector rotations [N, 3, 3] (points = shape @ rotation).
+    """Return pitch, yaw and roll in degrees, [N, 3], of row-vector rotations [N, 3, 3] (points = shape @ rotation).
 
     The rotation is (Rz(roll) Ry(yaw) Rx(pitch)) transposed, with the column matrices of a right-handed turn about
     each axis, as LivePortrait has it: pitch acts first, then yaw, then roll.

@@ -30,7 +30,7 @@ class Rule:
     choices: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The rule in words, as errors print it."""
+        """Return the rule in words, as in errors."""
         if self.type is bool:
             return "true or false"
         if self.choices:
@@ -41,7 +41,7 @@ class Rule:
         return f"{kind} from {self.low:g} to {self.high:g}"
 
     def check(self, name: str, value: Any) -> Any:
-        """Returns the value as the parameter's type, or raises SettingsError with name, rule and value."""
+        """Return the value as the parameter's type, or raise SettingsError with name, rule and value."""
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type or not self._allows(value):
@@ -49,7 +49,7 @@ class Rule:
         return value
 
     def parse(self, name: str, text: str) -> Any:
-        """The value that a word on the command line stands for.
+        """Return the value of a word on the command line.
 
         Raises:
             SettingsError: the word is not of the parameter's type, or outside its range.
@@ -104,12 +104,12 @@ class _Checked:
 
     @classmethod
     def rules(cls) -> dict[str, Rule]:
-        """The rule of every parameter, by name, in the documented order."""
+        """Return the rule of every parameter, by name, in the documented order."""
         return {item.name: item.metadata["rule"] for item in fields(cls)}
 
     @classmethod
     def from_dict(cls: type[C], values: Mapping[str, Any]) -> C:
-        """Makes the settings from a mapping; what it leaves out has its default.
+        """Make settings from a mapping; what it leaves out has its default.
 
         Raises:
             SettingsError: an unknown name, a wrong type, or a value outside its range.
@@ -120,7 +120,7 @@ class _Checked:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as a plain dict of bool, int, float and str, in the documented order."""
+        """Return the settings as a plain dict of bool, int, float and str, in the documented order."""
         return {name: getattr(self, name) for name in self.rules()}
 
 

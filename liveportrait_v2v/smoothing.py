@@ -27,7 +27,7 @@ class FixedLagSmoother:
         self._filtered: deque[tuple[torch.Tensor, float, float]] = deque()  # mean, P, P predicted
 
     def push(self, value: torch.Tensor) -> list[torch.Tensor]:
-        """Takes one frame's numbers (any shape, float); returns the frames that are now final, oldest first."""
+        """Take one frame's numbers (any shape, float), and return the frames that are now final, oldest first."""
         if self.variance == 0:
             return [value]
         if self._filtered:
@@ -40,7 +40,7 @@ class FixedLagSmoother:
         return [self._smooth_oldest()] if len(self._filtered) > self.lag else []
 
     def flush(self) -> list[torch.Tensor]:
-        """Returns the frames still held back, oldest first, and forgets everything."""
+        """Return the frames still held back, oldest first, and forget everything."""
         done = []
         while self._filtered:
             done.append(self._smooth_oldest())

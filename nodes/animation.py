@@ -1,4 +1,4 @@
-"""What the nodes that animate have in common: their inputs, their outputs and the run between."""
+"""Inputs, outputs and the run that all nodes which animate share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FRAMES_OFF = "switch `frames` on in the LivePortrait node: with it off there ar
 
 
 def inputs(clips_optional: bool) -> list[io.Input]:
-    """The inputs of every node that animates; an engine's own come after them."""
+    """Return the inputs of every node that animates; an engine's own come after them."""
     clip = [io.Video, io.Image]
     return [
         io.MultiType.Input(
@@ -56,6 +56,7 @@ def inputs(clips_optional: bool) -> list[io.Input]:
 
 
 def frames_switch() -> io.Input:
+    """Return the switch of the images output."""
     return io.Boolean.Input(
         "frames",
         default=True,
@@ -65,7 +66,7 @@ def frames_switch() -> io.Input:
 
 
 def outputs() -> list[io.Output]:
-    """The outputs of every node that animates."""
+    """Return the outputs of every node that animates."""
     return [
         io.Image.Output("images", display_name="images", tooltip="The frames, if `frames` is on."),
         io.Audio.Output(
@@ -78,7 +79,7 @@ def outputs() -> list[io.Output]:
 
 
 def schema(clips_optional: bool = False, **options: Any) -> io.Schema:
-    """The schema of a node that animates; `inputs` in the options are the engine's own."""
+    """Return the schema of a node that animates; `inputs` in the options are the engine's own."""
     own = options.pop("inputs", [])
     return io.Schema(
         category=host.CATEGORY,
@@ -135,7 +136,7 @@ def run(
 
 
 async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeOutput:
-    """Runs in a thread, so that other nodes go on, and ends the run where ComfyUI drops the node.
+    """Run in a thread, so that other nodes continue, and end the run where ComfyUI drops the node.
 
     Args:
         run: takes what says whether to stop.
@@ -151,7 +152,8 @@ async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeO
 
 
 def check_images(node: type[io.ComfyNode], frames: bool) -> None:
-    """
+    """Check that the images are computed if something is linked to them.
+
     Raises:
         SettingsError: `frames` is off and something is linked to the images.
     """
@@ -162,7 +164,7 @@ def check_images(node: type[io.ComfyNode], frames: bool) -> None:
 def values(
     batch: Batch | None, sound: Audio | None, path: Path, rate: Fraction, frames: int
 ) -> io.NodeOutput:
-    """The outputs, as `outputs` lists them."""
+    """Return the outputs, in the order of `outputs`."""
     images = host.blocked(_FRAMES_OFF) if batch is None else batch.images
     return io.NodeOutput(images, host.audio_value(sound), host.video_value(path), float(rate), frames)
 
@@ -180,7 +182,7 @@ def _summary(result: Result) -> str:
 
 
 def job_summary(request_id: str | None, cost: float | None, remaining_credits: float | None, **_) -> str:
-    """A paid job in a few words."""
+    """Describe a paid job in a few words."""
     price = "cost unknown" if cost is None else f"{cost:.4g} USD"
     left = "" if remaining_credits is None else f", {remaining_credits:.4g} credits left"
     return f"job {request_id or 'without an id'}: {price}{left}"
@@ -190,7 +192,8 @@ class Batch:
     """The IMAGE output, filled as frames come."""
 
     def __init__(self, count: int, size: tuple[int, int]):
-        """
+        """Allocate the batch.
+
         Raises:
             SettingsError: it doesn't fit into memory.
         """
@@ -199,6 +202,6 @@ class Batch:
         self._filled = 0
 
     def add(self, chunk: torch.Tensor) -> None:
-        """Takes uint8 [N, H, W, 3]."""
+        """Append frames uint8 [N, H, W, 3]."""
         self.images[self._filled : self._filled + len(chunk)].copy_(chunk).div_(255)
         self._filled += len(chunk)

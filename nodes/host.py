@@ -1,4 +1,4 @@
-"""ComfyUI's internals, for the other nodes: files, video values, progress, interrupts, memory.
+"""ComfyUI's internals, for the other nodes: files, socket values, progress, interrupts, memory.
 
 ComfyUI's own modules are imported where they are used, so that the pack starts quickly and its schemas can be
 looked at without a server.
@@ -38,7 +38,7 @@ _PREVIEW_SIDE = 512
 
 
 def input_videos() -> list[str]:
-    """Names of the videos in ComfyUI's input folder."""
+    """Return the names of the videos in ComfyUI's input folder."""
     import folder_paths
 
     folder = folder_paths.get_input_directory()
@@ -47,7 +47,7 @@ def input_videos() -> list[str]:
 
 
 def input_path(name: str) -> Path | None:
-    """The file that a widget names, None where there is none; names that lead out of ComfyUI's folders have none."""
+    """Return the file that a widget names, None where there is none or the name leads out of ComfyUI's folders."""
     import folder_paths
 
     if not folder_paths.exists_annotated_filepath(name):
@@ -56,7 +56,7 @@ def input_path(name: str) -> Path | None:
 
 
 def temp_file(suffix: str) -> Path:
-    """A new name in ComfyUI's temp folder."""
+    """Return a new name in ComfyUI's temp folder."""
     import folder_paths
 
     folder = Path(folder_paths.get_temp_directory())
@@ -65,14 +65,14 @@ def temp_file(suffix: str) -> Path:
 
 
 def system_folder() -> Path:
-    """The pack's folder for what no web page is to see: keys, and the journal of paid jobs."""
+    """Return the pack's folder that ComfyUI never serves over HTTP: keys, and the journal of paid jobs."""
     import folder_paths
 
     return Path(folder_paths.get_system_user_directory("liveportrait_v2v"))
 
 
 def model_folders() -> list[Path]:
-    """Where ComfyUI has the LivePortrait weights: its own folder first, then those of extra_model_paths.yaml."""
+    """Return the folders of the LivePortrait weights: ComfyUI's own first, then those of extra_model_paths.yaml."""
     import folder_paths
 
     own = Path(folder_paths.models_dir) / "liveportrait"
@@ -82,7 +82,7 @@ def model_folders() -> list[Path]:
 
 
 def add_post_route(path: str, handle) -> None:
-    """Has ComfyUI's server answer POST requests; where there is no server, nothing happens."""
+    """Register a POST route; no-op without a server."""
     from server import PromptServer
 
     if getattr(PromptServer, "instance", None) is not None:
@@ -93,19 +93,19 @@ def add_post_route(path: str, handle) -> None:
 
 
 def video_value(path: Path):
-    """A VIDEO."""
+    """Return a VIDEO of a file."""
     return InputImpl.VideoFromFile(str(path))
 
 
 def audio_value(sound: Audio | None) -> dict[str, Any] | None:
-    """An AUDIO: float32 [1, C, T], or None."""
+    """Return an AUDIO: float32 [1, C, T], or None."""
     if sound is None:
         return None
     return {"waveform": sound.samples.unsqueeze(0), "sample_rate": sound.rate}
 
 
 def image_value(picture: Image.Image) -> torch.Tensor:
-    """An IMAGE of one picture: float32 [1, H, W, 3]."""
+    """Return an IMAGE of one picture: float32 [1, H, W, 3]."""
     import numpy as np
     import torch
 
@@ -113,20 +113,20 @@ def image_value(picture: Image.Image) -> torch.Tensor:
 
 
 def is_linked(node: type[io.ComfyNode], slot: int) -> bool:
-    """Whether another node of the graph takes this output of a running node."""
+    """Return whether another node of the graph takes this output of a running node."""
     inputs = (value for other in (node.hidden.prompt or {}).values() for value in other["inputs"].values())
     return any(value == [node.hidden.unique_id, slot] for value in inputs)
 
 
 def blocked(message: str):
-    """An output that is not there: whoever is linked to it ends with this message."""
+    """Return an output that is absent: nodes linked to it end with this message."""
     from comfy_execution.graph import ExecutionBlocker
 
     return ExecutionBlocker(message)
 
 
 def clips(*values: Any, at_url: Callable[[str], Clip] | None = None) -> list[Clip]:
-    """The clips that VIDEO and IMAGE values stand for, or URLs.
+    """Return the clips behind VIDEO and IMAGE values, or URLs.
 
     One image is a still. A batch of several is a clip; as an IMAGE has no frame rate, it takes that of the first
     value that has one, or 25.
@@ -160,7 +160,7 @@ def _clip_of_images(images: torch.Tensor, rate: Fraction) -> Clip:
 
 
 def _clip_of_video(video: Any) -> Clip:
-    """The clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of."""
+    """Return the clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of."""
     from ..liveportrait_v2v.media import Audio, Clip, Frames
 
     if isinstance(video, InputImpl.VideoFromComponents):
@@ -175,7 +175,7 @@ def _clip_of_video(video: Any) -> Clip:
 
 
 def _trim_window(video: Any) -> tuple[float, float]:
-    """Start and duration in seconds; a duration of 0 means to the end."""
+    """Return start and duration in seconds; a duration of 0 means to the end."""
     if hasattr(video, "get_active_trim_window"):
         return video.get_active_trim_window()
     # Cores before 0.23 keep it to themselves.
@@ -193,7 +193,8 @@ class Model:
     """A LPV2V_MODEL: networks that ComfyUI's model management moves to the GPU and back."""
 
     def __init__(self, folders: list[Path], precision: str, compile: bool):
-        """
+        """Load the networks.
+
         Args:
             folders: where to look for the weights.
 
@@ -213,7 +214,7 @@ class Model:
         self._patcher = ModelPatcher(self._networks.module, load_device=device, offload_device=rest)
 
     def engine(self) -> LivePortraitEngine:
-        """The engine, with the networks on the device that computes."""
+        """Return the engine, with the networks on the device that computes."""
         from comfy.model_management import load_models_gpu
 
         from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
@@ -226,7 +227,7 @@ class Model:
 
 
 def interrupted() -> bool:
-    """Whether the user asked for the run to end."""
+    """Return whether the user asked for the run to end."""
     from comfy.model_management import processing_interrupted
 
     return processing_interrupted()
@@ -234,7 +235,7 @@ def interrupted() -> bool:
 
 @contextmanager
 def run(report: Report):
-    """A block in which a node computes: outside of inference mode, and with the library's Cancelled as an interrupt.
+    """Context manager in which a node computes: outside of inference mode, with Cancelled as an interrupt.
 
     Inference mode holds for one thread: what is made inside of it can't be written to by the library's others.
     What goes on after an interrupt, such as a paid job, is shown on the node.
@@ -255,7 +256,7 @@ def run(report: Report):
 
 
 def empty_images(count: int, height: int, width: int, remedy: str) -> torch.Tensor:
-    """An IMAGE batch to be filled, float32 [count, height, width, 3].
+    """Allocate an IMAGE batch, float32 [count, height, width, 3].
 
     Raises:
         SettingsError: it would not fit into the memory that is free; the message ends with the remedy.
@@ -286,11 +287,11 @@ class Report:
         self._last: torch.Tensor | None = None
 
     def see(self, frames: torch.Tensor) -> None:
-        """Takes note of frames of the result, uint8 [N, H, W, 3], for the next picture."""
+        """Keep the last of some frames uint8 [N, H, W, 3] for the next preview."""
         self._last = frames[-1]
 
     def progress(self, progress: Progress) -> None:
-        """Shows where a run is."""
+        """Show the progress of a run."""
         text = progress.stage
         if progress.frames:
             text += f": {progress.frames} of {progress.total} frames"

@@ -13,6 +13,8 @@ _ADVANCED = ("pairing", "source_motion")
 
 
 class MotionOptions(io.ComfyNode):
+    """The node LivePortrait Motion Options."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def widgets(kind, advanced: tuple[str, ...]) -> list[io.Input]:
-    """The inputs for a class of parameters, in its order; `advanced` names those that are folded away.
+    """Return the inputs for a class of parameters, in its order; `advanced` names those that are folded away.
 
     Saved graphs hold widgets by place: a parameter that is new must come last.
 
@@ -35,6 +35,6 @@ def _widget(name: str, rule: Rule, default: Any, advanced: bool) -> io.Input:
 
 
 def _step(default: float) -> float:
-    """A hundredth, or the last digit of the default where that is finer: widgets round to their step."""
+    """Return a hundredth, or the last digit of the default where that is finer: widgets round to their step."""
     digits = Decimal(repr(default)).as_tuple().exponent
     return 10.0 ** min(-2, int(digits))

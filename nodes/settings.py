@@ -22,6 +22,8 @@ _ADVANCED = (
 
 
 class Settings(io.ComfyNode):
+    """The node LivePortrait Settings."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

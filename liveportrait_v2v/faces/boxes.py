@@ -9,6 +9,7 @@ Box = tuple[float, float, float, float]
 
 
 def centre(box: Sequence[float]) -> tuple[float, float]:
+    """Return a box's centre."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
@@ -18,6 +19,7 @@ def side(box: Sequence[float]) -> float:
 
 
 def shifted(box: Sequence[float], dx: float, dy: float) -> Box:
+    """Return a box moved by (dx, dy)."""
     return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
 
 

@@ -30,6 +30,6 @@ class CanonicalFace:
 
 @lru_cache(maxsize=1)
 def canonical_face() -> CanonicalFace:
-    """The canonical face, on the CPU. Shared by all callers: do not write into its tensors."""
+    """Return the canonical face, on the CPU. Shared by all callers: do not write into its tensors."""
     data = load_file(_FILE)
     return CanonicalFace(data["vertices"], data["triangles"].long(), data["weights"])

@@ -58,7 +58,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
-    """shortcut + layer(x), both [..., C]. Writes into shortcut, unless that needs more channels first."""
+    """Return shortcut + layer(x), both [..., C]; writes into shortcut, unless that needs more channels first."""
     channels = layer.out_features
     if shortcut.shape[-1] < channels:
         shortcut = F.pad(shortcut, (0, channels - shortcut.shape[-1]))
@@ -69,6 +69,9 @@ def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
 
 class Bottleneck(nn.Module):
     """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows.
+
+    Maps are rows of pixels, [N * H * W, C], which are modified. While another thread renders, each torch call costs a
+    hand-over of Python's lock, even if it computes nothing: so there are few.
 
     Maps come and go as rows of pixels, [N * H * W, C], which are modified. Beside a thread that draws, calls of torch
     are dear even if they compute nothing, as at each of them the threads pass Python's lock on to each other: so there
@@ -288,7 +291,7 @@ NETS: dict[str, type[Net]] = {
 
 @lru_cache(maxsize=8)
 def load_net(name: str, device: str = "cpu") -> Net:
-    """One of NETS with its weights, ready for inference: float32, no gradients, cached per device.
+    """Load one of NETS with its weights, ready for inference: float32, no gradients, cached per device.
 
     `device` is a torch device string. The module is shared by all who ask for it, so do not change it. Call
     it under torch.no_grad().

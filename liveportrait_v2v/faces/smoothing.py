@@ -1,4 +1,4 @@
-"""A face's landmarks made calm over time."""
+"""Temporal smoothing of landmarks."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ SMOOTHING_RATE = 30
 
 
 def is_continuous(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Whether a face [K, 3] in pixels may be the one that was just there: it moved by less than half its width."""
+    """Return whether a face [K, 3] in pixels may be the one just before: it moved by less than half its width."""
     width = (before[topology.OVAL[8], :2] - before[topology.OVAL[28], :2]).norm()
     return bool((after[:, :2] - before[:, :2]).norm(dim=-1).mean() < 0.5 * width)
 
 
 def variance_at(variance: float, rate: Fraction | None) -> float:
-    """The observation variance for a clip of this rate: a face moves further between two frames the fewer there are
-    in a second."""
+    """Return the observation variance for a clip of this rate.
+
+    The fewer frames there are in a second, the further a face moves between two.
+    """
     return variance * float((rate or SMOOTHING_RATE) / SMOOTHING_RATE)
 
 
 def smooth_landmarks(shots: Iterable[S], variance: float, rate: Fraction | None) -> Iterator[S]:
-    """Smooths landmarks over time; after a gap in the track and at a cut it starts anew.
+    """Smooth landmarks over time; after a gap in the track and at a cut the smoother starts again.
 
     Args:
         shots: chunks of one clip, in order.

@@ -1,4 +1,4 @@
-"""The audio of a file as float samples that start and end exactly where they are asked to."""
+"""Decoding of a file's audio to float samples that start and end exactly where asked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_audio(
     duration: Fraction | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Audio | None:
-    """The audio of any file that has some, music without a video included.
+    """Read the audio of any file that has some, music without a video included.
 
     Args:
         source: a path or a binary file object.
@@ -67,7 +67,7 @@ def read_audio(
 
 
 def samples(source: Source, index: int, info: AudioInfo, start: Fraction, duration: Fraction) -> Audio:
-    """The samples from `start`, in absolute seconds of the file, for `duration`.
+    """Decode the samples from `start`, in absolute seconds of the file, for `duration`.
 
     Each decoded block is put where its timestamp says: what comes late leaves silence before it, what comes
     early, such as an encoder's priming, is cut. Only the window is ever held in memory.
@@ -109,7 +109,7 @@ def samples(source: Source, index: int, info: AudioInfo, start: Fraction, durati
 def _frames(
     container: av.container.InputContainer, stream: av.audio.stream.AudioStream, info: AudioInfo
 ) -> Iterator[av.AudioFrame]:
-    """Decoded audio frames at the track's rate and layout; damaged ones are passed over."""
+    """Decode audio frames at the track's rate and layout; damaged ones are passed over."""
     resamplers: dict[tuple[int, str, str], av.AudioResampler] = {}
     for packet in chain(packets(container, stream), [None]):
         with suppress(av.error.FFmpegError):
@@ -127,7 +127,7 @@ def _frames(
 
 
 def _planar(frame: av.AudioFrame) -> np.ndarray:
-    """float32 [C, T]."""
+    """Return a frame's samples, float32 [C, T]."""
     data = frame.to_ndarray()
     if frame.format.is_packed:
         data = data.reshape(-1, frame.layout.nb_channels).T

@@ -27,7 +27,8 @@ class AudioTrack:
     """Encodes an `Audio` step by step, so that it interleaves with the video."""
 
     def __init__(self, container: av.container.OutputContainer, codec: str, audio: Audio, name: str):
-        """
+        """Add the stream to a file.
+
         Raises:
             MediaError: samples of another shape than [C, T], or more than 8 channels.
         """
@@ -77,7 +78,7 @@ class AudioTrack:
 
 
 def _layout(name: str | None, channels: int) -> str | None:
-    """The layout's name, if FFmpeg knows it and it fits: files may leave the order of channels open."""
+    """Return the layout's name, if FFmpeg knows it and it fits: files may leave the order of channels open."""
     try:
         return name if name and av.AudioLayout(name).nb_channels == channels else None
     except ValueError:

@@ -45,7 +45,8 @@ class Clip:
         start: Fraction | float = Fraction(0),
         duration: Fraction | float | None = None,
     ):
-        """
+        """Open a clip.
+
         Args:
             max_bytes: the largest file that is accepted.
             start, duration: a trim window in seconds. Frames outside of it don't come out, times and audio
@@ -62,21 +63,21 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """As the user gave it."""
+        """Name as the user gave it."""
         return self._source.name
 
     @property
     def path(self) -> Path | None:
-        """Where the file lies; None for a file object or frames in memory."""
+        """Path of the file; None for a file object or frames in memory."""
         return self._source.path
 
     @property
     def window(self) -> tuple[Fraction, Fraction | None]:
-        """The trim window as it was given: start and duration in seconds."""
+        """Trim window as it was given: start and duration in seconds."""
         return self._start, self._duration
 
     def digest(self) -> str:
-        """SHA-256 of the whole content, whatever the trim window, as hexadecimal."""
+        """Return the SHA-256 of the whole content, whatever the trim window, as hexadecimal."""
         return self._source.digest()
 
     @property
@@ -94,12 +95,12 @@ class Clip:
         )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
-        """Width and height of the frames that `chunks` gives."""
+        """Return width and height of the frames that `chunks` gives."""
         info = self.info
         return fit_size(info.width, info.height, max_side)
 
     def output_rate(self, every_nth: int = 1, rate: Fraction | None = None) -> Fraction | None:
-        """The frame rate of what `chunks` gives with these options; None for a still."""
+        """Return the frame rate of what `chunks` gives with these options; None for a still."""
         info = self.info
         if info.is_still:
             return None
@@ -110,7 +111,7 @@ class Clip:
     def output_count(
         self, *, skip: int = 0, cap: int = 0, every_nth: int = 1, rate: Fraction | None = None
     ) -> int:
-        """How many frames `chunks` gives with these options.
+        """Return the number of frames that `chunks` gives with these options.
 
         Raises:
             SettingsError, MediaError: as `chunks` does.
@@ -160,7 +161,7 @@ class Clip:
         return _chunks(reader, self._plan(window, skip, cap, every_nth, rate), size, max_side)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
-        """The audio that is heard from `start`, in seconds from the clip's (trimmed) start.
+        """Return the audio that is heard from `start`, in seconds from the clip's (trimmed) start.
 
         Audio that begins later than the video has silence before it; what lies before the window is cut.
 

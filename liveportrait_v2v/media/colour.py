@@ -1,4 +1,4 @@
-"""A decoded frame as upright RGB of a given size: matrix, range, alpha, scaling and rotation."""
+"""Conversion of a decoded frame to upright RGB of a given size: matrix, range, alpha, scaling and rotation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BILINEAR = 2  # SWS_BILINEAR, for the chroma of frames that keep their size
 
 
 def yuv_matrix(frame: av.VideoFrame) -> int:
-    """swscale's number of the YUV matrix: the frame's tag, or by size, as players do, if it has none.
+    """Return swscale's number of the YUV matrix: the frame's tag, or by size, like players, if it has none.
 
     Untagged frames wider than 1279 or higher than 576 pixels are taken as BT.709, others as BT.601.
     """
@@ -31,13 +31,13 @@ def yuv_matrix(frame: av.VideoFrame) -> int:
 
 
 def yuv_range(frame: av.VideoFrame) -> int:
-    """LIMITED or FULL; untagged is limited, except for the yuvj formats, which are full by definition."""
+    """Return LIMITED or FULL; untagged is limited, except for the yuvj formats, which are full by definition."""
     full = frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL
     return FULL if full else LIMITED
 
 
 def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatter) -> np.ndarray:
-    """The frame converted and scaled to uint8 [height, width, 3]; transparent parts lie over black."""
+    """Convert and scale a frame to uint8 [height, width, 3]; transparent parts are over black."""
     alpha = "a" in frame.format.name.replace("gray", "").replace("pal8", "a")
     matrix = yuv_matrix(frame)
     scaling = _BILINEAR if (width, height) == (frame.width, frame.height) else BICUBIC
@@ -76,7 +76,7 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Orientation:
-        """From the frame's display matrix, as FFmpeg hands it over; the nearest right angle is taken.
+        """Read the frame's display matrix; the nearest right angle is taken.
 
         The matrix maps a stored point to the screen: x' = a x + c y, y' = b x + d y
         (ISO/IEC 14496-12, 6.2.2).
@@ -91,7 +91,7 @@ class Orientation:
         return cls(False, a < 0, d < 0)
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """A view of [H, W, 3] as it is to be seen."""
+        """Return an upright view of [H, W, 3]."""
         pixels = pixels.swapaxes(0, 1) if self.swap else pixels
         return pixels[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
 
@@ -113,7 +113,7 @@ def square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int
 
 
 def fit_size(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """Scaled down so that the longest side is at most `max_side`; 0 leaves the size alone."""
+    """Scale a size down so that the longest side is at most `max_side`; 0 leaves it alone."""
     longest = max(width, height)
     if not max_side or longest <= max_side:
         return width, height

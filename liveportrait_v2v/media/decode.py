@@ -1,4 +1,4 @@
-"""Pictures of a video file, decoded one after the other and matched to their places in time."""
+"""Decoding of a video file's pictures, matched to their places in time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOST_SECONDS = 1
 def rgb_pictures(
     source: Source, track: VideoTrack, wanted: np.ndarray, max_side: int
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The wanted frames as upright RGB, each with the number of output frames that show it.
+    """Yield the wanted frames as upright RGB, each with the number of output frames that show it.
 
     Frames that nobody wants are decoded, as others may depend on them, but not converted.
 
@@ -73,7 +73,7 @@ def rgb_pictures(
 
 
 def _numbered(source: Source, track: VideoTrack, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The decoded frames with their numbers, rising; from the first wanted one or somewhat before it."""
+    """Yield the decoded frames with their numbers, rising; from the first wanted one or somewhat before it."""
     if track.pts is not None:
         key = int(np.searchsorted(track.key_pts, track.pts[first], side="right")) - 1
         # A jump pays only past the first key frame.
@@ -104,7 +104,7 @@ def _by_pts(
 
 
 def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av.VideoFrame | None]:
-    """Frames in display order, None in place of a damaged one; from the key frame at pts `seek` if given."""
+    """Yield frames in display order, None for a damaged one; from the key frame at pts `seek` if given."""
     with source.container() as container:
         stream = container.streams[track.index]
         assert isinstance(stream, av.video.stream.VideoStream)

@@ -1,4 +1,4 @@
-"""What a video file holds: read from its headers and its packets, with one picture decoded."""
+"""Probing of a video file: its headers, all its packets, and one decoded picture."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def probe_video(source: Source) -> VideoTrack:
 
 
 def video_stream(container: av.container.InputContainer, name: str) -> av.video.stream.VideoStream:
-    """The stream that a player would show; cover pictures of music don't count."""
+    """Return the stream that a player would show; cover pictures of music don't count."""
     covers = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & covers]
     if not streams:
@@ -121,7 +121,7 @@ def video_stream(container: av.container.InputContainer, name: str) -> av.video.
 
 
 def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codeccontext.VideoCodecContext:
-    """The stream's decoder; VP8 and VP9 with transparency need libvpx, FFmpeg's own ones drop it."""
+    """Return the stream's decoder; VP8 and VP9 with transparency need libvpx, FFmpeg's own ones drop it."""
     if stream.codec_context is None:
         raise MediaError(name, "this build of FFmpeg has no decoder for its video codec; convert it to H.264")
     libvpx = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
@@ -134,11 +134,12 @@ def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codec
 
 
 def find_audio(container: av.container.InputContainer) -> av.audio.stream.AudioStream | None:
-    """The first audio stream that can be decoded."""
+    """Return the first audio stream that can be decoded."""
     return next((s for s in container.streams.audio if s.codec_context is not None and s.sample_rate), None)
 
 
 def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
+    """Return facts about an audio stream."""
     if stream is None:
         return None
     layout = stream.codec_context.layout
@@ -178,8 +179,10 @@ class _Packets:
         self.durations.append(packet.duration or 0)
 
     def timing(self, stream: av.video.stream.VideoStream, avi: bool) -> _Timing:
-        """Timestamps that are missing, double or jump back are replaced by the decoding times in their order,
-        and these, if they are no better, by the average rate. AVI stores decoding times only.
+        """Return the frames' timestamps.
+
+        Those that are missing, double or jump back are replaced by the decoding times in their order, and these, if
+        they are no better, by the average rate. AVI stores decoding times only.
         """
         rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
         tick = stream.time_base or Fraction(1, av.time_base)
@@ -205,7 +208,7 @@ class _Timing:
 
 
 def _increasing(times: list[int | None]) -> np.ndarray | None:
-    """The times in order, or None if one is missing, double, or too far off to be B-frames' reordering."""
+    """Return the times in order, or None if one is missing, double, or too far off to be B-frames' reordering."""
     if any(time is None for time in times):
         return None
     values = np.array(times, dtype=np.int64)
@@ -222,7 +225,7 @@ def _check_whole(
     video_end: Fraction,
     others_end: Fraction,
 ) -> None:
-    """The video's own length is compared if the file states it, else that of all streams together."""
+    """Compare the stated length with the data: the video's own if the file states it, else that of all streams."""
     if not container.format.name.startswith(_STATES_DURATION):
         return
     if stream.duration and stream.time_base:

@@ -1,4 +1,4 @@
-"""What frames and audio are read from: a video file, a picture file, or frames in memory."""
+"""Readers of a clip: a video file, a picture file, or frames in memory."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class Reader(Protocol):
 
 
 def open_reader(source: Source | Frames) -> Reader:
-    """
+    """Return the reader of a source.
+
     Raises:
         MediaError: it can't be read as a clip.
     """
@@ -100,7 +101,8 @@ def open_reader(source: Source | Frames) -> Reader:
 
 
 def as_source(source: str | os.PathLike[str] | BinaryIO | Frames, max_bytes: int) -> Source | Frames:
-    """
+    """Open a source.
+
     Raises:
         MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
     """

@@ -1,4 +1,4 @@
-"""Where a clip comes from: a path or a file object, opened as often as needed, with clear errors."""
+"""Source of a clip: a path or a file object, opened as often as needed, with clear errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Source:
     """
 
     def __init__(self, source: str | os.PathLike[str] | BinaryIO, max_bytes: int = MAX_BYTES):
-        """
+        """Open a source.
+
         Raises:
             MediaError: missing, a directory, not a plain file, unreadable, empty or above `max_bytes`.
         """
@@ -55,11 +56,11 @@ class Source:
             _check_file(self.path, max_bytes)
 
     def open(self) -> BinaryIO:
-        """The file from its beginning, for reading."""
+        """Open the file at its beginning, for reading."""
         return io.BytesIO(self._bytes) if self.path is None else self.path.open("rb")
 
     def digest(self) -> str:
-        """SHA-256 of the file, as hexadecimal."""
+        """Return the SHA-256 of the file, as hexadecimal."""
         with self.open() as file:
             return sha256_of(file)
 
@@ -73,7 +74,7 @@ class Source:
 
     @contextmanager
     def container(self) -> Iterator[av.container.InputContainer]:
-        """The file opened by FFmpeg; closed on leaving the block.
+        """Open the file with FFmpeg; it is closed on leaving the block.
 
         Raises:
             MediaError: FFmpeg can't make sense of it.
@@ -114,7 +115,7 @@ class Source:
 def packets(
     container: av.container.InputContainer, *streams: av.stream.Stream
 ) -> Iterator[av.Packet[av.stream.Stream]]:
-    """The packets of some streams; data that can't be read ends them, as the end of the file does."""
+    """Yield the packets of some streams; data that can't be read ends them, like the end of the file."""
     demuxed = container.demux(list(streams))
     while True:
         try:
@@ -132,7 +133,8 @@ _NOT_MEDIA = "not a video or picture; give a file such as MP4, MOV, MKV, WebM, G
 
 
 def check_size(name: str, width: int, height: int) -> None:
-    """
+    """Check the size of a frame.
+
     Raises:
         MediaError: a frame of this size is empty, or too large to be handled.
     """

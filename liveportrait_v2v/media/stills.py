@@ -43,7 +43,8 @@ def is_picture(source: Source) -> bool:
 
 
 def probe_picture(source: Source) -> Picture:
-    """
+    """Read facts about a picture.
+
     Raises:
         MediaError: damaged, or too large.
     """
@@ -60,7 +61,7 @@ def probe_picture(source: Source) -> Picture:
 
 
 def read_still(source: Source, max_side: int) -> np.ndarray:
-    """The picture as uint8 [H, W, 3], upright by its EXIF orientation; transparent parts lie over black.
+    """Read the picture as uint8 [H, W, 3], upright by its EXIF orientation; transparent parts are over black.
 
     Raises:
         MediaError: damaged or truncated.
@@ -72,7 +73,7 @@ def read_still(source: Source, max_side: int) -> np.ndarray:
 def animation_pictures(
     source: Source, wanted: np.ndarray, max_side: int
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The wanted frames of an animation, as `decode.rgb_pictures` gives those of a video.
+    """Yield the wanted frames of an animation, as `decode.rgb_pictures` those of a video.
 
     Raises:
         MediaError: damaged or truncated.
@@ -90,7 +91,7 @@ def animation_pictures(
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
-    """The picture by Pillow; whatever Pillow raises inside the block becomes a MediaError."""
+    """Open the picture with Pillow; whatever Pillow raises inside the block becomes a MediaError."""
     with source.open() as file:
         try:
             with warnings.catch_warnings():
@@ -132,7 +133,7 @@ def _rgb(image: Image.Image, max_side: int) -> np.ndarray:
 
 
 def _durations(source: Source, image: Image.Image) -> list[int]:
-    """Milliseconds that each frame is shown; up to 10 ms means 100, as it does to browsers."""
+    """Return the milliseconds that each frame is shown; up to 10 ms means 100, as in browsers."""
     frames = getattr(image, "n_frames", 1)  # which only animated formats have
     with source.open() as file:
         data = file.read()

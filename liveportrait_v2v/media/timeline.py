@@ -50,7 +50,7 @@ class Timeline:
         return self.count / self.rate if self.constant else self.end * self.tick
 
     def on_screen(self, start: Fraction, step: Fraction, count: int) -> np.ndarray:
-        """The frame shown at start + k * step seconds, for k in 0..count-1, as int64 [count].
+        """Return the frame shown at start + k * step seconds, for k in 0..count-1, as int64 [count].
 
         Timestamps are rounded when they are stored, to a millisecond in many files, so a frame that begins up
         to that much later counts as begun.
@@ -151,7 +151,7 @@ class Window:
         return self.count / self.rate
 
     def frames(self, numbers: np.ndarray) -> np.ndarray:
-        """The clip's frames that stand at these places of the window, both int64 [n]."""
+        """Return the clip's frames at these places of the window, both int64 [n]."""
         if self.timeline.constant:
             return numbers + self.first
         shown: np.ndarray = self.timeline.on_screen(self.origin, 1 / self.rate, self.count)[numbers]
@@ -159,9 +159,10 @@ class Window:
 
 
 def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fraction | None) -> Window:
-    """
-    Constant rate: the frames with start <= time < start + duration, and the first of them is the window's
-    zero. Variable rate: zero is `start` itself, where the frame that is on screen then comes first.
+    """Return a clip's trim window.
+
+    Constant rate: the frames with start <= time < start + duration; the first of them is the window's zero. Variable
+    rate: zero is `start` itself, and the frame that is on screen then comes first.
 
     Raises:
         MediaError: nothing of the clip lies in the window.

@@ -1,4 +1,4 @@
-"""A video file written as its frames come, with its audio, and put in place when it is whole."""
+"""Writing of a video file as its frames come, with its audio; it is put in place once it is complete."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve 
 
 
 def usual_crf(width: int, height: int) -> int:
-    """17; for frames of under 360 pixels on their shorter side, which are looked at enlarged, down to 8.
+    """Return the usual constant quality: 17, and down to 8 for frames of under 360 pixels on their shorter side.
+
+    Small frames are looked at enlarged.
 
     Half the side is a quarter of the pixels, and 12 less is four times the bits for each (x264's bits double about
     every 6): so small videos get about as many bits as larger ones.
@@ -78,7 +80,8 @@ class VideoWriter:
         crf: int | None = None,
         preset: str = "veryfast",
     ):
-        """
+        """Prepare a file; it is created on entering the block.
+
         Args:
             rate: frames per second.
             audio: what is heard, from the first frame on.

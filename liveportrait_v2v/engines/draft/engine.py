@@ -151,7 +151,10 @@ class DraftSession:
     def _corrected(
         self, frames: torch.Tensor, wanted: Target, side: float, region: compose.PixelRect
     ) -> Target:
-        """The target that makes the result look as wanted: by a look at it, drawn small.
+        """Return the target that makes the result match what is wanted, by re-tracking a small sketch of it.
+
+        Small faces, the quickest to draw, are inferred twice in each frame, others once in every second or third one;
+        what was missing there is added to the frames up to the next inference as well.
 
         Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other or
         every third one; what was missing there is added to the frames up to the next look as well.
@@ -174,7 +177,7 @@ class DraftSession:
     def _missing(
         self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.PixelRect, shrink: int
     ) -> Missing:
-        """What the landmark net misses of what is wanted in what a target gives, drawn `shrink` times smaller."""
+        """Return what the landmark network does not find of what is wanted in a sketch, drawn `shrink` times smaller."""
         drawn = region.of(frames)[:, ::shrink, ::shrink].clone()
         # The first pixel's centre stays where it is.
         offset = (1 - shrink) / 2
@@ -223,7 +226,7 @@ def _moved(
     region: compose.PixelRect,
     parts: list[slice],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
+    """Return the region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
 
     Args:
         maps: float32 [N, 3, S, S] over the squares: shift, as the region's sampling grid has it, and opacity.
@@ -246,7 +249,10 @@ def _moved(
 
 
 def _opacity(size: int, count: int, device) -> torch.Tensor:
-    """The paste-back mask on the warp's grid, [count, 1, size, size], drawn in so that interpolation adds nothing."""
+    """Return the paste-back mask on the warp's grid, [count, 1, size, size].
+
+    It is drawn in a little, so that interpolation adds nothing outside.
+    """
     axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * (1 + 3 / size) + 0.5
     places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
     return compose.border_mask(places).expand(count, 1, size, size)
@@ -260,7 +266,7 @@ def _mend_seams(
     square: FaceSquare,
     region: compose.PixelRect,
 ) -> None:
-    """Where lids or lips meet, the shift jumps: in between lies what they cover. There each pixel takes a side.
+    """Let each pixel between lids or lips that meet take a side: the shift jumps there, and in between is what they cover.
 
     Args:
         upright: float32 [N, 3, h, w], the maps at the region's pixels; modified.

@@ -1,4 +1,4 @@
-"""One face's landmarks apart: head pose, shape in head coordinates, openings of eyes and mouth.
+"""One face's landmarks taken apart: head pose, shape in head coordinates, openings of eyes and mouth.
 
 Head coordinates are those of `faces.canonical` (centimetres, x right, y down, z away from the viewer), so that shapes
 of different people, seen at any angle and distance, can be compared.
@@ -24,30 +24,30 @@ _MIDDLE = len(UPPER) // 2
 
 
 def first_pose(landmarks: torch.Tensor) -> Pose:
-    """Pose of landmarks [N, 478, 3] by the canonical face, for want of the person's own shape."""
+    """Return the pose of landmarks [N, 478, 3] by the canonical face, without the person's own shape."""
     rigid = list(topology.RIGID)
     return fit_pose(landmarks[:, rigid], canonical_face().vertices[rigid].to(landmarks.device))
 
 
 def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
-    """Pose of landmarks [N, 478, 3] by the same person's shape [478, 3] in head coordinates."""
+    """Return the pose of landmarks [N, 478, 3] by the same person's shape [478, 3] in head coordinates."""
     rigid = list(topology.RIGID)
     return fit_pose(landmarks[:, rigid], shape[rigid])
 
 
 def mouth_opening(points: torch.Tensor) -> torch.Tensor:
-    """Inner height / width of the mouth as it is seen, [N], of points [N, >=468, >=2] (LivePortrait's lip ratio)."""
+    """Return the mouth's inner height / width in the picture, [N], of points [N, >=468, >=2] (LivePortrait's lip ratio)."""
     height = (points[:, UPPER[_MIDDLE], :2] - points[:, LOWER[_MIDDLE], :2]).norm(dim=-1)
     return height / (mouth_width(points) + 1e-6)
 
 
 def mouth_width(points: torch.Tensor) -> torch.Tensor:
-    """Inner width of the mouth as it is seen, [N], of points [N, >=468, >=2], in their unit."""
+    """Return the mouth's inner width in the picture, [N], of points [N, >=468, >=2], in their unit."""
     return (points[:, UPPER[0], :2] - points[:, UPPER[-1], :2]).norm(dim=-1)
 
 
 def eye_openings(points: torch.Tensor) -> torch.Tensor:
-    """Height / width of the left and the right eye as they are seen, [N, 2], of points [N, >=468, >=2]."""
+    """Return height / width of the left and the right eye in the picture, [N, 2], of points [N, >=468, >=2]."""
     ratios = []
     for upper, lower, _ in EYES:
         height = (points[:, upper[4], :2] - points[:, lower[4], :2]).norm(dim=-1)
@@ -57,7 +57,7 @@ def eye_openings(points: torch.Tensor) -> torch.Tensor:
 
 
 def open_eyes(shape: torch.Tensor, openings: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Shapes [N, 478, 3] in head coordinates with some eyes opened, in the canonical face's way.
+    """Open some eyes of shapes [N, 478, 3] in head coordinates, in the canonical face's way.
 
     Args:
         openings: float [2], height / width that they are to have.
@@ -80,7 +80,7 @@ def open_eyes(shape: torch.Tensor, openings: torch.Tensor, which: torch.Tensor) 
 
 
 def gaze(shape: torch.Tensor) -> torch.Tensor:
-    """Place of each iris's centre between its eye's corners, [N, 2, 2], in widths of the eye, of [N, 478, 3]."""
+    """Return each iris's place between its eye's corners, [N, 2, 2], in widths of the eye, of [N, 478, 3]."""
     places = []
     for upper, _, iris in EYES:
         corners = shape[:, [upper[0], upper[-1]], :2]
@@ -90,7 +90,9 @@ def gaze(shape: torch.Tensor) -> torch.Tensor:
 
 
 def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Centre [N, 2] and axes [N, 2, 2] (rows: corner to corner to the right, and at right angles downwards) of an eye.
+    """Return an eye's centre [N, 2] and axes [N, 2, 2].
+
+    Rows of the axes: corner to corner to the right, and at right angles downwards.
 
     Args:
         points: float [N, >=468, 2].
@@ -102,7 +104,7 @@ def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tenso
 
 
 def mouth_frame(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Centre and axes of the mouth, as `eye_frame` has an eye's: by the inner lips' corners."""
+    """Return the mouth's centre and axes by the inner lips' corners, as `eye_frame` an eye's."""
     return _frame_between(points[:, [UPPER[0], UPPER[-1]]])
 
 
@@ -112,7 +114,7 @@ def _frame_between(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def eyes_in_view(points: torch.Tensor) -> torch.Tensor:
-    """How much of each eye is to be seen, [N, 2]: 1, down to 0 for one that the turned head hides.
+    """Return the visible share of each eye, [N, 2]: 1, down to 0 for one that the turned head hides.
 
     Args:
         points: float [N, >=468, 2].
@@ -123,12 +125,12 @@ def eyes_in_view(points: torch.Tensor) -> torch.Tensor:
 
 
 def lip_gaps(shape: torch.Tensor) -> torch.Tensor:
-    """How far the lower inner lip lies below the upper one, [N, 11] along the mouth, in the shape's unit."""
+    """Return the lower inner lip's distance below the upper one, [N, 11] along the mouth, in the shape's unit."""
     return shape[:, LOWER, 1] - shape[:, UPPER, 1]
 
 
 def move_lips(shape: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
-    """Lowers the lower lip by `drop` [N, 11] along the mouth (negative: raises), and the jaw with its middle.
+    """Lower the lower lip by `drop` [N, 11] along the mouth (negative: raise it), and the jaw with its middle.
 
     Args:
         shape: float [N, 478, 3] in head coordinates; not modified.
@@ -139,7 +141,7 @@ def move_lips(shape: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
 
 
 def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
-    """Shapes [N, 478, 3] in head coordinates whose mouths have an opening [N]; the lips never pass each other."""
+    """Give mouths of shapes [N, 478, 3] in head coordinates an opening [N]; the lips never pass each other."""
     now = mouth_opening(shape) * lip_gaps(shape)[:, _MIDDLE].sign()
     profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
     shape = move_lips(shape, ((opening - now) * mouth_width(shape)).unsqueeze(-1) * profile)
@@ -150,7 +152,7 @@ def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
 
 
 def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """Shapes [N, 478, 3] whose eyes' openings differ by `change` [N, 2], as far as lids go: the upper ones move."""
+    """Change the eyes' openings of shapes [N, 478, 3] by `change` [N, 2]; the upper lids move."""
     shape, now = shape.clone(), eye_openings(shape)
     factor = (1 + change / now.clamp_min(0.02)).clamp(0, 3)
     for eye, (upper_lid, lower_lid, _) in enumerate(EYES):
@@ -161,14 +163,14 @@ def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
 
 
 def close_lips(shape: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Shapes [N, 478, 3] with the lips brought together where they are open by at least the threshold."""
+    """Bring lips of shapes [N, 478, 3] together where they are open by at least the threshold."""
     is_open = (mouth_opening(shape) >= threshold).unsqueeze(-1)
     return move_lips(shape, torch.where(is_open, -lip_gaps(shape), 0.0))
 
 
 @lru_cache(maxsize=1)
 def jaw_weights() -> torch.Tensor:
-    """How far each vertex goes with each of the 11 places along the lower lip, float32 [468, 11].
+    """Return how far each vertex follows each of the 11 places along the lower lip, float32 [468, 11].
 
     The lower lip follows the place it belongs to; further down the chin and the jaw follow the lip's middle, less to
     the sides; what lies above the line between the lips stays.
@@ -198,7 +200,7 @@ def jaw_weights() -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def expression_weights() -> torch.Tensor:
-    """How much of a vertex's motion in head coordinates is expression, float32 [468]: nothing at the hairline."""
+    """Return the share of each vertex's motion that is expression, float32 [468]: nothing at the hairline."""
     y = canonical_face().vertices[:, 1]
     weights = smoothstep((y - y.min()) / 3.5)
     weights[list(topology.OVAL)] *= smoothstep((y[list(topology.OVAL)] - y[33]) / 4)
@@ -207,7 +209,7 @@ def expression_weights() -> torch.Tensor:
 
 @lru_cache
 def region_weights(region: str) -> torch.Tensor:
-    """What part of the expression a motion region moves, float32 [468] in 0..1."""
+    """Return the share of the expression that a motion region moves, float32 [468] in 0..1."""
     x, y, _ = canonical_face().vertices.unbind(-1)
     if region == "pose":
         return torch.zeros(468)

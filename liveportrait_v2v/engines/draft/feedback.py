@@ -1,4 +1,8 @@
-"""What the result shows, held against what was asked for.
+"""Correction of the result by re-tracking it.
+
+A warp moves landmarks, but the landmark network judges by the picture: on small, blurred or turned faces it finds
+less motion than was drawn, and some of the source's own. What it misses in a sketch of the result is added to the
+target.
 
 A warp moves landmarks, but the landmark net judges by the picture: of small, blurred or turned faces it sees less
 motion than was drawn, and some of the source's own. So it looks at the result, and what is missing is asked for on top.
@@ -33,7 +37,7 @@ BT709_LUMA = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
 
 @dataclass(frozen=True)
 class Missing(TensorStruct):
-    """What results lack of what is wanted, in N frames.
+    """Motion that results lack of what is wanted, in N frames.
 
     Attributes:
         mouth: float32 [N], opening.
@@ -50,7 +54,7 @@ class Missing(TensorStruct):
 
     @classmethod
     def of(cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor) -> Missing:
-        """From landmarks [N, 478, 3], in pixels of any frame. Where no face is seen, nothing is missing.
+        """Compare landmarks [N, 478, 3], in pixels of any frame. Where no face is found, nothing is missing.
 
         Args:
             presence: float32 [N], the landmark net's confidence in what is seen.
@@ -78,14 +82,14 @@ class Missing(TensorStruct):
         )
 
     def smoothed(self, before: Missing | None) -> Missing:
-        """With turns that go on from the last one before, if any: heads are slow, but looks tremble."""
+        """Smooth turns from the last one before, if any: heads are slow, but inferred poses tremble."""
         turns = [] if before is None else [before.turn[-1]]
         for turn in self.turn:
             turns.append(torch.lerp(turns[-1], turn, TURN_EMA_WEIGHT) if turns else turn)
         return replace(self, turn=torch.stack(turns[-len(self.turn) :]))
 
     def added_to(self, target: Target) -> Target:
-        """The target with what is missing; of openings less, the further they are from those at which it was."""
+        """Add what is missing to a target; of openings less, the more they differ from those at which it was found."""
         shape = target.moved_pose.undo(target.moved)
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
         opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)
@@ -97,7 +101,7 @@ class Missing(TensorStruct):
 
 
 def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
-    """Frames uint8 [N, H, W, 3] as a video file shows them: light by pixels, colours by squares of four (4:2:0)."""
+    """Give frames uint8 [N, H, W, 3] the colours of a video file: light by pixels, colours by squares of four (4:2:0)."""
     pictures = to_float(frames)
     light = (pictures * pictures.new_tensor(BT709_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     tints = F.avg_pool2d(pictures - light, 2, ceil_mode=True)
@@ -111,5 +115,5 @@ def _likeness(opening: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def _added(difference: torch.Tensor, ignored: float, most: float) -> torch.Tensor:
-    """What is added for a difference, less what is ignored of it."""
+    """Return what is added for a difference outside of its dead band."""
     return (FEEDBACK_GAIN * (difference - difference.clamp(-ignored, ignored))).clamp(-most, most)

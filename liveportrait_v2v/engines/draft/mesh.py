@@ -18,7 +18,7 @@ RING_PLACES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 
 @dataclass(frozen=True)
 class WarpMesh:
-    """Which vertices make which triangle.
+    """Vertices and triangles of the mesh.
 
     Vertices 0..467 are the landmarks without the irises; then come the rings, inner ring first, each with the 36
     vertices of `topology.OVAL` in its order.
@@ -39,7 +39,7 @@ class WarpMesh:
 
 @lru_cache(maxsize=1)
 def warp_mesh() -> WarpMesh:
-    """The mesh, on the CPU. Shared: do not write into its tensors."""
+    """Return the mesh, on the CPU. Shared: do not write into its tensors."""
     face = canonical_face().triangles.flip(1)
     rings = torch.tensor(_ring_triangles())
     openings = {

@@ -1,4 +1,4 @@
-"""Where the source face's landmarks go: the driving face's motion, carried over to another face's shape and pose."""
+"""Motion transfer: the driving face's motion, carried over to the source face's shape and pose."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD_SHIFT_LIMIT_FACE_WIDTHS = 0.35
 
 @dataclass(frozen=True)
 class RestingFace:
-    """What a face looks like at rest: the first frame that shows it.
+    """A face at rest: the first frame that shows it.
 
     Attributes:
         shape: float32 [478, 3] in head coordinates, with eyes that are shut in that frame opened as usual.
@@ -57,7 +57,7 @@ class RestingFace:
 
 @dataclass(frozen=True)
 class Target(TensorStruct):
-    """Where a source face's vertices are and where they go, for a chunk of frames.
+    """The source face's vertices before and after, for a chunk of frames.
 
     Attributes:
         source: float32 [N, 478, 3] in pixels.
@@ -81,12 +81,12 @@ class Target(TensorStruct):
     rest_eyes: torch.Tensor = field(metadata=SHARED)
 
     def with_skull(self, points: torch.Tensor) -> torch.Tensor:
-        """Where points [N, K, 3] of the frame, in pixels, go when they move with the skull."""
+        """Move points [N, K, 3] of the frame, in pixels, with the skull."""
         moved = self.moved_pose.apply(self.pose.undo(points))
         return torch.lerp(points, moved, self.strength.view(-1, 1, 1))
 
     def within(self, corner: torch.Tensor, shrink: int) -> Target:
-        """The same in a part of the frame that begins at `corner` [3] and was made `shrink` times smaller."""
+        """Return the target in a part of the frame that begins at `corner` [3] and was made `shrink` times smaller."""
 
         def pose(pose: Pose) -> Pose:
             return Pose(pose.rotation, pose.scale / shrink, (pose.translation - corner) / shrink)
@@ -100,7 +100,7 @@ class Target(TensorStruct):
         )
 
     def held_back(self, strength: torch.Tensor) -> Target:
-        """The same expression with a share [N] of the head's motion."""
+        """Keep the expression, with a share [N] of the head's motion."""
         less = (self.with_skull(self.source) - self.source) * (1 - strength).view(-1, 1, 1)
         return replace(self, moved=self.moved - less, strength=self.strength * strength)
 
@@ -114,7 +114,7 @@ def transfer(
     options: MotionOptions,
     driving_is_still: bool,
 ) -> Target:
-    """Carries the driving face's motion over to the source face.
+    """Carry the driving face's motion over to the source face.
 
     Args:
         source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
@@ -161,7 +161,7 @@ def _head(
     settings: AnimationSettings,
     strength: float,
 ) -> Pose:
-    """The head's new pose: rotation from `start`, distance and place from the source frame."""
+    """Return the head's new pose: rotation from `start`, distance and place from the source frame."""
     turned = driving.rotation
     if settings.relative:
         # As LivePortrait has it: the turn since the first frame, about the head's own axes.
@@ -178,7 +178,7 @@ def _head(
 
 
 def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:
-    """Goes `strength` of the way from one rotation [N, 3, 3] to another."""
+    """Go `strength` of the way from one rotation [N, 3, 3] to another."""
     if strength == 1:
         return end
     turn = start.mT @ end
@@ -186,12 +186,12 @@ def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> 
 
 
 def angle_of(turn: torch.Tensor) -> torch.Tensor:
-    """By how much rotations [N, 3, 3] turn, in radians, [N]."""
+    """Return the angles of rotations [N, 3, 3] in radians, [N]."""
     return torch.acos(((turn.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).clamp(-1, 1))
 
 
 def axis_of(turn: torch.Tensor) -> torch.Tensor:
-    """Unit vectors [N, 3] about which rotations [N, 3, 3] turn; zero where they don't."""
+    """Return the unit vectors [N, 3] about which rotations [N, 3, 3] turn; zero where they don't."""
     axis = torch.stack(
         (turn[:, 2, 1] - turn[:, 1, 2], turn[:, 0, 2] - turn[:, 2, 0], turn[:, 1, 0] - turn[:, 0, 1]), -1
     )
@@ -199,7 +199,7 @@ def axis_of(turn: torch.Tensor) -> torch.Tensor:
 
 
 def rotation_about(vector: torch.Tensor) -> torch.Tensor:
-    """Rotations [N, 3, 3] about vectors [N, 3] as long as the angle in radians (Rodrigues)."""
+    """Return rotations [N, 3, 3] about vectors [N, 3] as long as the angle in radians (Rodrigues)."""
     angle = vector.norm(dim=-1, keepdim=True)
     k = vector.new_zeros(len(vector), 3, 3)
     k[:, 2, 1], k[:, 0, 2], k[:, 1, 0] = (vector / angle.clamp_min(1e-8)).unbind(-1)
@@ -216,7 +216,7 @@ def _expression(
     settings: AnimationSettings,
     options: MotionOptions,
 ) -> torch.Tensor:
-    """Shapes [N, 478, 3] in head coordinates: the base with the driving face's change since its rest."""
+    """Return shapes [N, 478, 3] in head coordinates: the base with the driving face's change since its reference."""
     rest = driving_rest.shape.unsqueeze(0)
     if settings.lip_zero:
         # Closed lips of the one face stand for closed lips of the other.
@@ -241,7 +241,7 @@ def _set_mouth(
     strength: float,
     width_ratio: torch.Tensor,
 ) -> torch.Tensor:
-    """Gives the mouth the opening that the driving mouth has; the lips never pass each other."""
+    """Give the mouth the driving mouth's opening; the lips never pass each other."""
     wanted = face.mouth_opening(drive)
     if settings.lip_retargeting:
         wanted = wanted * settings.lip_retargeting_multiplier
@@ -259,7 +259,7 @@ def _set_eyes(
     settings: AnimationSettings,
     strength: float,
 ) -> torch.Tensor:
-    """Puts the lids where the driving eyes' opening has them, as a share of the source eyes' own opening."""
+    """Put the lids where the driving eyes' openings have them, in shares of the source eyes' own opening."""
     openings, now = face.eye_openings(drive), face.eye_openings(base)
     if settings.eye_retargeting or not settings.relative:
         wanted = openings * (settings.eyes_retargeting_multiplier if settings.eye_retargeting else 1.0)

@@ -1,4 +1,4 @@
-"""Turning triangles into pixels in plain torch: for each pixel, the triangle in front."""
+"""Rasterization of triangles in plain torch: for each pixel, the triangle in front."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 def rasterize(
     vertices: torch.Tensor, depth: torch.Tensor, triangles: torch.Tensor, size: int
 ) -> torch.Tensor:
-    """The nearest triangle that covers each pixel's centre.
+    """Find the nearest triangle that covers each pixel's centre.
 
     Args:
         vertices: float32 [N, V, 2] in pixels of a picture of `size` pixels a side.
@@ -73,7 +73,7 @@ def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor
 
 
 def fill(front: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
-    """The functions [N, T, 3, K] of the triangle in front of each pixel [N, S, S], at the pixel's centre.
+    """Return the functions [N, T, 3, K] of the triangle in front of each pixel [N, S, S], at the pixel's centre.
 
     Returns:
         float32 [N, K, S, S], 0 where no triangle is.
@@ -103,5 +103,5 @@ def _expand(counts: torch.Tensor, first: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def cross(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """z of the cross product of vectors [..., 2]."""
+    """Return z of the cross product of vectors [..., 2]."""
     return p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]

@@ -31,7 +31,7 @@ MIN_AREA_SHARE, SQUEEZED_AREA_SHARE = 0.1, 0.3
 
 @dataclass(frozen=True)
 class Warp:
-    """Where each place of the crop square shows the source from, and where the mouth's inside is to be seen.
+    """For each place of the crop square, the place in the source that it shows, and the mouth's inside.
 
     Attributes:
         shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
@@ -44,7 +44,7 @@ class Warp:
 
 
 def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) -> Warp:
-    """The warp on a grid of `size` nodes a side.
+    """Return the warp on a grid of `size` nodes a side.
 
     Args:
         target: landmarks before and after, N frames.
@@ -87,7 +87,7 @@ def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) ->
 def _eye_shift(
     target: Target, square: FaceSquare, eye: int, frame: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> torch.Tensor:
-    """Shift [P, 2] at places (x, y) of the square between the lids.
+    """Return the shift [P, 2] at places (x, y) of the square between the lids.
 
     The eyeball is shown as it is, turned by the gaze, and the lids only cover it; where they open further than the
     source's, it is stretched.
@@ -105,7 +105,7 @@ def _eye_shift(
 def _in_mouth(
     before: torch.Tensor, after: torch.Tensor, frame: torch.Tensor, uv: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What places between the lips show of the source's mouth: teeth hang from the upper lip, in their own size.
+    """Map places between the lips to the source's mouth: teeth hang from the upper lip, in their own size.
 
     Args:
         before, after: float32 [N, V, 2], vertices in the square.
@@ -130,7 +130,7 @@ def _in_mouth(
 
 
 def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
-    """Moves the source's margins of lids and lips [N, V, 2] outwards as they shut.
+    """Move the source's margins of lids and lips [N, V, 2] outwards as they shut.
 
     Landmarks run a little inside the margins: drawn together by them, lids would still carry a slit of the eye, and
     lips one of the teeth.
@@ -152,12 +152,12 @@ def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
 
 
 def _shutting(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """How far an opening shuts, 0 (not at all, or it was shut already) to 1."""
+    """Return how far an opening shuts: 0 (not at all, or shut before) to 1."""
     return (1 - (after + 0.02) / (before + 0.02)).clamp_min(0)
 
 
 def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target:
-    """Holds the head's motion back in frames where it would turn a part of the picture around the face inside out.
+    """Hold the head's motion back in frames where it would turn a part of the picture around the face inside out.
 
     Areas are quadratic in the share of the motion, so the largest share that keeps them is known exactly.
     """
@@ -182,7 +182,7 @@ def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target
 def _vertices(
     target: Target, square: FaceSquare, stitching: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mesh vertices in the square before and after [N, V, 2], and their depth after [N, V]."""
+    """Return mesh vertices in the square before and after [N, V, 2], and their depth after [N, V]."""
     before = square.to_crop(target.source[:, :468, :2])
     after = square.to_crop(target.moved[:, :468, :2])
     outline = before[:, OVAL]
@@ -217,12 +217,12 @@ def _vertices(
 def _with_skull(
     target: Target, square: FaceSquare, places: torch.Tensor, depth: torch.Tensor
 ) -> torch.Tensor:
-    """Where places of the square [N, K, 2] with a depth in pixels [N, K] go when they move with the skull."""
+    """Move places of the square [N, K, 2] with a depth in pixels [N, K] with the skull."""
     points = torch.cat((square.to_frame(places), depth.unsqueeze(-1)), dim=-1)
     return square.to_crop(target.with_skull(points)[..., :2])
 
 
 def _to_border(center: torch.Tensor, ray: torch.Tensor) -> torch.Tensor:
-    """How many rays it is from the centre to the unit square's border: [N, K, 1]."""
+    """Return the distance from the centre to the unit square's border in rays: [N, K, 1]."""
     ray = torch.where(ray.abs() < 1e-6, torch.full_like(ray, 1e-6), ray)
     return torch.where(ray > 0, (1 - center) / ray, -center / ray).amin(-1, keepdim=True)

@@ -13,8 +13,10 @@ class MemoryWarning(UserWarning):
 
 
 class Batches:
-    """Runs functions over batches of frames. Where memory runs out, the batch is halved for good, which a MemoryWarning
-    says once; a single frame for which there is no memory is an error.
+    """Functions run over batches of frames.
+
+    Where memory runs out, the batch is halved for good, with one MemoryWarning; a single frame without enough memory
+    is an error.
 
     Args:
         size: the most frames at a time.

@@ -19,12 +19,12 @@ DRIVING_SIDE, DRIVING_SCALE, DRIVING_VY_RATIO = 512, 2.2, -0.1
 
 
 def source_squares(landmarks: torch.Tensor, settings: AnimationSettings) -> FaceSquare:
-    """The square that the settings crop, turned with the face, of each frame's landmarks [N, 478 or 681, 3]."""
+    """Return the square of each frame's landmarks [N, 478 or 681, 3] by the settings, turned with the face."""
     return square_of(landmarks, scale=settings.scale, vx_ratio=settings.vx_ratio, vy_ratio=settings.vy_ratio)
 
 
 def source_crops(frames: torch.Tensor, squares: FaceSquare, settings: AnimationSettings) -> torch.Tensor:
-    """float32 [N, 3, 256, 256] in 0..1: each frame's square at dsize, brought to 256 by area."""
+    """Cut each frame's square at dsize and reduce it to 256 by area: float32 [N, 3, 256, 256] in 0..1."""
     size = settings.dsize
     step = max(1, _PIXELS // size**2)
     parts = range(0, len(frames), step)
@@ -33,7 +33,7 @@ def source_crops(frames: torch.Tensor, squares: FaceSquare, settings: AnimationS
 
 
 def driving_crops(frames: torch.Tensor, square: FaceSquare | None) -> torch.Tensor:
-    """float32 [N, 3, 256, 256] in 0..1: the one square of a driving clip, or whole frames without one."""
+    """Cut the one square of a driving clip, or take whole frames without one: float32 [N, 3, 256, 256] in 0..1."""
     if square is None:
         return resize(compose.to_float(frames) / 255, SIDE, SIDE)
     return resize(compose.crop(frames, square, DRIVING_SIDE), SIDE, SIDE)
@@ -41,6 +41,8 @@ def driving_crops(frames: torch.Tensor, square: FaceSquare | None) -> torch.Tens
 
 class MeanSquare:
     """The one upright square that a driving clip is cut to: the mean of its frames' squares.
+
+    One square for all frames keeps the head's shift, size and roll, which a square for each would take out.
 
     One square for all frames keeps the head's way, its nearing and its turning, which a square for each would take
     out.
@@ -51,13 +53,13 @@ class MeanSquare:
         self._count = 0
 
     def add(self, landmarks: torch.Tensor) -> None:
-        """Takes frames that show the face: landmarks float32 [N, 478 or 681, 3]."""
+        """Add frames that show the face: landmarks float32 [N, 478 or 681, 3]."""
         square = square_of(landmarks, scale=DRIVING_SCALE, vy_ratio=DRIVING_VY_RATIO, rotate=False)
         self._sum += torch.cat((square.center, square.side.unsqueeze(1)), dim=1).double().sum(0)
         self._count += len(landmarks)
 
     def get(self) -> FaceSquare | None:
-        """The square so far, None if no frame showed a face."""
+        """Return the square so far, None if no frame showed a face."""
         if not self._count:
             return None
         mean = (self._sum / self._count).float()
@@ -65,7 +67,7 @@ class MeanSquare:
 
 
 def resize(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Pictures [N, C, h, w] float32 in another size: means over areas where they shrink, bilinear where they grow."""
+    """Resize pictures [N, C, h, w] float32: means over areas where they shrink, bilinear where they grow."""
     rows = _resampling(pictures.shape[2], height, pictures.device)
     columns = _resampling(pictures.shape[3], width, pictures.device)
     return rows @ pictures @ columns.mT
@@ -73,7 +75,7 @@ def resize(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def _resampling(before: int, after: int, device: torch.device) -> torch.Tensor:
-    """What each of `after` samples takes of `before` ones along an axis, float32 [after, before], rows add up to 1."""
+    """Return the weights of `before` samples in each of `after` ones, float32 [after, before]; rows add up to 1."""
     step = before / after
     middle = (torch.arange(after, dtype=torch.float64).unsqueeze(1) + 0.5) * step
     place = torch.arange(before, dtype=torch.float64)

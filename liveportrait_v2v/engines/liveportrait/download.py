@@ -112,7 +112,7 @@ def download(
     on_progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Path]:
-    """Fetches files into a folder, flat. What lies there under its name already is left as it is.
+    """Fetch files into a folder, flat. Files that are already there are left alone.
 
     Args:
         on_progress: called with a file's name, the bytes that are there, and those there will be, if known.
@@ -182,7 +182,7 @@ class _Fetch:
         return self.part.stat().st_size if self.part.exists() and self.tag.exists() else 0
 
     def _request(self, start: int) -> bool:
-        """Fetches from byte `start` on; False, with nothing kept, where the server doesn't go on from there."""
+        """Fetch from byte `start` on; False, with nothing kept, where the server can't resume there."""
         headers = {"Range": f"bytes={start}-", "If-Range": self.tag.read_text()} if start else {}
         with self.client.stream("GET", self.file.url, headers=headers) as answer:
             if answer.status_code == 416 or (

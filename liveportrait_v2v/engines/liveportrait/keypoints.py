@@ -31,7 +31,7 @@ def rotation_matrix(pitch: torch.Tensor, yaw: torch.Tensor, roll: torch.Tensor) 
 
 
 def orthonormal(matrices: torch.Tensor) -> torch.Tensor:
-    """The rotations nearest to means of rotations, [..., 3, 3], by Newton and Schulz's iteration.
+    """Return the rotations nearest to means of rotations, [..., 3, 3], by Newton and Schulz's iteration.
 
     It takes products alone, so that a GPU is not waited for as with a singular value decomposition. A mean of turns
     that are up to 170 degrees apart converges.
@@ -44,7 +44,7 @@ def orthonormal(matrices: torch.Tensor) -> torch.Tensor:
 def transform(
     kp: torch.Tensor, rotation: torch.Tensor, exp: torch.Tensor, scale: torch.Tensor, t: torch.Tensor
 ) -> torch.Tensor:
-    """x = s (x_c R + delta) + t without t's z (LivePortrait, eq. 2; its code drops t_z as well).
+    """Return x = s (x_c R + delta) + t without t's z (LivePortrait, eq. 2; its code drops t_z as well).
 
     Args:
         kp: canonical keypoints float32 [N, 21, 3].

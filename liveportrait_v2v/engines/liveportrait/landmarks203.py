@@ -57,7 +57,7 @@ class Landmarks203:
 
     @classmethod
     def find(cls, folders: Iterable[str | os.PathLike[str]]) -> Landmarks203 | None:
-        """The network of the first folder of weights that has it, None without one or without onnxruntime."""
+        """Return the network of the first folder of weights that has it, None without one or without onnxruntime."""
         path = next(filter(None, (locate(folder, FILE) for folder in folders)), None)
         if path is None or importlib.util.find_spec("onnxruntime") is None:
             return None
@@ -72,7 +72,7 @@ class Landmarks203:
         return square.to_frame(places * _SIDE, _SIDE)
 
     def extend(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """Shots whose landmarks [N, 478 + 203, 3] hold the 203 points too; the latter's z is 0."""
+        """Append the 203 points to the landmarks of chunks: [N, 478 + 203, 3]; their z is 0."""
         for shot in shots:
             landmarks = torch.zeros(len(shot), MESH + 203, 3)
             landmarks[:, :MESH] = shot.landmarks
@@ -85,7 +85,7 @@ class Landmarks203:
 
 
 def eye_openings(landmarks: torch.Tensor) -> torch.Tensor:
-    """Height / width of the picture's left and right eye, [N, 2], of landmarks [N, 478 or 681, 3] in pixels."""
+    """Return height / width of the picture's left and right eye, [N, 2], of landmarks [N, 478 or 681, 3] in pixels."""
     points = _points(landmarks)
     eyes: tuple[tuple[int, ...], ...] = _EYES
     if landmarks.shape[1] == MESH:
@@ -97,7 +97,7 @@ def eye_openings(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def lip_opening(landmarks: torch.Tensor) -> torch.Tensor:
-    """Inner height / outer width of the mouth, [N, 1], of landmarks [N, 478 or 681, 3] in pixels."""
+    """Return inner height / outer width of the mouth, [N, 1], of landmarks [N, 478 or 681, 3] in pixels."""
     inner, corners = _INNER_LIPS, _LIP_CORNERS
     if landmarks.shape[1] == MESH:
         middle = len(topology.LIP_INNER_UPPER) // 2
@@ -107,7 +107,7 @@ def lip_opening(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def square_of(landmarks: torch.Tensor, **shape) -> FaceSquare:
-    """The crop square around a face, as `geometry.crop_square` has it, of landmarks [N, 478 or 681, 3] in pixels."""
+    """Return the crop square around a face, as `geometry.crop_square`, of landmarks [N, 478 or 681, 3] in pixels."""
     if landmarks.shape[1] == MESH:
         return crop_square(landmarks, **shape)
     points = _points(landmarks)

@@ -1,4 +1,7 @@
-"""What a face does in a frame, and how a driving face's motion is carried over to a source face.
+"""Motion of a face, and its transfer from the driving face to the source face.
+
+The formulas are those of LivePortrait's published code, by kind of source and of driving clip; differences are
+pointed out where they are.
 
 The formulas are those of LivePortrait's published code, by kind of source and of driving clip; what differs is said
 where it does.
@@ -23,7 +26,7 @@ USUAL_EYES = 0.39
 
 @dataclass(frozen=True)
 class Motion(TensorStruct):
-    """What faces do in N frames. All float32.
+    """Motion of faces in N frames. All float32.
 
     Attributes:
         rotation: [N, 3, 3], of the head, for row vectors.
@@ -42,12 +45,12 @@ class Motion(TensorStruct):
     lips: torch.Tensor
 
     def pack(self) -> torch.Tensor:
-        """One row of 79 numbers a frame, rotation and expression first: [N, 79]."""
+        """Return one row of 79 numbers a frame, rotation and expression first: [N, 79]."""
         return torch.cat([getattr(self, item.name).flatten(1) for item in fields(self)], dim=1)
 
     @classmethod
     def unpack(cls, rows: torch.Tensor) -> Motion:
-        """The motion of rows [N, 79] as `pack` makes them, or of means of such: rotations come out orthonormal."""
+        """Return the motion of rows [N, 79] made by `pack`, or of means of such: rotations become orthonormal."""
         rotation, exp, scale, t, eyes, lips = rows.split((9, 63, 1, 3, 2, 1), dim=1)
         return cls(
             orthonormal(rotation.unflatten(1, (3, 3))), exp.unflatten(1, (21, 3)), scale, t, eyes, lips
@@ -59,14 +62,13 @@ ROW, SMOOTHED = 79, 72
 
 
 def motion_of(output, eyes: torch.Tensor, lips: torch.Tensor) -> Motion:
-    """The motion network's answer (`networks.MotionOutput` of N frames) with the openings of eyes and lips."""
+    """Combine the motion network's output (`networks.MotionOutput` of N frames) with the openings of eyes and lips."""
     rotation = rotation_matrix(output.pitch, output.yaw, output.roll)
     return Motion(rotation, output.exp, output.scale, output.t, eyes, lips)
 
 
 def neutral(driving: Motion) -> Motion:
-    """What a driving still's expression is measured against: no expression, lips shut, eyes open as usual, and the head
-    as it is.
+    """Return the reference for a driving still: no expression, lips shut, eyes open as usual, the head as it is.
 
     The published code subtracts a mean neutral expression here, of at most 0.015, which is not part of the weights.
     """
@@ -80,7 +82,7 @@ def neutral(driving: Motion) -> Motion:
 
 @dataclass(frozen=True)
 class Faces(TensorStruct):
-    """All that N frames of the result are made of.
+    """Everything that N frames of the result are made of.
 
     Attributes:
         kp: canonical keypoints of the source frames, float32 [N, 21, 3].
@@ -101,7 +103,7 @@ class Faces(TensorStruct):
 
 @dataclass(frozen=True)
 class Transfer:
-    """How motion is carried over: the settings, and what the two clips are.
+    """The way motion is carried over: the settings, and the kinds of the two clips.
 
     Attributes:
         source_is_still, driving_is_still: the clip is one picture.
@@ -131,7 +133,7 @@ class Transfer:
         return relative and self.options.driving_option == "expression-friendly"
 
     def base(self, source: Motion, rest: Motion) -> Motion:
-        """The source face that motion is added to.
+        """Return the source face that motion is added to.
 
         It does what the source frame's face does; where driving motion replaces the source's own, that is what the
         source's face does at rest. The head's place and size, and with the crop its roll, stay the source frame's.
@@ -148,7 +150,7 @@ class Transfer:
         )
 
     def target(self, base: Motion, driving: Motion, reference: Motion) -> Motion:
-        """The motion that the base face of each frame gets.
+        """Return the motion that the base face of each frame gets.
 
         Args:
             base, driving: of N frames.
@@ -164,12 +166,12 @@ class Transfer:
     def faces(
         self, kp: torch.Tensor, source: Motion, rest: Motion, driving: Motion, reference: Motion
     ) -> Faces:
-        """Base and target put together, of N frames; the reference is one's."""
+        """Put base and target together, of N frames; the reference is of one."""
         base = self.base(source, rest)
         return Faces(kp, source, rest, base, self.target(base, driving, reference), driving)
 
     def keypoints(self, faces: Faces, reference: Motion, ratios: torch.Tensor | None = None) -> torch.Tensor:
-        """Keypoints [N, 21, 3], driving_multiplier of the way from the base to the target.
+        """Return keypoints [N, 21, 3], driving_multiplier of the way from the base to the target.
 
         Args:
             ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all, [].
@@ -184,7 +186,7 @@ class Transfer:
         return start + change * self.options.driving_multiplier
 
     def volume_ratio(self, faces: Faces, reference: Motion) -> torch.Tensor:
-        """Root of the volume of the base's keypoints over the reference's on the same face; of one frame, []."""
+        """Return the root of the volume of the base's keypoints over the reference's on the same face; of one frame, []."""
         resting = place(faces.kp, self._absolute(faces.base, reference))
         return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])).sqrt()
 
@@ -222,12 +224,12 @@ class Transfer:
 
 
 def place(kp: torch.Tensor, motion: Motion) -> torch.Tensor:
-    """Keypoints [N, 21, 3] of canonical ones [N, 21, 3] in that motion."""
+    """Return keypoints [N, 21, 3] of canonical ones [N, 21, 3] in a motion."""
     return transform(kp, motion.rotation, motion.exp, motion.scale, motion.t)
 
 
 def driven_axes(region: str, whole: bool, device="cpu") -> torch.Tensor:
-    """Which axes of which keypoints take the driving expression, bool [21, 3].
+    """Return which axes of which keypoints take the driving expression, bool [21, 3].
 
     Args:
         region: as `MotionOptions` has it.

@@ -15,7 +15,7 @@ SHUT_EYES = 0.18
 
 
 def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch.Tensor:
-    """The keypoints that the source is warped to.
+    """Return the keypoints that the source is warped to.
 
     Where the published code forgets all other motion once eyes or lips are retargeted, here it stays: the networks are
     asked for the step from the opening that the target has by then, and a multiplier scales the wanted opening alone.
@@ -45,14 +45,14 @@ def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch
 
 
 def _shut_lips(networks, faces: Faces, threshold: float) -> torch.Tensor:
-    """The step that shuts the base's lips, [N, 21, 3], in the frames in which they are open by at least so much."""
+    """Return the step that shuts the base's lips, [N, 21, 3], in frames in which they are open by the threshold."""
     lips = faces.base.lips
     step = networks.lip_delta(place(faces.kp, faces.base), torch.cat((lips, torch.zeros_like(lips)), dim=1))
     return torch.where((lips >= threshold).unsqueeze(-1), step, 0.0)
 
 
 def _rest_eyes(networks, transfer: Transfer, faces: Faces) -> torch.Tensor:
-    """The step that opens the base's eyes as far as they are at rest, [N, 21, 3].
+    """Return the step that opens the base's eyes as far as they are at rest, [N, 21, 3].
 
     Taken in every frame where the source's own blinks are to be kept out; otherwise only where its eyes happen to be
     shut at rest, and would be so all along.

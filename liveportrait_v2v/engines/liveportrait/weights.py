@@ -86,7 +86,7 @@ def folders_of_model_paths(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def locate(folder: str | os.PathLike[str], *names: str) -> Path | None:
-    """The first of these file names that lies in a folder of weights, whatever its layout."""
+    """Return the first of these file names that exists in a folder of weights, whatever its layout."""
     for layout in LAYOUTS:
         for name in names:
             path = Path(folder, layout, name)
@@ -96,7 +96,7 @@ def locate(folder: str | os.PathLike[str], *names: str) -> Path | None:
 
 
 def find_weights(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
-    """The file of each network, from the first folder that has all of them.
+    """Return the file of each network, from the first folder that has all of them.
 
     Raises:
         WeightsError: no folder has them all; the message says what is missing where, and what to do.
@@ -121,7 +121,7 @@ def load_networks(
     precision: str = "auto",
     compile: bool = False,
 ) -> Networks:
-    """The networks with the weights of a folder.
+    """Load the networks with the weights of a folder.
 
     Args:
         folder: flat, or laid out as upstream's repository. The first of several that has all weights counts; None
@@ -139,7 +139,7 @@ def load_networks(
 
 
 def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of one network, in float32 under the names that NETWORKS has, on the CPU.
+    """Read the tensors of one network, in float32 under the names that NETWORKS has, on the CPU.
 
     `.pth` files are read without unpickling anything but tensors.
 
@@ -165,7 +165,7 @@ def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def _flatten_groups(tensors: Mapping) -> dict:
-    """The stitching file in one level, and without the groups that no network of ours has.
+    """Return the stitching file's tensors in one level, without the groups that no network here has.
 
     Upstream has a dictionary for each group, whose names begin with `module.`.
     """
@@ -180,7 +180,7 @@ def _flatten_groups(tensors: Mapping) -> dict:
 
 
 def _check(name: str, tensors: object, path: Path) -> None:
-    """Holds what a file has to what its network needs; only batch norms' counters may be absent.
+    """Compare a file with what its network needs; only batch norms' counters may be absent.
 
     Raises:
         WeightsError: naming the first tensor that is wrong, and how many are.
@@ -212,7 +212,7 @@ def _check(name: str, tensors: object, path: Path) -> None:
 
 
 def convert_weights(files: Mapping[str, Path], folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes each network's weights as flat safetensors into a folder, whole or not at all.
+    """Write each network's weights as flat safetensors into a folder; a file appears complete or not at all.
 
     Args:
         files: as `find_weights` gives them.

@@ -32,7 +32,7 @@ class CompileWarning(UserWarning):
 
 
 def resolve_precision(precision: str, device: str | torch.device) -> str:
-    """The precision that "auto" stands for on a device: fp16 on CUDA, else fp32.
+    """Return the precision that "auto" stands for on a device: fp16 on CUDA, else fp32.
 
     GeForce 16xx cards give NaN in fp16 and count as fp32.
 
@@ -71,7 +71,8 @@ class Networks:
         precision: str = "auto",
         compile: bool = False,
     ):
-        """
+        """Load the networks.
+
         Args:
             weights: gives the tensors of each of NETWORKS, float32 under their published names.
             compile: compile W and G at their first use.
@@ -94,36 +95,37 @@ class Networks:
 
     @classmethod
     def random(cls, seed: int, device: str | torch.device = "cpu", precision: str = "fp32") -> Networks:
-        """Networks with random weights: their pictures are noise that follows the input. For tests and timing."""
+        """Return networks with random weights: noise that follows the input. For tests and timing."""
         return cls(partial(random_weights, seed), device, precision)
 
     @property
     def device(self) -> torch.device:
+        """Device of the parameters."""
         return next(self.module.parameters()).device
 
     @property
     def memory_bytes(self) -> int:
-        """What the parameters take."""
+        """Size of the parameters."""
         return sum(parameter.nbytes for parameter in self.module.parameters())
 
     def to(self, device: str | torch.device) -> Networks:
-        """Moves the networks; the precision stays."""
+        """Move the networks; the precision stays."""
         self.module.to(device)
         return self
 
     @torch.no_grad()
     def appearance(self, crops: Tensor) -> Tensor:
-        """The source's feature volume, float32 [N, 32, 16, 64, 64]."""
+        """Return the source's feature volume, float32 [N, 32, 16, 64, 64]."""
         return self.module["appearance_feature_extractor"](crops, self._dtype)
 
     @torch.no_grad()
     def motion(self, crops: Tensor) -> MotionOutput:
-        """Pose, expression and canonical keypoints of faces."""
+        """Return pose, expression and canonical keypoints of faces."""
         return self.module["motion_extractor"](crops)
 
     @torch.no_grad()
     def render(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """The source's face as the driving keypoints have it.
+        """Return the source's face in the driving keypoints' motion.
 
         Args:
             volume: float32 [N or 1, 32, 16, 64, 64], by `appearance`.
@@ -136,12 +138,14 @@ class Networks:
         return run(volume, kp_source, kp_driving, self._dtype).sigmoid()
 
     def finite(self, pictures: Tensor) -> bool:
-        """Whether what `render` gave can be used. In half precision this waits for the device; float32 is trusted."""
+        """Return whether pictures can be used. In half precision this waits for the device; float32 is trusted."""
         return self._dtype is torch.float32 or bool(pictures.isfinite().all())
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """A block in which all computes in float32, for what half precision could not. A PrecisionWarning says so once.
+        """Context manager in which everything computes in float32, after half precision failed.
+
+        A PrecisionWarning is given once.
 
         The weights stay as half precision has them.
         """
@@ -178,12 +182,12 @@ class Networks:
 
     @torch.no_grad()
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """The driving keypoints so moved that shoulders and border stay where the source has them, [N, 21, 3]."""
+        """Move the driving keypoints [N, 21, 3] so that shoulders and border stay where they are in the source."""
         return self._retargeting().stitch(kp_source, kp_driving)
 
     @torch.no_grad()
     def lip_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
-        """What to add to keypoints, [N, 21, 3], to open the lips as wanted.
+        """Return the step of keypoints, [N, 21, 3], that opens the lips as wanted.
 
         Args:
             ratios: float32 [N, 2]: the source lips' opening by their width, and the one aimed at.
@@ -192,7 +196,7 @@ class Networks:
 
     @torch.no_grad()
     def eye_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
-        """What to add to keypoints, [N, 21, 3], to open the eyes as wanted.
+        """Return the step of keypoints, [N, 21, 3], that opens the eyes as wanted.
 
         Args:
             ratios: float32 [N, 3]: the source's left and right opening by width, and the one aimed at for both.

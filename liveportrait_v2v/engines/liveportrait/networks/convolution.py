@@ -21,7 +21,7 @@ WINOGRAD_FROM = 128, 4096
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = False) -> Tensor:
-    """Convolution of [N, cin, (D,) H, W] with a kernel [cout, cin, ...], in the dtype of x.
+    """Convolve [N, cin, (D,) H, W] with a kernel [cout, cin, ...], in the dtype of x.
 
     Zeros are put around, so that the size stays; the kernel is odd then. Not where x is `padded` already.
     """
@@ -38,7 +38,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
 
 
 def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Any], Tensor] | None:
-    """What is quicker than torch's convolution for tensors of these shapes where they are, if anything is."""
+    """Return what is quicker than torch's convolution for tensors of these shapes on their device, if anything is."""
     if x.dtype is not torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     cout, cin, *kernel = weight.shape
@@ -69,7 +69,7 @@ def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Any], T
 
 
 def convolve_to_one(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 2-D convolution with one channel out: a product gives what each tap sees of each sample, and a fold sums it up.
+    """Convolve in 2-D to one channel: a product weighs each sample with each tap, and a fold sums them up.
 
     Args:
         x: float32 [N, cin, H, W].

@@ -38,7 +38,7 @@ def sampling_matrices(shift: Tensor, size: int) -> Tensor:
 
 
 def shifted_volumes(volume: Tensor, shift: Tensor) -> Tensor:
-    """A volume as it looks under K constant shifts: three products with small matrices instead of 5-D sampling.
+    """Sample a volume under K constant shifts, by three products with small matrices instead of 5-D sampling.
 
     Args:
         volume: float32 [N or 1, C, D, H, W].
@@ -98,6 +98,8 @@ class DownBlock(ConvNorm):
 
 
 class Encoder(nn.Module):
+    """Down blocks; forward(x) -> all maps, the finest first."""
+
     def __init__(self, *widths: int):
         super().__init__()
         self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
@@ -135,6 +137,7 @@ class Hourglass(nn.Module):
         self.decoder = Decoder(32 + 5 * MOTIONS, *ups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Decode from the coarsest map up, each time joined with the encoder's map of that size. Empties the list."""
         return self.decoder(self.encoder(x))
 
 

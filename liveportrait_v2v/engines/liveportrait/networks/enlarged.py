@@ -18,7 +18,7 @@ from .convolution import convolve
 
 
 def enlarged_kernels(weight: Tensor) -> dict[str, Tensor]:
-    """What a 3x3 convolution comes to on a map that was first enlarged.
+    """Return the kernels of a 3x3 convolution of a map that was first enlarged.
 
     Args:
         weight: [cout, cin, (kd,) 3, 3].
@@ -80,7 +80,7 @@ def convolve_enlarged(
 
 
 def _before_and_after(found: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """What the steps before each cell come to, and those after it, of two kernels' results along an axis of steps."""
+    """Return the steps before each cell and after it, of two kernels' results along an axis of steps."""
     before, after = found.chunk(2, 1)
     count = found.shape[dim] - 1
     return before.narrow(dim, 0, count), after.narrow(dim, 1, count)

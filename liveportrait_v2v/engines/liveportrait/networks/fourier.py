@@ -9,8 +9,7 @@ TILE = 16  # output samples along height and width of a tile
 
 
 def convolve_by_fourier(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution that keeps the size, with zeros around: products of Fourier transforms in height and width, sums
-    over depth.
+    """Convolve with zero padding: products of Fourier transforms in height and width, sums over depth.
 
     Tiles overlap by the kernel's size, so that of each the samples that did not wrap around are kept (overlap-save). A
     twelfth of the plain form's multiplications for 7x7x7.

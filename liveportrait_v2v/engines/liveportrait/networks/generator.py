@@ -110,7 +110,7 @@ class Spade(nn.Module):
         return x if slope is None else F.leaky_relu_(x, slope)
 
     def _by_blocks(self, normalized: Tensor, hidden: Tensor, slope: float | None) -> Tensor:
-        """The same, block by block of the convolution, so that gamma and beta never lie in memory as a whole."""
+        """Do the same block by block of the convolution, so that gamma and beta are never in memory as a whole."""
         half = min(BLOCK, len(self.weight)) // 2
         # Some gammas, their betas, the next gammas and so on: what belongs together comes out together.
         weight = self.weight.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(0, 2)
@@ -174,14 +174,14 @@ class SpadeBlock(nn.Module):
         return y.add_(x)
 
     def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
-        """The first norm and convolution, and what leads past them unless that is x as it is."""
+        """Apply the first norm and convolution, and those of the shortcut where it has any."""
         found = [self.conv_0(self.norm_0(normalized, hidden[:, :HIDDEN], 0.2))]
         if self.shortcut:
             found.append(self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:])))
         return found
 
     def _after(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
-        """The second norm and convolution."""
+        """Apply the second norm and convolution."""
         return [self.conv_1(self.norm_1(normalized, hidden, 0.2))]
 
 
@@ -192,7 +192,7 @@ def in_strips(
     shared: SharedConv,
     features: Tensor,
 ) -> list[Tensor]:
-    """What a norm and a convolution after it give, of some rows at a time where that takes less memory and no longer.
+    """Apply a norm and the convolution after it, in strips of rows where that takes less memory and no longer.
 
     Args:
         function: of what is normalized and of the hidden maps, some rows of both, for maps [N, C, H, W] of these rows.

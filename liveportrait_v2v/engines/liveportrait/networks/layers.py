@@ -34,7 +34,7 @@ class Folds(Protocol):
     """A layer that turns into what runs, once its weights are loaded."""
 
     def fold(self) -> None:
-        """Turn the published parameters into those that run."""
+        """Fold every layer of a network that can be folded; the network is then fit for inference only."""
 
 
 class ConvNorm(nn.Module):
@@ -67,14 +67,14 @@ class Affine(nn.Module):
 
 
 def _scale_and_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """What a batch norm does with its stored statistics, as float64 scale and shift [C]."""
+    """Return a batch norm with its stored statistics as float64 scale and shift [C]."""
     assert norm.running_var is not None and norm.running_mean is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     return scale, norm.bias.double() - norm.running_mean.double() * scale
 
 
 def fold_norm(conv: Conv, norm: nn.BatchNorm3d) -> None:
-    """Makes a batch norm part of the convolution before it."""
+    """Make a batch norm part of the convolution before it."""
     scale, shift = _scale_and_shift(norm)
     assert conv.bias is not None
     weight = conv.weight.double() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
@@ -92,7 +92,7 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 def convolutions_to(network: nn.Module, dtype: torch.dtype) -> None:
-    """Keeps the weights of a folded network's convolutions in a dtype."""
+    """Keep the weights of a folded network's convolutions in a dtype."""
     for module in network.modules():
         if not isinstance(module, Affine):
             for parameter in module.parameters(recurse=False):

@@ -131,6 +131,6 @@ class MotionExtractor(nn.Module):
 
 
 def degrees(logits: Tensor) -> Tensor:
-    """The mean angle in degrees [N] of logits [N, 66] over bins of 3 degrees from -97.5 to 97.5."""
+    """Return the mean angle in degrees [N] of logits [N, 66] over bins of 3 degrees from -97.5 to 97.5."""
     bins = torch.arange(POSE_BINS, dtype=logits.dtype, device=logits.device)
     return 3 * (logits.softmax(1) * bins).sum(1) - 97.5

@@ -32,7 +32,7 @@ def nnpack_works() -> bool:
 
 
 def convolve_by_nnpack(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution that keeps the size, with zeros around.
+    """Convolve with zero padding.
 
     Args:
         x: float32 [N, cin, (D,) H, W].
@@ -51,7 +51,7 @@ def _picture(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The planes lie beneath each other in one picture; the planes of the kernel are channels that come out."""
+    """Convolve volumes as one tall picture of their planes; the kernel's planes are output channels."""
     cout, deep, around = len(weight), weight.shape[2], weight.shape[-1] // 2
     depth, height, width = x.shape[2:]
     flat = weight.permute(2, 0, 1, 3, 4).flatten(0, 1)

@@ -16,7 +16,7 @@ SCALE = 1.3  # the middle of M's scale
 
 
 def random_weights(seed: int, network: str) -> dict[str, Tensor]:
-    """The tensors of one of NETWORKS in float32, under their published names.
+    """Return the tensors of one of NETWORKS in float32, under their published names.
 
     Norms have statistics and spectral norms have vectors of their own, so that folding them is no formality. M's
     keypoints fill the crop, expressions are small and scales near 1.3; G's pictures are noise with some contrast.

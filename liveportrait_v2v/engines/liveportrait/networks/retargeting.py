@@ -41,7 +41,7 @@ class Retargeting(nn.Module):
         self.retarget_eye_module = Corrector(FLAT + 3, 256, 256, 128, 128, 64, FLAT)
 
     def stitch(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
-        """The driving keypoints so moved that shoulders and border stay where the source has them.
+        """Move the driving keypoints so that shoulders and border stay where they are in the source.
 
         The network gives a delta for each keypoint, and one more in x and y for all of them.
         """
@@ -50,9 +50,9 @@ class Retargeting(nn.Module):
         return kp_driving + delta[:, :FLAT].view(-1, KEYPOINTS, 3) + shift
 
     def lip_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
-        """What to add to keypoints [N, 21, 3]; ratios [N, 2]: the source lips' opening, and the one aimed at."""
+        """Return the step of keypoints [N, 21, 3]; ratios [N, 2]: the source lips' opening, and the one aimed at."""
         return self.retarget_mouth_module(kp_source, ratios).view(-1, KEYPOINTS, 3)
 
     def eye_delta(self, kp_source: Tensor, ratios: Tensor) -> Tensor:
-        """The same for the eyes; ratios [N, 3]: the source's left and right, and the one aimed at for both."""
+        """Return the same for the eyes; ratios [N, 3]: the source's left and right, and the one aimed at for both."""
         return self.retarget_eye_module(kp_source, ratios).view(-1, KEYPOINTS, 3)

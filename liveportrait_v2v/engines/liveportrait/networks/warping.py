@@ -10,7 +10,7 @@ from .layers import Conv, ConvNorm
 
 
 def _sample(volume: Tensor, grid: Tensor) -> Tensor:
-    """Reads a volume [N, C, D, H, W] at grid [N, D, H, W, 3]; on the CPU where Apple's GPUs compute, which can't."""
+    """Sample a volume [N, C, D, H, W] at grid [N, D, H, W, 3]; on the CPU for Apple's GPUs, which can't."""
     device = "cpu" if volume.device.type == "mps" else volume.device
     return F.grid_sample(volume.to(device), grid.to(device), align_corners=False).to(volume.device)
 

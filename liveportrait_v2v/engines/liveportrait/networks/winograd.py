@@ -40,7 +40,7 @@ Place = tuple[int, slice, slice, slice]
 
 
 def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution that keeps the size, with zeros around.
+    """Convolve with zero padding.
 
     Args:
         x: float32 [N, cin, (D,) H, W], H and W multiples of 4.
@@ -59,13 +59,13 @@ def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def as_cells(x: Tensor, size: int = 4) -> Tensor:
-    """A view of a contiguous [N, C, (D,) H, W] as [N, C, D, H / size, size, W / size, size]."""
+    """View a contiguous [N, C, (D,) H, W] as [N, C, D, H / size, size, W / size, size]."""
     height, width = x.shape[-2:]
     return x.view(*x.shape[:2], -1, height // size, size, width // size, size)
 
 
 def winograd_blocks(x: Tensor, weight: Tensor, finish: Callable[[Place, Tensor], None]) -> None:
-    """Computes a convolution block by block and hands each over while the caches have it.
+    """Compute a convolution block by block, and hand each over while it is in the caches.
 
     Args:
         x, weight: as `convolve_by_winograd` takes them; there is no bias.
@@ -110,7 +110,7 @@ def winograd_blocks(x: Tensor, weight: Tensor, finish: Callable[[Place, Tensor],
 
 
 def _tiles(x: Tensor, rows: slice, around: int, strip: Tensor, gathered: Tensor, tiles: Tensor) -> Tensor:
-    """The transformed tiles of some rows of tiles of x [cin, D, H, W], with `around` planes of zeros on both sides.
+    """Transform some rows of tiles of x [cin, D, H, W], with `around` planes of zeros on both sides.
 
     The last three are memory to work in; the result, [36, cin, planes * rows * W / 4], lies in `tiles`.
     """

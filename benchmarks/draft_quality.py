@@ -55,6 +55,7 @@ IDENTITY = ((33, 263), (133, 362), (234, 454), (168, 4), (127, 356))
 
 
 def open_clip(name: str) -> Clip:
+    """Open a clip of the benchmark."""
     return Clip(fetch_clips.fetch([name])[name], start=CLIPS[name])
 
 
@@ -66,7 +67,7 @@ def track(clip: Clip, frames: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def signals(landmarks: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The five signals of landmarks [N, 478, 3]: openings as height / width, angles in degrees."""
+    """Return the five signals of landmarks [N, 478, 3]: openings as height / width, angles in degrees."""
     pose = face.first_pose(landmarks)
     shape = pose.undo(landmarks)
     angles = euler_angles(pose.rotation)
@@ -82,14 +83,18 @@ def proportions(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return the correlation of two signals."""
     a, b = a - a.mean(), b - b.mean()
     return (a @ b / (a.norm() * b.norm()).clamp_min(1e-9)).item()
 
 
 @dataclass(frozen=True)
 class Found:
-    """A result against its driving clip: correlation and spread of the driving signal, by signal; the mean change of
-    proportions against the source; frames compared."""
+    """Comparison of a result with its driving clip.
+
+    Correlation and spread of the driving signal, by signal; the mean change of proportions against the source; frames
+    compared.
+    """
 
     correlation: dict[str, float]
     spread: dict[str, float]
@@ -141,6 +146,7 @@ def itself(clip: Clip, frames: int, folder: Path) -> tuple[dict[str, float], dic
 
 
 def main() -> None:
+    """Measure the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=400, help="at most so many driving frames (400)")
     parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="all pairs when left out")

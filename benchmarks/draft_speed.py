@@ -30,6 +30,7 @@ HANDS_OFF = Fraction(260 * 1001, 24000)  # before, hands pass over the face of t
 
 
 def source(folder: Path) -> Path:
+    """Write the source clip."""
     clip, path = Clip(fetch_clips.fetch(["wolfgang"])["wolfgang"], start=HANDS_OFF), folder / "source.mp4"
     with VideoWriter(path, clip.info.rate) as writer:
         for chunk in clip.chunks(16):
@@ -38,7 +39,7 @@ def source(folder: Path) -> Path:
 
 
 def run(source: Path, driving: Path, folder: Path, *settings: str) -> tuple[dict, float, float]:
-    """The report of one run, its whole wall time in seconds, and its peak memory in MB."""
+    """Return the report of one run, its whole wall time in seconds, and its peak memory in MB."""
     words = [word for setting in (*settings, "video_frame_load_cap=0") for word in ("--set", setting)]
     command = [sys.executable, "-m", "liveportrait_v2v.cli", "animate", str(source), str(driving), "--json"]
     start = time.perf_counter()
@@ -52,6 +53,7 @@ def run(source: Path, driving: Path, folder: Path, *settings: str) -> tuple[dict
 
 
 def main() -> None:
+    """Measure the draft and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3, help="runs of each case; medians are printed (3)")
     options = parser.parse_args()

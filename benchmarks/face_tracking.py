@@ -40,6 +40,7 @@ def measure(path: Path, limit: int) -> tuple[str, int, list[int], float]:
 
 
 def main() -> None:
+    """Measure the tracker and print the table."""
     names = [name for name in fetch_clips.CLIPS if not name.startswith("model_")]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=600, help="at most so many of each clip (600)")

@@ -65,7 +65,7 @@ class Layer:
         return self.x[0], self.weight[0], *(size + 2 * pad - kernel + 1 for size, kernel, pad in sizes)
 
     def form(self, with_nnpack: bool = True) -> Callable | None:
-        """The form that runs; none but the plain one where the map comes padded."""
+        """Return the form that runs; only the plain one where the map comes padded."""
         kept = self.out[2:] == self.x[2:]
         with patch.object(convolution, "nnpack_works", lambda: with_nnpack and nnpack_works()):
             return quicker_form(torch.empty(self.x), torch.empty(self.weight)) if kept else None
@@ -109,6 +109,7 @@ class Layer:
 
 
 def size(shape: tuple[int, ...]) -> int:
+    """Return a shape as text."""
     return torch.Size(shape).numel()
 
 
@@ -126,7 +127,10 @@ class Convolutions(TorchFunctionMode):
 
 
 def stages() -> dict[str, Counter[Layer]]:
-    """The convolutions of F, W and G for one frame. On the meta device, where all are plain and nothing is computed."""
+    """Return the convolutions of F, W and G for one frame.
+
+    They are traced on the meta device, where all are plain and nothing is computed.
+    """
     networks = Networks.random(0).to("meta")
     empty = partial(torch.empty, device="meta")
     keypoints = empty(1, 21, 3)
@@ -146,7 +150,7 @@ def stages() -> dict[str, Counter[Layer]]:
 
 
 def seconds(runs: int, *calls: Callable[[], object]) -> list[float]:
-    """The best time of each call, which take turns."""
+    """Return the best time of each call; the calls take turns."""
     best = [float("inf")] * len(calls)
     for run in range(runs + 1):
         for k, call in enumerate(calls):
@@ -177,6 +181,7 @@ def rates() -> tuple[float, float, float]:
 
 
 def shape(layer: Layer) -> str:
+    """Return a layer's shape as text."""
     cout, cin, *kernel = layer.weight
     return f"{cin} to {cout}, {'x'.join(map(str, kernel))} on {'x'.join(map(str, layer.x[2:]))}"
 
@@ -184,6 +189,7 @@ def shape(layer: Layer) -> str:
 def print_layers(
     stage: str, layers: Counter[Layer], runs: int, rate: float, direct: float, memory: float
 ) -> None:
+    """Print a row for each layer."""
     print(f"## {stage}\n")
     print(
         "| convolution | times | plain, G | form | form, G | MB | floor, ms | form, ms | without, ms | plain, ms |"
@@ -208,6 +214,7 @@ def print_layers(
 
 
 def print_errors(layers: list[Layer]) -> None:
+    """Print the rounding of each form against float64."""
     print("## Rounding\n")
     print(
         "Errors against float64, in parts of the result's standard deviation: root mean square, and the largest. Of "
@@ -230,6 +237,7 @@ def print_errors(layers: list[Layer]) -> None:
 
 @torch.no_grad()
 def main() -> None:
+    """Measure the layers and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=7, help="runs of each layer; the best is printed (7)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch (all cores)")

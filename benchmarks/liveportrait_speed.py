@@ -54,6 +54,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 
 def reference_stages(given: dict[str, torch.Tensor]) -> Stages:
+    """Return the reference's stages as calls."""
     networks = {
         "appearance_feature_extractor": AppearanceFeatureExtractor(3, 64, 2, 512, 32, 16, 6),
         "motion_extractor": MotionExtractor(num_kp=21, backbone="convnextv2_tiny"),
@@ -84,6 +85,7 @@ def reference_stages(given: dict[str, torch.Tensor]) -> Stages:
 
 
 def our_stages(given: dict[str, torch.Tensor], precision: str) -> Stages:
+    """Return our stages as calls."""
     networks = Networks.random(0, precision=precision)
     warping, generator = networks.module["warping_module"], networks.module["spade_generator"]
     dtype = next(generator.parameters()).dtype
@@ -109,11 +111,12 @@ def measure(run: Callable[[], torch.Tensor]) -> tuple[float, float]:
 
 
 def resident(field: str) -> float:
-    """A line of /proc/self/status in MB: VmRSS is what memory is held, VmHWM the most that was."""
+    """Return a line of /proc/self/status in MB: VmRSS is the memory held now, VmHWM the peak."""
     return int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def print_memory(frame: Callable[[], torch.Tensor]) -> None:
+    """Print the peak memory of both."""
     loaded = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the most from here on
     frame()
@@ -122,6 +125,7 @@ def print_memory(frame: Callable[[], torch.Tensor]) -> None:
 
 @torch.no_grad()
 def main() -> None:
+    """Measure the networks and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="runs of each stage; medians are printed (5)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch (all cores)")

@@ -48,7 +48,7 @@ class PixelRect:
         )
 
     def to_square(self, transform: FaceSquare) -> torch.Tensor:
-        """Return the places of the region's pixel centres in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
+        """Return the region's pixel centres in each square, 0..1 from edge to edge: float32 [N, h, w, 2]."""
         device = transform.side.device
         x = torch.arange(self.left, self.right, device=device) + 0.5
         y = torch.arange(self.top, self.bottom, device=device) + 0.5

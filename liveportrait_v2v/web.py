@@ -1,4 +1,4 @@
-"""URLs that somebody else chose: checked, and fetched from the very address that was checked."""
+"""Untrusted URLs: checked, and fetched from the very address that was checked."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class CheckedUrl:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host as the system knows them."""
+    """Return the addresses of a host by the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
-    """Holds a URL to the rules that can be told without looking its host's name up.
+    """Validate a URL without a DNS lookup.
 
     Those are: https, no user name or password, and a host that is a name, or a public address.
 
@@ -99,7 +99,7 @@ def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
 
 
 def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver = resolve) -> CheckedUrl:
-    """Holds a URL to all the rules: those of `parse_url`, and public addresses for its host's name. Blocks on DNS.
+    """Validate a URL by all rules: those of `parse_url`, and public addresses for its host. Blocks on DNS.
 
     Every address has to be allowed: a name with a public and a private one is refused.
 
@@ -135,7 +135,10 @@ def is_public(address: Address) -> bool:
 
 
 def redact_url(url: object) -> str:
-    """A URL for messages: scheme, host and path. A query may hold a signature, a user name is none of the log's."""
+    """Return a URL for messages: scheme, host and path.
+
+    A query may hold a signature, and a user name does not belong into logs.
+    """
     try:
         parsed = url if isinstance(url, httpx.URL) else httpx.URL(str(url))
         text = f"{parsed.scheme}://{parsed.netloc.decode()}{parsed.path}"
@@ -164,7 +167,8 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """
+        """Check the request's URL, and send it to the address that was checked.
+
         Raises:
             UrlError: the URL is against a rule.
             httpx.TransportError: as httpx does.
@@ -193,7 +197,7 @@ async def fetch_to_file(
     resolver: Resolver = resolve,
     verify: ssl.SSLContext | bool = True,
 ) -> int:
-    """Saves what is at a URL as a new file and returns its size. Cancelling or failing leaves no file.
+    """Save what is at a URL as a new file and return its size. Cancelling or failing leaves no file.
 
     Redirects are followed by hand, at most three, each checked as the first URL. Encoded bodies are refused, so
     that no small answer becomes a large file.
@@ -278,7 +282,7 @@ def _check_address(address: Address, url: httpx.URL, allow_loopback: bool) -> No
 
 
 def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Request:
-    """The request, to be sent to an address under the name it was made for."""
+    """Return the request, to be sent to an address under the name it was made for."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),

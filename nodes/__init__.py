@@ -27,6 +27,8 @@ NODES = {
 
 
 class LivePortraitExtension(ComfyExtension):
+    """The pack's nodes."""
+
     async def on_load(self) -> None:
         try:
             segmind.add_route()
@@ -38,11 +40,12 @@ class LivePortraitExtension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> LivePortraitExtension:
+    """Return the pack's nodes to ComfyUI."""
     return LivePortraitExtension()
 
 
 def _load(module: str, name: str) -> type[io.ComfyNode] | None:
-    """The node, or None with the reason in the log: a broken one must not take the others down."""
+    """Return the node, or None with the reason in the log: a broken one must not take the others down."""
     try:
         node = getattr(importlib.import_module(f".{module}", __name__), name)
         node.GET_SCHEMA()

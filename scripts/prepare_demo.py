@@ -16,6 +16,7 @@ START, DURATION = Fraction(260 * 1001, 24000), Fraction(7)
 
 
 def main(folder: Path) -> int:
+    """Prepare the demo's clips."""
     folder.mkdir(parents=True, exist_ok=True)
     source, driving = folder / "source.mp4", folder / "driving.mp4"
     if source.exists() and driving.exists():

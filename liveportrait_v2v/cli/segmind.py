@@ -36,10 +36,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def make_engine(options: argparse.Namespace) -> SegmindEngine:
-    """
-    Raises:
-        SettingsError: a limit below zero.
-        UrlError: SEGMIND_BASE_URL is against the rules.
+    """Raises:
+    SettingsError: a limit below zero.
+    UrlError: SEGMIND_BASE_URL is against the rules.
     """
     for name in ("max_cost", "max_cost_per_day", "deadline"):
         value = getattr(options, name)

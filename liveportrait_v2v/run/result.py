@@ -65,7 +65,7 @@ class Result:
     job: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values: rates as text such as "30000/1001", duration in seconds; `audio` is the audio's source."""
+        """Return JSON values: rates as text such as "30000/1001", seconds; `audio` is the audio's source."""
         values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         values["audio"] = values.pop("audio_source")
         for name in ("source_rate", "driving_rate", "rate"):

@@ -134,7 +134,7 @@ class Api:
         return web.json_response({**answer, "response_url": url, "poll_url": f"{url}/status"})
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
-        """v1: answers with the video itself when it is there."""
+        """Answer v1 with the video itself once it is there."""
         job = await self._accept(request)
         while job.finished is None:
             if self._closing.is_set():
@@ -146,7 +146,8 @@ class Api:
             job = await self._job(job.id)
         if job.status == FAILED:
             return web.json_response({"request_id": job.id, **_outcome(job)}, status=422)
-        assert job.output is not None and job.started is not None
+        assert job.output is not None
+        assert job.started is not None
         return self._video(
             job.output,
             {
@@ -220,8 +221,8 @@ class Api:
         self._files.check_room(3 * self._config.clip_bytes)
         return order
 
-    async def _job(self, id: str) -> Job:
-        job = await asyncio.to_thread(self._jobs.get, id)
+    async def _job(self, job_id: str) -> Job:
+        job = await asyncio.to_thread(self._jobs.get, job_id)
         if job is None:
             raise web.HTTPNotFound(reason="unknown request id")
         return job
@@ -263,7 +264,7 @@ class Api:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a Host header names this machine and nothing that DNS could change."""
+    """Return whether a Host header names this machine and nothing that DNS could change."""
     name = re.sub(r":[0-9]+$", "", host).strip("[]")
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -272,7 +273,7 @@ def is_local_name(host: str) -> bool:
 
 
 def _same(given: str, key: str) -> bool:
-    """Compares in a time that tells nothing, the lengths included."""
+    """Compare in constant time, whatever the lengths."""
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key))
     return hmac.compare_digest(*digests)
 

@@ -62,7 +62,8 @@ class ServerConfig:
     allow_loopback: bool = False
 
     def __post_init__(self):
-        """
+        """Check the values together.
+
         Raises:
             SettingsError: other machines could reach the server without a key, or a value makes no sense.
         """
@@ -96,7 +97,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_key(path: str | os.PathLike[str]) -> str:
-    """The key in a file that only its owner can read.
+    """Read the key from a file that only its owner can read.
 
     Raises:
         SettingsError: others can read the file, or there is no usable key in it.

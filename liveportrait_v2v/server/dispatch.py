@@ -90,7 +90,7 @@ class Dispatch:
             return self._files.add(result, result.suffix)
 
     async def _clip(self, where: str, path: Path, parameter: str) -> Path:
-        """A clip as a file: the server's own where it lies, others fetched to a path."""
+        """Return a clip as a file: the server's own where it is, others fetched to a path."""
         if "/" not in where:
             found = self._files.find(where)
             if found is None:

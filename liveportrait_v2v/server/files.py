@@ -48,7 +48,8 @@ class Files:
     """
 
     def __init__(self, root: Path, *, quota: int, lifetime: float):
-        """
+        """Open the folder of files.
+
         Args:
             quota: the most bytes of all files together.
             lifetime: of a file, in seconds.
@@ -75,12 +76,12 @@ class Files:
             path.chmod(0o700)
 
     def clear_work(self) -> None:
-        """Deletes what a server that was killed left under way."""
+        """Delete the working folders that a killed server left."""
         for left in self._work.iterdir():
             _remove(left)
 
     def find(self, name: str) -> Path | None:
-        """A file by its name; None if there is none, or it is past its time."""
+        """Return a file by its name; None if there is none, or it has expired."""
         parts = _NAME.fullmatch(name)
         if not parts or parts[1] not in MEDIA_TYPES:
             return None
@@ -93,7 +94,7 @@ class Files:
         return path if alive and stat.S_ISREG(status.st_mode) else None
 
     def add(self, path: Path, suffix: str) -> str:
-        """Takes a finished file in, under a new name, from a place of work."""
+        """Move a finished file in, under a new name, from a working folder."""
         name = secrets.token_urlsafe(32) + suffix
         os.utime(path)
         os.replace(path, self._files / name)
@@ -101,7 +102,7 @@ class Files:
 
     @contextmanager
     def workplace(self, expected: int) -> Iterator[Path]:
-        """An empty directory to work in, with room set aside in the quota; afterwards it is gone.
+        """Context manager of an empty working folder, with room reserved in the quota; it is deleted afterwards.
 
         Args:
             expected: the most bytes that will lie there or be added.
@@ -122,7 +123,8 @@ class Files:
             _remove(path)
 
     def check_room(self, expected: int) -> None:
-        """
+        """Check that there is room for a number of bytes.
+
         Raises:
             NoSpace: there is no room for so many bytes now.
         """
@@ -130,7 +132,7 @@ class Files:
             self._check_room(expected)
 
     def expire(self) -> None:
-        """Deletes the files that are past their time."""
+        """Delete expired files."""
         with self._lock:
             for entry in os.scandir(self._files):
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime >= self._lifetime:

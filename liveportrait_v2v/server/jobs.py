@@ -31,6 +31,7 @@ class StoreError(LivePortraitError):
     """
 
     def __init__(self, message: str, full: bool = False):
+        """Open the store."""
         super().__init__(message)
         self.full = full
 
@@ -67,7 +68,7 @@ class Job:
 
 @dataclass(frozen=True)
 class HistoryQuery:
-    """Which jobs, and in which order.
+    """Which jobs to list, and in which order.
 
     Attributes:
         created_from, created_before: seconds since 1970.
@@ -87,29 +88,29 @@ class HistoryQuery:
 
 
 class JobStore(Protocol):
-    """What keeps the jobs. Its methods may be called from any thread, and block; they raise StoreError."""
+    """Store of the jobs. Its methods may be called from any thread, and block; they raise StoreError."""
 
     def submit(
         self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]
     ) -> Job:
-        """Puts a new job at the queue's end; raises QueueFull."""
+        """Put a new job at the queue's end; raises QueueFull."""
 
-    def get(self, id: str) -> Job | None: ...
+    def get(self, job_id: str) -> Job | None: ...
 
     def claim(self) -> Job | None:
-        """The job that has waited longest, now PROCESSING; None if none waits."""
+        """Return the job that has waited longest, now PROCESSING; None if none waits."""
 
-    def requeue(self, id: str) -> None:
-        """Puts a job that was claimed back to where it waited."""
+    def requeue(self, job_id: str) -> None:
+        """Put a claimed job back to its place in the queue."""
 
-    def finish(self, id: str, *, output: str | None = None, error: str | None = None) -> None:
-        """Ends a claimed job: COMPLETED with an output, FAILED with an error."""
+    def finish(self, job_id: str, *, output: str | None = None, error: str | None = None) -> None:
+        """End a claimed job: COMPLETED with an output, FAILED with an error."""
 
     def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
         """How many jobs match in all, and those of one page."""
 
     def forget(self, finished_before: float) -> None:
-        """Removes jobs that ended before a moment."""
+        """Remove jobs that ended before a moment."""
 
 
 class SqliteJobs:
@@ -120,9 +121,10 @@ class SqliteJobs:
     """
 
     def __init__(self, path: Path, capacity: int):
-        """
+        """Open the store.
+
         Args:
-            capacity: the most jobs that wait.
+            capacity: maximum length of the queue.
 
         Raises:
             StoreError: the file can't be opened, or another server holds it.
@@ -160,9 +162,9 @@ class SqliteJobs:
             )
         return Job(job_id, model, request, source, driving, settings, QUEUED, None, None, now, None, None)
 
-    def get(self, id: str) -> Job | None:
+    def get(self, job_id: str) -> Job | None:
         with self._transaction() as base:
-            row = base.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone()
+            row = base.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return None if row is None else _job(row)
 
     def claim(self) -> Job | None:
@@ -179,18 +181,18 @@ class SqliteJobs:
             row = base.execute("SELECT * FROM jobs WHERE number = ?", (first["number"],)).fetchone()
         return _job(row)
 
-    def requeue(self, id: str) -> None:
+    def requeue(self, job_id: str) -> None:
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = ?, started = NULL, attempts = attempts - 1 WHERE id = ? AND status = ?",
-                (QUEUED, id, PROCESSING),
+                (QUEUED, job_id, PROCESSING),
             )
 
-    def finish(self, id: str, *, output: str | None = None, error: str | None = None) -> None:
+    def finish(self, job_id: str, *, output: str | None = None, error: str | None = None) -> None:
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = ?, output = ?, error = ?, finished = ? WHERE id = ? AND status = ?",
-                (COMPLETED if error is None else FAILED, output, error, time.time(), id, PROCESSING),
+                (COMPLETED if error is None else FAILED, output, error, time.time(), job_id, PROCESSING),
             )
 
     def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:

@@ -25,7 +25,7 @@ async def serve(
     on_ready: Callable[[str, int], None] = lambda host, port: None,
     workers: Sequence[Worker] | None = None,
 ) -> None:
-    """Serves until `stop` says so. The jobs that are running then wait for the next start.
+    """Serve until `stop` returns True. Jobs that are running then wait for the next start.
 
     Args:
         on_ready: called with the address when requests are taken.

@@ -42,7 +42,8 @@ class JobRequest:
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
-    """
+    """Parse a JSON object.
+
     Raises:
         BadRequest: not a JSON object.
     """
@@ -57,7 +58,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
 
 
 def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopback: bool) -> JobRequest:
-    """Checks the parameters of a job. Where the clips' hosts lie is looked up when they are fetched.
+    """Check the parameters of a job. The clips' hosts are looked up only when they are fetched.
 
     Args:
         base: scheme and host that the server's own files are named with.
@@ -89,7 +90,7 @@ def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loo
 
 
 def parse_history_query(words: Mapping[str, str]) -> tuple[int, HistoryQuery]:
-    """The page, counted from 1, and the query; names that are unknown are passed over.
+    """Return the page, counted from 1, and the query; unknown names are ignored.
 
     Raises:
         BadRequest: a value is against its rule.

@@ -27,12 +27,14 @@ class TooLarge(LivePortraitError):
 
 
 class ByteStream(Protocol):
+    """A stream of bytes that is read in pieces."""
+
     async def readany(self) -> bytes:
-        """Some bytes; none at the end."""
+        """Return some bytes; none at the end."""
 
 
 async def save_data_urls(stream: ByteStream, place: Path, max_bytes: int) -> list[tuple[Path, str]]:
-    """Saves the clips of one upload in a directory.
+    """Save the clips of one upload in a folder.
 
     Args:
         stream: the request's body.
@@ -78,7 +80,7 @@ def _suffix(head: bytes) -> str:
     try:
         return _SUFFIXES[kind[len("data:") :]]
     except KeyError:
-        raise BadUpload(f"a file must be one of {', '.join(_SUFFIXES)}; got {ascii(kind[5:])}") from None
+        raise BadUpload(f"a file must be one of {', '.join(_SUFFIXES)}; got {kind[5:]!a}") from None
 
 
 async def _save(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> None:
@@ -115,7 +117,7 @@ class _Text:
         self._stream, self._buffer = stream, b""
 
     async def next(self) -> bytes:
-        """The next byte that is no white space; it stays there."""
+        """Return the next byte that is not white space, without consuming it."""
         while True:
             self._buffer = self._buffer.lstrip(_SPACE)
             if self._buffer:
@@ -135,7 +137,7 @@ class _Text:
         raise BadUpload(f"there is something after the JSON of an upload; {_EXPECTED}")
 
     async def string_up_to(self, byte: bytes) -> bytes:
-        """What stands before a byte in a string, if that is near."""
+        """Return what precedes a byte in a string, if that is near."""
         while byte not in self._buffer:
             if len(self._buffer) > _HEAD_BYTES:
                 break
@@ -148,7 +150,7 @@ class _Text:
         return head
 
     async def rest_of_string(self) -> AsyncIterator[bytes]:
-        """The string's pieces up to its end. The only escape that base64 may need is `\\/`."""
+        r"""Yield the string's pieces up to its end. The only escape that base64 may need is `\/`."""
         while True:
             piece, end, rest = self._buffer.partition(b'"')
             # An escape may have come in two halves.

@@ -39,7 +39,7 @@ class Worker(Protocol):
     """Computes one job at a time."""
 
     async def run(self, task: Task) -> None:
-        """Computes a job. Cancelled, it stops soon; raises JobFailed."""
+        """Compute a job; stops soon when cancelled. Raises JobFailed."""
 
     async def close(self) -> None:
         """Frees what the worker holds."""
@@ -53,7 +53,8 @@ class ProcessWorker:
     """
 
     def __init__(self, engine: str, device: str, *, job_seconds: float, grace_seconds: float, max_bytes: int):
-        """
+        """Configure the process; `start` starts it.
+
         Args:
             job_seconds: the longest that a job takes.
             grace_seconds: the time to stop in before the process is killed.
@@ -64,7 +65,7 @@ class ProcessWorker:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Starts the process and loads the engine.
+        """Start the process and load the engine.
 
         Raises:
             SettingsError: the engine can't be had on this device.
@@ -95,7 +96,8 @@ class ProcessWorker:
             "output": str(task.output),
             "settings": task.settings,
         }
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             await asyncio.wait_for(self._answer(), self._job_seconds)
@@ -113,9 +115,10 @@ class ProcessWorker:
             await self._end()
 
     async def _answer(self) -> None:
-        """Waits until the process has done what it was told; raises JobFailed with what it says is wrong."""
+        """Wait for the process's answer; raises JobFailed with its error."""
         process = self._process
-        assert process is not None and process.stdout is not None
+        assert process is not None
+        assert process.stdout is not None
         line = await process.stdout.readline()
         if not line:
             code = await process.wait()

@@ -1,4 +1,8 @@
-"""The process of a worker: takes jobs as lines of JSON on stdin, answers each with a line on stdout.
+"""Process of a worker: reads jobs as lines of JSON from stdin, answers each with a line on stdout.
+
+An answer is {"error": what is wrong with the job, or null, "ends": whether the process ends after it}; the first one
+is about the engine. The process also ends when stdin does or SIGTERM comes; a job that is running then stops and
+leaves no file.
 
 An answer is {"error": what is wrong with the job, or null, "ends": whether the process ends after it}; the first one
 is about the engine. The process also ends when stdin does or SIGTERM comes; a job that is running then stops and leaves
@@ -24,6 +28,7 @@ MAX_PIXELS = 4096 * 4096
 
 def main(engine_name: str, device: str, max_bytes: int) -> None:
     # Whatever libraries print must not get between the answers.
+    """Load the engine, then answer jobs until the end."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     ended = threading.Event()
@@ -67,7 +72,7 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
 
 
 def _run(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> str | None:
-    """Does a job, and says what is wrong with it; the files are named as their parameters are."""
+    """Carry out a job, and return its error; files are named by their parameters."""
     try:
         _animate(order, engine, max_bytes, ended)
     except Cancelled:
@@ -112,7 +117,7 @@ def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threadin
 
 
 def _limit_files(max_bytes: int) -> None:
-    """Keeps a result from growing past the limit, where the system can do that."""
+    """Limit the size of a result, where the system can do that."""
     with suppress(ImportError, ValueError):
         import resource
 

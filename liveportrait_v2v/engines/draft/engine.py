@@ -177,7 +177,7 @@ class DraftSession:
     def _missing(
         self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.PixelRect, shrink: int
     ) -> Missing:
-        """Return what the landmark network does not find of what is wanted in a sketch, drawn `shrink` times smaller."""
+        """Return what the landmark network misses of what is wanted in a sketch, drawn `shrink` times smaller."""
         drawn = region.of(frames)[:, ::shrink, ::shrink].clone()
         # The first pixel's centre stays where it is.
         offset = (1 - shrink) / 2
@@ -266,7 +266,7 @@ def _mend_seams(
     square: FaceSquare,
     region: compose.PixelRect,
 ) -> None:
-    """Let each pixel between lids or lips that meet take a side: the shift jumps there, and in between is what they cover.
+    """Let each pixel between lids or lips that meet take a side, as the shift jumps there.
 
     Args:
         upright: float32 [N, 3, h, w], the maps at the region's pixels; modified.

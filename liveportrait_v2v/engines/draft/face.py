@@ -36,7 +36,7 @@ def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
 
 
 def mouth_opening(points: torch.Tensor) -> torch.Tensor:
-    """Return the mouth's inner height / width in the picture, [N], of points [N, >=468, >=2] (LivePortrait's lip ratio)."""
+    """Return the mouth's inner height / width, [N], of points [N, >=468, >=2] (LivePortrait's lip ratio)."""
     height = (points[:, UPPER[_MIDDLE], :2] - points[:, LOWER[_MIDDLE], :2]).norm(dim=-1)
     return height / (mouth_width(points) + 1e-6)
 

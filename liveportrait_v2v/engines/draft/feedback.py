@@ -101,7 +101,7 @@ class Missing(TensorStruct):
 
 
 def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
-    """Give frames uint8 [N, H, W, 3] the colours of a video file: light by pixels, colours by squares of four (4:2:0)."""
+    """Give frames uint8 [N, H, W, 3] the colours of a video file: those of four pixels together (4:2:0)."""
     pictures = to_float(frames)
     light = (pictures * pictures.new_tensor(BT709_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     tints = F.avg_pool2d(pictures - light, 2, ceil_mode=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 
@@ -68,7 +69,7 @@ def _ring_triangles() -> list[tuple[int, int, int]]:
     rows = [list(topology.OVAL)]
     rows += [list(range(468 + j * count, 468 + (j + 1) * count)) for j in range(len(RING_PLACES))]
     triangles = []
-    for inner, outer in zip(rows[:-1], rows[1:], strict=True):
+    for inner, outer in pairwise(rows):
         for k in range(count):
             a, b, c, d = inner[k], inner[(k + 1) % count], outer[k], outer[(k + 1) % count]
             triangles += [(a, c, d), (a, d, b)]

@@ -24,7 +24,7 @@ _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 _UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
 
 CURVE_REACH_WIDTHS, CURVE_SAMPLES = 0.7, 128
-"""A curve along lids or lips is sampled at this many places, from minus to plus this many widths of the eye or mouth."""
+"""Reach and number of samples of a curve along lids or lips, to both sides in widths of the eye or mouth."""
 CURVE_KERNEL_WIDTHS = 0.08
 """Width of the Gaussian that smooths it, in widths of the eye or mouth."""
 ENDS = Ramp(0.5, 0.12)
@@ -345,7 +345,7 @@ def _height(row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], width: float) -> torch.Tensor:
-    """Return the opacity of a soft line at distances [N, h, w] from it, in the frame's unit; never thinner than a pixel."""
+    """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel."""
     pixel = 1 / frame[1][:, 0].norm(dim=-1).view(-1, 1, 1)
     return torch.exp(-((distance / (0.8 * pixel).clamp_min(width)) ** 2))
 

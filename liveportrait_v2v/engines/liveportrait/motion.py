@@ -186,7 +186,7 @@ class Transfer:
         return start + change * self.options.driving_multiplier
 
     def volume_ratio(self, faces: Faces, reference: Motion) -> torch.Tensor:
-        """Return the root of the volume of the base's keypoints over the reference's on the same face; of one frame, []."""
+        """Return the root of the volumes' ratio, base over reference on the same face; of one frame, []."""
         resting = place(faces.kp, self._absolute(faces.base, reference))
         return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])).sqrt()
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -173,7 +173,7 @@ class _NumbersOnly(pickle.Unpickler):
     """Unpickler of numpy arrays and numbers; refuses whatever else a pickle asks for."""
 
     # Under numpy's old module names; the values are what numpy itself pickles by.
-    _ALLOWED = {
+    _ALLOWED: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
         ("numpy.core.multiarray", "scalar"): np.float32(0).__reduce__()[0],
         ("numpy.core.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],

@@ -119,7 +119,7 @@ def load_networks(
     folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     device: str | torch.device = "cpu",
     precision: str = "auto",
-    compile: bool = False,
+    compile: bool = False,  # noqa: A002 - the field's word
 ) -> Networks:
     """Load the networks with the weights of a folder.
 

@@ -1,4 +1,4 @@
-"""The API's requests: what is asked, what is asked again, and what must never be."""
+"""Requests of the API: which are repeated, and which never may be."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Client:
         return self._http.endpoints
 
     async def submit(self, payload: Mapping[str, Any], record: SendRecord) -> str:
-        """Orders a job through v2 and returns its request id. Each call that gets through may be billed.
+        """Order a job through v2 and return its request id. Each call that gets through may be billed.
 
         Only what can't have been accepted is sent again: no connection, and 429.
 
@@ -85,7 +85,7 @@ class Client:
         return request_id
 
     async def submit_and_wait(self, payload: Mapping[str, Any], record: SendRecord) -> httpx.Response:
-        """Orders a job through v1, which answers with the video itself. Raises as `submit` does.
+        """Order a job through v1, which answers with the video itself. Raises as `submit`.
 
         Returns:
             an answer of 2xx, whose body is still to be read, and closed.
@@ -111,7 +111,7 @@ class Client:
         return await self._paid(record, post)
 
     async def status(self, request_id: str) -> Status | None:
-        """Where a job is; None where the server does not know it (404).
+        """Return the state of a job; None where the server does not know it (404).
 
         Raises:
             RefusedError: the server refuses to say.
@@ -119,11 +119,11 @@ class Client:
         return await self._about(self.endpoints.status(request_id), request_id)
 
     async def result(self, request_id: str) -> Status | None:
-        """A finished job with its output. As `status`."""
+        """Return a finished job with its output. As `status`."""
         return await self._about(self.endpoints.result(request_id), request_id)
 
     async def credits(self) -> dict[str, float]:
-        """What is left, by kind; free of charge, and so a test of the key.
+        """Return the remaining credits, by kind; free of charge, and so a test of the key.
 
         Raises:
             RefusedError: the key is not accepted.
@@ -138,7 +138,7 @@ class Client:
         return found
 
     async def history(self, request_id: str) -> Entry | None:
-        """A job of any age, None if the history has none of that id.
+        """Return a job of any age, None if the history has none of that id.
 
         Raises:
             RefusedError, UnreachableError: the history can't be read.
@@ -151,7 +151,7 @@ class Client:
         return next((entry for entry in entries_of(reply.json()) if entry.request_id == request_id), None)
 
     async def find(self, payload: Mapping[str, Any], since: float, known: set[str]) -> str | None:
-        """The request id of a job that was ordered with this payload, None if the history has none.
+        """Return the request id of a job that was ordered with this payload, None if the history has none.
 
         Failed ones don't count: an earlier job of the same inputs may have failed while this one runs.
 
@@ -192,7 +192,7 @@ class Client:
         tries: int | None = None,
         seconds: float = _GET_SECONDS,
     ) -> Reply:
-        """A request that costs nothing, and so is repeated: when the connection breaks, on 429, 408 and 5xx.
+        """Send a request that costs nothing, and so is repeated: when the connection breaks, on 429, 408 and 5xx.
 
         Args:
             stream: makes the body anew for each try, JSON of `length` bytes.
@@ -241,7 +241,10 @@ class Client:
         return await self._http.api("POST", url, body=payload, seconds=min(seconds, self.deadline.left()))
 
     async def _paid(self, record: SendRecord, post: Callable[[], Any]) -> Any:
-        """A request that may be billed: its answer of 2xx. Sent again only if it can't have been accepted."""
+        """Send a request that may be billed, and return its 2xx answer.
+
+        It is sent again only if it can't have been accepted.
+        """
         attempt = 0
         while True:
             attempt += 1
@@ -298,14 +301,14 @@ class Client:
             await self.deadline.sleep(wait)
 
     def _hold(self, reply: Reply, otherwise: float) -> float:
-        """How long a 429 wants this key to wait; tells all of its runs."""
+        """Return how long a 429 asks this key to wait, and hold all of its runs back."""
         wait = wished_wait(reply.headers, self._clock.time()) or otherwise
         self._limiter.hold(self._clock.monotonic() + wait)
         return wait
 
 
 def _is_order(body: Any, payload: Mapping[str, Any]) -> bool:
-    """Whether a request of the history is this order: the same clips, and nothing else that differs."""
+    """Return whether a request of the history is this order: the same clips, and nothing else that differs."""
     if not isinstance(body, dict) or any(body.get(name) != payload[name] for name in CLIPS):
         return False
     return all(body.get(name, value) == value for name, value in payload.items())

@@ -15,7 +15,8 @@ from ...plan.pairing import Pairing
 def conform(
     clip: Clip, pairing: Pairing, size: tuple[int, int], chunk: int
 ) -> tuple[Iterator[torch.Tensor], list[str]]:
-    """
+    """Bring the model's clip to the frames, rate and size of the plan.
+
     Args:
         clip: as the hosted model made it.
         size: width and height of the source.

@@ -32,7 +32,7 @@ class GoneError(DownloadError):
 
 
 async def download(http: Http, url: str, target: Path, deadline: Deadline, max_bytes: int = MAX_BYTES) -> str:
-    """Saves a result's video and returns its sha256.
+    """Save a result's video and return its SHA-256.
 
     Args:
         url: https, or a data URI.
@@ -60,7 +60,7 @@ async def download(http: Http, url: str, target: Path, deadline: Deadline, max_b
 
 
 async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTES) -> str:
-    """Saves the video that an answer brings and returns its sha256; closes the answer.
+    """Save the video of an answer and return its SHA-256; the answer is closed.
 
     Raises:
         DownloadError: too large, encoded, or no video.
@@ -84,7 +84,8 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
 
 
 async def check_video(path: Path) -> None:
-    """
+    """Check that a file is a whole video that can be decoded.
+
     Raises:
         DownloadError: the file is not a whole video that can be decoded.
     """
@@ -114,7 +115,7 @@ class _Transfer:
         self._total: int | None = None
 
     async def go_on(self) -> None:
-        """Fetches what is missing.
+        """Fetch what is missing.
 
         Raises:
             BrokenError, NotSentError: it broke off; what has come stays if it can be resumed.
@@ -155,7 +156,7 @@ class _Transfer:
         raise DownloadError(f"its host redirects more than {MAX_REDIRECTS} times")
 
     def _begin(self, response: httpx.Response, have: int) -> None:
-        """Looks at an answer's head: whether its body goes on from what there is, or begins anew."""
+        """Check the head of an answer: whether its body continues the file, or begins again."""
         status = response.status_code
         if status in _GONE:
             raise GoneError(f"its host answers HTTP {status}")

@@ -79,7 +79,7 @@ class Endpoints:
 
 
 def valid_request_id(value: object) -> str | None:
-    """The id if it is one that URLs can be built from, else None."""
+    """Return the id if URLs can be built from it, else None."""
     return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else None
 
 

@@ -70,7 +70,8 @@ class SegmindEngine:
         resolver: Resolver = resolve,
         timeouts: Timeouts | None = None,
     ):
-        """
+        """Configure the engine; nothing is sent or written yet.
+
         Args:
             folder: where the journal of paid jobs and their results lie; the default is the user's data folder.
             key_folder: where the key's file lies; the default is the user's configuration folder.
@@ -102,8 +103,9 @@ class SegmindEngine:
         self._timeouts = timeouts
 
     def clip(self, source: str | os.PathLike[str], cancelled: Callable[[], bool] | None = None) -> Clip:
-        """A clip of a path, or of a public URL: its file is fetched to know its length and sound, and the URL is
-        what the model gets.
+        """Return the clip of a path or public URL.
+
+        The file of a URL is fetched to know its length and audio; the model gets the URL itself.
 
         Raises:
             MediaError, UrlError, SegmindError: it can't be had.
@@ -159,7 +161,7 @@ class SegmindEngine:
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Job:
-        """The saved job of a request id, also after the hour; waits for it where it still runs. Orders nothing.
+        """Return the saved job of a request id, waiting for it where it still runs. Orders nothing.
 
         Args:
             output: where to put a copy of the video as the model made it.
@@ -186,7 +188,7 @@ class SegmindEngine:
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Job:
-        """Brings a job of the journal to its end. As `fetch`."""
+        """Bring a job of the journal to its end. As `fetch`."""
 
         async def work(runner: Runner, client: Client, journal: Journal) -> Job:
             return await runner.resume(job)
@@ -194,7 +196,7 @@ class SegmindEngine:
         return self._copied(self._with_runner(work, on_state, cancelled), output)
 
     def credits(self, *, cancelled: Callable[[], bool] | None = None) -> dict[str, float]:
-        """What is left, by kind; costs nothing, and so tests the key.
+        """Return the remaining credits, by kind; costs nothing, and so tests the key.
 
         Raises:
             ApiKeyError, RefusedError, UnreachableError: no key, a wrong one, or no answer.
@@ -211,7 +213,7 @@ class SegmindEngine:
         return run_unless(work(), cancelled, lambda: Cancelled("stopped"))
 
     def journal(self) -> Journal:
-        """The journal of paid jobs, to be closed.
+        """Open the journal of paid jobs; the caller closes it.
 
         Raises:
             JournalError: it can't be used.
@@ -284,7 +286,7 @@ class SegmindEngine:
 
 
 def default_folder() -> Path:
-    """Where the journal and the results lie unless another folder is given: the user's data."""
+    """Return the default folder of the journal and the results, in the user's data."""
     if os.name == "nt":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
     else:
@@ -299,7 +301,7 @@ def file_of(job: Job) -> str:
 
 
 def report_of(job: Job) -> dict[str, Any]:
-    """What a result says about its job: number, request id, cost, what is left, and the model's own file."""
+    """Return a job as a result reports it: number, request id, cost, remaining credits, and the model's own file."""
     return {
         "job": job.id,
         "request_id": job.request_id,

@@ -104,7 +104,7 @@ class JobStoppedError(Cancelled):
 
 
 def one_line(value: Any) -> str:
-    """What a server says about an error, as one line: text without control characters, at most 400 long.
+    """Return a server's error text as one line without control characters, at most 400 long.
 
     Args:
         value: a decoded JSON body or part of it, or a text, which may be HTML.
@@ -133,7 +133,7 @@ def _spoken(value: Any) -> str:
 
 
 def refusal(what: str, status: int, said: str) -> RefusedError:
-    """The error for an HTTP status that says no.
+    """Return the error for an HTTP status of refusal.
 
     Args:
         what: the request, such as "the job" or "the upload".

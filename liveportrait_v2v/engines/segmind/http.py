@@ -67,14 +67,14 @@ class Reply:
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """The decoded body; None where it is no JSON. NaN and Infinity are none."""
+        """Return the decoded body; None where it is not JSON. NaN and Infinity are not JSON."""
         try:
             return json.loads(self.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
             return None
 
     def message(self) -> str:
-        """What the server says, as one line."""
+        """Return the server's message, as one line."""
         decoded = self.json()
         return one_line(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
 
@@ -131,7 +131,7 @@ class Http:
         params: Mapping[str, object] | None = None,
         seconds: float,
     ) -> Reply:
-        """A request to the API, with the key, and its whole answer.
+        """Send a request to the API, with the key, and return its whole answer.
 
         Args:
             body: sent as JSON; or `stream`, JSON of `length` bytes as it comes.
@@ -147,7 +147,7 @@ class Http:
         raise BrokenError(f"no whole answer within {seconds:.0f} s")
 
     async def open_api(self, url: str, body: object, *, read: float) -> httpx.Response:
-        """A POST to the API with the key, whose answer is still to be read, and closed. Raises as `api` does.
+        """Send a POST to the API with the key; its answer is still to be read, and closed. Raises as `api`.
 
         Args:
             read: the longest silence, in seconds.
@@ -156,7 +156,7 @@ class Http:
         return await self._send(self._api, request, self._key)
 
     async def whole(self, response: httpx.Response) -> Reply:
-        """Reads an answer of the API to its end and closes it. The key, should it be in there, is blotted out.
+        """Read an answer of the API to its end and close it. The key, should it be in there, is redacted.
 
         Raises:
             BrokenError: too large, encoded or cut off.
@@ -175,7 +175,7 @@ class Http:
         return Reply(response.status_code, response.headers, redacted.encode("utf-8", "surrogateescape"))
 
     async def open_file(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        """A GET of a file without the key; its answer is still to be read, and closed.
+        """Send a GET for a file without the key; its answer is still to be read, and closed.
 
         Raises:
             UrlError: the URL is against a rule.
@@ -197,7 +197,7 @@ class Http:
         return limiter_of(self._key)
 
     def redact(self, text: str) -> str:
-        """A server's words without the key, should it repeat it."""
+        """Return a server's text without the key, should it repeat it."""
         return self._key.redact(text)
 
     async def _call(self, method, url, body, stream, length, params) -> Reply:
@@ -223,7 +223,7 @@ class Http:
 
 
 async def blocks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it comes, not decoded.
+    """Yield the body as it comes, not decoded.
 
     Raises:
         BrokenError: it ends too early, or stays silent.
@@ -239,7 +239,7 @@ async def blocks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def encoding(headers: Mapping[str, str]) -> str:
-    """The content encoding of an answer, "" for none."""
+    """Return the content encoding of an answer, "" for none."""
     value = headers.get("content-encoding", "").strip().lower()
     return "" if value == "identity" else value
 

@@ -1,4 +1,4 @@
-"""The record of paid jobs: written before money is spent, and what a run picks up from after any kind of end."""
+"""Journal of paid jobs: written before money is spent; a run resumes from it after any kind of end."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Journal:
     """The journal in a folder. Safe to use from several threads and processes at once."""
 
     def __init__(self, folder: Path, now: Callable[[], float], busy_seconds: float = 5.0):
-        """Opens it; makes it where there is none.
+        """Open the journal; create it where there is none.
 
         Args:
             now: the time, in seconds since 1970.
@@ -138,15 +138,16 @@ class Journal:
             self._check()
 
     def close(self) -> None:
+        """Close the journal."""
         self._connection.close()
 
     def lock_path(self, digest: str) -> Path:
         """Return the file of the lock that is held by the run that works on a job."""
         return self._folder / "locks" / digest[:32]
 
-    def open_job(self, hash: str) -> Job | None:
-        """The job of these inputs that is under way, done, or unclear."""
-        return self._one(f"hash = ? AND state IN {OPEN}", (hash,))
+    def open_job(self, digest: str) -> Job | None:
+        """Return the job of these inputs that is under way, done, or unclear."""
+        return self._one(f"hash = ? AND state IN {OPEN}", (digest,))
 
     def job(self, number: int | None) -> Job:
         """Return the job of this number."""
@@ -155,7 +156,7 @@ class Journal:
         return job
 
     def find(self, text: str) -> Job | None:
-        """A job by its number or its request id."""
+        """Return a job by its number or its request id."""
         if (
             text.isascii()
             and text.isdigit()
@@ -166,21 +167,21 @@ class Journal:
         return self._one("request_id = ?", (text,))
 
     def jobs(self) -> list[Job]:
-        """All jobs, the newest first."""
+        """Return all jobs, the newest first."""
         with self._told():
             rows = self._connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY id DESC"
             ).fetchall()
         return [_job(row) for row in rows]
 
-    def begin(self, hash: str, endpoint: str, label: str, request_id: str | None = None) -> Job:
-        """The open job of these inputs; a new one in state INTENT where there is none, or SUBMITTED with an id."""
+    def begin(self, digest: str, endpoint: str, label: str, request_id: str | None = None) -> Job:
+        """Return the open job of these inputs, or a new one in state INTENT, or SUBMITTED with an id."""
         with self._writing() as connection:
-            job = self.open_job(hash)
+            job = self.open_job(digest)
             if job is None:
                 now = self._now()
                 state = INTENT if request_id is None else SUBMITTED
-                values = (hash, state, endpoint, label, now, now, request_id)
+                values = (digest, state, endpoint, label, now, now, request_id)
                 names = "hash, state, endpoint, label, created, changed, request_id"
                 cursor = connection.execute(
                     f"INSERT INTO jobs ({names}) VALUES ({', '.join('?' * len(values))})", values
@@ -189,7 +190,7 @@ class Journal:
         return job
 
     def advance(self, job: Job, state: str, **values: Any) -> Job:
-        """Puts a job into another state and writes down what goes with it, by the attributes of `Job`."""
+        """Put a job into another state and record what goes with it, by the attributes of `Job`."""
         if "payload" in values:
             values["payload"] = json.dumps(values["payload"])
         values = {"state": state, "changed": self._now(), **values}
@@ -201,7 +202,7 @@ class Journal:
             return self.job(job.id)
 
     def send(self, job: Job, payload: dict[str, Any], limits: SpendingLimits) -> Job:
-        """Puts a job into state SENDING, unless it would cost too much together with the others.
+        """Put a job into state SENDING, unless it would cost too much together with the others.
 
         Raises:
             SpendingLimitError: it would.
@@ -222,7 +223,7 @@ class Journal:
             return self.advance(job, SENDING, payload=payload)
 
     def forget(self, job: Job) -> Job:
-        """Sets a job aside and deletes its file: the same inputs are ordered anew. What it cost stays on record.
+        """Set a job aside and delete its file: the same inputs are ordered again. Its cost stays on record.
 
         Raises:
             JournalError: somebody works on it.
@@ -242,7 +243,7 @@ class Journal:
                 locks.release(lock)
 
     def expected_cost(self, endpoint: str) -> float:
-        """USD: what the last job at this server was, as far as it told, else the usual cost."""
+        """Return the cost in USD of the last job at this server, if it reported one, else the usual cost."""
         with self._told():
             row = self._connection.execute(
                 "SELECT cost FROM jobs WHERE cost IS NOT NULL AND endpoint = ? ORDER BY id DESC LIMIT 1",
@@ -251,7 +252,7 @@ class Journal:
         return USUAL_COST if row is None else row[0]
 
     def spent(self, seconds: float, without: int = -1) -> float:
-        """USD spent on what was ordered in the last so many seconds, one job left out.
+        """Return USD spent on orders of the last so many seconds, one job left out.
 
         An unknown cost counts as the usual one.
         """
@@ -269,7 +270,7 @@ class Journal:
             return {row[0] for row in rows}
 
     def uploaded(self, sha256: str, endpoint: str) -> str | None:
-        """URL of a file that was uploaded and should still be there."""
+        """Return the URL of a file that was uploaded and should still be there."""
         with self._told():
             row = self._connection.execute(
                 "SELECT url FROM uploads WHERE sha256 = ? AND endpoint = ? AND expires > ?",
@@ -292,7 +293,7 @@ class Journal:
         return None if row is None else _job(row)
 
     def _create(self) -> None:
-        """Makes the file whole or not at all: one that is empty, or lacks the marks, is never a new one."""
+        """Create the file atomically: one that is empty, or lacks the marks, is never a new one."""
         while not self.path.exists():
             lock = locks.take(self._folder / "locks" / "create")
             if lock is None:
@@ -326,7 +327,7 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; within another one, part of that."""
+        """Context manager of a transaction; within another one, part of that."""
         with self._lock, self._told():
             if self._connection.in_transaction:
                 yield self._connection

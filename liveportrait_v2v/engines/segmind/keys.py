@@ -52,11 +52,11 @@ class ApiKey(httpx.Auth):
         yield request
 
     def redact(self, text: str) -> str:
-        """The text with the key blotted out: a server may repeat what it was sent."""
+        """Return the text with the key redacted: a server may repeat what it was sent."""
         return text.replace(self.__text, "[key]")
 
     def save(self, folder: Path) -> Path:
-        """Writes the key into a file of the folder that only its owner can read, over one that is there."""
+        """Write the key into a file of the folder that only its owner can read, over one that is there."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / FILE
         part = path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
@@ -78,7 +78,7 @@ def default_folder() -> Path:
 
 
 def find_key(folder: Path) -> tuple[ApiKey, str] | None:
-    """The key and where it comes from, None where none is set.
+    """Return the key and its origin, None where none is set.
 
     Raises:
         ApiKeyError: a key of the wrong form, or a file that others can read.
@@ -91,7 +91,8 @@ def find_key(folder: Path) -> tuple[ApiKey, str] | None:
 
 
 def require_key(folder: Path) -> ApiKey:
-    """
+    """Return the key.
+
     Raises:
         ApiKeyError: there is none, or as `find_key` does.
     """
@@ -105,7 +106,7 @@ def require_key(folder: Path) -> ApiKey:
 
 
 def remove_key(folder: Path) -> bool:
-    """Deletes the file; False if there was none."""
+    """Delete the file; False if there was none."""
     with suppress(FileNotFoundError):
         (folder / FILE).unlink()
         return True

@@ -25,6 +25,7 @@ class Clock:
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep, at most until the deadline."""
         await asyncio.sleep(seconds)
 
 
@@ -55,7 +56,8 @@ class Deadline:
         return left
 
     async def sleep(self, seconds: float) -> None:
-        """
+        """Sleep, at most until the deadline.
+
         Raises:
             OutOfTime: the deadline comes first.
         """
@@ -67,7 +69,8 @@ class Limiter:
     """Keeps requests apart, whichever thread and event loop they come from."""
 
     def __init__(self, gap: float = 0.5):
-        """
+        """Set the pace.
+
         Args:
             gap: seconds from one request to the next.
         """
@@ -76,7 +79,7 @@ class Limiter:
         self._lock = threading.Lock()
 
     def reserve(self, now: float) -> float:
-        """Takes the next free moment and says how many seconds away it is."""
+        """Take the next free moment and return how many seconds away it is."""
         with self._lock:
             moment = max(now, self._next)
             self._next = moment + self._gap
@@ -93,7 +96,7 @@ _limiters_lock = threading.Lock()
 
 
 def limiter_of(key: object) -> Limiter:
-    """The one limiter of this process for a key."""
+    """Return the one limiter of this process for a key."""
     with _limiters_lock:
         return _limiters.setdefault(key, Limiter())
 

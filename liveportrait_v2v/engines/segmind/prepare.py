@@ -1,9 +1,10 @@
-"""Clips made ready for upload: just the frames that are needed, at one rate, so that frame n goes with frame n."""
+"""Preparation of clips for upload: just the frames that are needed, at one rate, so that frame n goes with frame n."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -19,12 +20,12 @@ _CHUNK = 4
 
 
 def source_numbers(pairing: Pairing) -> list[int]:
-    """The source frame that each frame of the result shows."""
+    """Return the source frame that each frame of the result shows."""
     return [pairing.source_at(frame)[1] for frame in range(pairing.frames)]
 
 
 def driving_numbers(pairing: Pairing) -> list[int]:
-    """The driving frame nearest to each frame of the result."""
+    """Return the driving frame nearest to each frame of the result."""
     last = max(pairing.driving_frames - 1, 0)
     places = (pairing.driving_at(frame)[1] for frame in range(pairing.frames))
     return [min(int(place + Fraction(1, 2)), last) for place in places]
@@ -38,7 +39,7 @@ def prepare(
     target: Path,
     stop: Callable[[], bool],
 ) -> Path:
-    """A file that shows these frames of the clip at the pairing's rate.
+    """Return a file that shows these frames of the clip at the pairing's rate.
 
     Args:
         numbers: frames of the clip, one for each frame of the file.
@@ -63,7 +64,7 @@ def prepare(
 
 
 def frames_at(clip: Clip, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
-    """Frames uint8 [H, W, 3] of a clip by their number; decoding starts anew at a number below the one before."""
+    """Yield frames uint8 [H, W, 3] of a clip by number; decoding starts again at a number below the one before."""
     frames: Iterator[torch.Tensor] = iter(())
     at, frame = -1, torch.empty(0)
     for number in numbers:
@@ -75,7 +76,7 @@ def frames_at(clip: Clip, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
 
 
 def is_ready(clip: Clip, numbers: list[int], pairing: Pairing) -> bool:
-    """Whether a file needs no work: an upright H.264 mp4 with just these frames in even steps of this rate."""
+    """Return whether a file needs no work: an upright H.264 mp4 with just these frames in even steps of this rate."""
     info = clip.info
     if (
         clip.window != (0, None)
@@ -96,5 +97,5 @@ def is_ready(clip: Clip, numbers: list[int], pairing: Pairing) -> bool:
             upright = next(container.decode(stream)).rotation == 0
     except (av.error.FFmpegError, StopIteration, TypeError):
         return False
-    steps = {after - before for before, after in zip(times, times[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(times)}
     return upright and len(times) == info.frame_count and len(steps) <= 1

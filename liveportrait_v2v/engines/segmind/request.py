@@ -1,4 +1,4 @@
-"""What is asked of a run, and what it tells on its way."""
+"""The request for a job, and its reported progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class JobState:
-    """What is told while a job is under way.
+    """Progress of a job: an `EngineStatus`.
 
     Attributes:
         state: a word or two: preparing, uploading, QUEUED, PROCESSING, downloading, …
@@ -39,7 +39,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A wish for a job.
+    """A request for a job.
 
     Attributes:
         hash: of the inputs' content and the settings, in hexadecimal: what makes two wishes the same.

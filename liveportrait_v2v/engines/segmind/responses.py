@@ -50,7 +50,7 @@ class Entry:
 
 
 def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
-    """The status or result that a body holds, None where the body is no object."""
+    """Return the status or result in a body, None where the body is not an object."""
     if not isinstance(body, dict):
         return None
     state = body.get("status")
@@ -64,6 +64,7 @@ def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
 
 
 def bill_of(metrics: object, headers: Mapping[str, str]) -> Bill:
+    """Return cost and remaining credits of a body and its headers."""
     metrics = metrics if isinstance(metrics, dict) else {}
     return Bill(
         _number(metrics.get("cost", headers.get("x-cost"))),
@@ -72,7 +73,7 @@ def bill_of(metrics: object, headers: Mapping[str, str]) -> Bill:
 
 
 def find_url(value: object, depth: int = 3) -> str | None:
-    """The first URL or data URI in a string, list, object, or JSON text of one of them."""
+    """Return the first URL or data URI in a string, list, object, or JSON text of one of them."""
     if isinstance(value, str):
         text = value.strip()
         if text.lower().startswith(("http://", "https://", "data:")):
@@ -94,7 +95,7 @@ def find_url(value: object, depth: int = 3) -> str | None:
 
 
 def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
-    """The requests that an answer of the history holds, however it is wrapped."""
+    """Yield the requests in an answer of the history, however it is wrapped."""
     if isinstance(body, list):
         for item in body:
             yield from entries_of(item, depth)
@@ -121,7 +122,7 @@ def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
 
 
 def uploaded_urls(body: object) -> list[str]:
-    """The URLs of an upload's answer; empty where it has none."""
+    """Return the URLs of an upload's answer; empty where it has none."""
     if not isinstance(body, dict):
         return []
     for name in ("file_urls", "urls", "url"):

@@ -1,4 +1,4 @@
-"""Running an asynchronous piece of work to its end, or until the caller asks to stop."""
+"""Asynchronous work run to its end from synchronous code, or until the caller asks to stop."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run_unless(
     cancelled: Callable[[], bool] | None,
     stopped: Callable[[], Exception],
 ) -> T:
-    """Runs the work on an event loop of its own in the calling thread, which must not have one.
+    """Run the work on an event loop of its own in the calling thread, which must not have one.
 
     Whatever ends it, all that it started is cancelled and has come to its end before this returns.
 

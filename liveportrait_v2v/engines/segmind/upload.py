@@ -30,7 +30,7 @@ _SECONDS = 600.0
 
 
 async def upload(client: Client, journal: Journal, path: Path) -> str:
-    """The public URL of an mp4 file: of an earlier upload of the same content, or of a new one.
+    """Return the public URL of an mp4 file: of an earlier upload of the same content, or of a new one.
 
     Raises:
         RefusedError, UnreachableError: the upload failed.

@@ -157,7 +157,7 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path, tensors, suffix, kept):
         read_weights(SMALL, path)
 
 
-FLAT = {name: "" for name in NETWORKS}
+FLAT = dict.fromkeys(NETWORKS, "")
 SUBFOLDERS = {name: "retargeting_models" if name == STITCHING else "base_models" for name in NETWORKS}
 REPOSITORY = {name: f"liveportrait/{folder}" for name, folder in SUBFOLDERS.items()}
 

@@ -69,7 +69,7 @@ class Networks:
         weights: Callable[[str], Mapping[str, Tensor]],
         device: str | torch.device = "cpu",
         precision: str = "auto",
-        compile: bool = False,
+        compile: bool = False,  # noqa: A002 - the field's word
     ):
         """Load the networks.
 

@@ -6,6 +6,8 @@ published weights were trained: sample i of n reads at i * n / (n - 1) - 1/2, a 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -102,7 +104,7 @@ class Encoder(nn.Module):
 
     def __init__(self, *widths: int):
         super().__init__()
-        self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """All maps, the finest and first of them the input."""

@@ -93,7 +93,8 @@ class Spade(nn.Module):
         return conv
 
     def fold(self) -> None:
-        assert self.mlp_gamma.bias is not None and self.mlp_beta.bias is not None
+        assert self.mlp_gamma.bias is not None
+        assert self.mlp_beta.bias is not None
         self.weight = nn.Parameter(torch.cat((self.mlp_gamma.weight, self.mlp_beta.weight)))
         self.bias = nn.Parameter(torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias)))
         del self.mlp_gamma, self.mlp_beta

@@ -5,7 +5,7 @@ Woo et al., "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoenco
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +75,7 @@ class Block(nn.Module):
 class ConvNeXtV2(nn.Module):
     """The backbone with its seven heads: crops [N, 3, 256, 256] -> name of a head -> what it says, [N, ...]."""
 
-    heads = {
+    heads: ClassVar = {
         "fc_kp": 3 * KEYPOINTS,
         "fc_scale": 1,
         "fc_pitch": POSE_BINS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,9 +19,7 @@ class Corrector(nn.Module):
     def __init__(self, *widths: int):
         super().__init__()
         # Named as in a sequence in which every other place is an activation.
-        self.mlp = nn.ModuleDict(
-            {str(2 * i): nn.Linear(a, b) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))}
-        )
+        self.mlp = nn.ModuleDict({str(2 * i): nn.Linear(a, b) for i, (a, b) in enumerate(pairwise(widths))})
 
     def forward(self, *parts: Tensor) -> Tensor:
         x = torch.cat([part.flatten(1).float() for part in parts], 1)

@@ -50,30 +50,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the networks; those absent from the command line stay absent from the namespace."""
-    networks = parser.add_argument_group("options of the liveportrait engine")
+    networks = parser.add_argument_group(
+        "options of the liveportrait engine", argument_default=argparse.SUPPRESS
+    )
     weights = networks.add_mutually_exclusive_group()
     weights.add_argument(
         "--weights",
         metavar="DIR",
-        default=argparse.SUPPRESS,
         help="folder with the published weights (default: where `liveportrait-v2v models` finds them)",
     )
     weights.add_argument(
         "--random-weights",
         metavar="SEED",
         type=int,
-        default=argparse.SUPPRESS,
         help="use random weights, for tests and timing; faces become noise",
     )
     networks.add_argument(
         "--precision",
-        default=argparse.SUPPRESS,
         help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and fp32 elsewhere (default: auto)",
     )
     networks.add_argument(
         "--compile",
         action="store_true",
-        default=argparse.SUPPRESS,
         help="compile the networks on first use, which takes a minute or two; for GPUs",
     )
 

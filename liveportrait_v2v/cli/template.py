@@ -54,9 +54,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     if options.driving.lower().endswith(TEMPLATES):
         template = read_template(options.driving)
     else:
-        engine = create_engine(
-            "liveportrait", check_device(options.device, for_networks=True), **network_options(options)
-        )
+        device = check_device(options.device, for_networks=True)
+        engine = create_engine("liveportrait", device, **network_options(options))
         assert isinstance(engine, LivePortraitEngine)
         with ProgressLine() as line, plain_warnings():
             template = record_template(

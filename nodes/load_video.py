@@ -1,4 +1,4 @@
-"""The node Load Video (LivePortrait)."""
+"""Node Load Video (LivePortrait)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import Cancelled, MediaError
 from . import host
 
 _CRF = 12
-"""Hardly a difference to the original: the face is to be cut out of this file."""
+"""Near-lossless, because the face is cropped from this file."""
 
 
 class LoadVideo(io.ComfyNode):
+    """Loads a video from the input folder."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             category=host.CATEGORY,
             node_id="LPV2V_LoadVideo",
             display_name="Load Video (LivePortrait)",
-            description="A video of the input folder, shortened or brought to another frame rate or size as asked, "
-            "with its sound. Frames are never all in memory.",
+            description="Loads a video with its audio from the input folder, optionally shortened, resampled to "
+            "another frame rate or scaled down. Never holds all frames in memory.",
             search_aliases=[
                 "source video",
                 "driving video",
@@ -33,21 +36,21 @@ class LoadVideo(io.ComfyNode):
                     "file",
                     options=host.input_videos(),
                     upload=io.UploadType.video,
-                    tooltip="A video of ComfyUI's input folder. The button, or dropping a file on the node, adds one.",
+                    tooltip="A video in ComfyUI's input folder. Add one with the button, or drop a file on the node.",
                 ),
                 io.Int.Input(
                     "frame_load_cap",
                     default=0,
                     min=0,
                     max=10_000_000,
-                    tooltip="Most frames to load; 0 = all. Counted after the three options below.",
+                    tooltip="Maximum number of frames to load; 0 = all. Applied after the three options below.",
                 ),
                 io.Int.Input(
                     "skip_first_frames",
                     default=0,
                     min=0,
                     max=10_000_000,
-                    tooltip="Frames to leave out at the beginning, their sound as well.",
+                    tooltip="Number of frames to skip at the start, along with their audio.",
                 ),
                 io.Int.Input(
                     "select_every_nth",
@@ -55,8 +58,8 @@ class LoadVideo(io.ComfyNode):
                     min=1,
                     max=1000,
                     advanced=True,
-                    tooltip="Keep the first of every n frames. The video lasts as long as before, at an nth of its "
-                    "frame rate.",
+                    tooltip="Keep the first of every n frames. The duration stays the same; the frame rate is divided "
+                    "by n.",
                 ),
                 io.Float.Input(
                     "force_rate",
@@ -64,8 +67,8 @@ class LoadVideo(io.ComfyNode):
                     min=0.0,
                     max=1000.0,
                     step=0.001,
-                    tooltip="Frames per second to bring the video to, by its timestamps: it keeps its speed. "
-                    "0 keeps its own.",
+                    tooltip="Frame rate to resample the video to, by timestamps, at unchanged speed. 0 keeps its own "
+                    "rate.",
                 ),
                 io.Int.Input(
                     "max_side",
@@ -88,7 +91,6 @@ class LoadVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        from ..liveportrait_v2v.errors import MediaError
         from ..liveportrait_v2v.media import Clip
 
         path = host.input_path(file)
@@ -117,12 +119,11 @@ class LoadVideo(io.ComfyNode):
         force_rate: float,
         max_side: int,
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.errors import Cancelled
         from ..liveportrait_v2v.media import Clip, VideoWriter
 
         path = host.input_path(file)
         clip = Clip(path)
-        # As text: the nearest decimal, so that 29.97 is 2997/100.
+        # Through its decimal text, so that 29.97 is exactly 2997/100.
         force = Fraction(str(force_rate)) or None
         options = {
             "skip": skip_first_frames,

@@ -1,7 +1,7 @@
-"""A look at the faces of a clip: who is in it, with which number, and what the settings crop.
+"""Numbers of a clip's faces, and a contact sheet that shows them with their crop squares.
 
-Frames are read once and in order, and only the few that the sheet may show are kept, so that the length of
-the clip costs no memory.
+Frames are read once and in order, and only the few that the sheet may show are kept: memory does not depend on the
+clip's length.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Face:
     """One numbered face of a clip.
 
     Attributes:
-        number: what `input_face_index` and `drive_face_index` call it.
-        frames: in how many frames it was found.
+        number: its value of `input_face_index` and `drive_face_index`.
+        frames: number of frames in which it was found.
         first_frame, first_seen: the first of them, counted from 0, and its time in seconds.
-        box: left, top, right, bottom of its landmarks there, in pixels.
-        crop: the four corners of the crop square there, in pixels, clockwise from the face's own top left.
+        box: left, top, right, bottom of its landmarks in that frame, in pixels.
+        crop: the four corners of its crop square in that frame, in pixels, clockwise from the face's own top left.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Face:
     box: tuple[float, float, float, float]
     crop: tuple[tuple[float, float], ...]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, object]:
         return {
             "number": self.number,
             "frames": self.frames,
@@ -58,12 +58,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Survey:
-    """What `survey` found.
+    """The result of `survey`.
 
     Attributes:
         faces: in the order of their numbers.
-        frames: how many frames the clip has.
-        frames_without_face: how many of them show none.
+        frames: number of frames in the clip.
+        frames_without_face: number of frames in which no face was found.
         size: width and height of the frames.
         sheet: the contact sheet.
     """
@@ -74,7 +74,7 @@ class Survey:
     size: tuple[int, int]
     sheet: Image.Image
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, object]:
         return {
             "frames": self.frames,
             "frames_without_face": self.frames_without_face,
@@ -101,18 +101,18 @@ def survey(
     on_frames: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Survey:
-    """Finds and numbers the faces of a whole clip and draws its contact sheet.
+    """Find and number the faces of a whole clip, and draw its contact sheet.
 
     Args:
-        settings: give the crop squares (scale, vx_ratio, vy_ratio).
-        options: give the order in which faces are numbered.
+        settings: for the crop squares (scale, vx_ratio, vy_ratio).
+        options: for the order in which faces are numbered.
         on_frames: called with the number of frames read so far.
-        cancelled: asked after each chunk.
+        cancelled: polled after each chunk.
 
     Raises:
         MediaError: the clip can't be read.
-        FaceNotFoundError: no frame shows a face.
-        Cancelled: `cancelled` said so.
+        FaceNotFoundError: no face was found in any frame.
+        Cancelled: `cancelled` returned True.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
     cells: list[_Cell] = []
@@ -132,10 +132,10 @@ def survey(
             for number, points in landmarks.items():
                 counts[number] = counts.get(number, 0) + 1
                 if number not in seen:
-                    seen[number] = _first_sight(number, points, row, time, settings)
+                    seen[number] = _first_appearance(number, points, row, time, settings)
             if row % every == 0:
                 cells.append(_cell(frame, row, time, landmarks))
-                # Twice as many as are shown: drop every other one and keep fewer from now on.
+                # Twice as many as fit: drop every other one, and keep half as many from now on.
                 if len(cells) == 2 * CELLS:
                     cells, every = cells[::2], every * 2
         frames += len(chunk.frames)
@@ -143,7 +143,7 @@ def survey(
             on_frames(frames)
     if not seen:
         raise FaceNotFoundError(
-            f"none of the clip's {frames} frames shows a face; take one with a face at least 40 pixels wide"
+            f"none of the clip's {frames} frames shows a face; use a clip with a face at least 40 pixels wide"
         )
     faces = [
         Face(number, counts[number], face.first_frame, face.first_seen, face.box, face.crop)
@@ -152,7 +152,7 @@ def survey(
     return Survey(faces, frames, empty, size, _draw(_spread(cells), size, settings))
 
 
-def _first_sight(
+def _first_appearance(
     number: int, points: torch.Tensor, row: int, time: Fraction, settings: AnimationSettings
 ) -> Face:
     low, high = points[:, :2].amin(0).tolist(), points[:, :2].amax(0).tolist()
@@ -170,7 +170,7 @@ def _cell(frame: torch.Tensor, row: int, time: Fraction, landmarks: dict[int, to
 
 
 def _spread(cells: list[_Cell]) -> list[_Cell]:
-    """At most CELLS of them, evenly spaced, the first and the last among them."""
+    """Return at most CELLS evenly spaced cells, including the first and the last."""
     if len(cells) <= CELLS:
         return cells
     return [cells[round(i * (len(cells) - 1) / (CELLS - 1))] for i in range(CELLS)]

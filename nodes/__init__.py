@@ -1,6 +1,8 @@
-"""The pack's nodes, each in a module of its own; ComfyUI asks `comfy_entrypoint` for them.
+"""Nodes of the pack, one per module; ComfyUI gets them from `comfy_entrypoint`.
 
-Nothing here loads torch or the library's heavy rooms: nodes import those when they run.
+Node modules import the library's `errors` and `settings` at the top. Everything that loads torch, av or httpx is
+imported when a node runs: the pack does not slow down ComfyUI's start, and a missing package stops only the nodes
+that need it.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ NODES = {
     "fetch_segmind_job": "FetchSegmindJob",
     "preview_faces": "PreviewFaces",
 }
-"""Module and class of each node, in the order of the menu."""
+"""Module and class of each node, in menu order."""
 
 
 class LivePortraitExtension(ComfyExtension):
-    """The pack's nodes."""
+    """The pack, as ComfyUI loads it."""
 
     async def on_load(self) -> None:
         try:
@@ -40,18 +42,18 @@ class LivePortraitExtension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> LivePortraitExtension:
-    """Return the pack's nodes to ComfyUI."""
+    """Return the extension; ComfyUI calls this at startup."""
     return LivePortraitExtension()
 
 
 def _load(module: str, name: str) -> type[io.ComfyNode] | None:
-    """Return the node, or None with the reason in the log: a broken one must not take the others down."""
+    """Return a node's class, or log why it can't be loaded and return None, so that the others still load."""
     try:
         node = getattr(importlib.import_module(f".{module}", __name__), name)
         node.GET_SCHEMA()
     except Exception:
         logging.exception(
-            "LivePortrait Video-to-Video: the node %s could not be loaded, the others are", name
+            "LivePortrait Video-to-Video: the node %s could not be loaded; the others work without it", name
         )
         return None
     return node

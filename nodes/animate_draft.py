@@ -1,4 +1,4 @@
-"""The node Animate Draft (LivePortrait)."""
+"""Node Animate Draft (LivePortrait)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from . import animation
 
 
 class AnimateDraft(io.ComfyNode):
+    """Animates with the draft engine."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
             node_id="LPV2V_AnimateDraft",
             display_name="Animate Draft (LivePortrait)",
-            description="Animates the source's face by the driving clip's, at once and without weights or GPU: a warp "
-            "led by landmarks. For choosing clips, faces and settings before a run that costs time or money.",
+            description="Animates the source's face with the driving clip's motion, instantly and without weights or a "
+            "GPU, by a landmark-driven warp. For choosing clips, faces and settings before a run that takes time or "
+            "costs money.",
             search_aliases=[
                 "live portrait",
                 "face animation",

@@ -1,4 +1,4 @@
-"""The node Animate Local (LivePortrait)."""
+"""Node Animate Local (LivePortrait)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from .load_model import MODEL
 
 
 class AnimateLocal(io.ComfyNode):
+    """Animates with the LivePortrait networks."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
             node_id="LPV2V_AnimateLocal",
             display_name="Animate Local (LivePortrait)",
-            description="Animates the source's face with the LivePortrait networks on this machine. A GPU makes it "
-            "quick; without one a frame takes seconds.",
+            description="Animates the source's face with the LivePortrait networks on this machine. Fast on a GPU; on "
+            "a CPU each frame takes seconds.",
             search_aliases=["live portrait", "face animation", "face reenactment", "talking head", "offline"],
             inputs=[MODEL.Input("model", tooltip="From Load Model (LivePortrait).")],
         )

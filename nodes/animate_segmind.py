@@ -1,21 +1,24 @@
-"""The node Animate Segmind (LivePortrait)."""
+"""Node Animate Segmind (LivePortrait)."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import SettingsError
 from . import animation, segmind
 
 
 class AnimateSegmind(io.ComfyNode):
+    """Animates with Segmind's hosted model."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
             clips_optional=True,
             node_id="LPV2V_AnimateSegmind",
             display_name="Animate Segmind (LivePortrait)",
-            description="Animates with Segmind's hosted model. Each new job is paid for (about 0.28 USD) and uploads "
-            "both clips to public, unlisted addresses. The same clips and settings are paid for once.",
+            description="Animates with Segmind's hosted model. Each new job costs about 0.28 USD and uploads both "
+            "clips to public, unlisted URLs. The same clips and settings are paid for only once.",
             search_aliases=["live portrait api", "hosted model", "remote", "segmind", "video to video"],
             inputs=[
                 io.String.Input(
@@ -23,14 +26,14 @@ class AnimateSegmind(io.ComfyNode):
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="Public https address of the source video, in place of the socket: it goes out untouched.",
+                    tooltip="Public https URL of the source video, instead of the socket; it is sent unchanged.",
                 ),
                 io.String.Input(
                     "driving_url",
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="Public https address of the driving video, in place of the socket: it goes out untouched.",
+                    tooltip="Public https URL of the driving video, instead of the socket; it is sent unchanged.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -38,9 +41,9 @@ class AnimateSegmind(io.ComfyNode):
                     min=0,
                     max=2**31 - 1,
                     optional=True,
-                    # Else the frontend rolls whatever is called seed after every run, which would pay each time.
+                    # By default the frontend changes a seed after every run: each one would be paid for.
                     control_after_generate=False,
-                    tooltip="Changes nothing in the result: another number orders the same job anew, and pays again.",
+                    tooltip="Does not affect the result: another number orders the same job again, at full cost.",
                 ),
                 io.Float.Input(
                     "max_cost",
@@ -50,7 +53,8 @@ class AnimateSegmind(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="USD: refuse a job that would cost more, by what the last ones cost. 0 = no limit.",
+                    tooltip="Maximum cost of a job in USD, estimated from recent jobs; above it nothing is ordered. "
+                    "0 = no limit.",
                 ),
                 io.Float.Input(
                     "max_cost_per_day",
@@ -60,7 +64,8 @@ class AnimateSegmind(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="USD: refuse a job with which the last 24 hours would cost more. 0 = no limit.",
+                    tooltip="Maximum cost of all jobs of the last 24 hours in USD; above it nothing is ordered. "
+                    "0 = no limit.",
                 ),
                 segmind.deadline(),
             ],
@@ -90,8 +95,6 @@ class AnimateSegmind(io.ComfyNode):
         max_cost_per_day: float = 0.0,
         deadline: float = 900.0,
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.errors import SettingsError
-
         clips = []
         for name, value, url in (
             ("source", source, source_url.strip()),

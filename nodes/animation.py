@@ -162,11 +162,11 @@ def check_images(node: type[io.ComfyNode], frames: bool) -> None:
 
 
 def values(
-    batch: Batch | None, sound: Audio | None, path: Path, rate: Fraction, frames: int
+    batch: Batch | None, audio: Audio | None, path: Path, rate: Fraction, frames: int
 ) -> io.NodeOutput:
     """Return the outputs, in the order of `outputs`."""
     images = host.blocked(_FRAMES_OFF) if batch is None else batch.images
-    return io.NodeOutput(images, host.audio_value(sound), host.video_value(path), float(rate), frames)
+    return io.NodeOutput(images, host.audio_value(audio), host.video_value(path), float(rate), frames)
 
 
 def _summary(result: Result) -> str:

@@ -1,29 +1,33 @@
-"""The node Fetch Segmind Job (LivePortrait)."""
+"""Node Fetch Segmind Job (LivePortrait)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import Cancelled
 from . import animation, host, segmind
 
 
 class FetchSegmindJob(io.ComfyNode):
+    """Fetches the result of an earlier job."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LPV2V_FetchSegmindJob",
             display_name="Fetch Segmind Job (LivePortrait)",
             category=host.CATEGORY,
-            description="The result of a job that was ordered before, by its request id, as the model made it. Waits "
-            "where the job still runs. Orders nothing, and so costs nothing.",
+            description="Fetches the result of an earlier job by its request id, as the model made it. Waits if the "
+            "job is still running. Orders nothing, so it costs nothing.",
             search_aliases=["segmind result", "request id", "resume job", "live portrait download"],
             inputs=[
                 io.String.Input(
                     "request_id",
                     default="",
-                    tooltip="The id that Animate Segmind shows, or that `liveportrait-v2v jobs list` does.",
+                    tooltip="The id shown by Animate Segmind, or by `liveportrait-v2v jobs list`.",
                 ),
                 animation.frames_switch(),
                 segmind.deadline(),
@@ -47,8 +51,7 @@ class FetchSegmindJob(io.ComfyNode):
     def _fetch(
         cls, request_id: str, frames: bool, deadline: float, cancelled: Callable[[], bool]
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.engines.segmind import report_of
-        from ..liveportrait_v2v.errors import Cancelled
+        from ..liveportrait_v2v.engines.segmind import file_of, report_of
         from ..liveportrait_v2v.media import Clip
 
         report = host.Report(cls.hidden.unique_id)
@@ -56,15 +59,19 @@ class FetchSegmindJob(io.ComfyNode):
             job = segmind.make_engine(deadline=deadline).fetch(
                 request_id, on_state=lambda state: report.text(state.text), cancelled=cancelled
             )
-            clip = Clip(job.file)
+            path = Path(file_of(job))
+            clip = Clip(path)
             info = clip.info
+            assert info.rate is not None  # the model's results are videos
+            assert info.duration is not None
             batch = animation.Batch(info.frame_count, clip.output_size()) if frames else None
-            for chunk in clip.chunks() if batch else ():
-                if cancelled():
-                    raise Cancelled("stopped while the frames were read")
-                batch.add(chunk.frames)
-                report.see(chunk.frames)
-                report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
-            sound = clip.audio(info.duration)
+            if batch is not None:
+                for chunk in clip.chunks():
+                    if cancelled():
+                        raise Cancelled("stopped while reading the frames")
+                    batch.add(chunk.frames)
+                    report.see(chunk.frames)
+                    report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
+            audio = clip.audio(info.duration)
         report.text(animation.job_summary(**report_of(job)))
-        return animation.values(batch, sound, job.file, info.rate, info.frame_count)
+        return animation.values(batch, audio, path, info.rate, info.frame_count)

@@ -10,7 +10,7 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -97,11 +97,11 @@ def video_value(path: Path):
     return InputImpl.VideoFromFile(str(path))
 
 
-def audio_value(sound: Audio | None) -> dict[str, Any] | None:
+def audio_value(audio: Audio | None) -> dict[str, Any] | None:
     """Return an AUDIO: float32 [1, C, T], or None."""
-    if sound is None:
+    if audio is None:
         return None
-    return {"waveform": sound.samples.unsqueeze(0), "sample_rate": sound.rate}
+    return {"waveform": audio.samples.unsqueeze(0), "sample_rate": audio.rate}
 
 
 def image_value(picture: Image.Image) -> torch.Tensor:
@@ -192,7 +192,7 @@ def _trim_window(video: Any) -> tuple[float, float]:
 class Model:
     """A LPV2V_MODEL: networks that ComfyUI's model management moves to the GPU and back."""
 
-    def __init__(self, folders: list[Path], precision: str, compile: bool):
+    def __init__(self, folders: Sequence[str | Path], precision: str, compile: bool):  # noqa: A002
         """Load the networks.
 
         Args:

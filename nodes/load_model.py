@@ -1,6 +1,9 @@
-"""The node Load Model (LivePortrait)."""
+"""Node Load Model (LivePortrait)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from comfy_api.latest import io
 
@@ -12,14 +15,17 @@ _PRECISIONS = ["auto", "fp16", "bf16-convs", "fp32"]
 
 
 class LoadModel(io.ComfyNode):
+    """Loads the LivePortrait networks."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LPV2V_LoadModel",
             display_name="Load Model (LivePortrait)",
             category=host.CATEGORY,
-            description="The LivePortrait networks with their published weights, from ComfyUI's folder "
-            "models/liveportrait or where extra_model_paths.yaml says. ComfyUI moves them in and out of the GPU.",
+            description="Loads the LivePortrait networks with their published weights from ComfyUI's folder "
+            "models/liveportrait or from the folders in extra_model_paths.yaml. ComfyUI moves them in and out of GPU "
+            "memory.",
             search_aliases=["live portrait model", "liveportrait weights", "download liveportrait models"],
             inputs=[
                 io.Combo.Input(
@@ -27,27 +33,27 @@ class LoadModel(io.ComfyNode):
                     options=[_AUTO, *map(str, host.model_folders())],
                     default=_AUTO,
                     tooltip="Folder with the weights: .safetensors, or .pth in upstream's folders. auto takes the "
-                    "first that has them all.",
+                    "first complete one.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=_PRECISIONS,
                     default=_AUTO,
-                    tooltip="Of the convolutions; keypoints and grids always keep full precision. auto is fp16 on "
-                    "CUDA, else fp32. Choose fp32 if pictures come out black.",
+                    tooltip="Precision of the convolutions; keypoints and grids always have full precision. auto is "
+                    "fp16 on CUDA, otherwise fp32. Choose fp32 if frames come out black.",
                 ),
                 io.Boolean.Input(
                     "compile",
                     default=False,
                     advanced=True,
-                    tooltip="Compile the networks at their first use: that takes a minute or two, then frames are "
-                    "faster. For long clips on a GPU; no help on a CPU.",
+                    tooltip="Compile the networks on first use: takes a minute or two, then frames are faster. For "
+                    "long clips on a GPU; does not help on a CPU.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
-                    tooltip="If no folder has the weights, download them (520 MB) into models/liveportrait. Off: an "
-                    "error says where they are to be had.",
+                    tooltip="If no folder has the weights, download them (520 MB) into models/liveportrait. Off: the "
+                    "error message says where to get them.",
                 ),
             ],
             outputs=[MODEL.Output("model", display_name="model")],
@@ -55,10 +61,10 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, weights: str, precision: str, compile: bool, download: bool) -> io.NodeOutput:
+    def execute(cls, weights: str, precision: str, compile: bool, download: bool) -> io.NodeOutput:  # noqa: A002
         from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
 
-        folders = host.model_folders() if weights == _AUTO else [weights]
+        folders: Sequence[str | Path] = host.model_folders() if weights == _AUTO else [weights]
         report = host.Report(cls.hidden.unique_id)
         try:
             find_weights(folders)

@@ -1,26 +1,30 @@
-"""The node Load Video (LivePortrait)."""
+"""Node Load Video (LivePortrait)."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import Cancelled, MediaError
 from . import host
 
 _CRF = 12
-"""Hardly a difference to the original: the face is to be cut out of this file."""
+"""Near-lossless, because the face is cropped from this file."""
 
 
 class LoadVideo(io.ComfyNode):
+    """Loads a video from the input folder."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             category=host.CATEGORY,
             node_id="LPV2V_LoadVideo",
             display_name="Load Video (LivePortrait)",
-            description="A video of the input folder, shortened or brought to another frame rate or size as asked, "
-            "with its sound. Frames are never all in memory.",
+            description="Loads a video with its audio from the input folder, optionally shortened, resampled to "
+            "another frame rate or scaled down. Never holds all frames in memory.",
             search_aliases=[
                 "source video",
                 "driving video",
@@ -33,21 +37,21 @@ class LoadVideo(io.ComfyNode):
                     "file",
                     options=host.input_videos(),
                     upload=io.UploadType.video,
-                    tooltip="A video of ComfyUI's input folder. The button, or dropping a file on the node, adds one.",
+                    tooltip="A video in ComfyUI's input folder. Add one with the button, or drop a file on the node.",
                 ),
                 io.Int.Input(
                     "frame_load_cap",
                     default=0,
                     min=0,
                     max=10_000_000,
-                    tooltip="Most frames to load; 0 = all. Counted after the three options below.",
+                    tooltip="Maximum number of frames to load; 0 = all. Applied after the three options below.",
                 ),
                 io.Int.Input(
                     "skip_first_frames",
                     default=0,
                     min=0,
                     max=10_000_000,
-                    tooltip="Frames to leave out at the beginning, their sound as well.",
+                    tooltip="Number of frames to skip at the start, along with their audio.",
                 ),
                 io.Int.Input(
                     "select_every_nth",
@@ -55,8 +59,8 @@ class LoadVideo(io.ComfyNode):
                     min=1,
                     max=1000,
                     advanced=True,
-                    tooltip="Keep the first of every n frames. The video lasts as long as before, at an nth of its "
-                    "frame rate.",
+                    tooltip="Keep the first of every n frames. The duration stays the same; the frame rate is divided "
+                    "by n.",
                 ),
                 io.Float.Input(
                     "force_rate",
@@ -64,8 +68,8 @@ class LoadVideo(io.ComfyNode):
                     min=0.0,
                     max=1000.0,
                     step=0.001,
-                    tooltip="Frames per second to bring the video to, by its timestamps: it keeps its speed. "
-                    "0 keeps its own.",
+                    tooltip="Frame rate to resample the video to, by timestamps, at unchanged speed. 0 keeps its own "
+                    "rate.",
                 ),
                 io.Int.Input(
                     "max_side",
@@ -88,7 +92,6 @@ class LoadVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        from ..liveportrait_v2v.errors import MediaError
         from ..liveportrait_v2v.media import Clip
 
         path = host.input_path(file)
@@ -104,7 +107,9 @@ class LoadVideo(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_) -> str:
-        status = host.input_path(file).stat()
+        path = host.input_path(file)
+        assert path is not None  # validate_inputs has seen it
+        status = path.stat()
         return f"{status.st_mtime_ns} {status.st_size}"
 
     @classmethod
@@ -117,29 +122,31 @@ class LoadVideo(io.ComfyNode):
         force_rate: float,
         max_side: int,
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.errors import Cancelled
         from ..liveportrait_v2v.media import Clip, VideoWriter
 
         path = host.input_path(file)
+        assert path is not None  # validate_inputs has seen it
         clip = Clip(path)
-        # As text: the nearest decimal, so that 29.97 is 2997/100.
+        # Through its decimal text, so that 29.97 is exactly 2997/100.
         force = Fraction(str(force_rate)) or None
-        options = {
+        options: dict[str, Any] = {
             "skip": skip_first_frames,
             "cap": frame_load_cap,
             "every_nth": select_every_nth,
             "rate": force,
         }
         count = clip.output_count(**options)
-        rate = clip.output_rate(select_every_nth, force)
-        sound = clip.audio(count / rate, start=skip_first_frames / clip.info.rate)
+        rate, own_rate = clip.output_rate(select_every_nth, force), clip.info.rate
+        assert rate is not None  # validate_inputs refuses stills
+        assert own_rate is not None
+        audio = clip.audio(count / rate, start=skip_first_frames / own_rate)
         if (count, rate, clip.output_size(max_side)) != (
             clip.info.frame_count,
-            clip.info.rate,
+            own_rate,
             clip.output_size(),
         ):
             report, target = host.Report(cls.hidden.unique_id), host.temp_file(".mp4")
-            with host.run(report), VideoWriter(target, rate, audio=sound, crf=_CRF) as writer:
+            with host.run(report), VideoWriter(target, rate, audio=audio, crf=_CRF) as writer:
                 for chunk in clip.chunks(8, max_side=max_side, **options):
                     if host.interrupted():
                         raise Cancelled(f"stopped loading {file}")
@@ -147,4 +154,4 @@ class LoadVideo(io.ComfyNode):
                     done = chunk.index + len(chunk.frames)
                     report.count(done, count, f"loading: {done} of {count} frames")
             path = target
-        return io.NodeOutput(host.video_value(path), host.audio_value(sound), float(rate), count)
+        return io.NodeOutput(host.video_value(path), host.audio_value(audio), float(rate), count)

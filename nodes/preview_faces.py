@@ -1,4 +1,4 @@
-"""The node Preview Faces (LivePortrait)."""
+"""Node Preview Faces (LivePortrait)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from .settings import SETTINGS
 
 
 class PreviewFaces(io.ComfyNode):
+    """Finds and numbers the faces in a clip."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             category=host.CATEGORY,
             node_id="LPV2V_PreviewFaces",
             display_name="Preview Faces (LivePortrait)",
-            description="Finds and numbers the faces of a clip. The sheet shows each face with the number that the "
-            "settings call it by, and the square that they crop.",
+            description="Finds and numbers the faces in a clip. The sheet shows each face with its number for the "
+            "settings, and its crop square.",
             search_aliases=[
                 "face index",
                 "face detection",
@@ -27,15 +29,21 @@ class PreviewFaces(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                io.MultiType.Input("clip", [io.Video, io.Image], tooltip="Video or image to look at."),
+                io.MultiType.Input("clip", [io.Video, io.Image], tooltip="Video or image to find faces in."),
                 SETTINGS.Input(
-                    "settings", optional=True, tooltip="Give the crop squares; without it the defaults."
+                    "settings", optional=True, tooltip="For the crop squares; without it the defaults."
                 ),
-                OPTIONS.Input("motion_options", optional=True, tooltip="Gives the order of the numbers."),
+                OPTIONS.Input(
+                    "motion_options",
+                    optional=True,
+                    tooltip="For the order of the numbers; without it the default.",
+                ),
             ],
             outputs=[
                 io.Image.Output("sheet", display_name="sheet"),
-                io.Int.Output("face_count", display_name="face_count", tooltip="Faces in the whole clip."),
+                io.Int.Output(
+                    "face_count", display_name="face_count", tooltip="Number of faces in the clip."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -1,4 +1,4 @@
-"""What the nodes of the hosted model have in common, and the route that stores its key."""
+"""Shared parts of the nodes for the hosted model, and the HTTP route that stores its key."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import LivePortraitError
 from . import host
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ ROUTE = "/liveportrait-v2v/segmind-key"
 
 
 def deadline() -> io.Input:
+    """Return the input for the number of seconds to wait."""
     return io.Float.Input(
         "deadline",
         default=900.0,
@@ -24,27 +26,25 @@ def deadline() -> io.Input:
         max=86400.0,
         step=1.0,
         advanced=True,
-        tooltip="Seconds to wait. The job goes on after them: running the node again picks it up, at no further cost.",
+        tooltip="Seconds to wait. After that the job continues: run the node again to pick it up at no further cost.",
     )
 
 
 def make_engine(
     deadline: float, seed: int = 0, max_cost: float = 0.0, max_cost_per_day: float = 0.0
 ) -> SegmindEngine:
-    """The engine with its journal and key where ComfyUI keeps what no web page is to see.
+    """Create the engine, with its journal and key in ComfyUI's system user folder, which is never served over HTTP.
 
-    A key that `liveportrait-v2v key set` stored serves where that folder has none.
+    If that folder has no key, the one stored by `liveportrait-v2v key set` is used.
 
     Args:
         deadline: seconds to wait.
-        seed: another number orders the same job anew.
+        seed: another number orders the same job again.
         max_cost, max_cost_per_day: USD, 0 = no limit.
 
     Raises:
         LivePortraitError: httpx is not installed.
     """
-    from ..liveportrait_v2v.errors import LivePortraitError
-
     try:
         from ..liveportrait_v2v.engines.segmind import SegmindEngine, SpendingLimits, keys
     except ModuleNotFoundError as error:
@@ -62,14 +62,15 @@ def make_engine(
 
 
 def add_route() -> None:
-    """Has ComfyUI's server store a key: POST {"key": "…"} as JSON from a page of its own. Without a key in it, the
-    request only asks. The answer says whether a key is configured, and nothing else.
+    """Add the route that stores the API key to ComfyUI's server.
+
+    It takes POST requests of the server's own pages with JSON: {"key": "…"} stores a key, {} stores nothing. The
+    response only contains whether a key is configured.
     """
     from aiohttp import web
 
     async def handle(request: web.Request) -> web.Response:
         from ..liveportrait_v2v.engines.segmind import keys
-        from ..liveportrait_v2v.errors import LivePortraitError
 
         if not _same_origin(request):
             raise web.HTTPForbidden(text="only pages of this server may do this")
@@ -93,7 +94,7 @@ def add_route() -> None:
 
 
 def _same_origin(request: web.Request) -> bool:
-    """Whether the page that sends is this server's: browsers say so in either header, and no page can change them."""
+    """Return whether a page of this server sent the request, by headers that browsers set and pages can't change."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"

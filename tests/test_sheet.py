@@ -1,4 +1,4 @@
-"""The contact sheet: who is in a clip, with which number, and what is cropped."""
+"""The contact sheet: faces, their numbers and crop squares."""
 
 from __future__ import annotations
 
@@ -62,18 +62,19 @@ def test_each_face_is_drawn_in_its_own_colour(couple):
     assert unused == 0
 
 
-def test_a_long_clip_is_shown_in_twelve_frames_from_first_to_last(tmp_path, clips):
+def test_a_long_clip_is_shown_in_twelve_frames(tmp_path, clips):
     face = Image.open(clips["astronaut"]).convert("RGB").crop((120, 20, 330, 230)).resize((96, 96))
     path = tmp_path / "long.mp4"
     with VideoWriter(path, Fraction(25)) as writer:
         for _ in range(5):
             writer.write(torch.from_numpy(np.array(face))[None].repeat(12, 1, 1, 1))
-    seen = []
-    sheet = survey(Clip(path), on_frames=seen.append).sheet
-    assert seen[-1] == 60 and seen == sorted(seen)
+    counts = []
+    sheet = survey(Clip(path), on_frames=counts.append).sheet
+    assert counts[-1] == 60
+    assert counts == sorted(counts)
     assert sheet.size == (4 * 488 + 8, 3 * (480 + 32) + 8)
 
 
-def test_a_survey_that_is_stopped_raises(couple):
+def test_a_cancelled_survey_raises(couple):
     with pytest.raises(Cancelled):
         survey(Clip(couple), cancelled=lambda: True)

@@ -1,8 +1,10 @@
-"""The command `liveportrait-v2v`: one module for each of its sub-commands.
+"""Command `liveportrait-v2v`: one module per sub-command.
 
-Exit codes: 0 done; 2 bad input, with one line on stderr that says what to do; 130 interrupted by Ctrl-C, 143
-ended by SIGTERM. After any of the latter three no half-written file is left: files are written beside their
-place and moved into it when they are whole, over what was there. (`models download` alone keeps what has come.)
+Exit codes: 0 success; 2 invalid input, with one line on stderr that says what to do; 130 interrupted by Ctrl-C; 143
+terminated by SIGTERM. After 2, 130 and 143 no partial file is left: output is written next to its target and moved
+over it once complete. `models download` is the exception: it keeps what has arrived, to resume from there.
+
+torch takes seconds to load: commands import it only after they have checked what they can without it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command line and gives its exit code."""
+    """Run one command line and return its exit code."""
     options = _parser().parse_args(arguments)
     with Stop() as stop:
         try:
@@ -42,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         except LivePortraitError as error:
             print(f"liveportrait-v2v: {_one_line(error)}", file=sys.stderr)
         except BrokenPipeError:
-            # The reader has gone: keep Python from complaining again when it flushes at its end.
+            # The reader is gone: keep Python from raising again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            print("liveportrait-v2v: nobody reads the output any more", file=sys.stderr)
+            print("liveportrait-v2v: stdout was closed before everything was printed", file=sys.stderr)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             print(f"liveportrait-v2v: {where}{error.strerror or error}", file=sys.stderr)
@@ -54,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="liveportrait-v2v",
-        description="A source clip's face takes over the motion of a driving clip's.",
-        epilog="Exit codes: 0 done, 2 bad input, 130 interrupted, 143 terminated; only 0 leaves a new file.",
+        description="Animates the face in a source clip with the motion of the face in a driving clip.",
+        epilog="Exit codes: 0 success, 2 invalid input, 130 interrupted, 143 terminated; only 0 leaves a new file.",
     )
     parser.add_argument("--version", action="version", version=f"liveportrait-v2v {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""The command `animate`."""
+"""Command `animate`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..errors import SettingsError
 from . import segmind
 from .common import (
     TEMPLATES,
+    Commands,
     add_network_options,
     add_options,
     check_device,
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from ..run import Result
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
+    """Add the parser of `animate`."""
     parser = commands.add_parser(
         "animate",
-        help="animate a clip or picture by a driving clip",
-        description="Animates the face in SOURCE (a clip or a picture) by the face in DRIVING.",
+        help="animate a clip or picture with the motion of a driving clip",
+        description="Animates the face in SOURCE, a clip or a picture, with the motion of the face in DRIVING.",
         epilog=parameter_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,10 +45,10 @@ def add(commands) -> None:
     parser.add_argument(
         "driving",
         metavar="DRIVING",
-        help="clip or picture with the motion; for segmind also a public URL, for liveportrait also a template",
+        help="clip or picture with the motion; for segmind also a public URL, for liveportrait also a motion template",
     )
     parser.add_argument(
-        "-o", "--output", metavar="OUT.mp4", required=True, help="the result; an existing file is replaced"
+        "-o", "--output", metavar="OUT.mp4", required=True, help="output file; an existing one is replaced"
     )
     parser.add_argument("--engine", default="draft", help="draft, liveportrait or segmind (default: draft)")
     add_options(parser)
@@ -58,7 +60,6 @@ def add(commands) -> None:
 def _run(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
     output = check_output(options.output, options.source, options.driving)
-    # torch takes seconds to load: what needs none is checked before.
     from ..engines import ENGINES
     from ..run import animate
 
@@ -95,14 +96,14 @@ def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
     networks = network_options(options)
     runs_networks = options.engine == "liveportrait"
     if networks and not runs_networks:
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in networks)
-        raise SettingsError(
-            f"options of the networks need --engine liveportrait, got {options.engine} and {given}"
-        )
+        given = [f"--{name.replace('_', '-')}" for name in networks]
+        verb = "needs" if len(given) == 1 else "need"
+        raise SettingsError(f"{', '.join(given)} {verb} --engine liveportrait, got {options.engine}")
     return create_engine(options.engine, check_device(options.device, runs_networks), **networks)
 
 
 def describe(result: Result) -> str:
+    """Describe a result in a few lines: output, frames without a face, notes, paid job, time taken."""
     sound = f"sound of the {result.audio_source} clip" if result.audio_source else "no sound"
     stages = [f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items() if name != "total"]
     lines = [
@@ -112,7 +113,7 @@ def describe(result: Result) -> str:
     if result.frames_without_source_face is not None:
         lines.append(
             f"without a face: {result.frames_without_source_face} source frames, "
-            f"{result.frames_without_driving_face} driving frames; there the source is shown as it is"
+            f"{result.frames_without_driving_face} driving frames; these show the source unchanged"
         )
     lines += result.notes
     if result.job is not None:

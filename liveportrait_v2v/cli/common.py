@@ -1,4 +1,4 @@
-"""What several commands share: parameters, device, output files."""
+"""Options and checks that several commands share: parameters, networks, device, output files."""
 
 from __future__ import annotations
 
@@ -9,31 +9,47 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TextIO, TypeAlias, TypedDict
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
 
-# Extensions of motion templates.
 TEMPLATES = (".safetensors", ".pkl")
-NETWORK_OPTIONS = ("weights", "random_weights", "precision", "compile")
+"""Extensions of motion templates: files with a driving clip's motion instead of its frames."""
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Return value of `add_subparsers`, to which each command adds its parser."""
+
+
+class NetworkOptions(TypedDict, total=False):
+    """Keyword arguments of `create_engine` for the networks."""
+
+    weights: str
+    random_weights: int
+    precision: str
+    compile: bool
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for parameters, device and output format."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may come several times"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter; may be given several times",
     )
     parser.add_argument(
         "--device",
         default="auto",
-        help="where torch computes: cpu, cuda, mps or auto, which is the cpu but for networks that a GPU "
-        "computes (default: auto)",
+        help="torch device: cpu, cuda, mps or auto, which takes a GPU for the networks if there is one, and the CPU "
+        "for everything else (default: auto)",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    # Absent from the result where they are not given, so that create_engine has the defaults.
+    """Add the options for the networks; those absent from the command line stay absent from the namespace."""
     networks = parser.add_argument_group(
         "options of the liveportrait engine", argument_default=argparse.SUPPRESS
     )
@@ -47,25 +63,35 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--random-weights",
         metavar="SEED",
         type=int,
-        help="random weights, for tests and timing: faces become noise",
+        help="use random weights, for tests and timing; faces become noise",
     )
     networks.add_argument(
         "--precision",
-        help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and else fp32 (default: auto)",
+        help="fp16, bf16-convs, fp32 or auto, which is fp16 on CUDA and fp32 elsewhere (default: auto)",
     )
     networks.add_argument(
         "--compile",
         action="store_true",
-        help="compile the networks at their first use, for GPUs; takes a minute or two",
+        help="compile the networks on first use, which takes a minute or two; for GPUs",
     )
 
 
-def network_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options for the networks that were given, as arguments of `create_engine`."""
-    return {name: getattr(options, name) for name in NETWORK_OPTIONS if hasattr(options, name)}
+def network_options(options: argparse.Namespace) -> NetworkOptions:
+    """Return the options of `add_network_options` that the command line gives."""
+    given = NetworkOptions()
+    if "weights" in options:
+        given["weights"] = options.weights
+    if "random_weights" in options:
+        given["random_weights"] = options.random_weights
+    if "precision" in options:
+        given["precision"] = options.precision
+    if "compile" in options:
+        given["compile"] = options.compile
+    return given
 
 
 def parameter_help() -> str:
+    """Return the help text of all parameters: name, default, meaning and rule."""
     lines = ["parameters for --set, with their defaults:"]
     for kind in (AnimationSettings, MotionOptions):
         defaults = kind().to_dict()
@@ -75,34 +101,38 @@ def parameter_help() -> str:
     return "\n".join(lines)
 
 
-def parse_settings(words: list[str]) -> tuple[AnimationSettings, MotionOptions]:
-    """The settings that `name=value` words give; a name that comes twice has its last value.
+def parse_settings(assignments: list[str]) -> tuple[AnimationSettings, MotionOptions]:
+    """Parse `name=value` texts; the last value of a name counts.
 
     Raises:
-        SettingsError: a word without `=`, an unknown name, or a value outside its parameter's rule.
+        SettingsError: a text has no `=`, the name is unknown, or the value violates the parameter's rule.
     """
-    kinds: tuple[type[AnimationSettings | MotionOptions], ...] = (AnimationSettings, MotionOptions)
-    values: dict[type, dict[str, Any]] = {kind: {} for kind in kinds}
-    for word in words:
-        name, equals, text = word.partition("=")
+    kinds = (AnimationSettings, MotionOptions)
+    values: dict[type, dict[str, object]] = {kind: {} for kind in kinds}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         kind = next((kind for kind in kinds if name in kind.rules()), None)
         if not equals:
-            raise SettingsError(f"--set takes name=value, got {word!r}")
+            raise SettingsError(f"--set takes name=value, got {assignment!r}")
         if kind is None:
             known = ", ".join(name for kind in kinds for name in kind.rules())
             raise SettingsError(f"unknown parameter {name!r}; known are {known}")
         values[kind][name] = kind.rules()[name].parse(name, text)
-    return AnimationSettings(**values[AnimationSettings]), MotionOptions(**values[MotionOptions])
+    return (
+        AnimationSettings.from_dict(values[AnimationSettings]),
+        MotionOptions.from_dict(values[MotionOptions]),
+    )
 
 
 def check_device(name: str, for_networks: bool = False) -> str:
-    """The torch device that a user means.
+    """Return the torch device string for a value of `--device`.
 
     Args:
-        for_networks: "auto" is a GPU that torch can use, where there is one.
+        name: a torch device string, or "auto".
+        for_networks: "auto" is CUDA where it is available.
 
     Raises:
-        SettingsError: torch has no such device here.
+        SettingsError: torch has no such device on this machine.
     """
     import torch
 
@@ -112,26 +142,40 @@ def check_device(name: str, for_networks: bool = False) -> str:
         kind = torch.device(name).type
     except RuntimeError:
         raise SettingsError(
-            f"--device must be auto or one of torch's, such as cpu or cuda, got {name!r}"
+            f"--device must be auto or a torch device such as cpu or cuda, got {name!r}"
         ) from None
     missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
     if missing.get(kind):
-        raise SettingsError(f"--device {kind} needs a GPU that torch can use, and it sees none; take cpu")
+        raise SettingsError(f"--device {kind} needs a GPU that torch can use, and it finds none; use cpu")
     return name
 
 
 def check_output(name: str, *inputs: str) -> Path:
+    """Return the output's path.
+
+    Raises:
+        MediaError: the output is the same file as one of the inputs.
+    """
     for source in inputs:
         if os.path.exists(name) and os.path.exists(source) and os.path.samefile(name, source):
-            raise MediaError(name, "is an input too, which would be lost; choose another name for the output")
+            raise MediaError(
+                name, "is an input too and would be overwritten; choose another name for the output"
+            )
     return Path(name)
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Shows a warning as one line, in the place of the progress line where there is one."""
+    """Print each warning as one line on stderr, over the progress line on a terminal."""
 
-    def show(message: Warning | str, *_: object, **__: object) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         start = "\r\x1b[K" if sys.stderr.isatty() else ""
         print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""The command `faces`."""
+"""Command `faces`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from pathlib import Path
 
 from ..errors import MediaError
 from ..files import atomic_write
-from .common import add_options, check_device, check_output, parse_settings
+from .common import Commands, add_options, check_device, check_output, parse_settings
 from .progress import ProgressLine
 from .stop import Stop
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
+    """Add the parser of `faces`."""
     parser = commands.add_parser(
         "faces",
-        help="find and number the faces of a clip",
-        description="Finds and numbers the faces of SOURCE and draws a contact sheet: each face with its "
-        "number, and the crop square that the settings give it.",
+        help="find and number the faces in a clip",
+        description="Finds and numbers the faces in SOURCE and draws a contact sheet: each face with its number and "
+        "its crop square under the given settings.",
     )
     parser.add_argument("source", metavar="SOURCE", help="clip or picture")
     parser.add_argument(
         "-o",
         "--output",
         metavar="SHEET.png",
-        help="the sheet; an existing file is replaced (default: SOURCE's name + _faces.png, in this folder)",
+        help="contact sheet; an existing file is replaced (default: SOURCE's name + _faces.png in the current folder)",
     )
     add_options(parser)
     parser.set_defaults(run=_run)

@@ -1,4 +1,4 @@
-"""The command `jobs`: what was ordered from Segmind, and how to come back to it."""
+"""Command `jobs`: the journal of jobs ordered from Segmind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
+from .common import Commands
 from .progress import ProgressLine
 from .segmind import describe
 from .stop import Stop
@@ -18,34 +19,35 @@ if TYPE_CHECKING:
     from ..engines.segmind import Job, Journal, SegmindEngine
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
+    """Add the parser of `jobs`."""
     parser = commands.add_parser(
         "jobs",
         help="jobs ordered from Segmind: list, show, resume, fetch, forget",
-        description="The journal of jobs that were ordered from Segmind. ID is a job's number or its request id.",
+        description="Manages the journal of jobs ordered from Segmind. ID is a job's number or its request id.",
     )
     parser.add_argument(
         "--folder",
         metavar="DIR",
-        help="where the journal lies; that of ComfyUI's nodes is user/__liveportrait_v2v/segmind in ComfyUI's folder "
+        help="folder of the journal; that of ComfyUI's nodes is user/__liveportrait_v2v/segmind in ComfyUI's folder "
         "(default: your data folder)",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    action = actions.add_parser("list", help="all jobs, the newest first")
-    action.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+    action = actions.add_parser("list", help="list all jobs, newest first")
+    action.add_argument("--json", action="store_true", help="print JSON and nothing else")
     action.set_defaults(run=_list)
-    action = actions.add_parser("show", help="all that is known about a job, as JSON")
+    action = actions.add_parser("show", help="print a job's record as JSON")
     action.add_argument("id", metavar="ID")
     action.set_defaults(run=_show)
-    action = actions.add_parser("resume", help="wait for a job and keep its result; orders nothing")
+    action = actions.add_parser("resume", help="wait for a job and store its result; orders nothing")
     action.add_argument("id", metavar="ID")
     action.set_defaults(run=_resume)
-    action = actions.add_parser("fetch", help="a job's video as the model made it; orders nothing")
-    action.add_argument("id", metavar="ID", help="also a request id that this journal does not know")
+    action = actions.add_parser("fetch", help="download a job's video as the model made it; orders nothing")
+    action.add_argument("id", metavar="ID", help="may also be a request id that is not in this journal")
     action.add_argument("-o", "--output", metavar="OUT.mp4", required=True)
     action.set_defaults(run=_fetch)
     action = actions.add_parser(
-        "forget", help="set a job and its file aside: the same inputs are ordered anew"
+        "forget", help="set a job aside and delete its file, so that the same inputs are ordered again"
     )
     action.add_argument("id", metavar="ID")
     action.set_defaults(run=_forget)
@@ -65,14 +67,14 @@ def _list(options: argparse.Namespace, stop: Stop) -> None:
 
 
 def _show(options: argparse.Namespace, stop: Stop) -> None:
-    print(json.dumps(asdict(_known(_engine(options).journal(), options.id)), indent=2))
+    print(json.dumps(asdict(_find(_engine(options).journal(), options.id)), indent=2))
 
 
 def _resume(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.segmind import report_of
 
     engine = _engine(options)
-    job = _known(engine.journal(), options.id)
+    job = _find(engine.journal(), options.id)
     with ProgressLine() as line:
         job = engine.resume(job, on_state=line.show_text, cancelled=stop)
     print(describe(report_of(job)))
@@ -89,25 +91,26 @@ def _fetch(options: argparse.Namespace, stop: Stop) -> None:
     job = journal.find(options.id)
     journal.close()
     with ProgressLine() as line:
-        if job is not None and job.request_id is None:
+        if job is None:
+            job = engine.fetch(options.id, output, on_state=line.show_text, cancelled=stop)
+        elif job.request_id is None:
             job = engine.resume(job, output, on_state=line.show_text, cancelled=stop)
         else:
-            request_id = job.request_id if job is not None and job.request_id else options.id
-            job = engine.fetch(request_id, output, on_state=line.show_text, cancelled=stop)
+            job = engine.fetch(job.request_id, output, on_state=line.show_text, cancelled=stop)
     print(f"{output}\n{describe(report_of(job))}")
 
 
 def _forget(options: argparse.Namespace, stop: Stop) -> None:
     journal = _engine(options).journal()
-    job = journal.forget(_known(journal, options.id))
-    print(f"job {job.id} is set aside: the same clips and settings are ordered anew")
+    job = journal.forget(_find(journal, options.id))
+    print(f"job {job.id} is set aside; the next run with the same clips and settings orders it again")
 
 
-def _known(journal: Journal, id: str) -> Job:
-    job = journal.find(id)
+def _find(journal: Journal, text: str) -> Job:
+    job = journal.find(text)
     if job is None:
         raise SettingsError(
-            f"ID must be a job's number or its request id, got {id!r}; see `liveportrait-v2v jobs list`"
+            f"ID must be a job's number or its request id, got {text!r}; see `liveportrait-v2v jobs list`"
         )
     return job
 

@@ -1,4 +1,4 @@
-"""The command `key`: the API key of the Segmind engine, in a file that only its owner can read."""
+"""Command `key`: the API key of the Segmind engine, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import argparse
 import getpass
 import sys
 
+from .common import Commands
 from .stop import Stop
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
+    """Add the parser of `key`."""
     parser = commands.add_parser(
         "key",
         help="store, check or remove Segmind's API key",
-        description="The API key of the Segmind engine. SEGMIND_API_KEY, where it is set, goes before the stored one.",
+        description="Manages the API key of the Segmind engine. SEGMIND_API_KEY, if set, overrides the stored key.",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    action = actions.add_parser("set", help="ask for the key, or read it from stdin, and store it")
+    action = actions.add_parser("set", help="prompt for the key, or read it from stdin, and store it")
     action.set_defaults(run=_set)
-    action = actions.add_parser("status", help="whether there is a key, and where")
+    action = actions.add_parser("status", help="show whether a key is configured, and where")
     action.add_argument(
-        "--check", action="store_true", help="ask Segmind for the credits, which costs nothing"
+        "--check", action="store_true", help="request the remaining credits from Segmind; free of charge"
     )
     action.set_defaults(run=_status)
     action = actions.add_parser("remove", help="delete the stored key")
@@ -30,7 +32,7 @@ def add(commands) -> None:
 def _set(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.segmind.keys import ApiKey, default_folder
 
-    # Never from the command line: other users can read that, and shells keep it.
+    # Never an argument: other users can read command lines, and shells save them.
     text = getpass.getpass("Segmind API key: ") if sys.stdin.isatty() else sys.stdin.readline()
     path = ApiKey(text.strip()).save(default_folder())
     print(f"stored in {path}, which only you can read")

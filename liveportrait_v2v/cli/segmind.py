@@ -1,4 +1,4 @@
-"""What commands need for the Segmind engine. torch takes seconds to load: nothing here does so at import."""
+"""Options of the Segmind engine, and the description of its jobs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ if TYPE_CHECKING:
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only the Segmind engine takes."""
     group = parser.add_argument_group("only with --engine segmind")
     group.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="another number orders the same job anew, and pays again",
+        help="another number orders the same job again, at full cost",
     )
-    group.add_argument("--max-cost", type=float, metavar="USD", help="refuse a job that costs more")
+    group.add_argument("--max-cost", type=float, metavar="USD", help="refuse a job that would cost more")
     group.add_argument(
-        "--max-cost-per-day", type=float, metavar="USD", help="refuse what exceeds it in 24 hours"
+        "--max-cost-per-day",
+        type=float,
+        metavar="USD",
+        help="refuse a job that would take the last 24 hours above it",
     )
     group.add_argument(
         "--deadline", type=float, default=900.0, metavar="S", help="seconds to wait (default: 900)"
@@ -31,14 +35,16 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--api",
         choices=("v1", "v2"),
         default="v2",
-        help="v1 blocks, and leaves less to pick up from (default: v2)",
+        help="v1 blocks until the job is done, and can resume less (default: v2)",
     )
 
 
 def make_engine(options: argparse.Namespace) -> SegmindEngine:
-    """Raises:
-    SettingsError: a limit below zero.
-    UrlError: SEGMIND_BASE_URL is against the rules.
+    """Create the engine from the command line.
+
+    Raises:
+        SettingsError: a limit is negative.
+        UrlError: SEGMIND_BASE_URL is not an allowed URL.
     """
     for name in ("max_cost", "max_cost_per_day", "deadline"):
         value = getattr(options, name)
@@ -55,7 +61,7 @@ def make_engine(options: argparse.Namespace) -> SegmindEngine:
 
 
 def describe(job: dict[str, Any]) -> str:
-    """One line about the job of a result: its ids, its price, what is left, and the model's own file."""
+    """Describe the job of a result in one line: ids, cost, remaining credits, and the model's own file."""
     cost = "cost unknown" if job["cost"] is None else f"{job['cost']:.4g} USD"
     left = "" if job["remaining_credits"] is None else f", {job['remaining_credits']:.4g} credits left"
     name = f"job {job['job']} ({job['request_id'] or 'no request id'})"

@@ -1,4 +1,4 @@
-"""The command `template`."""
+"""Command `template`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from ..errors import MediaError
 from .common import (
     TEMPLATES,
+    Commands,
     add_network_options,
     add_options,
     check_device,
@@ -20,20 +21,21 @@ from .progress import ProgressLine
 from .stop import Stop
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
+    """Add the parser of `template`."""
     parser = commands.add_parser(
         "template",
-        help="keep a driving clip's motion as a template",
+        help="save a driving clip's motion as a motion template",
         description="Reads the motion of the face in DRIVING with the LivePortrait networks and writes it as a motion "
-        "template, which `animate` takes in the clip's place. A template that upstream published (.pkl) is converted.",
+        "template, which `animate` takes instead of the clip. A .pkl template of upstream LivePortrait is converted.",
     )
-    parser.add_argument("driving", metavar="DRIVING", help="clip, or published template")
+    parser.add_argument("driving", metavar="DRIVING", help="clip, or a .pkl template")
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUT.safetensors",
         required=True,
-        help="the template; an existing file is replaced",
+        help="motion template; an existing file is replaced",
     )
     add_options(parser)
     add_network_options(parser)

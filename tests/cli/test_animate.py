@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it leaves, and how it ends."""
+"""The command line: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ QUICK = ["--set", "dsize=128", "--set", "video_frame_load_cap=4"]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder that commands run in."""
-    place = tmp_path / "place"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    return place
+    """An empty folder as the working directory."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path
 
 
 @pytest.fixture
 def grey(tmp_path) -> str:
-    """A clip without any face."""
+    """A clip without a face."""
     path = tmp_path / "grey.mp4"
     with VideoWriter(path, Fraction(25)) as writer:
         writer.write(torch.full((5, 96, 128, 3), 128, dtype=torch.uint8))
@@ -48,7 +48,7 @@ def grey(tmp_path) -> str:
 
 
 def refusal(capsys, *arguments: str) -> str:
-    """The line with which a command line is refused with exit code 2."""
+    """Run a command that must fail with exit code 2, and return its one line of message."""
     try:
         code = main(list(arguments))
     except SystemExit as error:
@@ -57,11 +57,12 @@ def refusal(capsys, *arguments: str) -> str:
     assert code == 2
     assert printed.out == ""
     assert printed.err.startswith("liveportrait-v2v: ")
-    assert printed.err.count("\n") == 1 and printed.err.endswith("\n")
+    assert printed.err.count("\n") == 1
+    assert printed.err.endswith("\n")
     return printed.err
 
 
-def test_animate_writes_the_clip_and_says_what_it_is(clips, folder, capsys):
+def test_animate_writes_the_clip_and_describes_it(clips, folder, capsys):
     code = main(["animate", str(clips["single_face"]), str(clips["jwp_intro"]), "-o", "out.mp4", *QUICK])
     assert code == 0
     info = Clip("out.mp4").info
@@ -73,7 +74,7 @@ def test_animate_writes_the_clip_and_says_what_it_is(clips, folder, capsys):
     assert os.listdir(folder) == ["out.mp4"]
 
 
-def test_animate_with_json_prints_json_alone(clips, folder, capsys):
+def test_animate_with_json_prints_only_json(clips, folder, capsys):
     arguments = [str(clips["single_face"]), str(clips["jwp_intro"]), "-o", "out.mp4", "--json", *QUICK]
     assert main(["animate", *arguments]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -96,7 +97,7 @@ def test_a_clip_that_does_not_exist_is_refused(clips, folder, capsys):
     assert os.listdir(folder) == []
 
 
-def test_a_file_that_is_no_clip_is_refused(clips, folder, capsys):
+def test_a_file_that_is_not_a_clip_is_refused(clips, folder, capsys):
     Path("letter.mp4").write_text("Dear reader, this is not a film.")
     line = refusal(capsys, "animate", str(clips["astronaut"]), "letter.mp4", "-o", "out.mp4")
     assert "letter.mp4" in line
@@ -110,7 +111,7 @@ def test_a_clip_without_a_face_is_refused_and_leaves_nothing(clips, folder, grey
     assert os.listdir(folder) == []
 
 
-def test_a_failed_run_leaves_the_old_output_as_it_was(clips, folder, grey, capsys):
+def test_a_failed_run_leaves_the_old_output_unchanged(clips, folder, grey, capsys):
     Path("out.mp4").write_text("old")
     refusal(capsys, "animate", grey, str(clips["jwp_intro"]), "-o", "out.mp4", *QUICK)
     assert Path("out.mp4").read_text() == "old"
@@ -124,33 +125,33 @@ def test_an_output_that_is_also_an_input_is_refused(folder, grey, capsys):
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "message"),
     [
         ("out.avi", "the extension must be one of .mp4"),
         ("nowhere/out.mp4", "there is no directory nowhere"),
         ("folder.mp4", "is a directory; give a file name"),
     ],
 )
-def test_a_clip_that_cannot_be_written_is_refused_before_any_work(folder, grey, capsys, output, said):
+def test_a_clip_that_cannot_be_written_is_refused_before_any_work(folder, grey, capsys, output, message):
     Path("folder.mp4").mkdir()
-    assert said in refusal(capsys, "animate", grey, grey, "-o", output)
+    assert message in refusal(capsys, "animate", grey, grey, "-o", output)
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "message"),
     [
         ("sheet.jpg", "a contact sheet must end in .png"),
         ("nowhere/sheet.png", "there is no directory nowhere"),
         ("folder.png", "is a directory; give a file name"),
     ],
 )
-def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(folder, grey, capsys, output, said):
+def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(folder, grey, capsys, output, message):
     Path("folder.png").mkdir()
-    assert said in refusal(capsys, "faces", grey, "-o", output)
+    assert message in refusal(capsys, "faces", grey, "-o", output)
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("scale", "--set takes name=value, got 'scale'"),
         ("size=3", "unknown parameter 'size'; known are dsize"),
@@ -160,62 +161,70 @@ def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(folder, grey,
         ("mismatch_method=loop", "mismatch_method must be one of cut, circle, none, got 'loop'"),
     ],
 )
-def test_a_wrong_parameter_is_refused_with_its_rule(folder, grey, capsys, word, said):
-    assert said in refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--set", word)
+def test_an_invalid_parameter_is_refused_with_its_rule(folder, grey, capsys, word, message):
+    assert message in refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--set", word)
 
 
-def test_set_reaches_the_settings_and_the_options_and_the_last_word_counts():
+def test_set_reaches_the_settings_and_the_options_and_the_last_value_counts():
     settings, options = parse_settings(["scale=2", "stitching=no", "region=lip", "dsize=256", "scale=3"])
     assert (settings.scale, settings.stitching, settings.dsize) == (3.0, False, 256)
     assert options.region == "lip"
 
 
-def test_values_are_checked_when_they_are_set():
+def test_values_are_checked_when_they_are_parsed():
     with pytest.raises(SettingsError, match="video_frame_load_cap"):
         parse_settings(["video_frame_load_cap=-1"])
 
 
-def test_an_unknown_engine_is_refused_with_those_there_are(folder, grey, capsys):
+def test_an_unknown_engine_is_refused_with_the_known_ones(folder, grey, capsys):
     line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--engine", "magic")
-    assert "--engine must be one of draft" in line and "got 'magic'" in line
+    assert "--engine must be one of draft" in line
+    assert "got 'magic'" in line
 
 
 def test_the_liveportrait_engine_runs_from_the_command_line(clips, folder, capsys, monkeypatch):
-    asked = []
+    calls = []
 
-    def made(*arguments):
-        asked.append(arguments)
+    def random(*arguments):
+        calls.append(arguments)
         return LivePortraitEngine(MadeNetworks())
 
-    monkeypatch.setattr(LivePortraitEngine, "random", made)
+    monkeypatch.setattr(LivePortraitEngine, "random", random)
     words = ["--engine", "liveportrait", "--random-weights", "1", "--precision", "fp32", "--compile"]
     words += ["--device", "cpu", "--set", "video_frame_load_cap=3"]
     assert main(["animate", str(clips["astronaut"]), str(clips["jwp_intro"]), "-o", "out.mp4", *words]) == 0
-    assert asked == [(1, "cpu", "fp32", True)]
+    assert calls == [(1, "cpu", "fp32", True)]
     assert Clip("out.mp4").info.frame_count == 3
     assert "without a face: 0 source frames, 0 driving frames" in capsys.readouterr().out
 
 
-def test_missing_weights_are_an_error_that_says_how_to_get_them(folder, grey, capsys):
+def test_missing_weights_are_refused_with_the_command_that_downloads_them(folder, grey, capsys):
     arguments = ["animate", grey, grey, "-o", "out.mp4", "--engine", "liveportrait", "--weights", "nowhere"]
     line = refusal(capsys, *arguments)
-    assert "nowhere (empty or absent)" in line and "`liveportrait-v2v models download`" in line
+    assert "nowhere (empty or absent)" in line
+    assert "`liveportrait-v2v models download`" in line
 
 
 @pytest.mark.parametrize(
     "words", [["--weights", "there"], ["--random-weights", "0"], ["--precision", "fp16"], ["--compile"]]
 )
-def test_options_of_the_networks_are_refused_for_the_draft_engine(folder, grey, capsys, words):
+def test_an_option_of_the_networks_is_refused_for_the_draft_engine(folder, grey, capsys, words):
     line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", *words)
-    assert "need --engine liveportrait, got draft" in line
+    assert f"{words[0]} needs --engine liveportrait, got draft" in line
 
 
-def test_an_unknown_precision_is_refused_with_those_there_are(folder, grey, capsys):
+def test_all_options_of_the_networks_that_are_given_are_named(folder, grey, capsys):
+    words = ["--random-weights", "0", "--precision", "auto"]
+    line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", *words)
+    assert "--random-weights, --precision need --engine liveportrait, got draft" in line
+
+
+def test_an_unknown_precision_is_refused_with_the_known_ones(folder, grey, capsys):
     words = ["--engine", "liveportrait", "--random-weights", "1", "--precision", "fp8"]
     assert "auto, fp16, bf16-convs, fp32" in refusal(capsys, "animate", grey, grey, "-o", "out.mp4", *words)
 
 
-def test_a_device_of_its_own_choice_is_the_processor_but_for_networks(monkeypatch):
+def test_the_auto_device_is_the_cpu_except_for_networks(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (check_device("auto"), check_device("auto", for_networks=True)) == ("cpu", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -238,7 +247,7 @@ def test_an_unknown_device_is_refused(folder, grey, capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["animate"], ["animate", "a.mp4", "b.mp4"]])
-def test_a_wrong_command_line_is_one_line_that_names_the_help(capsys, arguments):
+def test_an_invalid_command_line_is_refused_in_one_line_that_names_the_help(capsys, arguments):
     assert "--help" in refusal(capsys, *arguments)
 
 
@@ -261,7 +270,7 @@ def test_faces_draws_a_sheet_and_lists_the_faces(clips, folder, capsys):
     assert Image.open("astronaut_faces.png").width > 400
 
 
-def test_faces_with_json_prints_json_alone(clips, folder, capsys):
+def test_faces_with_json_prints_only_json(clips, folder, capsys):
     assert main(["faces", str(clips["astronaut"]), "-o", "sheet.png", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["frames"], report["frames_without_face"], report["size"]) == (1, 0, [512, 512])
@@ -270,42 +279,44 @@ def test_faces_with_json_prints_json_alone(clips, folder, capsys):
     assert set(face) == {"number", "frames", "first_frame", "first_seen", "box", "crop"}
     assert face["number"] == 0
     left, top, right, bottom = face["box"]
-    assert 150 < left < right < 300 and 40 < top < bottom < 220
+    assert 150 < left < right < 300
+    assert 40 < top < bottom < 220
     assert len(face["crop"]) == 4
 
 
-def test_faces_of_a_clip_without_any_is_refused(folder, grey, capsys):
+def test_faces_of_a_clip_without_a_face_is_refused(folder, grey, capsys):
     assert "none of the clip's 5 frames shows a face" in refusal(capsys, "faces", grey)
     assert os.listdir(folder) == []
 
 
-def test_the_demo_without_clips_says_how_to_get_them(folder, capsys):
+def test_the_demo_without_clips_is_refused_with_the_command_that_fetches_them(folder, capsys):
     line = refusal(capsys, "demo")
     assert "source.mp4 and driving.mp4 not found; run `make demo`, or put your own two clips there" in line
 
 
-def test_output_that_nobody_reads_is_refused(clips, folder):
+def test_a_closed_output_pipe_is_reported(clips, folder):
     read, write = os.pipe()
     os.close(read)
     arguments = [*COMMAND, "faces", str(clips["astronaut"]), "--json"]
     done = subprocess.run(arguments, stdout=write, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     os.close(write)
     assert done.returncode == 2
-    assert done.stderr == "liveportrait-v2v: nobody reads the output any more\n"
+    assert done.stderr == "liveportrait-v2v: stdout was closed before everything was printed\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_leaves_nothing(clips, folder, number, code):
+def test_a_stopped_run_leaves_nothing(clips, folder, number, code):
     long = [str(clips["cap12"]), str(clips["cap13"]), "-o", "out.mp4", "--set", "video_frame_load_cap=0"]
     command = [*COMMAND, "animate", *long]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as run:
-        # The unfinished file shows that the run is at work.
+        # The unfinished file shows that the run has started.
         deadline = time.monotonic() + 120
         while not os.listdir(folder) and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert os.listdir(folder) and not Path("out.mp4").exists()
+        assert os.listdir(folder)
+        assert not Path("out.mp4").exists()
         run.send_signal(number)
-        _, said = run.communicate(timeout=120)
+        _, message = run.communicate(timeout=120)
     assert run.returncode == code
-    assert said == "liveportrait-v2v: stopped; no unfinished file is left\n"
+    assert message == "liveportrait-v2v: stopped; no unfinished file is left\n"
     assert os.listdir(folder) == []

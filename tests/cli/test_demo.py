@@ -1,4 +1,4 @@
-"""The demo: two clips in a folder become a result, and the three are put side by side."""
+"""The command `demo`: the result, and the side-by-side clip."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from liveportrait_v2v.media import Clip, VideoWriter
 
 @pytest.fixture
 def demo(clips, tmp_path):
-    """A demo folder with eight frames of a source and ten, with sound, of a driving clip."""
+    """A demo folder: eight frames of a source clip, ten frames with audio of a driving clip."""
     for name, clip, frames in (("source", "single_face", 8), ("driving", "jwp_intro", 10)):
-        taken = Clip(clips[clip])
-        sound = taken.audio(Fraction(frames) / taken.info.rate) if name == "driving" else None
-        with VideoWriter(tmp_path / f"{name}.mp4", taken.info.rate, audio=sound) as writer:
-            for chunk in taken.chunks(8, cap=frames):
+        original = Clip(clips[clip])
+        audio = original.audio(Fraction(frames) / original.info.rate) if name == "driving" else None
+        with VideoWriter(tmp_path / f"{name}.mp4", original.info.rate, audio=audio) as writer:
+            for chunk in original.chunks(8, cap=frames):
                 writer.write(chunk.frames)
     return tmp_path
 
 
-def test_the_demo_leaves_the_result_and_a_side_by_side_clip_and_says_where(demo, capsys):
+def test_the_demo_writes_the_result_and_a_side_by_side_clip_and_prints_their_paths(demo, capsys):
     assert main(["demo", "--dir", str(demo)]) == 0
     printed = capsys.readouterr().out
     result, together = Clip(demo / "result.mp4").info, Clip(demo / "side_by_side.mp4").info
     assert (result.width, result.height, result.frame_count) == (640, 360, 8)
     assert (together.width, together.height, together.frame_count) == (480 + 640 + 640, 360, 8)
-    assert result.audio is not None and together.audio is not None
+    assert result.audio is not None
+    assert together.audio is not None
     assert together.rate == result.rate == Fraction(30)
     assert f"{demo / 'result.mp4'}: 8 frames, 640x360, 30 fps, 0.27 s, sound of the driving clip" in printed
     assert f"{demo / 'side_by_side.mp4'}" in printed

@@ -17,7 +17,7 @@ from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, random_weig
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """A folder with random weights, in files of upstream's kind."""
+    """A folder with random weights in upstream's file format."""
     folder = tmp_path_factory.mktemp("weights")
     for name in NETWORKS:
         torch.save(random_weights(0, name), folder / f"{name}.pth")
@@ -31,27 +31,28 @@ def no_weights_of_this_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_status_says_where_the_weights_are(weights, capsys):
+def test_status_lists_the_weights(weights, capsys):
     assert main(["models", "status", "--weights", str(weights)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(NETWORKS)
     assert f"{weights / 'motion_extractor.pth'}  112.5 MB" in lines
 
 
-def test_status_without_weights_says_what_to_do(tmp_path, capsys):
+def test_status_without_weights_names_the_command_that_downloads_them(tmp_path, capsys):
     assert main(["models", "status"]) == 0
-    said = capsys.readouterr().out
-    assert str(tmp_path / "nothing") in said and "models download" in said
+    message = capsys.readouterr().out
+    assert str(tmp_path / "nothing") in message
+    assert "models download" in message
 
 
-def test_status_looks_where_a_file_of_model_paths_says(weights, tmp_path, capsys):
+def test_status_looks_in_the_folders_of_a_model_paths_file(weights, tmp_path, capsys):
     (tmp_path / "paths.yaml").write_text(f"mine:\n  liveportrait: {weights}\n")
     assert main(["models", "status", "--model-paths", "paths.yaml", "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     assert {Path(row["file"]).stem for row in files} == set(NETWORKS)
 
 
-def test_verify_reads_every_file_and_knows_that_it_is_not_upstreams(weights, capsys):
+def test_verify_reads_every_file_and_reports_that_it_is_not_the_published_one(weights, capsys):
     assert main(["models", "verify", "--weights", str(weights), "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     assert len(files) == len(NETWORKS)
@@ -66,10 +67,11 @@ def test_verify_refuses_a_damaged_file(weights, tmp_path, capsys):
     damaged.write_bytes((weights / damaged.name).read_bytes()[:1000])
     assert main(["models", "verify", "--weights", str(tmp_path)]) == 2
     printed = capsys.readouterr()
-    assert str(damaged) in printed.err and printed.err.count("\n") == 1
+    assert str(damaged) in printed.err
+    assert printed.err.count("\n") == 1
 
 
-def test_convert_writes_flat_safetensors_that_are_found_and_right(weights, capsys):
+def test_convert_writes_flat_safetensors_that_verify_accepts(weights, capsys):
     assert main(["models", "convert", "--weights", str(weights), "-o", "flat"]) == 0
     assert sorted(os.listdir("flat")) == sorted(f"{name}.safetensors" for name in NETWORKS)
     capsys.readouterr()
@@ -95,7 +97,7 @@ def test_download_fetches_the_safetensors_and_the_landmark_network_if_asked(monk
 def test_download_without_a_network_is_one_line_that_names_every_file(monkeypatch, capsys):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert main(["models", "download", "--format", "pth", "--to", "here"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
     for file in download.UPSTREAM:
-        assert f"{file.url} ({file.size:,} bytes) to {Path('here', file.name)}" in said
+        assert f"{file.url} ({file.size:,} bytes) to {Path('here', file.name)}" in message

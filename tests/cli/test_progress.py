@@ -1,4 +1,4 @@
-"""How far a run is, on one line of a terminal."""
+"""The progress line on a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_clip_of_unknown_length_has_a_count_and_no_bar():
     assert progress_text(60, None, "animating", 10.0, "", 100) == "animating 60 frames  10.0 fps"
 
 
-def test_more_frames_than_the_container_said_keep_the_bar_full():
+def test_more_frames_than_the_container_promised_keep_the_bar_full():
     assert "[########################################] 121/120" in progress_text(121, 120, "x", 0.0, "", 100)
 
 

@@ -1,4 +1,4 @@
-"""The command `template`, and templates on the command line."""
+"""The command `template`, and motion templates as driving clips."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_a_clips_motion_is_written_and_leads_in_the_clips_place(clips, folder, capsys):
+def test_a_template_is_written_and_drives_instead_of_its_clip(clips, folder, capsys):
     assert main(["template", str(clips["jwp_intro"]), "-o", "t.safetensors", *MADE]) == 0
     assert capsys.readouterr().out == "t.safetensors: 4 frames, 29.97 fps, 0 without a face\n"
     assert len(read_template("t.safetensors")) == 4
@@ -40,7 +40,7 @@ def test_a_clips_motion_is_written_and_leads_in_the_clips_place(clips, folder, c
     assert Clip("out.mp4").info.frame_count == 4
 
 
-def test_json_is_printed_alone(clips, folder, capsys):
+def test_only_json_is_printed(clips, folder, capsys):
     assert main(["template", str(clips["jwp_intro"]), "-o", "t.safetensors", "--json", *MADE]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == {"output": "t.safetensors", "frames": 4, "frames_without_face": 0, "rate": "2997/100"}
@@ -55,12 +55,13 @@ def test_a_published_template_is_converted(folder):
     }
     Path("p.pkl").write_bytes(pickle.dumps({"n_frames": 1, "output_fps": 24, "motion": [item]}))
     assert main(["template", "p.pkl", "-o", "t.safetensors"]) == 0
-    found = read_template("t.safetensors")
-    assert found.rate == 24 and torch.equal(found.motion.rotation, torch.eye(3)[None])
+    template = read_template("t.safetensors")
+    assert template.rate == 24
+    assert torch.equal(template.motion.rotation, torch.eye(3)[None])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["template", "a.mp4", "-o", "t.pkl"], "a motion template must end in .safetensors"),
         (["template", "a.mp4", "-o", "t.safetensors", *MADE], "a.mp4"),
@@ -70,7 +71,7 @@ def test_a_published_template_is_converted(folder):
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_leaves_nothing(folder, capsys, arguments, said):
+def test_an_invalid_template_command_is_refused_and_leaves_nothing(folder, capsys, arguments, message):
     assert main(arguments) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert os.listdir(folder) == []

@@ -32,9 +32,9 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 class FakeWorker:
     """Writes what it was told to do into the result, as soon as its gate is open."""
 
-    def __init__(self, *, open: bool = True):
+    def __init__(self, *, is_open: bool = True):
         self.gate = threading.Event()
-        if open:
+        if is_open:
             self.gate.set()
         self.tasks: list[Task] = []
         self.inputs: list[tuple[bytes, bytes]] = []

@@ -111,8 +111,8 @@ class _Several(_Input):
 
     types: list[type] = field(default_factory=list)
 
-    def __init__(self, id: str, types: list[type], **options: Any):
-        super().__init__(id, **options)
+    def __init__(self, name: str, types: list[type], **options: Any):
+        super().__init__(name, **options)
         self.types = types
 
     @property
@@ -156,7 +156,7 @@ class ComfyNode:
     hidden = types.SimpleNamespace(unique_id="7", prompt={})
 
     @classmethod
-    def GET_SCHEMA(cls) -> Schema:
+    def GET_SCHEMA(cls) -> Schema:  # noqa: N802 - its name in ComfyUI
         schema = cls.define_schema()
         names = [item.id for item in (*schema.inputs, *schema.outputs)]
         assert len(names) == len(set(names)), "an input and an output must not share an id"

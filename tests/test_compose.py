@@ -36,7 +36,8 @@ def test_a_crop_on_whole_pixels_is_those_pixels():
 def test_a_crop_is_black_outside_the_frame():
     frames = torch.full((1, 40, 50, 3), 200, dtype=torch.uint8)
     crop = compose.crop(frames, upright_square(0, 0, 16), 16)
-    assert crop[0, :, :7].max() == 0 and crop[0, :, 9:, 9:].min() > 0.7
+    assert crop[0, :, :7].max() == 0
+    assert crop[0, :, 9:, 9:].min() > 0.7
 
 
 def test_a_square_outside_the_frame_gives_black_and_changes_nothing():
@@ -59,7 +60,8 @@ def test_a_crop_pasted_back_unchanged_gives_the_frame_for_every_size(size):
     square = tilted_square()
     result = compose.paste_back(frames, compose.crop(frames, square, size), square)
     error = (result.int() - frames.int()).abs()
-    assert error.max() <= 2 and error.float().mean() < 0.2
+    assert error.max() <= 2
+    assert error.float().mean() < 0.2
 
 
 @pytest.mark.parametrize("size", [65, 512])
@@ -79,7 +81,8 @@ def test_pixels_outside_the_mask_keep_their_bytes():
     result = compose.paste_back(frames, torch.rand(2, 3, 256, 256), square)
     region = compose.PixelRect(0, 0, 180, 200)
     outside = compose.border_mask(region.to_square(square)) == 0
-    assert outside.any() and (~outside).any()
+    assert outside.any()
+    assert (~outside).any()
     assert torch.equal(result[outside], frames[outside])
     assert not torch.equal(result[~outside], frames[~outside])
 
@@ -89,7 +92,8 @@ def test_inputs_are_not_modified():
     kept_frames, kept_crops = frames.clone(), crops.clone()
     compose.crop(frames, tilted_square(), 64)
     compose.paste_back(frames, crops, tilted_square())
-    assert torch.equal(frames, kept_frames) and torch.equal(crops, kept_crops)
+    assert torch.equal(frames, kept_frames)
+    assert torch.equal(crops, kept_crops)
 
 
 def test_the_mask_ramps_over_a_thirty_second_of_the_side_and_is_opaque_inside():
@@ -98,14 +102,18 @@ def test_the_mask_ramps_over_a_thirty_second_of_the_side_and_is_opaque_inside():
     middle = mask[256]
     torch.testing.assert_close(middle[:16], (torch.arange(16) + 0.5) / 16, atol=1e-4, rtol=0)
     assert middle[16:-16].min() == 1
-    assert mask[0, 0] == 0 and mask[:, 0].max() < 0.05
+    assert mask[0, 0] == 0
+    assert mask[:, 0].max() < 0.05
     assert (mask == 1).float().mean().item() == pytest.approx(0.88, abs=0.01)
 
 
 def test_a_region_stays_inside_the_frame():
     region = compose.rect_of(upright_square(10, 10, 100), 120, 160)
-    assert (region.top, region.left) == (0, 0) and region.bottom <= 120 and region.right <= 160
-    assert region.bottom >= 60 and region.right >= 60
+    assert (region.top, region.left) == (0, 0)
+    assert region.bottom <= 120
+    assert region.right <= 160
+    assert region.bottom >= 60
+    assert region.right >= 60
 
 
 def test_the_identity_grid_of_a_region_gives_its_very_pixels():

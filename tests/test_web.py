@@ -217,7 +217,7 @@ def test_all_addresses_are_tried_until_one_answers(addresses, tmp_path):
 
 def test_a_name_that_changes_its_address_after_a_redirect_is_checked_again(tmp_path):
     addresses = iter([["127.0.0.1"], ["10.0.0.1"]])
-    with pytest.raises(UrlError, match="10.0.0.1"):
+    with pytest.raises(UrlError, match=r"10.0.0.1"):
         fetch(
             tmp_path / "clip",
             redirect(b"http://clips.example:PORT/b"),

@@ -192,7 +192,8 @@ def test_an_interrupt_in_the_middle_ends_the_run_soon_and_leaves_no_file(comfy):
     assert comfy.temp_files() - before
     comfy.interrupt()
     run = comfy.wait(prompt, 30)
-    assert run.interrupted and "4" not in run.outputs
+    assert run.interrupted
+    assert "4" not in run.outputs
     assert comfy.temp_files() == before
     after = comfy.run(prompt_of(load("1", "source.mp4", frame_load_cap=4), save("2", ("1", 0), "after")))
     assert after.status == "success"
@@ -242,7 +243,8 @@ def test_a_face_that_is_not_there_is_an_error_that_says_what_to_do(comfy):
         )
     )
     assert run.status == "error"
-    assert "face 4 was found nowhere" in run.error and "Preview Faces" in run.error
+    assert "face 4 was found nowhere" in run.error
+    assert "Preview Faces" in run.error
 
 
 def test_two_people_are_numbered(comfy):

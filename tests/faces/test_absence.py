@@ -18,7 +18,8 @@ def test_where_a_face_is_absent_landmarks_and_presence_are_zero(frames, tracked)
     tracks = tracked(frames("face_noface", LAST_FACE - 3, 8))
     absent = ~tracks.present
     assert absent.any()
-    assert (tracks.landmarks[absent] == 0).all() and (tracks.presence[absent] == 0).all()
+    assert (tracks.landmarks[absent] == 0).all()
+    assert (tracks.presence[absent] == 0).all()
 
 
 def test_a_clip_that_begins_without_a_face_numbers_the_first_that_comes(frames, tracked):
@@ -52,7 +53,8 @@ def test_there_is_nobody_in_a_picture_of_nothing(tracked, kind):
 
 def test_a_face_that_nobody_numbered_is_absent_from_every_frame(frames, tracked):
     landmarks, present = tracked(frames("carphone", 0, 3)).face(4)
-    assert landmarks.shape == (3, 478, 3) and not present.any()
+    assert landmarks.shape == (3, 478, 3)
+    assert not present.any()
 
 
 def test_a_single_odd_frame_is_absent_and_the_rest_stays(frames, tracked):

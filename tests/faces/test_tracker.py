@@ -41,8 +41,10 @@ def test_a_face_is_followed_on_99_of_100_frames_of_a_real_clip(frames, tracked, 
     assert present.float().mean() >= 0.99
     height, width = clip.shape[1:3]
     middle = landmarks[present].mean(1)
-    assert (middle[:, 0] > 0).all() and (middle[:, 0] < width).all()
-    assert (middle[:, 1] > 0).all() and (middle[:, 1] < height).all()
+    assert (middle[:, 0] > 0).all()
+    assert (middle[:, 0] < width).all()
+    assert (middle[:, 1] > 0).all()
+    assert (middle[:, 1] < height).all()
 
 
 def test_landmarks_lie_where_the_eyes_and_the_mouth_are(frames, tracked):
@@ -55,7 +57,8 @@ def test_landmarks_lie_where_the_eyes_and_the_mouth_are(frames, tracked):
 
 def test_the_nose_is_nearer_to_the_camera_than_the_ears(frames, tracked):
     landmarks = tracked(frames("astronaut")).landmarks[0, 0]
-    assert landmarks[1, 2] < landmarks[234, 2] - 20 and landmarks[1, 2] < landmarks[454, 2] - 20
+    assert landmarks[1, 2] < landmarks[234, 2] - 20
+    assert landmarks[1, 2] < landmarks[454, 2] - 20
 
 
 def test_a_picture_of_twice_the_size_has_landmarks_at_twice_the_place(frames, tracked):
@@ -119,7 +122,8 @@ def test_results_are_ordinary_tensors_also_under_inference_mode(frames):
     with torch.inference_mode():
         FaceTracker().track(frames("carphone", 0, 2))
     tracks = FaceTracker().track(frames("carphone", 0, 2))
-    assert tracks.landmarks.dtype == torch.float32 and not tracks.landmarks.is_inference()
+    assert tracks.landmarks.dtype == torch.float32
+    assert not tracks.landmarks.is_inference()
     assert tracks.present.dtype == torch.bool
 
 
@@ -129,7 +133,8 @@ def test_settings_of_torch_stay_the_users(frames):
         FaceTracker().track(frames("carphone", 0, 2))
         with ThreadPoolExecutor(1) as another:
             threads_there = another.submit(torch.get_num_threads).result()
-        assert torch.is_grad_enabled() and torch.get_num_threads() == threads_there == 2
+        assert torch.is_grad_enabled()
+        assert torch.get_num_threads() == threads_there == 2
 
 
 def test_a_still_that_only_shimmers_has_landmarks_that_stand_still(frames, tracked):

@@ -70,7 +70,7 @@ def encode(
     time_base: Fraction | None = None,
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
-    format: str | None = None,
+    container_format: str | None = None,
     aspect: Fraction | None = None,
     tags: tuple[int, int] | None = None,
     audio: np.ndarray | None = None,
@@ -92,7 +92,7 @@ def encode(
         audio_gap: the blocks that begin between these seconds are left out.
     """
     time_base = time_base or 1 / rate
-    with av.open(str(path), "w", format=format, options=container_options or {}) as container:
+    with av.open(str(path), "w", format=container_format, options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.pix_fmt = pix_fmt
         context = stream.codec_context
@@ -209,7 +209,8 @@ def set_edit_list(path: Path, media_time: int, duration: int) -> Path:
     """Change the first edit of an MP4: where it begins in media time, how long it is in movie time."""
     data = bytearray(path.read_bytes())
     at = data.index(b"elst") + 4
-    assert data[at] == 0 and struct.unpack_from(">I", data, at + 4)[0] == 1
+    assert data[at] == 0
+    assert struct.unpack_from(">I", data, at + 4)[0] == 1
     struct.pack_into(">Ii", data, at + 8, duration, media_time)
     path.write_bytes(data)
     return path

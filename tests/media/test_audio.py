@@ -39,8 +39,10 @@ def test_any_layout_and_rate_is_kept(tmp_path, layout, channels, rate, codec):
     audio = clip.audio(Fraction(2))
     info = clip.info.audio
     assert (info.sample_rate, info.channels, info.layout) == (rate, channels, layout)
-    assert audio.rate == rate and audio.layout == layout
-    assert audio.samples.dtype == torch.float32 and audio.samples.shape == (channels, 2 * rate)
+    assert audio.rate == rate
+    assert audio.layout == layout
+    assert audio.samples.dtype == torch.float32
+    assert audio.samples.shape == (channels, 2 * rate)
     assert beep_time(audio.samples, rate) == pytest.approx(0.5, abs=0.003)
     peaks = audio.samples.abs().amax(1)
     loud = [c for c in range(channels) if not (layout in ("5.1", "7.1") and c == 3)]  # LFE is low-passed
@@ -63,7 +65,8 @@ def test_the_number_of_samples_is_exact(tmp_path, duration):
 def test_audio_shorter_than_asked_for_is_padded_with_silence(tmp_path):
     clip = clip_with(tmp_path, np.full((2, 24000), 0.5, np.float32), **PCM)
     samples = clip.audio(Fraction(2)).samples
-    assert (samples[:, :24000] == 0.5).all() and (samples[:, 24000:] == 0).all()
+    assert (samples[:, :24000] == 0.5).all()
+    assert (samples[:, 24000:] == 0).all()
 
 
 def test_audio_longer_than_asked_for_is_cut(tmp_path):
@@ -120,7 +123,8 @@ def test_a_gap_in_the_timestamps_is_silence_and_what_follows_is_in_sync(tmp_path
 
 def test_no_audio_is_none(tmp_path):
     clip = Clip(encode(tmp_path / "a.mp4", count_up(2)))
-    assert clip.info.audio is None and clip.audio(Fraction(1)) is None
+    assert clip.info.audio is None
+    assert clip.audio(Fraction(1)) is None
     assert read_audio(tmp_path / "a.mp4") is None
 
 
@@ -128,7 +132,8 @@ def test_no_audio_is_none(tmp_path):
 def test_music_alone_can_be_read(tmp_path, name, codec):
     path = encode_audio(tmp_path / name, beep(0.5, 2), codec=codec)
     audio = read_audio(path)
-    assert audio.rate == 48000 and abs(audio.samples.shape[1] - 96000) < 1100
+    assert audio.rate == 48000
+    assert abs(audio.samples.shape[1] - 96000) < 1100
     assert beep_time(audio.samples, 48000) == pytest.approx(0.5, abs=0.003)
     part = read_audio(io.BytesIO(path.read_bytes()), start=Fraction(1, 4), duration=Fraction(1, 2))
     assert part.samples.shape == (2, 24000)
@@ -146,7 +151,8 @@ def test_audio_that_changes_its_format_on_the_way_goes_on_in_the_first_one(tmp_p
     path = tmp_path / "both.aac"
     path.write_bytes(first.read_bytes() + second.read_bytes())
     audio = read_audio(path, duration=Fraction(2))
-    assert audio.rate == 48000 and audio.samples.shape == (2, 96000)
+    assert audio.rate == 48000
+    assert audio.samples.shape == (2, 96000)
     assert beep_time(audio.samples[:, :48000], 48000) == pytest.approx(0.5, abs=0.03)
     # Bare AAC has no timestamps: FFmpeg guesses when the second tone is heard, but heard it is.
     assert audio.samples[:, 52000:].abs().max() > 0.3

@@ -24,8 +24,11 @@ def clip_path(tmp_path_factory):
 def test_probing_tells_size_rate_duration_and_frame_count(clip_path):
     info = Clip(clip_path).info
     assert (info.width, info.height) == (144, 96)
-    assert info.rate == 25 and info.frame_count == 100 and info.duration == 4
-    assert info.audio is None and not info.is_still
+    assert info.rate == 25
+    assert info.frame_count == 100
+    assert info.duration == 4
+    assert info.audio is None
+    assert not info.is_still
 
 
 def test_chunks_hold_the_asked_number_of_frames_and_count_on(clip_path):
@@ -37,7 +40,8 @@ def test_chunks_hold_the_asked_number_of_frames_and_count_on(clip_path):
 
 def test_frames_are_uint8_rgb_with_exact_times(clip_path):
     chunk = next(Clip(clip_path).chunks(8))
-    assert chunk.frames.dtype == torch.uint8 and chunk.frames.shape == (8, 96, 144, 3)
+    assert chunk.frames.dtype == torch.uint8
+    assert chunk.frames.shape == (8, 96, 144, 3)
     assert chunk.times == [Fraction(k, 25) for k in range(8)]
 
 
@@ -52,7 +56,8 @@ def test_a_chunk_is_the_receivers_own(clip_path):
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), 50, Fraction(749, 25)])
 def test_the_frame_rate_is_exact(tmp_path, rate):
     info = Clip(encode(tmp_path / "a.mp4", count_up(10), rate=Fraction(rate))).info
-    assert info.rate == rate and info.duration * rate == 10
+    assert info.rate == rate
+    assert info.duration * rate == 10
 
 
 def test_skip_cap_and_every_nth_choose_frames(clip_path):
@@ -82,8 +87,10 @@ def test_a_trim_window_gives_its_frames_with_times_from_its_start(clip_path):
     clip = Clip(clip_path, start=Fraction(2), duration=Fraction(1, 2))
     chunks = list(clip.chunks(32))
     assert numbers_of(chunks) == list(range(50, 63))
-    assert chunks[0].times[0] == 0 and chunks[0].times[-1] == Fraction(12, 25)
-    assert clip.info.frame_count == 13 and clip.info.duration == Fraction(13, 25)
+    assert chunks[0].times[0] == 0
+    assert chunks[0].times[-1] == Fraction(12, 25)
+    assert clip.info.frame_count == 13
+    assert clip.info.duration == Fraction(13, 25)
 
 
 @pytest.mark.parametrize("start", [0, 0.04, 0.44, 0.48, 0.52, 1.92, 3.96])
@@ -99,7 +106,8 @@ def test_skipping_far_ahead_arrives_at_the_right_frame(clip_path, every_nth):
 def test_the_longest_side_is_scaled_down_and_never_up(clip_path):
     clip = Clip(clip_path)
     small = next(clip.chunks(max_side=72)).frames
-    assert small.shape[1:] == (48, 72, 3) and clip.output_size(72) == (72, 48)
+    assert small.shape[1:] == (48, 72, 3)
+    assert clip.output_size(72) == (72, 48)
     assert [number_of(frame) for frame in small] == list(range(8))
     assert next(clip.chunks(max_side=1000)).frames.shape[1:] == (96, 144, 3)
 
@@ -108,7 +116,7 @@ def test_odd_sizes_come_out_whole(tmp_path):
     path = encode(tmp_path / "odd.mkv", count_up(3, width=145, height=97), codec="ffv1", pix_fmt="yuv444p")
     clip = Clip(path)
     assert (clip.info.width, clip.info.height) == (145, 97)
-    last = list(clip.chunks())[0].frames[2].numpy()
+    last = next(iter(clip.chunks())).frames[2].numpy()
     assert abs(last.astype(int) - numbered(2, 145, 97)).max() < 6
 
 

@@ -79,7 +79,8 @@ def test_a_file_object_in_text_mode():
 
 def test_audio_only(tmp_path):
     path = encode_audio(tmp_path / "song.m4a", beep(0.1, 1))
-    assert "no video stream" in error_of(path) and "audio only" in error_of(path)
+    assert "no video stream" in error_of(path)
+    assert "audio only" in error_of(path)
 
 
 def test_a_video_without_frames(tmp_path):

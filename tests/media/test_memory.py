@@ -25,12 +25,14 @@ def test_a_batch_with_a_rate_is_a_clip_of_that_rate():
     info = Clip(Frames(numbered(5), Fraction(24))).info
     assert (info.width, info.height, info.rate, info.frame_count) == (6, 4, 24, 5)
     assert info.duration == Fraction(5, 24)
-    assert info.audio is None and not info.is_still
+    assert info.audio is None
+    assert not info.is_still
 
 
 def test_one_image_without_a_rate_is_a_still():
     clip = Clip(Frames(numbered(1)))
-    assert clip.info.is_still and clip.info.frame_count == 1
+    assert clip.info.is_still
+    assert clip.info.frame_count == 1
     assert levels(clip) == [0]
     assert clip.audio(Fraction(1)) is None
 
@@ -71,7 +73,9 @@ def test_its_audio_is_cut_and_padded_to_what_is_asked_for():
     assert clip.info.audio.layout == "mono"
     part = clip.audio(Fraction(1, 2), start=Fraction(7, 10)).samples
     assert part.shape == (1, 50)
-    assert part[0, 0] == 71 and part[0, 29] == 100 and part[0, 30:].sum() == 0
+    assert part[0, 0] == 71
+    assert part[0, 29] == 100
+    assert part[0, 30:].sum() == 0
 
 
 @pytest.mark.parametrize(

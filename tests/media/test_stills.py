@@ -14,7 +14,8 @@ from liveportrait_v2v.media import Clip
 
 def frame_of(source, **options):
     chunks = list(Clip(source).chunks(**options))
-    assert len(chunks) == 1 and len(chunks[0].frames) == 1
+    assert len(chunks) == 1
+    assert len(chunks[0].frames) == 1
     return chunks[0].frames[0].numpy()
 
 
@@ -24,10 +25,15 @@ def test_a_still_is_one_frame_without_a_rate(tmp_path, suffix):
     Image.fromarray(quadrants()).save(path)
     clip = Clip(path)
     info = clip.info
-    assert info.is_still and info.rate is None and info.duration is None and info.frame_count == 1
-    assert (info.width, info.height) == (96, 64) and info.audio is None
+    assert info.is_still
+    assert info.rate is None
+    assert info.duration is None
+    assert info.frame_count == 1
+    assert (info.width, info.height) == (96, 64)
+    assert info.audio is None
     assert corners_of(frame_of(path)) == "rgbw"
-    assert clip.output_rate() is None and clip.output_count() == 1
+    assert clip.output_rate() is None
+    assert clip.output_count() == 1
     assert clip.audio(Fraction(1)) is None
 
 
@@ -41,7 +47,8 @@ def test_a_still_ignores_time(tmp_path):
     Image.fromarray(quadrants()).save(tmp_path / "a.png")
     clip = Clip(tmp_path / "a.png", start=5, duration=1)
     chunk = next(clip.chunks(rate=Fraction(30), skip=3))
-    assert chunk.times == [0] and chunk.index == 0
+    assert chunk.times == [0]
+    assert chunk.index == 0
 
 
 def test_a_still_is_scaled_to_its_longest_side(tmp_path):
@@ -82,7 +89,8 @@ def test_a_palette_with_a_transparent_colour_lies_over_black(tmp_path):
     white = picture.getpixel((90, 60))
     picture.save(tmp_path / "a.png", transparency=white)
     frame = frame_of(tmp_path / "a.png")
-    assert frame[60, 90].tolist() == [0, 0, 0] and frame[10, 10].tolist() == [220, 20, 20]
+    assert frame[60, 90].tolist() == [0, 0, 0]
+    assert frame[10, 10].tolist() == [220, 20, 20]
 
 
 def test_sixteen_bit_greyscale_keeps_its_brightness(tmp_path):
@@ -106,7 +114,8 @@ def test_other_modes_come_out_as_rgb(tmp_path, mode):
     picture.save(path)
     frame = frame_of(path)
     assert frame.shape == (8, 16, 3)
-    assert frame[:, :8].max() <= 2 and frame[:, 8:].min() >= 253
+    assert frame[:, :8].max() <= 2
+    assert frame[:, 8:].min() >= 253
 
 
 DURATIONS = [100, 300, 50, 100, 250, 200]
@@ -122,7 +131,10 @@ def animation(path, durations=DURATIONS, **options):
 def test_an_animation_keeps_its_true_uneven_durations(tmp_path, suffix):
     clip = Clip(animation(tmp_path / f"a.{suffix}"))
     info = clip.info
-    assert not info.is_still and info.duration == 1 and info.rate == 6 and info.frame_count == 6
+    assert not info.is_still
+    assert info.duration == 1
+    assert info.rate == 6
+    assert info.frame_count == 6
     starts = np.cumsum([0, *DURATIONS[:-1]])
     assert numbers_of(clip.chunks(rate=Fraction(20))) == [
         int(np.searchsorted(starts, k * 50, side="right")) - 1 for k in range(20)
@@ -140,7 +152,8 @@ def test_an_even_animation_gives_its_frames_as_they_are(tmp_path, suffix):
 def test_an_animation_can_be_trimmed_and_scaled(tmp_path):
     clip = Clip(animation(tmp_path / "a.webp", [40] * 20), start=Fraction(2, 5), duration=Fraction(1, 5))
     chunk = next(clip.chunks(max_side=72))
-    assert numbers_of([chunk]) == [10, 11, 12, 13, 14] and chunk.frames.shape == (5, 48, 72, 3)
+    assert numbers_of([chunk]) == [10, 11, 12, 13, 14]
+    assert chunk.frames.shape == (5, 48, 72, 3)
 
 
 def test_a_gif_with_no_durations_runs_at_ten_frames_a_second(tmp_path):
@@ -155,7 +168,8 @@ def test_transparent_parts_of_an_animation_lie_over_black(tmp_path):
     path = tmp_path / "a.webp"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, lossless=True)
     shown = next(Clip(path).chunks()).frames.numpy()
-    assert shown[:, 82:].max() == 0 and [number_of(frame) for frame in shown] == [1, 2]
+    assert shown[:, 82:].max() == 0
+    assert [number_of(frame) for frame in shown] == [1, 2]
 
 
 def test_an_animated_webp_of_the_field_comes_out_whole(clips):
@@ -169,7 +183,7 @@ def test_a_still_cut_short_is_truncated(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(MediaError, match="truncated|damaged"):
+    with pytest.raises(MediaError, match=r"truncated|damaged"):
         frame_of(path)
 
 
@@ -177,7 +191,7 @@ def test_an_animation_cut_short_is_truncated(tmp_path):
     for suffix in ("webp", "gif"):
         path = animation(tmp_path / f"a.{suffix}", [40] * 20)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        with pytest.raises(MediaError, match="truncated|damaged"):
+        with pytest.raises(MediaError, match=r"truncated|damaged"):
             numbers_of(Clip(path).chunks())
 
 
@@ -194,5 +208,5 @@ def test_an_animation_whose_frames_change_in_size_is_an_error(tmp_path):
     descriptor = data.index(b"\x2c", data.index(b"\x21\xf9", data.index(b"\x21\xf9") + 1))
     data[descriptor + 7 : descriptor + 9] = (300).to_bytes(2, "little")
     path.write_bytes(data)
-    with pytest.raises(MediaError, match="size|damaged"):
+    with pytest.raises(MediaError, match=r"size|damaged"):
         numbers_of(Clip(path).chunks())

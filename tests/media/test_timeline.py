@@ -24,7 +24,8 @@ def constant(count=10, rate=Fraction(10), **options):
 def test_timestamps_rounded_to_milliseconds_are_still_the_constant_rate_that_the_file_claims(rate):
     ticks = np.array([round(k * 1000 / rate) for k in range(500)])
     timeline = make_timeline(ticks, MS, round(1000 / rate), (rate,))
-    assert timeline.constant and timeline.rate == rate
+    assert timeline.constant
+    assert timeline.rate == rate
 
 
 def test_milliseconds_with_no_claimed_rate_give_the_usual_rate_that_explains_them():
@@ -36,13 +37,15 @@ def test_a_short_last_frame_does_not_change_the_rate():
     # The average of such a file, 20 frames in 19.2 / 25 s, is not its rate.
     average = Fraction(20 * 25) / Fraction("19.2")
     timeline = make_timeline(np.arange(20) * 512, Fraction(1, 12800), 100, (average, Fraction(25)))
-    assert timeline.constant and timeline.rate == 25
+    assert timeline.constant
+    assert timeline.rate == 25
 
 
 def test_a_cameras_jitter_neither_doubles_nor_drops_a_frame():
     jitter = np.random.default_rng(0).integers(-5, 6, 200)
     timeline = make_timeline(np.arange(200) * 33 + np.arange(200) // 3 + jitter, MS, 33, (Fraction(30),))
-    assert timeline.constant and timeline.rate == 30
+    assert timeline.constant
+    assert timeline.rate == 30
 
 
 def test_a_clip_that_lost_a_few_frames_keeps_its_rate_and_holds_the_frame_before_a_gap():
@@ -56,7 +59,8 @@ def test_a_clip_that_lost_a_few_frames_keeps_its_rate_and_holds_the_frame_before
 def test_uneven_frames_have_the_average_rate_and_each_is_shown_when_its_time_has_come():
     clip = window([0, 100, 133, 400, 900], last=100)
     times = [k / clip.rate for k in range(clip.count)]
-    assert clip.rate == 5 and clip.count == 5
+    assert clip.rate == 5
+    assert clip.count == 5
     assert [float(t) for t in times] == [0, 0.2, 0.4, 0.6, 0.8]
     assert make_plan("clip", clip).frames.tolist() == [0, 2, 3, 3, 3]
 
@@ -78,18 +82,22 @@ def test_a_single_frame_has_the_rate_that_its_file_claims():
 
 def test_without_options_the_frames_of_a_constant_clip_come_as_they_are():
     plan = make_plan("clip", constant())
-    assert plan.frames.tolist() == list(range(10)) and plan.rate == 10 and plan.offset == 0
+    assert plan.frames.tolist() == list(range(10))
+    assert plan.rate == 10
+    assert plan.offset == 0
 
 
 def test_skip_then_every_nth_then_rate_then_cap():
     plan = make_plan("clip", constant(20), skip=3, every_nth=2, rate=Fraction(10), cap=7)
     assert plan.frames.tolist() == [3, 3, 5, 5, 7, 7, 9]
-    assert plan.rate == 10 and plan.offset == Fraction(3, 10)
+    assert plan.rate == 10
+    assert plan.offset == Fraction(3, 10)
 
 
 def test_every_nth_divides_the_rate():
     plan = make_plan("clip", constant(10), every_nth=3)
-    assert plan.frames.tolist() == [0, 3, 6, 9] and plan.rate == Fraction(10, 3)
+    assert plan.frames.tolist() == [0, 3, 6, 9]
+    assert plan.rate == Fraction(10, 3)
 
 
 @pytest.mark.parametrize(

@@ -163,4 +163,5 @@ def test_help_and_translations_are_published():
     published = published_files()
     for folder in (HELP, LOCALES):
         ours = [path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file()]
-        assert ours and set(ours) <= set(published)
+        assert ours
+        assert set(ours) <= set(published)

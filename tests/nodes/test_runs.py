@@ -47,7 +47,8 @@ def temp_files(host) -> list[str]:
 def test_the_outputs_agree_with_each_other(nodes, source, driving, quick):
     images, audio, video, fps, count = nodes.AnimateDraft.execute(source, driving, True, quick).args
     info = Clip(video.file).info
-    assert images.shape == (count, 360, 640, 3) and images.dtype == torch.float32
+    assert images.shape == (count, 360, 640, 3)
+    assert images.dtype == torch.float32
     assert (info.frame_count, float(info.rate), (info.width, info.height)) == (count, fps, (640, 360))
     assert audio is None or audio["waveform"].shape[2] == round(count / fps * audio["sample_rate"])
 
@@ -56,7 +57,8 @@ def test_the_images_are_the_frames_that_are_in_the_video(nodes, source, driving,
     images, _, video, _, _ = nodes.AnimateDraft.execute(source, driving, True, quick).args
     shown = torch.cat([chunk.frames for chunk in Clip(video.file).chunks(8)]).float() / 255
     assert (images - shown).abs().mean() < 0.01
-    assert images.min() >= 0 and images.max() <= 1
+    assert images.min() >= 0
+    assert images.max() <= 1
 
 
 def test_sound_is_as_long_as_the_video(nodes, clips, quick):
@@ -173,5 +175,8 @@ def test_faces_are_counted_and_shown(nodes, host, clips):
     output = nodes.PreviewFaces.execute(two)
     sheet, count = output.args
     assert count == 2
-    assert sheet.ndim == 4 and sheet.dtype == torch.float32 and output.ui.image is sheet
-    assert "face 0" in host.texts[-1] and "face 1" in host.texts[-1]
+    assert sheet.ndim == 4
+    assert sheet.dtype == torch.float32
+    assert output.ui.image is sheet
+    assert "face 0" in host.texts[-1]
+    assert "face 1" in host.texts[-1]

@@ -50,14 +50,17 @@ def test_the_seed_that_orders_a_paid_job_stays_as_it_is_from_run_to_run(schemas)
 def test_every_node_can_be_found_and_says_what_it_is(schemas):
     for schema in schemas.values():
         assert "LivePortrait" in schema.display_name
-        assert schema.description and schema.search_aliases
+        assert schema.description
+        assert schema.search_aliases
         assert schema.category == "video/LivePortrait"
 
 
 def test_every_input_says_what_it_is_for(schemas):
     for schema in schemas.values():
         for item in schema.inputs:
-            assert item.tooltip and item.tooltip[0].isupper() and item.tooltip[-1] == ".", item.id
+            assert item.tooltip, item.id
+            assert item.tooltip[0].isupper(), item.id
+            assert item.tooltip[-1] == ".", item.id
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_a_template_asks_for_the_files_that_its_note_names(template):
         for value in node.get("widgets_values") or []
         if isinstance(value, str) and value.endswith((".mp4", ".png")) and " " not in value
     }
-    assert files <= {"source.mp4", "driving.mp4", "source.png"} and files
+    assert files <= {"source.mp4", "driving.mp4", "source.png"}
+    assert files
     assert template.with_suffix(".jpg").exists()
     assert "make demo" in text

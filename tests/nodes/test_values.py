@@ -89,7 +89,9 @@ def test_a_video_made_of_images_is_read_as_they_are_with_its_sound(values):
 
 def test_sound_is_a_plain_dict_and_silence_is_none(values):
     sound = values.audio_value(Audio(torch.zeros(2, 100), 8000))
-    assert type(sound) is dict and sound["waveform"].shape == (1, 2, 100) and sound["sample_rate"] == 8000
+    assert type(sound) is dict
+    assert sound["waveform"].shape == (1, 2, 100)
+    assert sound["sample_rate"] == 8000
     assert values.audio_value(None) is None
 
 

@@ -66,4 +66,5 @@ def test_there_is_no_mask_unless_it_is_asked_for(present):
 
 def test_a_chunk_without_any_face_costs_no_copy():
     chunk, render = chunk_of([False, False]), Renderer()
-    assert splice(render, chunk, [PRESENT] * 2).frames is chunk.frames and not render.chunks
+    assert splice(render, chunk, [PRESENT] * 2).frames is chunk.frames
+    assert not render.chunks

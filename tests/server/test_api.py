@@ -27,7 +27,7 @@ def client(server) -> Client:
 @pytest.fixture
 def closed(data):
     """A server whose worker waits at its gate."""
-    with serving(data, [FakeWorker(open=False)]) as server:
+    with serving(data, [FakeWorker(is_open=False)]) as server:
         yield server
         server.workers[0].gate.set()
 
@@ -190,7 +190,8 @@ def test_an_upload_that_is_too_large_is_a_413_and_leaves_nothing(chunked, client
     content = iter([body]) if chunked else body
     answer = client.post("/upload-asset", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
-    assert not list((data / "files").iterdir()) and not list((data / "work").iterdir())
+    assert not list((data / "files").iterdir())
+    assert not list((data / "work").iterdir())
 
 
 def test_an_upload_that_says_it_is_huge_is_refused_before_it_is_sent(shared):
@@ -246,7 +247,7 @@ def test_a_wrong_method_is_a_405(shared):
 
 
 def test_the_queue_is_bounded_and_says_when_to_come_again(data):
-    with serving(data, [FakeWorker(open=False)], queue=2) as server:
+    with serving(data, [FakeWorker(is_open=False)], queue=2) as server:
         server.client.wait(server.client.job(), "PROCESSING")
         server.client.job(), server.client.job()
         urls = {name: server.client.upload(b"clip") for name in CLIPS}
@@ -260,7 +261,7 @@ def test_the_queue_is_bounded_and_says_when_to_come_again(data):
 
 
 def test_a_thousand_jobs_wait_and_are_done_in_their_order(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     with serving(data, [worker], queue=1001) as server:
         urls = {name: server.client.upload(b"clip") for name in CLIPS}
         jobs = [server.client.submit(**urls, dsize=64 + k).json()["request_id"] for k in range(1000)]

@@ -89,19 +89,19 @@ def test_everything_is_there_after_a_restart_and_what_ran_waits_again(path):
 
 def test_a_job_during_which_the_server_ended_too_often_has_failed(path):
     jobs = SqliteJobs(path, 5)
-    id = submit(jobs)
+    job_id = submit(jobs)
     for _ in range(MAX_ATTEMPTS):
-        assert jobs.claim().id == id
+        assert jobs.claim().id == job_id
         jobs.close()
         jobs = SqliteJobs(path, 5)
     assert jobs.claim() is None
-    assert "server ended 3 times" in jobs.get(id).error
+    assert "server ended 3 times" in jobs.get(job_id).error
     jobs.close()
 
 
 def test_being_put_back_in_order_is_no_failed_attempt(path):
     jobs = SqliteJobs(path, 5)
-    id = submit(jobs)
+    submit(jobs)
     for _ in range(MAX_ATTEMPTS + 1):
         jobs.requeue(jobs.claim().id)
         jobs.close()
@@ -109,7 +109,7 @@ def test_being_put_back_in_order_is_no_failed_attempt(path):
     jobs.claim()
     jobs.close()
     jobs = SqliteJobs(path, 5)
-    assert jobs.claim().id == id
+    assert jobs.claim().id == job_id
     jobs.close()
 
 
@@ -152,7 +152,8 @@ def test_threads_that_claim_at_once_get_different_jobs(path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(claimed) == 40 and set(claimed) == ids
+    assert len(claimed) == 40
+    assert set(claimed) == ids
     jobs.close()
 
 
@@ -180,7 +181,7 @@ def test_the_history_counts_all_and_gives_a_page(jobs):
 
 def test_the_file_is_plain_sqlite(path):
     jobs = SqliteJobs(path, 5)
-    id = submit(jobs)
+    job_id = submit(jobs)
     jobs.close()
     with sqlite3.connect(path) as base:
-        assert base.execute("SELECT id, status FROM jobs").fetchall() == [(id, QUEUED)]
+        assert base.execute("SELECT id, status FROM jobs").fetchall() == [(job_id, QUEUED)]

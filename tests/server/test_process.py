@@ -103,7 +103,9 @@ def test_an_engine_that_is_none_or_would_spend_the_owners_money_is_refused(engin
     with pytest.raises(SystemExit) as end:
         main(["serve", "--engine", engine, "--data", str(tmp_path / "data")])
     said = capsys.readouterr().err
-    assert end.value.code == 2 and "draft" in said and said.count("\n") == 1
+    assert end.value.code == 2
+    assert "draft" in said
+    assert said.count("\n") == 1
 
 
 def test_without_aiohttp_the_command_says_what_to_install(tmp_path, capsys, monkeypatch):

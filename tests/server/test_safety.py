@@ -268,7 +268,7 @@ def test_a_connection_that_never_sends_a_whole_head_is_closed(sent, data, worker
 
 
 def test_a_request_that_waits_for_its_job_is_not_taken_for_a_slow_one(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     with serving(data, [worker], request_seconds=0.3) as server:
         url = server.client.upload(b"clip")
         threading.Timer(1.0, worker.gate.set).start()

@@ -66,7 +66,8 @@ def test_a_clip_that_cannot_be_had_fails_the_job_with_the_reason(path, reason, d
     with serving(data, [worker], allow_loopback=True) as server:
         status = server.client.wait(server.client.job(driving_video=elsewhere + path))
         assert status["status"] == "FAILED"
-        assert status["error"].startswith("driving_video: ") and reason in status["error"]
+        assert status["error"].startswith("driving_video: ")
+        assert reason in status["error"]
         assert worker.tasks == []
         assert not list((data / "work").iterdir())
 
@@ -83,7 +84,7 @@ def test_a_name_that_leads_to_this_machine_fails_the_job(server, worker):
 
 
 def test_an_upload_that_expires_while_its_job_waits_fails_the_job(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     with serving(data, [worker]) as server:
         first = server.client.job()
         server.client.wait(first, "PROCESSING")
@@ -92,7 +93,8 @@ def test_an_upload_that_expires_while_its_job_waits_fails_the_job(data):
             path.unlink()
         worker.gate.set()
         status = server.client.wait(waiting)
-        assert status["status"] == "FAILED" and "upload it again" in status["error"]
+        assert status["status"] == "FAILED"
+        assert "upload it again" in status["error"]
 
 
 def test_whatever_goes_wrong_in_a_job_the_next_one_is_done(data):
@@ -106,7 +108,8 @@ def test_whatever_goes_wrong_in_a_job_the_next_one_is_done(data):
             worker.error = error
             status = server.client.wait(server.client.job())
             assert status["status"] == "FAILED"
-            assert said in status["error"] and "secret" not in status["error"]
+            assert said in status["error"]
+            assert "secret" not in status["error"]
         worker.error = None
         assert server.client.wait(server.client.job())["status"] == "COMPLETED"
 
@@ -168,11 +171,11 @@ def test_a_result_is_not_lost_while_the_disk_is_too_full_to_write_it_down(data, 
     monkeypatch.setattr("liveportrait_v2v.server.dispatch._RETRY_SECONDS", 0.05)
     finish, refused = SqliteJobs.finish, []
 
-    def full_at_first(self, id, **how):
+    def full_at_first(self, job_id, **how):
         if len(refused) < 3:
-            refused.append(id)
+            refused.append(job_id)
             raise StoreError("jobs can't be stored: database or disk is full", full=True)
-        finish(self, id, **how)
+        finish(self, job_id, **how)
 
     monkeypatch.setattr(SqliteJobs, "finish", full_at_first)
     with serving(data, [worker]) as server:
@@ -196,7 +199,7 @@ def test_room_is_set_aside_for_what_is_under_way(data):
 
 
 def test_a_job_that_runs_when_the_server_ends_is_stopped_and_done_after_the_next_start(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     with serving(data, [worker]) as server:
         running, waiting = server.client.job(dsize=100), server.client.job(dsize=200)
         server.client.wait(running, "PROCESSING")
@@ -221,7 +224,7 @@ def test_what_a_killed_server_left_half_done_is_cleared_away(data, worker):
 
 
 def test_a_v1_request_that_waits_is_let_go_when_the_server_ends(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     answers = []
     with serving(data, [worker]) as server:
         urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
@@ -239,7 +242,7 @@ def test_a_v1_request_that_waits_is_let_go_when_the_server_ends(data):
 
 
 def test_two_servers_do_not_share_a_data_directory_and_the_second_touches_nothing(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     with serving(data, [worker]) as server:
         job = server.client.job()
         server.client.wait(job, "PROCESSING")
@@ -250,12 +253,15 @@ def test_two_servers_do_not_share_a_data_directory_and_the_second_touches_nothin
 
 
 def test_a_port_that_is_taken_is_an_error(server, tmp_path):
-    with pytest.raises(OSError), serving(tmp_path / "other", [FakeWorker()], port=server.port):
+    with (
+        pytest.raises(OSError, match="address already in use"),
+        serving(tmp_path / "other", [FakeWorker()], port=server.port),
+    ):
         pass
 
 
 def test_a_client_that_goes_does_not_take_its_job_along(data):
-    worker = FakeWorker(open=False)
+    worker = FakeWorker(is_open=False)
     with serving(data, [worker]) as server:
         urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
         with server.new_client() as client:
@@ -268,7 +274,7 @@ def test_a_client_that_goes_does_not_take_its_job_along(data):
 
 
 def test_other_workers_go_on_while_one_is_slow(data):
-    slow, quick = FakeWorker(open=False), FakeWorker(open=False)
+    slow, quick = FakeWorker(is_open=False), FakeWorker(is_open=False)
     with serving(data, [slow, quick]) as server:
         jobs = [server.client.job() for _ in range(4)]
         wait_for(lambda: slow.tasks and quick.tasks, "two jobs at once")

@@ -40,7 +40,7 @@ def test_a_worker_does_job_after_job_and_says_why_one_failed(clips, tmp_path):
         with pytest.raises(JobFailed, match="face 5 was found nowhere"):
             await worker.run(task(clips, tmp_path, input_face_index=5))
         (tmp_path / "text").write_text("no clip at all")
-        with pytest.raises(JobFailed, match="^driving_video: not a video or picture") as caught:
+        with pytest.raises(JobFailed, match=r"^driving_video: not a video or picture") as caught:
             await worker.run(Task(clips["obama"], tmp_path / "text", tmp_path / "b.mp4", QUICK))
         assert str(tmp_path) not in str(caught.value)
         await worker.run(Task(clips["obama"], clips["single_face"], tmp_path / "c.mp4", QUICK))
@@ -125,9 +125,9 @@ def test_a_file_above_the_limit_fails_the_job_as_a_full_disk_does(clips, tmp_pat
     async def scenario():
         worker = new_worker(max_bytes=small.stat().st_size)
         await worker.start()
-        with pytest.raises(JobFailed, match="^the result: "):
+        with pytest.raises(JobFailed, match=r"^the result: "):
             await worker.run(Task(small, small, tmp_path / "large.mp4", {"dsize": 128}))
-        with pytest.raises(JobFailed, match="^input_video: .*larger than the limit"):
+        with pytest.raises(JobFailed, match=r"^input_video: .*larger than the limit"):
             await worker.run(task(clips, tmp_path))
         await worker.close()
 

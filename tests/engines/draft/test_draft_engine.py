@@ -117,7 +117,8 @@ def test_the_warp_is_smooth_outside_the_openings():
     target, square = led_by(place(yaw=10, drop=1))
     shift = make_warp(target, square, 128, True).shift[0]
     forehead = shift[:, 20:50, 40:90]
-    assert forehead.diff(dim=1).abs().max() < 1.5 / 128 and forehead.diff(dim=2).abs().max() < 1.5 / 128
+    assert forehead.diff(dim=1).abs().max() < 1.5 / 128
+    assert forehead.diff(dim=2).abs().max() < 1.5 / 128
 
 
 def test_an_opened_mouth_is_dark_inside_with_teeth_behind_the_upper_lip():
@@ -147,7 +148,8 @@ def test_eyes_that_shut_for_a_moment_are_remembered_open():
     frames[0, y - 2 : y + 2, x - 2 : x + 2] = torch.tensor([0, 0, 255], dtype=torch.uint8)  # a blue iris
     result = render([shown, place(lids=0.02)], [place()] * 2, frames)
     blue = result[1, y - 2 : y + 2, x - 2 : x + 2].float().mean((0, 1))
-    assert blue[2] > 150 and blue[0] < 100
+    assert blue[2] > 150
+    assert blue[0] < 100
 
 
 def test_a_frame_without_a_face_passes_unchanged_and_the_next_one_is_animated():
@@ -175,7 +177,9 @@ def test_frames_and_landmarks_are_not_modified():
     frames, faces, moves = picture(2), [place()] * 2, [place(), place(drop=1)]
     kept = frames.clone(), faces[0].clone(), moves[1].clone()
     render(faces, moves, frames)
-    assert torch.equal(frames, kept[0]) and torch.equal(faces[0], kept[1]) and torch.equal(moves[1], kept[2])
+    assert torch.equal(frames, kept[0])
+    assert torch.equal(faces[0], kept[1])
+    assert torch.equal(moves[1], kept[2])
 
 
 def test_the_result_does_not_depend_on_where_chunks_end():
@@ -264,12 +268,14 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
         session.render, TrackedChunk(frames, place().expand(3, -1, -1), shot.present), cues
     ).frames
     changes = (result.int() - frames.int()).abs().amax((1, 2, 3)).tolist()
-    assert changes[0] > 8 and changes[1] > 8 and changes[2] <= 1
+    assert changes[0] > 8
+    assert changes[1] > 8
+    assert changes[2] <= 1
 
 
 def test_a_reference_frame_behind_the_clips_end_is_refused():
     session = create_engine("draft").session(
         AnimationSettings(), MotionOptions(reference_frame=5), RATE, RATE
     )
-    with pytest.raises(SettingsError, match="reference_frame .* got 5 of 1 frames"):
+    with pytest.raises(SettingsError, match=r"reference_frame .* got 5 of 1 frames"):
         session.survey([TrackedChunk(picture(1), place().unsqueeze(0), torch.tensor([True]))])

@@ -58,7 +58,8 @@ def test_of_what_is_shown_too_little_more_is_asked_for_and_of_the_other_less(mea
     change = measure(corrected.moved) - measure(wanted.moved)
     lacking = measure(wanted.moved) - measure(seen)
     assert abs(lacking) > 0.02
-    assert 0.5 * abs(lacking) < abs(change) < 1.1 * abs(lacking) and (change > 0) == (lacking > 0)
+    assert 0.5 * abs(lacking) < abs(change) < 1.1 * abs(lacking)
+    assert (change > 0) == (lacking > 0)
 
 
 def test_where_no_face_is_seen_nothing_is_missing():
@@ -102,7 +103,8 @@ def test_as_a_video_shows_it_light_stays_and_colours_spread():
     shown, before = with_halved_colors(thin).float(), thin.float()
     assert ((shown - before) @ light).abs().max() <= 1
     redness = shown[..., 0] - shown[..., 1]
-    assert 0.3 * 140 < redness[0, 16].mean() < 0.7 * 140 and redness[0, 17].mean() > 20
+    assert 0.3 * 140 < redness[0, 16].mean() < 0.7 * 140
+    assert redness[0, 17].mean() > 20
 
 
 def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():
@@ -110,9 +112,11 @@ def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():
     seen = torch.stack([wanted[0], wanted[0], landmarks(), landmarks()])
     raw = Missing.of(wanted, seen, torch.ones(4))
     calm = raw.smoothed(None)
-    assert torch.equal(calm.mouth, raw.mouth) and torch.equal(calm.eyes, raw.eyes)
+    assert torch.equal(calm.mouth, raw.mouth)
+    assert torch.equal(calm.eyes, raw.eyes)
     turns = calm.turn.norm(dim=-1)
-    assert turns[1] < 1e-3 and 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
+    assert turns[1] < 1e-3
+    assert 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
     later = raw[2:].smoothed(calm[1:2])
     torch.testing.assert_close(later.turn, calm.turn[2:])
 

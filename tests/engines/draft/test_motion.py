@@ -66,13 +66,16 @@ def test_a_mouth_opens_more_as_the_drivers_does():
     widths = [
         mouth(move(landmarks(), landmarks(drop=d), driving_rest=landmarks())) for d in (0, 0.5, 1, 1.5, 2)
     ]
-    assert widths == sorted(widths) and widths[-1] > widths[0] + 0.3
+    assert widths == sorted(widths)
+    assert widths[-1] > widths[0] + 0.3
 
 
 def test_the_jaw_goes_down_with_the_lower_lip_and_the_forehead_stays():
     target = move(landmarks(), landmarks(drop=1.5), driving_rest=landmarks())
     shift = target.moved[0, :, 1] - target.source[0, :, 1]
-    assert shift[152] > 4 and abs(shift[10]) < 0.5 and shift[13].abs() < 1
+    assert shift[152] > 4
+    assert abs(shift[10]) < 0.5
+    assert shift[13].abs() < 1
 
 
 def test_the_driving_faces_size_and_place_make_no_difference():
@@ -141,7 +144,8 @@ def test_eyes_open_in_step_with_the_drivers():
         eyes(move(landmarks(), landmarks(lids=k), driving_rest=landmarks()))
         for k in (0.1, 0.4, 0.7, 1.0, 1.3)
     ]
-    assert seen == sorted(seen) and len(set(seen)) == 5
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 5
 
 
 def test_eye_retargeting_gives_the_driving_eyes_own_openness_times_the_multiplier():
@@ -208,7 +212,8 @@ def test_a_region_moves_what_it_names_and_nothing_else(region, moves, stays):
         "eyes": abs(eyes(target) - face.eye_openings(source.unsqueeze(0)).mean().item()),
         "head": (target.moved_pose.rotation - target.pose.rotation).abs().max().item(),
     }
-    assert all(change[part] > 0.1 for part in moves) and all(change[part] < 0.03 for part in stays)
+    assert all(change[part] > 0.1 for part in moves)
+    assert all(change[part] < 0.03 for part in stays)
 
 
 def test_the_multiplier_scales_the_motion():
@@ -277,7 +282,8 @@ def test_nobodys_landmarks_are_modified():
     source, driving = landmarks(drop=0.5), landmarks(yaw=10, drop=1)
     kept = source.clone(), driving.clone()
     move(source, driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True)
-    assert torch.equal(source, kept[0]) and torch.equal(driving, kept[1])
+    assert torch.equal(source, kept[0])
+    assert torch.equal(driving, kept[1])
 
 
 def test_eyes_that_are_shut_at_rest_open_with_the_drivers():

@@ -124,7 +124,8 @@ def test_an_eye_that_the_turned_head_hides_is_not_painted():
     before, after = painted(paint_lids, target(landmarks(size=9, yaw=75), shut))
     view = face.eyes_in_view(shut[None, :, :2])[0]
     hidden, seen = view.argmin().item(), view.argmax().item()
-    assert view[hidden] == 0 and view[seen] == 1
+    assert view[hidden] == 0
+    assert view[seen] == 1
     changed = (after - before).abs().amax(-1)
     x, y = middle(shut, face.EYES[seen][0])
     assert changed[y - 4 : y + 4, x - 4 : x + 4].max() > 20
@@ -139,7 +140,8 @@ def test_a_small_mouth_that_shuts_keeps_nothing_of_its_teeth():
     frames[0, y : y + 2, x - 2 : x + 3] = WHITE  # teeth that the warp has left between the lips
     before, after = painted(paint_lips, target(opened, shut), frames)
     assert before[y, x].min() == 250
-    assert after[y : y + 2, x].max() < 200 and after[y, x].mean() < 0.75 * picture()[0, y, x].float().mean()
+    assert after[y : y + 2, x].max() < 200
+    assert after[y, x].mean() < 0.75 * picture()[0, y, x].float().mean()
 
 
 @pytest.mark.parametrize(

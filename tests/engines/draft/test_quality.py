@@ -27,7 +27,8 @@ FRAMES = 100
 def test_openings_and_head_follow_the_driving_clip_and_the_person_stays(
     clips, tmp_path, source, driving, signals
 ):
-    assert clips[source].exists() and clips[driving].exists()
+    assert clips[source].exists()
+    assert clips[driving].exists()
     source, driving = open_clip(source), open_clip(driving)
     settings = AnimationSettings(video_frame_load_cap=FRAMES)
     animate(source, driving, engine=create_engine("draft"), settings=settings, output=tmp_path / "out.mp4")

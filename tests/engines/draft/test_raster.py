@@ -20,12 +20,14 @@ def flat(vertices: torch.Tensor, depth: float = 0.0) -> torch.Tensor:
 def test_two_triangles_cover_their_square_without_a_hole():
     front = rasterize(SQUARE, flat(SQUARE), HALVES, 16)[0]
     covered = front < NONE
-    assert covered[2:10, 2:10].all() and covered.sum() == 64
+    assert covered[2:10, 2:10].all()
+    assert covered.sum() == 64
 
 
 def test_each_pixel_belongs_to_the_triangle_its_centre_lies_in():
     front = rasterize(SQUARE, flat(SQUARE), HALVES, 16)[0]
-    assert front[3, 8] == 0 and front[8, 3] == 1
+    assert front[3, 8] == 0
+    assert front[8, 3] == 1
 
 
 def test_a_triangle_seen_from_behind_is_left_out():
@@ -42,7 +44,8 @@ def test_the_nearer_triangle_wins_whatever_the_order():
 
 def test_what_lies_outside_the_picture_is_cut_off():
     front = rasterize(SQUARE - 6, flat(SQUARE), HALVES, 16)[0]
-    assert (front < NONE).sum() == 16 and (front[:4, :4] < NONE).all()
+    assert (front < NONE).sum() == 16
+    assert (front[:4, :4] < NONE).all()
 
 
 def test_frames_of_a_batch_do_not_mix():

@@ -67,7 +67,7 @@ def animated(engine: LivePortraitEngine, settings: dict, options: dict, rates, w
     source = list(session.source([shot(4), shot(4)]))
     motions = list(session.motions([shot(4, width), shot(4, width)]))
     cues = [DrivingMotion(a, b, 0.5) for a, b in zip(motions, motions[1:] + motions[-1:], strict=True)]
-    splice(session.render, source[0], cues[:4]).frames
+    splice(session.render, source[0], cues[:4])
     return splice(session.render, source[1], cues[4:]).frames
 
 
@@ -109,8 +109,8 @@ def test_a_wide_driving_clip_is_cut_on_the_device(engine):
 def test_a_held_frame_is_animated_on_the_device(engine):
     session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
     motions = list(session.motions([shot(4)]))
-    source = list(session.source([shot(4)]))[0]
-    splice(session.render, source, [DrivingMotion(motion, motion, 0.0) for motion in motions]).frames
+    source = next(iter(session.source([shot(4)])))
+    splice(session.render, source, [DrivingMotion(motion, motion, 0.0) for motion in motions])
     held = splice(session.render, source.hold(2), [DrivingMotion(motions[0], motions[1], 0.5)] * 2).frames
     assert (held.device.type, held.shape) == ("meta", (2, 240, 240, 3))
 

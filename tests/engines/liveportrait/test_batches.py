@@ -37,7 +37,8 @@ def test_out_of_memory_halves_the_batch_loses_nothing_and_is_said_once():
         double.most = 1
         assert torch.equal(batches(double, torch.arange(3)), 2 * torch.arange(3))
     assert [w.category for w in said] == [MemoryWarning]
-    assert batches.size == 1 and double.sizes == [2, 2, 2, 2, 1, 1, 1, 1]
+    assert batches.size == 1
+    assert double.sizes == [2, 2, 2, 2, 1, 1, 1, 1]
 
 
 def test_a_smaller_batch_is_kept_for_later_calls():

@@ -98,7 +98,8 @@ def test_a_mouth_is_as_high_as_its_inner_lips_and_as_wide_as_its_outer_corners()
 
 def test_the_square_is_the_trackers_without_the_network():
     given, wanted = square_of(marks(), scale=2.0), crop_square(marks(), scale=2.0)
-    assert torch.equal(given.center, wanted.center) and torch.equal(given.side, wanted.side)
+    assert torch.equal(given.center, wanted.center)
+    assert torch.equal(given.side, wanted.side)
 
 
 def test_the_203_points_measure_what_the_478_do():
@@ -124,7 +125,9 @@ def test_the_network_reads_the_turned_square_and_its_third_answer_comes_back_in_
     found = Landmarks203.find([tmp_path])(frames, face)
     torch.testing.assert_close(found[0], runtime.points, atol=1e-2, rtol=0)
     (crop,) = runtime.inputs
-    assert crop.shape == (1, 3, 224, 224) and crop.dtype == np.float32 and 0.9 < crop.max() <= 1
+    assert crop.shape == (1, 3, 224, 224)
+    assert crop.dtype == np.float32
+    assert 0.9 < crop.max() <= 1
     assert runtime.path.endswith("landmark.onnx")
 
 
@@ -134,7 +137,8 @@ def test_shots_get_the_points_of_the_frames_that_show_the_face(runtime, tmp_path
     frames = torch.zeros(3, 240, 320, 3, dtype=torch.uint8)
     shot = TrackedChunk(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]))
     (extended,) = Landmarks203.find([tmp_path]).extend([shot])
-    assert extended.landmarks.shape == (3, 681, 3) and len(runtime.inputs) == 2
+    assert extended.landmarks.shape == (3, 681, 3)
+    assert len(runtime.inputs) == 2
     torch.testing.assert_close(extended.landmarks[2, 478:, :2], runtime.points, atol=1e-2, rtol=0)
     assert torch.equal(extended.landmarks[:, :478], shot.landmarks)
 

@@ -82,7 +82,8 @@ def reference(crops) -> SimpleNamespace:
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
     """The root mean square of the difference, relative to that of the values."""
-    assert ours.shape == theirs.shape and ours.dtype == torch.float32
+    assert ours.shape == theirs.shape
+    assert ours.dtype == torch.float32
     return ((ours - theirs).norm() / theirs.norm()).item()
 
 
@@ -98,7 +99,8 @@ def test_motion_is_the_references(ours, reference, crops):
         assert torch.allclose(getattr(motion, name), expected, atol=1e-4)
     for name in ("t", "exp", "scale", "kp"):
         assert difference(getattr(motion, name), said[name].view(getattr(motion, name).shape)) < 1e-5
-    assert motion.kp.shape == motion.exp.shape == (2, 21, 3) and motion.scale.shape == (2, 1)
+    assert motion.kp.shape == motion.exp.shape == (2, 21, 3)
+    assert motion.scale.shape == (2, 1)
 
 
 @torch.no_grad()

@@ -64,7 +64,8 @@ def test_stitching_sees_the_source_and_the_target_and_is_applied_once():
     networks = MadeNetworks(stitch=0.5)
     torch.testing.assert_close(refined(networks, faces(), stitching=True), X + 0.5)
     ((source, target),) = networks.calls_of("stitch")
-    assert torch.equal(source, place(KP, faces().source)) and torch.equal(target, X)
+    assert torch.equal(source, place(KP, faces().source))
+    assert torch.equal(target, X)
 
 
 def test_lips_are_shut_in_the_frames_in_which_they_are_open():
@@ -131,7 +132,8 @@ def test_multipliers_scale_the_wanted_opening_alone():
     (eyes,), (lips,) = networks.calls_of("eye_delta"), networks.calls_of("lip_delta")
     torch.testing.assert_close(eyes[1], torch.tensor([[0.25, 0.25, 0.6]] * N))
     torch.testing.assert_close(lips[1], torch.tensor([[0.1, 0.6]] * N))
-    assert torch.equal(eyes[0], X) and torch.equal(lips[0], X)
+    assert torch.equal(eyes[0], X)
+    assert torch.equal(lips[0], X)
 
 
 def test_lips_that_are_retargeted_are_not_shut_as_well():
@@ -176,5 +178,6 @@ def test_nothing_that_is_given_is_modified():
     who, x = faces(motion(lips=0.2)), X.clone()
     before = replace(who, kp=who.kp.clone(), source=Motion.unpack(who.source.pack()))
     refined(MadeNetworks(1, 1, 1), who, lip_zero=True, stitching=True, eye_retargeting=True)
-    assert torch.equal(X, x) and torch.equal(who.kp, before.kp)
+    assert torch.equal(X, x)
+    assert torch.equal(who.kp, before.kp)
     torch.testing.assert_close(who.source.pack(), before.source.pack())

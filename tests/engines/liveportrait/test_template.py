@@ -85,7 +85,10 @@ def same(found: Motion, eyes=EYES, lips=LIPS) -> bool:
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_published_templates_are_read(dump, old_names, protocol):
     found = read_template(dump(published(old_names), protocol))
-    assert same(found.motion) and found.rate == 25 and found.present.all() and not found.begins.any()
+    assert same(found.motion)
+    assert found.rate == 25
+    assert found.present.all()
+    assert not found.begins.any()
 
 
 def test_templates_of_numpy_before_2_are_read(dump):
@@ -97,7 +100,8 @@ def test_templates_of_numpy_before_2_are_read(dump):
 def test_a_published_template_without_openings_is_read_without_them(dump):
     found = read_template(dump(published(ratios=False)))
     assert torch.equal(found.motion.exp, EXP)
-    assert found.motion.eyes.isnan().all() and found.motion.lips.isnan().all()
+    assert found.motion.eyes.isnan().all()
+    assert found.motion.lips.isnan().all()
 
 
 class Evil:
@@ -140,7 +144,7 @@ def test_nothing_by_any_other_name_is_made(dump, asked):
 def test_a_spoilt_template_is_an_error_that_names_the_file(dump, spoil):
     data = published()
     spoil(data)
-    with pytest.raises(TemplateError, match="template.pkl: is no motion template"):
+    with pytest.raises(TemplateError, match=r"template.pkl: is no motion template"):
         read_template(dump(data))
 
 
@@ -150,15 +154,17 @@ def test_a_file_that_is_something_else_is_an_error(tmp_path, name):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(TemplateError, match=name):
             read_template(tmp_path / name)
-    with pytest.raises(TemplateError, match="can't be read|No such file"):
+    with pytest.raises(TemplateError, match=r"can't be read|No such file"):
         read_template(tmp_path / "nowhere" / name)
 
 
 def test_what_is_written_is_read_again(tmp_path):
     write_template(tmp_path / "t.safetensors", template())
     found = read_template(tmp_path / "t.safetensors")
-    assert same(found.motion) and found.rate == Fraction(30000, 1001)
-    assert torch.equal(found.present, template().present) and torch.equal(found.begins, template().begins)
+    assert same(found.motion)
+    assert found.rate == Fraction(30000, 1001)
+    assert torch.equal(found.present, template().present)
+    assert torch.equal(found.begins, template().begins)
     assert os.listdir(tmp_path) == ["t.safetensors"]
 
 
@@ -195,7 +201,8 @@ def test_a_recorded_template_leads_as_its_clip_does(clips, recorded, tmp_path, r
             settings=settings,
             options=options,
         )
-        assert result.frames == 10 and result.rate == recorded.rate
+        assert result.frames == 10
+        assert result.rate == recorded.rate
         targets.append(torch.cat([call[2] for call in networks.calls_of("render")]))
     torch.testing.assert_close(*targets, atol=1e-5, rtol=0)
 

@@ -55,7 +55,8 @@ def test_a_remote_run_gives_the_frames_rate_size_and_sound_of_a_local_one(engine
     for name in ("frames", "rate", "size", "duration", "audio_source", "source_rate", "driving_rate"):
         assert getattr(remote, name) == getattr(local, name), name
     there, here = Clip(tmp_path / "remote.mp4"), Clip(tmp_path / "local.mp4")
-    assert there.info == here.info and remote.notes == ()
+    assert there.info == here.info
+    assert remote.notes == ()
     assert (sound(there) == sound(here)).all()
     # Driving frames go up at the source's rate, so the motion is close to the local one and not the same.
     frames = [next(clip.chunks(64)).frames.float() for clip in (there, here)]
@@ -74,12 +75,13 @@ def test_a_result_is_fetched_by_its_id_into_a_file(engine, clips, tmp_path):
         base_url=engine()._endpoints.base,
     )
     job = other.fetch(ran.job["request_id"], tmp_path / "fetched.mp4")
-    assert job.state == "SAVED" and Clip(tmp_path / "fetched.mp4").info.frame_count == ran.frames
+    assert job.state == "SAVED"
+    assert Clip(tmp_path / "fetched.mp4").info.frame_count == ran.frames
 
 
 def test_a_job_that_fails_there_says_why(engine, clips):
     settings = AnimationSettings(**QUICK, drive_face_index=5)
-    with pytest.raises(JobFailedError, match="face 5 was found nowhere .*driving clip"):
+    with pytest.raises(JobFailedError, match=r"face 5 was found nowhere .*driving clip"):
         animate(
             clips["single_face"], clips["obama"], engine=engine(), settings=settings, sink=lambda frames: None
         )

@@ -118,7 +118,8 @@ def test_two_stills_make_one_frame(bench, server):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (64, 48), (80, 80, 80)).save(bench.folder / name)
     ran = bench.run(given={"source": bench.folder / "a.png", "driving": bench.folder / "b.png"})
-    assert ran.error is None and ran.result.frames == 1
+    assert ran.error is None
+    assert ran.result.frames == 1
     assert uploaded(server, 1, bench.folder).info.frame_count == 1
 
 
@@ -149,14 +150,17 @@ def test_an_odd_size_comes_back_as_it_is(bench, server):
             "sink": lambda rendered: shapes.append(rendered.frames.shape),
         }
     )
-    assert ran.error is None and ran.result.size == (63, 47) and ran.result.notes == ()
+    assert ran.error is None
+    assert ran.result.size == (63, 47)
+    assert ran.result.notes == ()
     assert {tuple(shape[1:]) for shape in shapes} == {(47, 63, 3)}
 
 
 def test_a_sink_gets_the_frames_without_a_file(bench):
     got = []
     ran = bench.run(given={"output": None, "sink": got.append, "chunk": 4})
-    assert ran.result.output is None and [len(frames) for frames in got] == [4, 2]
+    assert ran.result.output is None
+    assert [len(frames) for frames in got] == [4, 2]
     assert (
         round(torch.cat([rendered.frames for rendered in got])[:, 0, 0, 0].float().diff().mean().item()) == 8
     )
@@ -168,10 +172,12 @@ def test_a_public_url_goes_out_untouched_and_is_not_uploaded(bench, server):
     ran = bench.run(given={"driving": url})
     assert ran.error is None, ran.error
     payload = server.jobs["job-1"]
-    assert payload["driving_video"] == url and len(server.uploads) == 1
+    assert payload["driving_video"] == url
+    assert len(server.uploads) == 1
     assert payload["video_frame_load_cap"] == 120
     server.script["file"] = [Answer(200, bench.driving.read_bytes())]
-    assert bench.run(given={"driving": url}).error is None and server.billed == 1
+    assert bench.run(given={"driving": url}).error is None
+    assert server.billed == 1
 
 
 def test_a_driving_url_of_another_rate_is_refused_unless_it_is_paired_by_frame(bench, server):
@@ -189,7 +195,8 @@ def test_a_driving_url_of_another_rate_is_refused_unless_it_is_paired_by_frame(b
 )
 def test_an_input_url_against_the_rules_is_refused_before_anything_is_sent(bench, server, url):
     ran = bench.run(given={"source": url})
-    assert ran.error is not None and server.requests == []
+    assert ran.error is not None
+    assert server.requests == []
 
 
 def test_an_input_url_that_is_no_video_is_refused_and_leaves_nothing(bench, server, monkeypatch):
@@ -197,7 +204,8 @@ def test_an_input_url_that_is_no_video_is_refused_and_leaves_nothing(bench, serv
     (bench.folder / "temporary").mkdir()
     server.script["file"] = [Answer(200, b"<html>login</html>")]
     assert "not a video" in bench.run(given={"source": f"{server.files}/a.mp4"}).said
-    assert server.count("submit") == 0 and list((bench.folder / "temporary").iterdir()) == []
+    assert server.count("submit") == 0
+    assert list((bench.folder / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -206,4 +214,5 @@ def test_an_input_url_that_is_no_video_is_refused_and_leaves_nothing(bench, serv
 )  # fmt: skip
 def test_what_only_local_engines_can_do_is_refused_by_name(bench, server, options):
     ran = bench.run(given={"options": MotionOptions(**options)})
-    assert f"{next(iter(options))} must be" in ran.said and server.requests == []
+    assert f"{next(iter(options))} must be" in ran.said
+    assert server.requests == []

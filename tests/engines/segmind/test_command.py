@@ -47,8 +47,10 @@ def test_animate_tells_the_price_and_what_is_left(home, capsys):
 
 def test_animate_as_json_has_the_job(home, capsys):
     report = json.loads(printed(capsys, *ANIMATE, "--json"))
-    assert report["job"]["request_id"] == "job-1" and report["job"]["cost"] == 0.29
-    assert report["frames_without_source_face"] is None and report["notes"] == []
+    assert report["job"]["request_id"] == "job-1"
+    assert report["job"]["cost"] == 0.29
+    assert report["frames_without_source_face"] is None
+    assert report["notes"] == []
 
 
 def test_animate_orders_anew_only_with_another_seed(home, server, capsys):
@@ -72,19 +74,21 @@ def test_animate_takes_the_old_api_where_it_is_asked_for(home, server, capsys):
 def test_animate_with_an_unclear_order_ends_with_one_line(home, server, capsys):
     server.always["submit"] = Answer(504, billed=True, listed=False)
     told = printed(capsys, *ANIMATE, code=2)
-    assert told.count("\n") == 1 and "may have been accepted and billed" in told and "jobs forget 1" in told
+    assert told.count("\n") == 1
+    assert "may have been accepted and billed" in told
+    assert "jobs forget 1" in told
 
 
 def test_jobs_are_listed_and_shown(home, server, capsys):
     assert "0 jobs" in printed(capsys, "jobs", "list")
     printed(capsys, *ANIMATE)
     told = printed(capsys, "jobs", "list")
-    assert (
-        "SAVED  job-1  0.29 USD  source.mp4 + driving.mp4" in told and "about 0.29 USD in the last 24" in told
-    )
+    assert "SAVED  job-1  0.29 USD  source.mp4 + driving.mp4" in told
+    assert "about 0.29 USD in the last 24" in told
     assert json.loads(printed(capsys, "jobs", "list", "--json"))[0]["request_id"] == "job-1"
     shown = [json.loads(printed(capsys, "jobs", "show", name)) for name in ("1", "job-1")]
-    assert shown[0] == shown[1] and shown[0]["payload"]["scale"] == 2.3
+    assert shown[0] == shown[1]
+    assert shown[0]["payload"]["scale"] == 2.3
     assert "ID must be" in printed(capsys, "jobs", "show", "job-9", code=2)
 
 
@@ -137,7 +141,8 @@ def test_a_forgotten_job_is_ordered_anew(home, server, capsys):
     printed(capsys, *ANIMATE)
     assert "set aside" in printed(capsys, "jobs", "forget", "job-1")
     printed(capsys, *ANIMATE)
-    assert server.billed == 2 and "FORGOTTEN" in printed(capsys, "jobs", "list")
+    assert server.billed == 2
+    assert "FORGOTTEN" in printed(capsys, "jobs", "list")
     assert "set aside" in printed(capsys, "jobs", "resume", "1", code=2)
 
 
@@ -147,10 +152,13 @@ def test_a_key_is_read_from_stdin_stored_told_and_removed(home, capsys, monkeypa
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{home.key}\n"))
     stored = printed(capsys, "key", "set")
     told = printed(capsys, "key", "status", "--check")
-    assert "a key is configured" in told and "credits: 12.5" in told and home.key not in stored + told
+    assert "a key is configured" in told
+    assert "credits: 12.5" in told
+    assert home.key not in stored + told
     path = home.folder / "config" / "liveportrait-v2v" / "segmind.key"
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
-    assert "removed" in printed(capsys, "key", "remove") and not path.exists()
+    assert "removed" in printed(capsys, "key", "remove")
+    assert not path.exists()
     assert "there is no" in printed(capsys, "key", "remove")
 
 
@@ -165,7 +173,8 @@ def test_a_key_is_asked_for_without_an_echo_on_a_terminal(home, capsys, monkeypa
 def test_a_text_that_is_no_key_is_refused_and_nothing_stored(home, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("my secret\n"))
     told = printed(capsys, "key", "set", code=2)
-    assert "an API key is" in told and "secret" not in told
+    assert "an API key is" in told
+    assert "secret" not in told
     assert not (home.folder / "config").exists()
 
 

@@ -103,7 +103,8 @@ def test_a_run_that_is_killed_is_picked_up_and_paid_for_once(bench, server, when
     assert server.count("submit") == server.billed == orders
     if orders:
         assert ran.error is None, ran.error
-        assert bench.job.state == "SAVED" and bench.output.exists()
+        assert bench.job.state == "SAVED"
+        assert bench.output.exists()
     else:
         # Nobody can tell an order that was about to leave from one that has left.
         assert "may have been accepted and billed" in ran.said
@@ -192,7 +193,8 @@ def test_a_saved_result_is_used_again_and_nothing_is_sent(bench, server):
     first = bench.run()
     sent = len(server.requests)
     second = bench.run()
-    assert second.error is None and len(server.requests) == sent
+    assert second.error is None
+    assert len(server.requests) == sent
     assert first.result.job == second.result.job
 
 
@@ -200,7 +202,8 @@ def test_another_seed_orders_a_new_job(bench, server):
     bench.run()
     assert bench.run(seed=7).error is None
     assert bench.run(seed=7).error is None
-    assert server.billed == 2 and len(server.uploads) == 2
+    assert server.billed == 2
+    assert len(server.uploads) == 2
 
 
 OTHER = {
@@ -244,8 +247,11 @@ def test_a_damaged_journal_stops_before_anything_is_sent_and_stays_as_it_is(benc
     path.write_bytes(path.read_bytes()[:5000] if SPOILED[name] is None else SPOILED[name])
     before = path.read_bytes()
     ran = bench.run()
-    assert isinstance(ran.error, JournalError) and "damaged" in ran.said and str(path) in ran.said
-    assert server.requests == [] and path.read_bytes() == before
+    assert isinstance(ran.error, JournalError)
+    assert "damaged" in ran.said
+    assert str(path) in ran.said
+    assert server.requests == []
+    assert path.read_bytes() == before
 
 
 def test_another_programs_database_is_not_taken_for_the_journal(bench, server):
@@ -264,7 +270,8 @@ def test_a_locked_journal_stops_before_anything_is_sent(bench, server, monkeypat
     other = sqlite3.connect(journal_file(bench), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     ran = bench.run()
-    assert "locked" in ran.said and server.requests == []
+    assert "locked" in ran.said
+    assert server.requests == []
     other.close()
     assert bench.run().error is None
 
@@ -292,7 +299,8 @@ def test_a_journal_that_breaks_after_the_order_names_the_job(bench, server, monk
 
     monkeypatch.setattr(Journal, "advance", broken)
     ran = bench.run()
-    assert "jobs fetch job-1" in ran.said and ran.error.request_id == "job-1"
+    assert "jobs fetch job-1" in ran.said
+    assert ran.error.request_id == "job-1"
     monkeypatch.setattr(Journal, "advance", advance)
     assert bench.run().error is None
     assert (server.count("submit"), bench.job.state) == (1, "SAVED")
@@ -318,7 +326,8 @@ def test_journal_and_results_are_the_owners_alone(bench):
 )
 def test_a_limit_below_the_usual_price_orders_nothing(bench, server, limits, said):
     ran = bench.run(limits=limits)
-    assert said in ran.said and "nothing was ordered" in ran.said
+    assert said in ran.said
+    assert "nothing was ordered" in ran.said
     assert (server.count("submit"), bench.job.state) == (0, FAILED)
     assert bench.run().error is None
 
@@ -327,7 +336,8 @@ def test_a_days_limit_counts_what_the_server_reported_and_ends_with_the_day(benc
     limits = SpendingLimits(day=0.8)
     assert [bench.run(seed=seed, limits=limits).error for seed in (0, 1)] == [None, None]
     ran = bench.run(seed=2, limits=limits)
-    assert "0.58 USD are" in ran.said and "about 0.29 USD" in ran.said
+    assert "0.58 USD are" in ran.said
+    assert "about 0.29 USD" in ran.said
     assert server.billed == 2
     bench.clock.jump += 24 * 3600
     assert bench.run(seed=2, limits=limits).error is None
@@ -337,7 +347,7 @@ def test_an_order_that_is_on_its_way_counts_for_the_limit(tmp_path):
     journal = Journal(tmp_path, time.time)
     first, second = (journal.begin(name, "https://api.example", name) for name in ("a", "b"))
     assert journal.send(first, {"n": 1}, SpendingLimits(day=0.5)).state == SENDING
-    with pytest.raises(Exception, match="0.28 USD are"):
+    with pytest.raises(Exception, match=r"0.28 USD are"):
         journal.send(second, {"n": 2}, SpendingLimits(day=0.5))
 
 
@@ -354,7 +364,8 @@ def test_a_forgotten_job_is_ordered_anew_and_what_it_cost_still_counts(bench, se
     journal = bench.engine().journal()
     file = Path(bench.job.file)
     journal.forget(bench.job)
-    assert not file.exists() and journal.spent(86400) == pytest.approx(0.29)
+    assert not file.exists()
+    assert journal.spent(86400) == pytest.approx(0.29)
     journal.close()
     assert bench.run().error is None
     assert server.billed == 2

@@ -42,10 +42,14 @@ def test_a_stored_key_is_its_owners_alone_and_can_be_replaced_and_removed(tmp_pa
     folder = tmp_path / "config"
     ApiKey("SG_the_first_key").save(folder)
     path = ApiKey(KEY).save(folder)
-    assert path.read_text() == f"{KEY}\n" and os.listdir(folder) == [FILE]
+    assert path.read_text() == f"{KEY}\n"
+    assert os.listdir(folder) == [FILE]
     if os.name != "nt":
-        assert path.stat().st_mode & 0o777 == 0o600 and folder.stat().st_mode & 0o777 == 0o700
-    assert remove_key(folder) and not remove_key(folder) and find_key(folder) is None
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert remove_key(folder)
+    assert not remove_key(folder)
+    assert find_key(folder) is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no modes")
@@ -88,7 +92,8 @@ def test_a_key_shows_itself_nowhere():
 
 def test_without_a_key_a_run_says_how_to_set_one(bench, server, no_variable):
     ran = bench.run()
-    assert "SEGMIND_API_KEY" in ran.said and "key set" in ran.said
+    assert "SEGMIND_API_KEY" in ran.said
+    assert "key set" in ran.said
     assert server.requests == []
 
 
@@ -109,7 +114,8 @@ def test_an_error_of_the_network_does_not_hold_on_to_the_request(bench, server, 
     server.script["credits"] = [answer]
     with pytest.raises((NotSentError, BrokenError)) as error:
         asyncio.run(ask(server.api if answer else "http://127.0.0.1:9"))
-    assert error.value.__context__ is None and error.value.__cause__ is None
+    assert error.value.__context__ is None
+    assert error.value.__cause__ is None
 
 
 def test_no_netrc_is_read(bench, server, monkeypatch):
@@ -155,7 +161,8 @@ def test_a_configured_proxy_is_used_and_sees_no_key(bench, server, monkeypatch):
         monkeypatch.setenv("HTTPS_PROXY", url)
         ran = bench.run(base_url="https://api.example")
     assert {path for path, _ in seen} == {"api.example:443"}
-    assert bench.key not in str(seen) and "api.example" in ran.said
+    assert bench.key not in str(seen)
+    assert "api.example" in ran.said
 
 
 def test_a_files_address_is_checked_before_the_proxy_is_asked_for_it(bench, server, monkeypatch):
@@ -252,17 +259,19 @@ def test_a_file_is_fetched_from_the_checked_address_under_its_own_name(
 
 
 def test_a_certificate_that_nobody_knows_is_not_accepted(bench, server, certificate):
-    with tls_file_host(certificate, server.video) as (port, called):
+    with tls_file_host(certificate, server.video) as (port, _called):
         url = f"https://files.example:{port}/x.mp4"
         server.always["result"] = Answer(200, {"status": "COMPLETED", "output": url})
         ran = bench.run(resolver=lambda host, port: ["127.0.0.1"])
-    assert "certificate" in ran.said and bench.job.state == "COMPLETED"
+    assert "certificate" in ran.said
+    assert bench.job.state == "COMPLETED"
 
 
 def test_an_api_with_a_certificate_that_nobody_knows_gets_no_key(bench, server, certificate):
     with tls_file_host(certificate, server.video) as (port, called):
         ran = bench.run(base_url=f"https://127.0.0.1:{port}")
-    assert ran.error is not None and not [name for name in called if name and name.startswith("127.0.0.1")]
+    assert ran.error is not None
+    assert not [name for name in called if name and name.startswith("127.0.0.1")]
     assert bench.job.state == "FAILED"
 
 
@@ -279,13 +288,24 @@ def test_another_server_has_the_whole_api_at_one_origin(monkeypatch):
     monkeypatch.setenv("SEGMIND_BASE_URL", "http://127.0.0.1:8189/v1/")
     known = Endpoints.of()
     assert known.status("x") == "http://127.0.0.1:8189/v2/requests/x/status"
-    assert known.upload == "http://127.0.0.1:8189/upload-asset" and known.loopback
+    assert known.upload == "http://127.0.0.1:8189/upload-asset"
+    assert known.loopback
 
 
 @pytest.mark.parametrize(
     "base",
-    ["http://gpu.example", "http://10.0.0.8:80", "ftp://127.0.0.1", "gpu.example", "https://", "https://u:p@gpu.example"]
-    + ["https://gpu.example?x=1", "http://127.0.0.1.example", "http://[/", "file:///etc"],
+    [
+        "http://gpu.example",
+        "http://10.0.0.8:80",
+        "ftp://127.0.0.1",
+        "gpu.example",
+        "https://",
+        "https://u:p@gpu.example",
+        "https://gpu.example?x=1",
+        "http://127.0.0.1.example",
+        "http://[/",
+        "file:///etc",
+    ],
 )  # fmt: skip
 def test_a_base_url_that_would_show_the_key_is_refused(base):
     with pytest.raises(UrlError, match="SEGMIND_BASE_URL"):

@@ -72,9 +72,11 @@ def test_a_stop_while_a_request_is_in_flight_is_noticed_at_once_and_the_next_run
     state, said = PHASES[phase]
     server.script[phase] = [Answer(silent=True, billed=phase == "submit")]
     ran, took = stop_at(bench, phase, timeouts=Timeouts(read=60))
-    assert isinstance(ran.error, JobStoppedError) and took < NOTICED
+    assert isinstance(ran.error, JobStoppedError)
+    assert took < NOTICED
     assert re.search(said, ran.error.goes_on), ran.error.goes_on
-    assert bench.job.state == state and not bench.output.exists()
+    assert bench.job.state == state
+    assert not bench.output.exists()
     orders = server.count("submit")
     assert bench.run().error is None
     assert (server.count("submit"), server.billed) == (max(orders, 1), 1)
@@ -88,7 +90,8 @@ def test_a_stop_between_two_looks_is_noticed_at_once(bench, server):
 
     server.always["status"] = Answer(200, {"status": "QUEUED"})
     ran, took = stop_at(bench, "status", clock=SleepyClock())
-    assert took < NOTICED and ran.error.request_id == "job-1"
+    assert took < NOTICED
+    assert ran.error.request_id == "job-1"
 
 
 def test_a_stop_while_another_run_of_the_same_job_is_waited_for_is_noticed_at_once(bench, server):
@@ -104,7 +107,8 @@ def test_a_stop_while_another_run_of_the_same_job_is_waited_for_is_noticed_at_on
     assert isinstance(second.error, JobStoppedError)
     gate.set()
     thread.join()
-    assert first[0].error is None and server.billed == 1
+    assert first[0].error is None
+    assert server.billed == 1
 
 
 def test_a_stop_while_a_name_is_looked_up_is_noticed_at_once(bench, server):
@@ -118,7 +122,8 @@ def test_a_stop_while_a_name_is_looked_up_is_noticed_at_once(bench, server):
     server.always["result"] = Answer(200, {"status": "COMPLETED", "output": "https://files.example/x.mp4"})
     ran = bench.run(cancelled=asked, resolver=hanging)
     assert time.monotonic() - asked.since < NOTICED
-    assert isinstance(ran.error, JobStoppedError) and bench.job.state == "COMPLETED"
+    assert isinstance(ran.error, JobStoppedError)
+    assert bench.job.state == "COMPLETED"
     hangs.set()
 
 
@@ -136,7 +141,8 @@ def test_a_stop_while_clips_are_prepared_is_noticed_at_once(bench, server, monke
     bench.driving = make_clip(bench.folder / "even.mp4", frames=25, rate=24)
     ran = bench.run(cancelled=asked)
     assert time.monotonic() - asked.since < NOTICED
-    assert "nothing was ordered" in ran.said and server.requests == []
+    assert "nothing was ordered" in ran.said
+    assert server.requests == []
 
 
 def test_a_stop_while_the_result_is_written_leaves_no_file_and_keeps_the_job(bench, server):
@@ -148,9 +154,11 @@ def test_a_stop_while_the_result_is_written_leaves_no_file_and_keeps_the_job(ben
             "chunk": 1,
         },
     )
-    assert isinstance(ran.error, Cancelled) and not bench.output.exists()
+    assert isinstance(ran.error, Cancelled)
+    assert not bench.output.exists()
     assert (server.billed, bench.job.state) == (1, "SAVED")
-    assert bench.run().error is None and Clip(bench.output).info.frame_count == 6
+    assert bench.run().error is None
+    assert Clip(bench.output).info.frame_count == 6
     assert server.billed == 1
 
 
@@ -166,7 +174,8 @@ def test_an_exception_of_the_callers_own_ends_the_run_and_gives_the_job_free(ben
 
     server.script["submit"] = [Answer(silent=True, billed=True)]
     ran = bench.run(cancelled=interrupted, timeouts=Timeouts(read=60))
-    assert isinstance(ran.error, Interrupt) and bench.job.state == "AMBIGUOUS"
+    assert isinstance(ran.error, Interrupt)
+    assert bench.job.state == "AMBIGUOUS"
     assert list((bench.folder / "data" / "locks").iterdir()) == []
     assert bench.run().error is None
     assert (server.count("submit"), bench.job.state) == (1, "SAVED")
@@ -203,6 +212,8 @@ def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "job job-1 goes on" in said and "jobs fetch job-1" in said and said.count("\n") == 1
+    assert "job job-1 goes on" in said
+    assert "jobs fetch job-1" in said
+    assert said.count("\n") == 1
     assert not bench.output.exists()
     bench.check_canary()

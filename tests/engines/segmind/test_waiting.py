@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -75,8 +76,11 @@ def test_a_failed_job_is_told_in_the_servers_words_and_ordered_anew_by_the_next_
     answer, said = FAILED[name]
     server.script[route] = [answer]
     ran = bench.run()
-    assert said in ran.said and "not billed" in ran.said and "job-1" in ran.said
-    assert len(ran.said) < 700 and "\x1b" not in ran.said
+    assert said in ran.said
+    assert "not billed" in ran.said
+    assert "job-1" in ran.said
+    assert len(ran.said) < 700
+    assert "\x1b" not in ran.said
     assert (server.count("submit"), bench.job.state) == (1, "FAILED")
     assert bench.run().error is None
     assert [job.state for job in bench.jobs()] == ["SAVED", "FAILED"]
@@ -98,8 +102,10 @@ def test_a_fault_that_stays_stops_the_run_and_keeps_the_job(bench, server, name)
 def test_the_deadline_ends_the_wait_and_names_the_job(bench, server, state):
     server.always["status"] = status(state)
     ran = bench.run()
-    assert isinstance(ran.error, DeadlineError) and ran.error.request_id == "job-1"
-    assert "no result after" in ran.said and "jobs fetch job-1" in ran.said
+    assert isinstance(ran.error, DeadlineError)
+    assert ran.error.request_id == "job-1"
+    assert "no result after" in ran.said
+    assert "jobs fetch job-1" in ran.said
     assert 890 < bench.clock.passed < 905
     assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
     del server.always["status"]
@@ -117,7 +123,8 @@ def test_the_deadline_tells_what_was_wrong_at_last(bench, server):
 def test_a_job_that_nobody_knows_any_more_is_told_and_not_ordered_again(bench, server):
     server.always["status"] = server.always["history"] = Answer(404, {"error": "unknown"})
     ran = bench.run()
-    assert "job-1" in ran.said and "neither does its history" in ran.said
+    assert "job-1" in ran.said
+    assert "neither does its history" in ran.said
     assert "neither does its history" in bench.run().said
     assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
 
@@ -149,7 +156,7 @@ def test_looks_at_a_job_come_slower_and_slower(bench, server):
         200, {"status": "PROCESSING"}, do=lambda: moments.append(bench.clock.monotonic())
     )
     bench.run()
-    waits = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    waits = [after - before for before, after in itertools.pairwise(moments)]
     assert all(2 < wait < 13 for wait in waits)
     assert sum(waits[-3:]) > 1.5 * sum(waits[:3])
     assert server.count("status") < 120
@@ -158,7 +165,7 @@ def test_looks_at_a_job_come_slower_and_slower(bench, server):
 def test_states_tell_the_seconds_the_request_id_and_the_price(bench, server):
     ran = bench.run()
     told = [state.text for state in ran.states]
-    assert [text for text in told if text.startswith("PROCESSING")][0].endswith("job job-1")
+    assert next(text for text in told if text.startswith("PROCESSING")).endswith("job job-1")
     assert re.fullmatch(r"done, \d+ s, job job-1, 0.29 USD, 12.5 credits left", told[-1])
     names = [state.state for state in ran.states]
     assert list(dict.fromkeys(names)) == [
@@ -173,7 +180,8 @@ def test_states_tell_the_seconds_the_request_id_and_the_price(bench, server):
             "done",
         )
     ]
-    assert ran.result.job["cost"] == 0.29 and ran.result.job["remaining_credits"] == 12.5
+    assert ran.result.job["cost"] == 0.29
+    assert ran.result.job["remaining_credits"] == 12.5
 
 
 def test_the_key_follows_no_redirect_of_a_look(bench, server):

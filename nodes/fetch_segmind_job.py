@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from comfy_api.latest import io
 
@@ -58,15 +59,20 @@ class FetchSegmindJob(io.ComfyNode):
             job = segmind.make_engine(deadline=deadline).fetch(
                 request_id, on_state=lambda state: report.text(state.text), cancelled=cancelled
             )
+            # A job that was fetched has a file, and the file is a video.
+            assert job.file is not None
             clip = Clip(job.file)
-            info = clip.info
-            batch = animation.Batch(info.frame_count, clip.output_size()) if frames else None
-            for chunk in clip.chunks() if batch else ():
-                if cancelled():
-                    raise Cancelled("stopped while reading the frames")
-                batch.add(chunk.frames)
-                report.see(chunk.frames)
-                report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
-            sound = clip.audio(info.duration)
+            count, rate = clip.info.frame_count, clip.info.rate
+            assert rate is not None
+            batch = None
+            if frames:
+                batch = animation.Batch(count, clip.output_size())
+                for chunk in clip.chunks():
+                    if cancelled():
+                        raise Cancelled("stopped while reading the frames")
+                    batch.add(chunk.frames)
+                    report.see(chunk.frames)
+                    report.count(chunk.index + len(chunk.frames), count, "reading frames")
+            audio = clip.audio(count / rate)
         report.text(animation.job_summary(**report_of(job)))
-        return animation.values(batch, sound, job.file, info.rate, info.frame_count)
+        return animation.values(batch, audio, Path(job.file), rate, count)

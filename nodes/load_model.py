@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from comfy_api.latest import io
 
 from . import host
@@ -61,7 +63,7 @@ class LoadModel(io.ComfyNode):
     def execute(cls, weights: str, precision: str, compile: bool, download: bool) -> io.NodeOutput:  # noqa: A002
         from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
 
-        folders = host.model_folders() if weights == _AUTO else [weights]
+        folders = host.model_folders() if weights == _AUTO else [Path(weights)]
         report = host.Report(cls.hidden.unique_id)
         try:
             find_weights(folders)

@@ -29,7 +29,7 @@ NODES = {
 
 
 class LivePortraitExtension(ComfyExtension):
-    """The pack, as ComfyUI loads it."""
+    """The pack's nodes."""
 
     async def on_load(self) -> None:
         try:
@@ -42,12 +42,12 @@ class LivePortraitExtension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> LivePortraitExtension:
-    """Return the extension; ComfyUI calls this at startup."""
+    """Return the pack's nodes to ComfyUI."""
     return LivePortraitExtension()
 
 
 def _load(module: str, name: str) -> type[io.ComfyNode] | None:
-    """Return a node's class, or log why it can't be loaded and return None, so that the others still load."""
+    """Return the node, or None with the reason in the log: a broken one must not take the others down."""
     try:
         node = getattr(importlib.import_module(f".{module}", __name__), name)
         node.GET_SCHEMA()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
 
 from comfy_api.latest import io
 
@@ -94,22 +94,15 @@ class LoadVideo(io.ComfyNode):
     def validate_inputs(cls, file: str) -> bool | str:
         from ..liveportrait_v2v.media import Clip
 
-        path = host.input_path(file)
-        if path is None:
-            return (
-                f"{file}: there is no such file in ComfyUI's input folder; upload it with the node's button"
-            )
         try:
-            info = Clip(path).info
+            is_still = Clip(_path(file)).info.is_still
         except MediaError as error:
             return str(error)
-        return True if not info.is_still else f"{file}: is a still picture; load it with the node Load Image"
+        return f"{file}: is a still picture; load it with the node Load Image" if is_still else True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_) -> str:
-        path = host.input_path(file)
-        assert path is not None  # validate_inputs has seen it
-        status = path.stat()
+        status = _path(file).stat()
         return f"{status.st_mtime_ns} {status.st_size}"
 
     @classmethod
@@ -124,30 +117,30 @@ class LoadVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..liveportrait_v2v.media import Clip, VideoWriter
 
-        path = host.input_path(file)
-        assert path is not None  # validate_inputs has seen it
+        path = _path(file)
         clip = Clip(path)
         # Through its decimal text, so that 29.97 is exactly 2997/100.
         force = Fraction(str(force_rate)) or None
-        options: dict[str, Any] = {
-            "skip": skip_first_frames,
-            "cap": frame_load_cap,
-            "every_nth": select_every_nth,
-            "rate": force,
-        }
-        count = clip.output_count(**options)
-        rate, own_rate = clip.output_rate(select_every_nth, force), clip.info.rate
-        assert rate is not None  # validate_inputs refuses stills
+        count = clip.output_count(
+            skip=skip_first_frames, cap=frame_load_cap, every_nth=select_every_nth, rate=force
+        )
+        own_rate, rate = clip.info.rate, clip.output_rate(select_every_nth, force)
+        # Only stills have no rate, and `validate_inputs` refuses them.
         assert own_rate is not None
+        assert rate is not None
         audio = clip.audio(count / rate, start=skip_first_frames / own_rate)
-        if (count, rate, clip.output_size(max_side)) != (
-            clip.info.frame_count,
-            own_rate,
-            clip.output_size(),
-        ):
+        size, own_size = clip.output_size(max_side), clip.output_size()
+        if (count, rate, size) != (clip.info.frame_count, own_rate, own_size):
             report, target = host.Report(cls.hidden.unique_id), host.temp_file(".mp4")
             with host.run(report), VideoWriter(target, rate, audio=audio, crf=_CRF) as writer:
-                for chunk in clip.chunks(8, max_side=max_side, **options):
+                for chunk in clip.chunks(
+                    8,
+                    skip=skip_first_frames,
+                    cap=frame_load_cap,
+                    every_nth=select_every_nth,
+                    rate=force,
+                    max_side=max_side,
+                ):
                     if host.interrupted():
                         raise Cancelled(f"stopped loading {file}")
                     writer.write(chunk.frames)
@@ -155,3 +148,17 @@ class LoadVideo(io.ComfyNode):
                     report.count(done, count, f"loading: {done} of {count} frames")
             path = target
         return io.NodeOutput(host.video_value(path), host.audio_value(audio), float(rate), count)
+
+
+def _path(file: str) -> Path:
+    """Return the path of a file in ComfyUI's input folder.
+
+    Raises:
+        MediaError: there is no such file.
+    """
+    path = host.input_path(file)
+    if path is None:
+        raise MediaError(
+            file, "there is no such file in ComfyUI's input folder; upload it with the node's button"
+        )
+    return path

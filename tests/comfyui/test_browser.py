@@ -199,7 +199,7 @@ def test_the_key_is_asked_for_in_a_field_that_hides_it_and_goes_to_the_server_al
     field.fill("SG_canary0123456789")
     screenshot(page, "segmind_key")
     page.locator("#lpv2v-segmind-key").get_by_role("button", name="Save").click()
-    page.get_by_text("The key is stored.").wait_for()
+    page.get_by_text("The key is stored.").first.wait_for()
     assert stored.read_text().strip() == "SG_canary0123456789"
     graph = page.evaluate("() => JSON.stringify([window.app.graph.serialize(), {...localStorage}])")
     assert "SG_canary" not in graph

@@ -101,7 +101,7 @@ def test_a_job_during_which_the_server_ended_too_often_has_failed(path):
 
 def test_being_put_back_in_order_is_no_failed_attempt(path):
     jobs = SqliteJobs(path, 5)
-    submit(jobs)
+    job_id = submit(jobs)
     for _ in range(MAX_ATTEMPTS + 1):
         jobs.requeue(jobs.claim().id)
         jobs.close()

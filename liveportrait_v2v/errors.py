@@ -22,7 +22,7 @@ class MediaError(LivePortraitError):
 
 
 class SettingsError(LivePortraitError, ValueError):
-    """A parameter lies outside its documented range or has the wrong type."""
+    """A parameter is outside its documented range or has the wrong type."""
 
 
 class FaceNotFoundError(LivePortraitError):
@@ -33,7 +33,7 @@ class Cancelled(LivePortraitError):
     """The caller asked a run to stop; nothing of its output is left behind.
 
     Attributes:
-        goes_on: what goes on elsewhere all the same, and how to come back to it; "" where nothing does.
+        goes_on: what continues elsewhere, and how to return to it; "" where nothing does.
     """
 
     goes_on = ""

@@ -50,7 +50,7 @@ def crop_square(
 ) -> FaceSquare:
     """Return the square around a face, for each frame.
 
-    The box of the face lies along the face's own axes; its longer side times `scale` is the square's side, its
+    The face's box is aligned with the face's own axes; its longer side times `scale` is the square's side, its
     centre the square's, shifted by `vx_ratio` and `vy_ratio` sides along those axes.
 
     Args:

@@ -153,7 +153,7 @@ class AnimationSettings(_Checked):
         `circle` repeats the shorter one from its start until the longer one ends; `none` holds the shorter
         one's last frame until the longer one ends.
     video_frame_load_cap: the most frames read from the driving clip, 0 = all.
-    driving_audio: True takes the driving clip's sound, False the source clip's.
+    driving_audio: True takes the driving clip's audio, False the source clip's.
     base64: always False, since a result is a file; it is here because the hosted model documents it.
 
     The result has the source's frame rate. A still as source takes the driving clip's rate and length.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..liveportrait_v2v.run import Progress
 
 CATEGORY = "video/LivePortrait"
-# What a batch of eight frames takes beside the weights, in half precision; with less, batches get smaller.
+# Memory of a batch of eight frames besides the weights, in half precision; with less, batches get smaller.
 _RUN_BYTES = 3 << 30
 _PREVIEW_SECONDS = 1.0
 _TEXT_SECONDS = 0.5
@@ -166,10 +166,10 @@ def _clip_of_video(video: Any) -> Clip:
     if isinstance(video, InputImpl.VideoFromComponents):
         # Its stream source would be an encoding of these, with a loss.
         parts = video.get_components()
-        sound = None
+        audio = None
         if parts.audio is not None:
-            sound = Audio(parts.audio["waveform"][0].float(), int(parts.audio["sample_rate"]))
-        return Clip(Frames(parts.images, Fraction(parts.frame_rate), sound))
+            audio = Audio(parts.audio["waveform"][0].float(), int(parts.audio["sample_rate"]))
+        return Clip(Frames(parts.images, Fraction(parts.frame_rate), audio))
     start, duration = _trim_window(video)
     return Clip(video.get_stream_source(), start=start, duration=duration or None)
 
@@ -238,7 +238,7 @@ def run(report: Report):
     """Context manager in which a node computes: outside of inference mode, with Cancelled as an interrupt.
 
     Inference mode holds for one thread: what is made inside of it can't be written to by the library's others.
-    What goes on after an interrupt, such as a paid job, is shown on the node.
+    What continues after an interrupt, such as a paid job, is shown on the node.
     """
     import torch
     from comfy.model_management import InterruptProcessingException, interrupt_current_processing

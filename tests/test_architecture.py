@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 LIBRARY = Path(__file__).parent.parent / "liveportrait_v2v"
-FLOORS = (
+LAYERS = (
     {"cli", "server"},
     {"run", "sheet"},
     {"engines"},
@@ -19,7 +19,7 @@ FLOORS = (
     {"faces", "media", "settings"},
     {"errors", "files", "concurrency", "smoothing", "tensors", "web"},
 )
-"""Top-level modules and packages, from the top down: each imports those of its own floor and of those below."""
+"""Top-level modules and packages, from the top down: each imports those of its own layer and of those below."""
 DEPENDENCIES = {"aiohttp", "av", "filelock", "httpx", "numpy", "PIL", "safetensors", "torch", "yaml"}
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes"}
 
@@ -52,23 +52,23 @@ IMPORTS = {module: imports_of(module, path) for module, path in FILES.items()}
 OURS = {module: {name for name in names if name in FILES} for module, names in IMPORTS.items()}
 
 
-def room(module: str) -> str:
+def part(module: str) -> str:
     """The top-level module or package that a module belongs to; "" for the library itself."""
     return ".".join(module.split(".")[1:2])
 
 
-def floor(module: str) -> int:
-    return next(k for k, rooms in enumerate(FLOORS) if room(module) in rooms)
+def layer(module: str) -> int:
+    return next(k for k, parts in enumerate(LAYERS) if part(module) in parts)
 
 
-def test_every_top_level_module_is_on_one_floor():
-    listed = [name for rooms in FLOORS for name in rooms]
-    assert sorted(listed) == sorted({room(module) for module in FILES} - {""})
+def test_every_top_level_module_is_in_one_layer():
+    listed = [name for parts in LAYERS for name in parts]
+    assert sorted(listed) == sorted({part(module) for module in FILES} - {""})
 
 
-@pytest.mark.parametrize("module", [module for module in FILES if room(module)])
+@pytest.mark.parametrize("module", [module for module in FILES if part(module)])
 def test_imports_go_down(module):
-    assert [name for name in OURS[module] if room(name) and floor(name) < floor(module)] == []
+    assert [name for name in OURS[module] if part(name) and layer(name) < layer(module)] == []
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -92,7 +92,7 @@ def test_an_engine_imports_no_other_engine(module):
     assert others <= {own, "base"}
 
 
-@pytest.mark.parametrize("module", [name for name in FILES if room(name) == "server"])
+@pytest.mark.parametrize("module", [name for name in FILES if part(name) == "server"])
 def test_the_server_takes_its_engine_by_name(module):
     engines = {"draft", "liveportrait", "segmind"}
     names = (name.split(".") for name in OURS[module])

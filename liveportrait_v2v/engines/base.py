@@ -32,7 +32,7 @@ class RenderedFrames:
 
     Attributes:
         frames: uint8 [N, H, W, 3].
-        mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None where nobody asked for it.
+        mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None unless asked for.
         squares: of each role, the square of each frame that was pasted, N; its side is 0 where nothing was. Empty for
             hosted engines, which do not report it.
     """

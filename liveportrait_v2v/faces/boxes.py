@@ -1,4 +1,4 @@
-"""Boxes as (x0, y0, x1, y1) in frame pixels, and what tells two of them apart."""
+"""Boxes as (x0, y0, x1, y1) in frame pixels, and distances between them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Detection:
 def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
     """Frames uint8 [N, H, W, 3] -> (float32 [N, size, size, 3] in -1..1, scale, left, top).
 
-    The frame keeps its aspect ratio and lies in the middle, black around it. A point p of the result is
+    The frame keeps its aspect ratio and is in the middle, black around it. A point p of the result is
     ((p - (left, top)) / scale) of the frame.
     """
     height, width = frames.shape[1:3]

@@ -72,10 +72,6 @@ class Bottleneck(nn.Module):
 
     Maps are rows of pixels, [N * H * W, C], which are modified. While another thread renders, each torch call costs a
     hand-over of Python's lock, even if it computes nothing: so there are few.
-
-    Maps come and go as rows of pixels, [N * H * W, C], which are modified. Beside a thread that draws, calls of torch
-    are dear even if they compute nothing, as at each of them the threads pass Python's lock on to each other: so there
-    are few.
     """
 
     mixing: Tensor

@@ -1,4 +1,4 @@
-"""Scene cuts, told by how much a coarse picture changes from one frame to the next."""
+"""Scene cuts, found by the change of a coarse picture from one frame to the next."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class FaceTracker:
     - After a scene cut nothing is near anything: the numbers are given again in the chosen order. Only if just
       as many faces are in the very same places was it a flash instead of a cut.
 
-    Faces are told apart by place and size, not by identity: a person who enters while a number is missing can take
+    Faces are distinguished by place and size, not by identity: a person who enters while a number is missing can take
     it, and after a cut to another person that one has number 0.
 
     Args:

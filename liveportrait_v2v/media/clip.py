@@ -30,7 +30,7 @@ class Clip:
     parts over black. HDR transfer curves are left as they are.
 
     Frame k of `chunks()` belongs at time k / info.rate. A clip of constant rate gives its frames as they are.
-    One of variable rate is resampled by its timestamps to its average rate; how the two are told apart:
+    One of variable rate is resampled by its timestamps to its average rate; how the two are distinguished:
     `timeline.make_timeline`.
 
     The file is probed once, at the first use. A path is opened again for every `chunks()` and `audio()`; a
@@ -85,7 +85,7 @@ class Clip:
         """Facts about the clip inside its trim window.
 
         Raises:
-            MediaError: it can't be read as a clip, or nothing of it lies in the trim window.
+            MediaError: it can't be read as a clip, or nothing of it is in the trim window.
         """
         reader, window = self._probe()
         if window is None:
@@ -133,9 +133,9 @@ class Clip:
     ) -> Iterator[Chunk]:
         """Decode the clip from its start, `size` frames at a time (fewer in the last chunk).
 
-        The options apply in this order: `skip` leaves out so many frames at the beginning, `every_nth` takes
+        The options apply in this order: `skip` leaves out the first frames, `every_nth` takes
         the first of every n that follow, `rate` resamples these to a constant rate (output frame k shows the
-        frame that is on screen k / rate later than the first), `cap` ends after so many output frames (0: no
+        frame that is on screen k / rate later than the first), `cap` limits the output frames (0: no
         end). Without `rate` the result runs at info.rate / every_nth: see `output_rate`.
 
         Times count from the clip's (trimmed) start: after a skip the first one is above zero, and that is
@@ -163,7 +163,7 @@ class Clip:
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
         """Return the audio that is heard from `start`, in seconds from the clip's (trimmed) start.
 
-        Audio that begins later than the video has silence before it; what lies before the window is cut.
+        Audio that begins later than the video has silence before it; what precedes the window is cut.
 
         Returns:
             exactly round(duration * rate) samples, in the track's own rate and layout, with silence where the

@@ -23,7 +23,7 @@ def rgb_pictures(
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Yield the wanted frames as upright RGB, each with the number of output frames that show it.
 
-    Frames that nobody wants are decoded, as others may depend on them, but not converted.
+    Unwanted frames are decoded, as others may depend on them, but not converted.
 
     A frame that can't be decoded is passed over, and the one before it is held in its place (at the beginning
     of the clip: the one after it). If more than a second and 5 % of the clip are lost at its end, the file is

@@ -20,7 +20,7 @@ _STATES_DURATION = ("mov,mp4", "matroska", "avi", "flv", "asf")
 # A file may end this much earlier than it states before it counts as truncated.
 _MISSING_SECONDS = Fraction(1, 2)
 _MISSING_SHARE = Fraction(2, 100)
-# Codecs reorder at most 16 frames; twice that tells B-frames from a clock that jumped back.
+# Codecs reorder at most 16 frames; twice that separates B-frames from a clock that jumped back.
 _REORDERING = 32
 
 

@@ -31,7 +31,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 class Source:
     """A file that can be opened any number of times, from several threads at once.
 
-    A path is opened anew each time. A file object is read once, here, from its beginning, and its bytes are
+    A path is opened each time. A file object is read once, here, from its beginning, and its bytes are
     kept: so it may be closed afterwards, and its size counts against the memory.
 
     Attributes:

@@ -34,7 +34,7 @@ class Picture:
 
 
 def is_picture(source: Source) -> bool:
-    """Tell by its first bytes whether Pillow is to read it."""
+    """Return whether Pillow is to read it, by its first bytes."""
     head = source.head(16)
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis")

@@ -72,7 +72,7 @@ def make_timeline(
     *,
     exact: bool = False,
 ) -> Timeline:
-    """Tell a constant frame rate from a variable one.
+    """Distinguish a constant frame rate from a variable one.
 
     The rates that the file claims, the usual ones near the average and the average itself are tried in turn.
     The rate is constant if on the grid of one of them every frame keeps its number: the timestamps stray
@@ -165,7 +165,7 @@ def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fracti
     rate: zero is `start` itself, and the frame that is on screen then comes first.
 
     Raises:
-        MediaError: nothing of the clip lies in the window.
+        MediaError: nothing of the clip is in the window.
     """
     total = timeline.duration
     end = total if duration is None else min(total, start + duration)

@@ -47,10 +47,8 @@ _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve 
 def usual_crf(width: int, height: int) -> int:
     """Return the usual constant quality: 17, and down to 8 for frames of under 360 pixels on their shorter side.
 
-    Small frames are looked at enlarged.
-
-    Half the side is a quarter of the pixels, and 12 less is four times the bits for each (x264's bits double about
-    every 6): so small videos get about as many bits as larger ones.
+    Small frames are viewed enlarged. Half the side is a quarter of the pixels, and 12 less is four times the bits for
+    each (x264's bits double about every 6): so small videos get about as many bits as larger ones.
     """
     return max(8, min(17, round(17 + 12 * math.log2(min(width, height) / 360))))
 
@@ -67,7 +65,7 @@ class VideoWriter:
     silence, to the length of the video. A sample rate or a channel layout that the codec does not know is
     converted, the latter to stereo.
 
-    The file grows under a hidden name beside the target. Leaving the block normally renames it into place,
+    The file grows under a hidden name next to the target. Leaving the block normally renames it into place,
     replacing a file of that name; leaving it by any exception deletes it, and the target stays as it was.
     """
 

@@ -19,7 +19,7 @@ class Passes(Generic[T]):
     """
 
     def __init__(self, make: Callable[[int], Iterator[T]]):
-        """Take the function that makes a pass of at most so many frames; 0 = all."""
+        """Take the function that makes a pass of at most `cap` frames; 0 = all."""
         self._make = make
         self._current = ExitStack()
 

@@ -27,7 +27,7 @@ from .uploads import MAX_FILES, TooLarge, save_data_urls
 _log = logging.getLogger(__name__)
 _BODY_BYTES = 64 << 10
 _RETRY_SECONDS = 10
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a browser makes of a file: a video or a picture, never a page.
@@ -142,7 +142,7 @@ class Api:
                 return web.json_response({"error": text, "request_id": job.id}, status=503)
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client has gone")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             job = await self._job(job.id)
         if job.status == FAILED:
             return web.json_response({"request_id": job.id, **_outcome(job)}, status=422)

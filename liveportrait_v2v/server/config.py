@@ -18,7 +18,7 @@ _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+")
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """What a server is told at its start.
+    """Configuration of a server.
 
     Attributes:
         data: directory for jobs and files.
@@ -30,7 +30,7 @@ class ServerConfig:
         queue: the most jobs that wait.
         clip_bytes: the largest clip taken in, and the largest result.
         quota_bytes: the most that all files of the server take up together.
-        result_seconds: how long a job's result is told after its end.
+        result_seconds: how long a result stays available.
         file_seconds: how long files are kept.
         history_seconds: how long the history knows a job after its end.
         job_seconds: the longest that one job computes.

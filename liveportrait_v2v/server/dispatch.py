@@ -17,7 +17,7 @@ from .jobs import Job, JobStore, StoreError
 from .worker import JobFailed, Task, Worker
 
 _log = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _SWEEP_SECONDS = 60.0
 
@@ -52,7 +52,7 @@ class Dispatch:
                     await self._work(job, worker)
                     continue
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._new.wait(), _LOOK_SECONDS)
+                    await asyncio.wait_for(self._new.wait(), _POLL_SECONDS)
                 self._new.clear()
         finally:
             await worker.close()

@@ -41,7 +41,7 @@ class NoSpace(LivePortraitError):
 
 
 class Files:
-    """Files with names that nobody can guess, in a directory with a quota.
+    """Files with unguessable names, in a directory with a quota.
 
     The directory holds `files/`, whose files live for a time, and `work/`, one directory for each job or upload
     that is under way. Only the owner can read them. What a name or a link leads to outside is never touched.
@@ -126,7 +126,7 @@ class Files:
         """Check that there is room for a number of bytes.
 
         Raises:
-            NoSpace: there is no room for so many bytes now.
+            NoSpace: there is no room for them now.
         """
         with self._lock:
             self._check_room(expected)

@@ -15,7 +15,7 @@ from .files import Files
 from .jobs import SqliteJobs
 from .worker import ProcessWorker, Worker
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 async def serve(
@@ -40,15 +40,15 @@ async def serve(
     jobs = SqliteJobs(config.data / "jobs.sqlite3", config.queue)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(jobs.close)
-        # Only now is it sure that nobody else works there.
+        # The store's lock is held: no other server uses this folder.
         files.clear_work()
         if workers is None:
             workers = await _start_workers(config, stack)
         dispatch = Dispatch(config, jobs, files, workers)
         api = Api(config, jobs, files, dispatch)
-        door = Door(config.connections, config.request_seconds)
+        limit = ConnectionLimit(config.connections, config.request_seconds)
         app = api.app()
-        app.middlewares.insert(0, door.seen)
+        app.middlewares.insert(0, limit.seen)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -62,7 +62,7 @@ async def serve(
         server = runner.server
         assert server is not None  # set up
         listening = await asyncio.get_running_loop().create_server(
-            lambda: door.admit(server), config.host, config.port
+            lambda: limit.admit(server), config.host, config.port
         )
         working = asyncio.ensure_future(dispatch.run())
         stack.push_async_callback(_end, working)
@@ -71,7 +71,7 @@ async def serve(
         host, port = listening.sockets[0].getsockname()[:2]
         on_ready(host, port)
         while not stop() and not working.done():
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         if working.done():
             await working
 
@@ -97,8 +97,8 @@ async def _end(task: asyncio.Future) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-class Door:
-    """Lets connections in: so many at a time, and none that doesn't send the head of a request soon."""
+class ConnectionLimit:
+    """Limit on open connections, and on the time in which each sends the head of a request."""
 
     def __init__(self, most: int, seconds: float):
         self._most, self._seconds = most, seconds
@@ -109,7 +109,7 @@ class Door:
             return _Refusal()
         handler = server()
         self._silent.add(handler)
-        asyncio.get_running_loop().call_later(self._seconds, self._look, handler)
+        asyncio.get_running_loop().call_later(self._seconds, self._close_if_silent, handler)
         return handler
 
     @web.middleware
@@ -117,7 +117,7 @@ class Door:
         self._silent.discard(request.protocol)
         return await handler(request)
 
-    def _look(self, handler: web.RequestHandler) -> None:
+    def _close_if_silent(self, handler: web.RequestHandler) -> None:
         if handler in self._silent:
             self._silent.discard(handler)
             handler.force_close()

@@ -76,7 +76,7 @@ class ProcessWorker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_ANSWER_BYTES,
-            # Ctrl-C in a terminal is for the server, which then tells its workers.
+            # Ctrl-C in a terminal is for the server, which then ends its workers.
             start_new_session=True,
         )
         try:

@@ -3,10 +3,6 @@
 An answer is {"error": what is wrong with the job, or null, "ends": whether the process ends after it}; the first one
 is about the engine. The process also ends when stdin does or SIGTERM comes; a job that is running then stops and
 leaves no file.
-
-An answer is {"error": what is wrong with the job, or null, "ends": whether the process ends after it}; the first one
-is about the engine. The process also ends when stdin does or SIGTERM comes; a job that is running then stops and leaves
-no file.
 """
 
 from __future__ import annotations
@@ -65,7 +61,7 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
         except Cancelled:
             return
         except Exception as error:
-            # After an error on a GPU every further one fails: a new process begins anew.
+            # After an error on a GPU every further one fails: a new process starts afresh.
             traceback.print_exc()
             answer(f"internal error ({type(error).__name__}); the server's log has more", ends=True)
             return

@@ -22,10 +22,12 @@ from .motion import RestingFace, Target, transfer
 from .paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from .warp import make_warp, without_folds
 
-# What is drawn to be looked at: about so many pixels across the face's square, by a warp of so many nodes a side.
 SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
-CACHED_PIXELS = 200_000  # pixels that a CPU core's cache holds in all the forms that drawing needs
-MAX_FEEDBACK_INTERVAL_FRAMES = 3  # frames from look to look at the largest faces
+"""The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
+CACHED_PIXELS = 200_000
+"""Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
+MAX_FEEDBACK_INTERVAL_FRAMES = 3
+"""Frames between inferences on the largest faces."""
 
 
 class DraftEngine:
@@ -34,9 +36,9 @@ class DraftEngine:
     A preview: timing, framing, choice of faces and motion are those of the result to come; light, wrinkles, hidden
     cheeks and teeth are not.
 
-    What some settings come down to here: without `relative`, the openings of eyes and mouth and the head's rotation
-    are the driving face's own; the rest of its expression stays relative, since landmarks alone don't tell an
-    expression from the shape of a face. A driving still gives its eyes and mouth, and the head goes on as it did.
+    How some settings are interpreted: without `relative`, the openings of eyes and mouth and the head's rotation
+    are the driving face's own; the rest of its expression stays relative, since landmarks alone don't separate an
+    expression from the shape of a face. A driving still gives its eyes and mouth; the head moves as before.
     How far the head turns and eyes and mouth open is corrected by what the landmark net sees of the result.
     The head's place follows the driving head's, in widths of the face, softly limited. After a cut in the source,
     its first frame is the new resting face.
@@ -80,7 +82,7 @@ class DraftSession:
         self._eyes = EyeMemory()
         self._last: torch.Tensor | None = None
         self._frames = 0  # since the face's first
-        self._held: Missing | None = None  # in the last frame that was looked at
+        self._held: Missing | None = None  # in the last frame that was inferred
 
     def survey(self, chunks: Iterable[TrackedChunk]) -> None:
         number = self._options.reference_frame
@@ -155,9 +157,6 @@ class DraftSession:
 
         Small faces, the quickest to draw, are inferred twice in each frame, others once in every second or third one;
         what was missing there is added to the frames up to the next inference as well.
-
-        Small faces, which are the quickest to draw, are looked at twice in each frame, others once in every other or
-        every third one; what was missing there is added to the frames up to the next look as well.
         """
         shrink = max(1, round(side / SKETCH_SIDE_PX))
         every = min(shrink, MAX_FEEDBACK_INTERVAL_FRAMES)

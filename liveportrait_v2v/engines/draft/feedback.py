@@ -3,9 +3,6 @@
 A warp moves landmarks, but the landmark network judges by the picture: on small, blurred or turned faces it finds
 less motion than was drawn, and some of the source's own. What it misses in a sketch of the result is added to the
 target.
-
-A warp moves landmarks, but the landmark net judges by the picture: of small, blurred or turned faces it sees less
-motion than was drawn, and some of the source's own. So it looks at the result, and what is missing is asked for on top.
 """
 
 from __future__ import annotations
@@ -22,17 +19,19 @@ from ...tensors import TensorStruct
 from . import face
 from .motion import Target, angle_of, axis_of, rotation_about
 
-# Share of what is missing that is added.
 FEEDBACK_GAIN = 0.9
-# What two looks at the same face differ by is not missing: openings, and the head's turn in radians.
+"""Share of what is missing that is added."""
 OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS = 0.01, 0.002
-# Share of a frame's own turn; the rest is that of the frames before.
+"""Noise of the landmark network between two inferences on the same face: smaller differences are ignored."""
 TURN_EMA_WEIGHT = 0.8
-# At most so much is added: of the mouth's opening and the eyes', and of the turn.
+"""Weight of a frame's own turn in the exponential average over frames."""
 MAX_MOUTH_CORRECTION, MAX_EYE_CORRECTION, MAX_TURN_CORRECTION_RADIANS = 0.15, 0.2, 0.4
-OPENING_DECAY = 0.1  # openings that differ by so much have a good third of what they miss in common
-MIN_MOUTH_SHARE = 0.5  # of a mouth's opening is left at least
-BT709_LUMA = (0.2126, 0.7152, 0.0722)  # light of red, green and blue
+OPENING_DECAY = 0.1
+"""Difference of openings over which a correction held from another frame falls to 1/e."""
+MIN_MOUTH_SHARE = 0.5
+"""Least share of a wanted mouth opening that a correction leaves."""
+BT709_LUMA = (0.2126, 0.7152, 0.0722)
+"""Luma of red, green and blue."""
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from ...settings import AnimationSettings, MotionOptions
 from ...tensors import SHARED, TensorStruct
 from . import face
 
-# Eyes narrower than this at rest count as shut (LivePortrait's constant) and get the usual opening instead.
 SHUT_EYE_OPENING, USUAL_EYE_OPENING = 0.18, 0.32
-# Eyes open wider than at rest by at most this share, approached softly.
+"""Opening below which an eye at rest counts as shut (LivePortrait's constant), and the one that it then gets."""
 MAX_WIDENING = 0.8
-# The landmarks of a shut eye leave a height / width of 0.04 to 0.13; lids go down a little ahead of them.
+"""How much wider than at rest eyes open at most, as a share, approached softly."""
 SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.2
-# Irises go this far to the sides, and up and down, in widths of the eye, softly: further, the lids would hide them.
+"""Opening that counts as shut: the landmarks of a shut eye leave 0.04 to 0.13; and how far lids run ahead."""
 GAZE_LIMITS_EYE_WIDTHS = (0.25, 0.1)
-# Head translation is followed up to this share of the face's width, softly.
+"""How far irises go to the sides, and up and down, approached softly: beyond, the lids would hide them."""
 HEAD_SHIFT_LIMIT_FACE_WIDTHS = 0.35
+"""How far the head's place follows the driving head's, approached softly."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def transfer(
     Args:
         source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
         driving_is_still: the driving clip is one picture, which has an expression but no motion: the source's eyes
-            and mouth open as far as its, and the head goes on as it does.
+            and mouth open as far as its own, and the head moves as before.
     """
     if driving_is_still:
         settings = replace(settings, relative=False)

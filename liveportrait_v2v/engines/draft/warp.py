@@ -14,19 +14,22 @@ from .motion import Target, angle_of
 from .raster import cross, fill, planes, rasterize
 
 OVAL = list(topology.OVAL)
-# The outline keeps this distance from the rings' outer border, as a share of the way from the face's centre.
 MIN_BORDER_RAYS = 1.25
-# How far behind the outline the border lies, in sides of the square.
+"""Least distance of the rings' outer border from the face's centre, in distances of the outline."""
 BORDER_DEPTH_SIDES = 0.2
-# How far the jaw's motion reaches beyond the outline, as a share of the way to the border.
+"""How far behind the outline the border is, in sides of the square."""
 JAW_REACH_SHARE = 0.9
-# Turns of the head, in radians, from which its surroundings begin to bend with it, and from which they all do.
-FAR = (0.2, 0.55)
-# How far a lid's margin lies outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth.
+"""How far the jaw's motion reaches beyond the outline, as a share of the way to the border."""
+FAR_TURN_RADIANS = face.Ramp(0.2, 0.35)
+"""Turns of the head at which all of its surroundings bend with it."""
+NEAR_ROOM_SHARE = 0.25
+"""Share of the rings that moves rigidly with the head, at the sides; twice that above it, none below."""
 MARGIN_OUTSIDE_LANDMARKS = 0.06
-# A triangle around the face keeps at least this share of its area. One that the expression alone has squeezed below
-# the second share is not a reason to hold the head: turned over, it is not drawn.
-MIN_AREA_SHARE, SQUEEZED_AREA_SHARE = 0.1, 0.3
+"""How far a lid's margin is outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth."""
+MIN_AREA_SHARE = 0.1
+"""Least share of its area that a triangle around the face keeps."""
+SQUEEZED_AREA_SHARE = 0.3
+"""A triangle that the expression alone squeezes below this does not limit the head motion; if flipped it is culled."""
 
 
 @dataclass(frozen=True)
@@ -195,15 +198,15 @@ def _vertices(
     down = torch.nn.functional.normalize(ray, dim=-1)[..., 1]
     # The head reaches further beyond its outline above than at the sides; but to turn far takes all there is.
     turn = angle_of(target.pose.rotation.mT @ target.moved_pose.rotation)
-    far = face.smoothstep((turn - FAR[0]) / (FAR[1] - FAR[0])).view(-1, 1, 1)
-    calm = 0.25 * (1 - down.unsqueeze(1)) * (1 - far)
+    far = FAR_TURN_RADIANS(turn).view(-1, 1, 1)
+    rigid = NEAR_ROOM_SHARE * (1 - down.unsqueeze(1)) * (1 - far)
     outline_shift = after[:, OVAL] - _with_skull(target, square, outline, depth)
     place = torch.tensor(RING_PLACES, device=before.device).view(-1, 1)
     rings = torch.lerp(outline.unsqueeze(1), border.unsqueeze(1), place.unsqueeze(-1))
     ring_depth = (depth.unsqueeze(1) + place * BORDER_DEPTH_SIDES * square.side.view(-1, 1, 1)).flatten(1)
     shift = _with_skull(target, square, rings.flatten(1, 2), ring_depth).view_as(rings) - rings
     if stitching:
-        shift = shift * (1 - face.smoothstep((place - calm) / (1 - calm))).unsqueeze(-1)
+        shift = shift * (1 - face.smoothstep((place - rigid) / (1 - rigid))).unsqueeze(-1)
     near = 1 - face.smoothstep(place / JAW_REACH_SHARE).unsqueeze(-1)
     moved = rings + shift + outline_shift.unsqueeze(1) * near
     behind = ring_depth + square.side.unsqueeze(-1)  # always behind the face

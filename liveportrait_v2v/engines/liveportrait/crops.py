@@ -43,9 +43,6 @@ class MeanSquare:
     """The one upright square that a driving clip is cut to: the mean of its frames' squares.
 
     One square for all frames keeps the head's shift, size and roll, which a square for each would take out.
-
-    One square for all frames keeps the head's way, its nearing and its turning, which a square for each would take
-    out.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Fetching the published weights: in pieces if it must be, checked, and whole or not at all.
 
-A file comes into `NAME.part` beside its place; when it is whole and what it should be, it is moved there. A download
-that broke off goes on where it stopped, as long as the server still has the same file.
+A file comes into `NAME.part` next to its place; once it is complete and checked, it is moved there. A download
+that broke off resumes where it stopped, as long as the server still has the same file.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RemoteFile:
 
     @property
     def url(self) -> str:
-        """Where it lies; $HF_ENDPOINT names a mirror of Hugging Face."""
+        """Address of the file; $HF_ENDPOINT names a mirror of Hugging Face."""
         server = (os.environ.get("HF_ENDPOINT") or HUGGING_FACE).rstrip("/")
         return f"{server}/{self.repository}/resolve/main/{self.path}"
 

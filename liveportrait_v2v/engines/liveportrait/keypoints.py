@@ -82,7 +82,7 @@ def hull_volume(points: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def _triangles_and_shifts(count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """All triples of so many points, and for each point a direction."""
+    """Return all triples of `count` points, and a direction for each point."""
     corners = torch.combinations(torch.arange(count), 3)
     shifts = 2 * torch.rand(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
     return corners.to(device), shifts.to(device)

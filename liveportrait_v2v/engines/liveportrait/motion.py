@@ -2,9 +2,6 @@
 
 The formulas are those of LivePortrait's published code, by kind of source and of driving clip; differences are
 pointed out where they are.
-
-The formulas are those of LivePortrait's published code, by kind of source and of driving clip; what differs is said
-where it does.
 """
 
 from __future__ import annotations

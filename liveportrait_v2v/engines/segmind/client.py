@@ -73,7 +73,7 @@ class Client:
 
         Raises:
             RefusedError, UnreachableError: not accepted, not billed.
-            UnclearError: nobody knows.
+            UnclearError: it is unknown whether it was.
         """
         reply = await self._paid(
             record, lambda: self._post(self.endpoints.submit("v2"), payload, _SUBMIT_SECONDS)
@@ -132,7 +132,7 @@ class Client:
         reply = await self.free("GET", self.endpoints.credits(), tries=_TRIES)
         found = credits_of(reply.json())
         if not reply.ok:
-            raise refusal("the look at the credits", reply.status, reply.message())
+            raise refusal("the request for the credits", reply.status, reply.message())
         if not found:
             raise UnreachableError(f"{self.endpoints.base} answered without credits; check SEGMIND_BASE_URL")
         return found
@@ -195,7 +195,7 @@ class Client:
         """Send a request that costs nothing, and so is repeated: when the connection breaks, on 429, 408 and 5xx.
 
         Args:
-            stream: makes the body anew for each try, JSON of `length` bytes.
+            stream: makes the body for each try, JSON of `length` bytes.
             tries: how often in all; None: until the deadline.
             seconds: the longest that one try may take.
 

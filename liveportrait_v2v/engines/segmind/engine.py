@@ -34,7 +34,7 @@ from .threads import run_unless
 from .upload import upload
 
 DEADLINE = 900.0
-"""Seconds until a run gives up waiting; the job goes on and can be picked up."""
+"""Seconds until a run gives up waiting; the job continues and can be picked up."""
 
 
 class SegmindEngine:
@@ -46,7 +46,7 @@ class SegmindEngine:
     the same clips and settings.
 
     Of `MotionOptions`, `pairing` is honoured; another value than the default is refused for all the others, before
-    anything is spent: nobody should pay for something else than what was asked for.
+    anything is spent: nobody should pay for what was not asked for.
 
     The same clips and settings are paid for once: a job that is under way is picked up, a result that is there is
     used again. One engine may be used by several threads at once.
@@ -73,8 +73,8 @@ class SegmindEngine:
         """Configure the engine; nothing is sent or written yet.
 
         Args:
-            folder: where the journal of paid jobs and their results lie; the default is the user's data folder.
-            key_folder: where the key's file lies; the default is the user's configuration folder.
+            folder: folder of the journal of paid jobs and of their results; the default is the user's data folder.
+            key_folder: folder of the key's file; the default is the user's configuration folder.
             base_url: the API's origin; None takes SEGMIND_BASE_URL, else Segmind.
             version: "v2", or "v1": one request that blocks until the job is done, and leaves less to pick up from.
             seed: another number than before orders a new job for the same inputs, which is paid for. It changes
@@ -142,7 +142,7 @@ class SegmindEngine:
         Raises:
             SettingsError: an option that the model does not know.
             SegmindError, MediaError: see their classes.
-            JobStoppedError: `cancelled` said so; it is looked at ten times a second.
+            JobStoppedError: `cancelled` returned True; it is polled ten times a second.
         """
         check(plan)
 

@@ -67,15 +67,15 @@ class JobFailedError(SegmindError):
 
 
 class AmbiguousJobError(SegmindError):
-    """Nobody knows whether the job was accepted: it may have been billed."""
+    """It is unknown whether the job was accepted: it may have been billed."""
 
 
 class DeadlineError(SegmindError):
-    """The time for a job is over; the job itself may go on."""
+    """The time for a job is over; the job itself may continue."""
 
 
 class ResultLostError(SegmindError):
-    """A finished job's result is not to be had any more."""
+    """A finished job's result is no longer available."""
 
 
 class DownloadError(SegmindError):

@@ -29,11 +29,11 @@ _NEVER_SENT = (
 
 
 class NotSentError(Exception):
-    """The request never left: no name, no connection, no TLS. Never leaves this room."""
+    """The request never left: no name, no connection, no TLS. Internal to `segmind`."""
 
 
 class BrokenError(Exception):
-    """The connection broke or stayed silent after the request may have been read. Never leaves this room."""
+    """The connection broke or stayed silent after the request may have been read. Internal to `segmind`."""
 
 
 @dataclass(frozen=True)

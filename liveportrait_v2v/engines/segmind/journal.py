@@ -20,7 +20,7 @@ FILE = "jobs.sqlite"
 INTENT, SENDING, SUBMITTED, COMPLETED, SAVED = "INTENT", "SENDING", "SUBMITTED", "COMPLETED", "SAVED"
 AMBIGUOUS, FAILED, FORGOTTEN = "AMBIGUOUS", "FAILED", "FORGOTTEN"
 OPEN = (INTENT, SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS)
-"""States that the same inputs pick up; after the others they are ordered anew."""
+"""States that the same inputs pick up; after the others they are ordered again."""
 MAYBE_BILLED = (SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS, FORGOTTEN)
 
 USUAL_COST = 0.28
@@ -75,7 +75,7 @@ class Job:
         created, changed: seconds since 1970.
         payload: what was sent.
         url: of the result.
-        file: where the result lies, with its sha256.
+        file: path of the result, with its sha256.
         cost, remaining: as the server says; None where it did not.
         error: what went wrong, in words.
     """
@@ -130,7 +130,7 @@ class Journal:
         self._folder = folder
         self._now = now
         self._lock = threading.RLock()
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "locks").mkdir(mode=0o700, exist_ok=True)
             self._create()
@@ -168,7 +168,7 @@ class Journal:
 
     def jobs(self) -> list[Job]:
         """Return all jobs, the newest first."""
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             rows = self._connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY id DESC"
             ).fetchall()
@@ -228,7 +228,7 @@ class Journal:
         Raises:
             JournalError: somebody works on it.
         """
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             lock = locks.take(self.lock_path(job.hash))
             if lock is None:
                 raise JournalError(
@@ -244,7 +244,7 @@ class Journal:
 
     def expected_cost(self, endpoint: str) -> float:
         """Return the cost in USD of the last job at this server, if it reported one, else the usual cost."""
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             row = self._connection.execute(
                 "SELECT cost FROM jobs WHERE cost IS NOT NULL AND endpoint = ? ORDER BY id DESC LIMIT 1",
                 (endpoint,),
@@ -252,11 +252,11 @@ class Journal:
         return USUAL_COST if row is None else row[0]
 
     def spent(self, seconds: float, without: int = -1) -> float:
-        """Return USD spent on orders of the last so many seconds, one job left out.
+        """Return USD spent on orders of the last `seconds`, one job left out.
 
         An unknown cost counts as the usual one.
         """
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             (spent,) = self._connection.execute(
                 f"SELECT TOTAL(COALESCE(cost, ?)) FROM jobs WHERE state IN {MAYBE_BILLED} AND payload IS NOT NULL "
                 "AND created > ? AND id <> ?",
@@ -265,13 +265,13 @@ class Journal:
         return spent
 
     def request_ids(self) -> set[str]:
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             rows = self._connection.execute("SELECT request_id FROM jobs WHERE request_id IS NOT NULL")
             return {row[0] for row in rows}
 
     def uploaded(self, sha256: str, endpoint: str) -> str | None:
         """Return the URL of a file that was uploaded and should still be there."""
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             row = self._connection.execute(
                 "SELECT url FROM uploads WHERE sha256 = ? AND endpoint = ? AND expires > ?",
                 (sha256, endpoint, self._now()),
@@ -286,7 +286,7 @@ class Journal:
             )
 
     def _one(self, condition: str, values: tuple) -> Job | None:
-        with self._told():
+        with self._sqlite_errors_as_journal_errors():
             row = self._connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE {condition} ORDER BY id DESC LIMIT 1", values
             ).fetchone()
@@ -328,7 +328,7 @@ class Journal:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Context manager of a transaction; within another one, part of that."""
-        with self._lock, self._told():
+        with self._lock, self._sqlite_errors_as_journal_errors():
             if self._connection.in_transaction:
                 yield self._connection
                 return
@@ -341,7 +341,7 @@ class Journal:
             self._connection.execute("COMMIT")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _sqlite_errors_as_journal_errors(self) -> Iterator[None]:
         with self._lock:
             try:
                 yield

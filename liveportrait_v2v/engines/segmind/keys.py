@@ -71,7 +71,7 @@ class ApiKey(httpx.Auth):
 
 
 def default_folder() -> Path:
-    """Where the key lies unless another folder is given: the user's configuration."""
+    """Return the default folder of the key, in the user's configuration."""
     if os.name == "nt":
         return Path(os.environ.get("APPDATA") or Path.home()) / "liveportrait-v2v"
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "liveportrait-v2v"

@@ -30,7 +30,7 @@ class Clock:
 
 
 class OutOfTime(Exception):
-    """A deadline has passed. Never leaves this room."""
+    """A deadline has passed. Internal to `segmind`."""
 
 
 class Deadline:
@@ -86,7 +86,7 @@ class Limiter:
             return moment - now
 
     def hold(self, until: float) -> None:
-        """Nobody goes before this moment of the monotonic clock."""
+        """Hold all requests until this moment of the monotonic clock."""
         with self._lock:
             self._next = max(self._next, until)
 
@@ -102,7 +102,7 @@ def limiter_of(key: object) -> Limiter:
 
 
 def poll_delays() -> Iterator[float]:
-    """Seconds before each look at a job that takes about 75 s: 3, then slower up to 10, give or take a fifth."""
+    """Yield the seconds before each poll of a job of about 75 s: 3, then slower up to 10, within a fifth."""
     delay = 3.0
     while True:
         yield delay * random.uniform(0.8, 1.2)

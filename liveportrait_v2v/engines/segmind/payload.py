@@ -54,7 +54,7 @@ def payload_of(plan: RunPlan, source_url: str, driving_url: str) -> dict[str, An
 def hash_of(plan: RunPlan, base: str, seed: int) -> str:
     """Return what makes two jobs the same: the clips' content and trim windows, settings, server, and seed.
 
-    A clip that is only a URL is told by that.
+    A clip that is only a URL is identified by it.
     """
     role, _ = plan.single()
     wish = {

@@ -35,7 +35,7 @@ def prepare(
     clip: Clip,
     numbers: list[int],
     pairing: Pairing,
-    sound: Audio | None,
+    audio: Audio | None,
     target: Path,
     stop: Callable[[], bool],
 ) -> Path:
@@ -43,7 +43,7 @@ def prepare(
 
     Args:
         numbers: frames of the clip, one for each frame of the file.
-        sound: what is heard with it.
+        audio: of the file.
         target: the file to write, .mp4.
 
     Returns:
@@ -55,7 +55,7 @@ def prepare(
     """
     if clip.path is not None and is_ready(clip, numbers, pairing):
         return clip.path
-    with VideoWriter(target, pairing.rate, audio=sound) as writer:
+    with VideoWriter(target, pairing.rate, audio=audio) as writer:
         for frame in frames_at(clip, numbers):
             if stop():
                 raise Cancelled("stopped while the clips were prepared")

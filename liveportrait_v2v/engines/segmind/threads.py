@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 # How often the caller is asked. Half a second is promised.
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
-class _LooseThreads(ThreadPoolExecutor):
-    """A thread for each call, which nobody waits for at the end.
+class DaemonThreadExecutor(ThreadPoolExecutor):
+    """A daemon thread for each call, never joined.
 
     A look-up of a name can hang for longer than anyone wants to wait; the usual executor's threads are joined.
     """
@@ -43,7 +43,7 @@ async def _unless(
     task = asyncio.ensure_future(work)
     try:
         while True:
-            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            await asyncio.wait({task}, timeout=_POLL_SECONDS)
             if task.done():
                 return task.result()
             if cancelled is not None and cancelled():
@@ -69,7 +69,7 @@ def run_unless(
         cancelled: asked ten times a second; once it says True, the work is cancelled and what `stopped` makes raised.
     """
     loop = asyncio.new_event_loop()
-    loop.set_default_executor(_LooseThreads())
+    loop.set_default_executor(DaemonThreadExecutor())
     try:
         return loop.run_until_complete(_unless(work, cancelled, stopped))
     finally:

@@ -9,7 +9,7 @@ import random
 import pytest
 from faulty_files import FileServer
 
-from liveportrait_v2v.engines.liveportrait import download as room
+from liveportrait_v2v.engines.liveportrait import download as module
 from liveportrait_v2v.engines.liveportrait.download import (
     LANDMARKS,
     SAFETENSORS,
@@ -31,7 +31,7 @@ UNKNOWN = RemoteFile("some/weights", "nets/net.pth", about=len(DATA))
 def server(monkeypatch):
     server = FileServer({PATH: DATA})
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setattr(room, "PAUSE", 0.0)
+    monkeypatch.setattr(module, "PAUSE", 0.0)
     yield server
     server.close()
 
@@ -61,7 +61,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
 
 
 def test_a_download_that_was_given_up_goes_on_at_the_next_run(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "ATTEMPTS", 1)
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
     server.break_after = [100_000, 0]
     with pytest.raises(DownloadError):
         download([FILE], tmp_path)

@@ -287,8 +287,8 @@ def test_winograds_form_in_another_thread_has_scratch_memory_of_its_own():
     [(12, 12, 1, 6), (12, 6, 2, 6), (6, 4, 4, 6), (64, 64, 1, 64), (256, 64, 2, 32), (128, 64, 4, 16)],
 )
 def test_a_spade_block_is_the_references(with_nnpack, cin, cout, scale, size):
-    room = pytest.importorskip("mimic_head.modules.util")
-    reference = room.SPADEResnetBlock(cin, cout, "spadespectralinstance", 8)
+    reference_module = pytest.importorskip("mimic_head.modules.util")
+    reference = reference_module.SPADEResnetBlock(cin, cout, "spadespectralinstance", 8)
     block = SpadeBlock(cin, cout, 8, scale)
     block.load_state_dict(randomize(reference).state_dict())
     given = size * max(1, scale // 2)

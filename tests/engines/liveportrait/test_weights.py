@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from liveportrait_v2v.engines.liveportrait import weights as room
+from liveportrait_v2v.engines.liveportrait import weights as module
 from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, blank_network, random_weights
 from liveportrait_v2v.engines.liveportrait.weights import (
     STITCHING,
@@ -268,7 +268,7 @@ def test_converted_weights_hold_the_same_tensors(tmp_path):
 
 def test_networks_are_loaded_from_a_folder(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr(room, "Networks", lambda read, *options: given.update(read=read, options=options))
+    monkeypatch.setattr(module, "Networks", lambda read, *options: given.update(read=read, options=options))
     for name in NETWORKS:
         touch(tmp_path, f"{name}.pth")
     torch.save(random_weights(3, SMALL), tmp_path / f"{SMALL}.pth")

@@ -22,14 +22,14 @@ DENSE_MOTION = {
 
 def reference(name: str, kind: str, *sizes, prefix: str = "", **more) -> torch.nn.Module:
     """A network of the reference with random weights: module of the package, class, arguments."""
-    room = pytest.importorskip(f"mimic_head.modules.{name}")
-    network = getattr(room, kind)(*sizes, **more).eval().requires_grad_(False)
-    weights = random_weights(0, "stitching_retargeting_module" if prefix else ROOMS[name])
+    reference_module = pytest.importorskip(f"mimic_head.modules.{name}")
+    network = getattr(reference_module, kind)(*sizes, **more).eval().requires_grad_(False)
+    weights = random_weights(0, "stitching_retargeting_module" if prefix else NETWORK_OF[name])
     network.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
     return network
 
 
-ROOMS = {
+NETWORK_OF = {
     "appearance_feature_extractor": "appearance_feature_extractor",
     "motion_extractor": "motion_extractor",
     "warping_network": "warping_module",

@@ -55,7 +55,7 @@ class Networks:
     Crops are float32 [N, 3, 256, 256], RGB in 0..1. Keypoints are float32 [N, 21, 3] in half crop sides from the crop's
     centre: x right, y down, z inward. Everything given must lie on `device`. N may be any number.
 
-    Only the convolutions of F, W and G compute in half precision, where that was chosen. `finite` tells whether what
+    Only the convolutions of F, W and G compute in half precision, where that was chosen. `finite` returns whether what
     came of it can be used; if not, `in_float32` is for computing it again. A volume that isn't finite makes pictures
     that aren't, so that looking at these is enough.
 

@@ -18,7 +18,7 @@ from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
-# Of large maps NNPACK computes so many rows at a time, with margins ten of its tiles and whole cells of any scale.
+# Rows of large maps that NNPACK computes at a time, with margins ten of its tiles and whole cells of any scale.
 # Gammas and betas of more would take over 32 MB, for which C libraries have the system map fresh memory each time.
 ROWS = 56
 MARGIN = 2  # rows that two 3x3 convolutions see on both sides

@@ -112,7 +112,7 @@ def winograd_blocks(x: Tensor, weight: Tensor, finish: Callable[[Place, Tensor],
 def _tiles(x: Tensor, rows: slice, around: int, strip: Tensor, gathered: Tensor, tiles: Tensor) -> Tensor:
     """Transform some rows of tiles of x [cin, D, H, W], with `around` planes of zeros on both sides.
 
-    The last three are memory to work in; the result, [36, cin, planes * rows * W / 4], lies in `tiles`.
+    The last three are working memory; the result, [36, cin, planes * rows * W / 4], is in `tiles`.
     """
     cin, depth, height, width = x.shape
     across, planes, count = width // 4, depth + 2 * around, rows.stop - rows.start

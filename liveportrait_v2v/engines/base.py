@@ -2,7 +2,7 @@
 
 A streaming engine starts a session for each role of a run. The run decodes and tracks both clips, asks the session for
 the driving motion, and has it render the frames in which both faces are present; every other frame stays as it is.
-`tests/support` has the conformance suite that a new engine runs.
+`tests/engine_conformance.py` is the suite that a new engine runs.
 """
 
 from __future__ import annotations

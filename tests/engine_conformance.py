@@ -1,0 +1,200 @@
+"""The contract of a streaming engine, as tests that every engine runs.
+
+A test module of an engine has a class with `make_engine`:
+
+    class TestMyEngine(EngineConformance):
+        def make_engine(self):
+            return MyEngine()
+"""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+
+import pytest
+import torch
+
+from liveportrait_v2v.engines.base import ALL_OPTIONS, Engine, RenderedFrames
+from liveportrait_v2v.errors import Cancelled, SettingsError
+from liveportrait_v2v.media import Clip, Frames
+from liveportrait_v2v.run import animate
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+OTHER_VALUES = {
+    "pairing": "frame",
+    "region": "lip",
+    "driving_multiplier": 0.5,
+    "driving_option": "expression-friendly",
+    "reference_frame": 1,
+    "smoothing": 0.0,
+    "source_motion": "add",
+    "source_eye_retargeting": True,
+    "face_order": "left-right",
+}
+"""A value other than the default for each motion option."""
+COUNT, WITHOUT = 10, 4  # frames of a clip, and the one of the gap clip without a face
+
+
+class EngineConformance:
+    """Tests of an engine; a subclass makes it."""
+
+    def make_engine(self) -> Engine:
+        """Return a new engine."""
+        raise AssertionError("a subclass makes the engine")
+
+    @pytest.fixture
+    def face(self, clips) -> torch.Tensor:
+        """Real frames of a face, uint8 [COUNT, 240, 240, 3]."""
+        frames = next(Clip(clips["single_face"]).chunks(COUNT)).frames
+        return frames[:, 50:290, 200:440].contiguous()
+
+    @pytest.fixture
+    def clip(self, face) -> Clip:
+        return Clip(Frames(face, Fraction(25)))
+
+    @pytest.fixture
+    def leading(self, face) -> Clip:
+        """A driving clip that moves otherwise than `clip`."""
+        return Clip(Frames(face.flip(0).flip(2), Fraction(25)))
+
+    @pytest.fixture
+    def gap(self, face) -> Clip:
+        """A clip with a frame that shows no face."""
+        frames = face.clone()
+        frames[WITHOUT] = 128
+        return Clip(Frames(frames, Fraction(25)))
+
+    def rendered(
+        self, source: Clip, driving: Clip, engine: Engine | None = None, **options
+    ) -> RenderedFrames:
+        """The whole result, in one piece, with its mask."""
+        got: list[RenderedFrames] = []
+        animate(
+            source,
+            driving,
+            engine=engine or self.make_engine(),
+            settings=AnimationSettings(video_frame_load_cap=0),
+            sink=got.append,
+            masks=True,
+            **options,
+        )
+        assert all(part.mask is not None for part in got)
+        return RenderedFrames(
+            torch.cat([part.frames for part in got]), torch.cat([part.mask for part in got])
+        )
+
+    def test_it_declares_what_it_is(self):
+        engine = self.make_engine()
+        assert engine.name
+        assert torch.device(engine.device)
+        assert engine.supports <= ALL_OPTIONS
+
+    def test_the_result_has_the_sources_frames_size_and_type(self, clip, leading):
+        frames = self.rendered(clip, leading).frames
+        assert frames.shape == (COUNT, 240, 240, 3)
+        assert frames.dtype == torch.uint8
+
+    def test_pixels_outside_the_mask_are_the_sources_own(self, clip, leading, face):
+        result = self.rendered(clip, leading)
+        assert result.mask.shape == (COUNT, 240, 240)
+        assert 0 <= result.mask.min() <= result.mask.max() <= 1
+        outside = result.mask == 0
+        assert torch.equal(result.frames[outside], face[outside])
+        assert (result.frames != face).any()
+
+    def test_a_session_does_not_modify_the_frames_that_it_is_given(self, clip, leading, monkeypatch):
+        engine, unchanged = self.make_engine(), []
+        begin = engine.session
+
+        def watched(*arguments):
+            session = begin(*arguments)
+            render = session.render
+
+            def compared(chunk, driving, masks=False):
+                before = chunk.frames.clone()
+                result = render(chunk, driving, masks)
+                unchanged.append(torch.equal(chunk.frames, before))
+                return result
+
+            session.render = compared
+            return session
+
+        monkeypatch.setattr(engine, "session", watched)
+        self.rendered(clip, leading, engine)
+        assert unchanged
+        assert all(unchanged)
+
+    @pytest.mark.parametrize("which", ["source", "driving"])
+    def test_a_frame_without_a_face_shows_the_source(self, clip, leading, gap, face, which):
+        result = self.rendered(gap, leading) if which == "source" else self.rendered(clip, gap)
+        shown = face.clone()
+        if which == "source":
+            shown[WITHOUT] = 128
+        assert torch.equal(result.frames[WITHOUT], shown[WITHOUT])
+        assert result.mask[WITHOUT].max() == 0
+        others = [k for k in range(COUNT) if k != WITHOUT]
+        assert (result.mask[others].amax((1, 2)) > 0).all()
+
+    def test_a_still_is_animated_for_as_long_as_the_driving_clip(self, face, leading):
+        still = Clip(Frames(face[:1]))
+        assert len(self.rendered(still, leading).frames) == COUNT
+
+    def test_a_driving_still_leads_every_frame(self, clip, face):
+        still = Clip(Frames(face[-1:].flip(2)))
+        assert len(self.rendered(clip, still).frames) == COUNT
+
+    def test_the_same_run_gives_the_same_bytes(self, clip, leading):
+        engine = self.make_engine()
+        first, second = (self.rendered(clip, leading, engine).frames for _ in range(2))
+        assert torch.equal(first, second)
+
+    def test_where_chunks_end_hardly_matters(self, clip, leading):
+        whole, parts = (self.rendered(clip, leading, chunk=size).frames.int() for size in (COUNT, 3))
+        # The rectangles that are sampled differ, and with them the rounding of a pixel here and there.
+        assert (whole - parts).abs().float().mean() < 0.05
+        assert ((whole - parts).abs() > 8).float().mean() < 1e-3
+
+    def test_runs_of_one_engine_side_by_side_do_not_disturb_each_other(self, clip, leading):
+        engine, results = self.make_engine(), {}
+        alone = self.rendered(clip, leading, engine).frames
+
+        def run(name: str, source: Clip, driving: Clip) -> None:
+            results[name] = self.rendered(source, driving, engine).frames
+
+        threads = [
+            threading.Thread(target=run, args=("same", clip, leading)),
+            threading.Thread(target=run, args=("other", leading, clip)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert torch.equal(results["same"], alone)
+
+    @pytest.mark.parametrize("name", sorted(ALL_OPTIONS))
+    def test_an_option_is_honoured_or_refused_by_name(self, clip, leading, name):
+        engine, options = self.make_engine(), MotionOptions(**{name: OTHER_VALUES[name]})
+        if name in engine.supports:
+            assert len(self.rendered(clip, leading, engine, options=options).frames) == COUNT
+            return
+        with pytest.raises(SettingsError, match=f"{name} must be .*{engine.name} engine"):
+            self.rendered(clip, leading, engine, options=options)
+
+    def test_a_run_that_is_cancelled_leaves_no_file(self, clip, leading, tmp_path):
+        answers = iter([False, True])
+        with pytest.raises(Cancelled):
+            self.rendered(
+                clip,
+                leading,
+                output=tmp_path / "out.mp4",
+                cancelled=lambda: next(answers, True),
+                chunk=2,
+            )
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_every_motion_option_has_another_value_here():
+    defaults = MotionOptions().to_dict()
+    assert set(OTHER_VALUES) == set(defaults) == set(ALL_OPTIONS)
+    assert all(OTHER_VALUES[name] != default for name, default in defaults.items())

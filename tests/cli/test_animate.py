@@ -304,6 +304,7 @@ def test_a_closed_output_pipe_is_reported(clips, folder):
     assert done.stderr == "liveportrait-v2v: stdout was closed before everything was printed\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_leaves_nothing(clips, folder, number, code):
     long = [str(clips["cap12"]), str(clips["cap13"]), "-o", "out.mp4", "--set", "video_frame_load_cap=0"]

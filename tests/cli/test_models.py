@@ -14,6 +14,8 @@ from liveportrait_v2v.cli import main
 from liveportrait_v2v.engines.liveportrait import download
 from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, random_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import engine_conformance
+import pytest
 from engine_conformance import EngineConformance
 from made_networks import MadeNetworks
 
 from liveportrait_v2v.engines.draft import DraftEngine
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+
+pytestmark = pytest.mark.slow
 
 test_every_motion_option_has_another_value = (
     engine_conformance.test_every_motion_option_has_another_value_here

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 
 def scene(*placed, size=(360, 640), count=None):
     """A grey picture with heads on it: (head [n, s, s, 3], x, y) where x and y are numbers or one for each

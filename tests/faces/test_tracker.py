@@ -34,6 +34,7 @@ def face_size(landmarks):
     return (landmarks[:, :2].amax(0) - landmarks[:, :2].amin(0)).amax().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "start"), CLIPS.items())
 def test_a_face_is_followed_on_99_of_100_frames_of_a_real_clip(frames, tracked, name, start):
     clip = frames(name, start, 40)

@@ -25,6 +25,8 @@ from liveportrait_v2v.run.splice import DrivingMotion
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
 
+pytestmark = pytest.mark.slow
+
 SIZE = 200
 
 

@@ -16,6 +16,8 @@ from serving import Client, FakeWorker, failing, serving, wait_for
 
 from liveportrait_v2v.server.config import MODEL
 
+pytestmark = pytest.mark.slow
+
 CLIPS = {"input_video": "https://clips.example/a.mp4", "driving_video": "https://clips.example/b.mp4"}
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from liveportrait_v2v.engines.segmind import SegmindEngine
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.server.api import Api
 from liveportrait_v2v.settings import AnimationSettings
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_answer_that_is_lost_is_found_in_the_history_and_nothing_is_ordered_twice(

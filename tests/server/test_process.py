@@ -14,6 +14,8 @@ from serving import PATIENCE, Client
 
 from liveportrait_v2v.cli import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 # Long enough to be met in the middle.
 LONG = {"dsize": 512, "video_frame_load_cap": 40}

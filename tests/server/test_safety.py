@@ -15,6 +15,8 @@ from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.server.config import MODEL, ServerConfig, read_key
 from liveportrait_v2v.server.files import Files
 
+pytestmark = pytest.mark.slow
+
 KEY = "SG_0123456789abcdef"
 
 

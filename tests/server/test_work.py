@@ -19,6 +19,8 @@ from liveportrait_v2v.server.config import MODEL
 from liveportrait_v2v.server.files import Files, NoSpace
 from liveportrait_v2v.server.jobs import SqliteJobs, StoreError
 
+pytestmark = pytest.mark.slow
+
 
 class Elsewhere(BaseHTTPRequestHandler):
     """A host with clips."""

@@ -13,6 +13,8 @@ from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.media import Clip, VideoWriter
 from liveportrait_v2v.server.worker import JobFailed, ProcessWorker, Task
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"dsize": 128, "video_frame_load_cap": 3}
 
 

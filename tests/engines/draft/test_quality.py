@@ -12,6 +12,8 @@ from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 100
 
 

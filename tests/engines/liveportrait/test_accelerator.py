@@ -20,6 +20,8 @@ from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
 
+pytestmark = pytest.mark.slow
+
 RATE = Fraction(25)
 
 

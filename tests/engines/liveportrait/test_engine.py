@@ -466,6 +466,7 @@ def test_frames_between_two_driving_frames_are_led_by_the_motion_between():
     torch.testing.assert_close(target[0], target[1], atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_real_networks_animate_a_real_still(clips):
     """Random weights make noise of the face; it lies in the face's square and nowhere else."""
     networks = Networks.random(1)

@@ -18,6 +18,8 @@ from liveportrait_v2v.engines.liveportrait.networks import (
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.media import Clip
 
+pytestmark = pytest.mark.slow
+
 # Squares of 256 pixels around faces of the clips: left, top.
 SQUARES = {"astronaut": (97, 10), "jwp_intro": (132, 70)}
 DENSE_MOTION = {

@@ -11,6 +11,8 @@ from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weig
 from liveportrait_v2v.media import Clip
 from liveportrait_v2v.settings import AnimationSettings
 
+pytestmark = pytest.mark.slow
+
 DENSE_MOTION = {
     "block_expansion": 32,
     "max_features": 1024,

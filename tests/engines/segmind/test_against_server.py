@@ -16,6 +16,8 @@ from liveportrait_v2v.media import Clip
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"dsize": 128, "video_frame_load_cap": 6}
 
 

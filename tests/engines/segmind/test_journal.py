@@ -21,6 +21,8 @@ from liveportrait_v2v.engines.segmind.errors import JournalError
 from liveportrait_v2v.engines.segmind.journal import FAILED, SENDING, SUBMITTED
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 RUN = """
 import sys

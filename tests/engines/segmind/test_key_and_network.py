@@ -22,6 +22,8 @@ from liveportrait_v2v.engines.segmind.http import BrokenError, Http, NotSentErro
 from liveportrait_v2v.engines.segmind.keys import FILE, ApiKey, find_key, remove_key
 from liveportrait_v2v.web import UrlError
 
+pytestmark = pytest.mark.slow
+
 KEY = "SG_0123456789abcdef"
 
 

@@ -11,6 +11,8 @@ from faulty_server import Answer
 from liveportrait_v2v.engines.segmind.http import Http, NotSentError
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
+pytestmark = pytest.mark.slow
+
 HTML = b"<html><head><style>p {}</style></head><body><h1>Not allowed</h1></body></html>"
 
 

@@ -15,6 +15,8 @@ from shades import make_clip, numbers_of
 
 from liveportrait_v2v.media import Clip
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {
     "string": lambda url: url,
     "list": lambda url: [url],

@@ -23,6 +23,8 @@ from liveportrait_v2v.engines.segmind.pacing import Clock
 from liveportrait_v2v.errors import Cancelled
 from liveportrait_v2v.media import Clip
 
+pytestmark = pytest.mark.slow
+
 # Half a second is promised; the rest is for a machine that is busy. Unnoticed, each run would hang for a minute.
 NOTICED = 8.0
 

@@ -10,6 +10,8 @@ from faulty_server import Answer
 
 from liveportrait_v2v.engines.segmind.errors import DeadlineError
 
+pytestmark = pytest.mark.slow
+
 
 def status(state: object, code: int = 200, **more) -> Answer:
     return Answer(code, {"status": state, "request_id": "job-1", **more})

@@ -1,4 +1,4 @@
-"""Untrusted URLs: checked, and fetched from the very address that was checked."""
+"""Validation of untrusted URLs, and downloads from exactly the addresses that were validated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class UrlError(LivePortraitError, ValueError):
 
 
 class FetchError(LivePortraitError):
-    """A file can't be had from its URL.
+    """A file can't be fetched from its URL.
 
     Attributes:
         status: the HTTP status that was not 200, None if something else is the reason.
@@ -92,7 +92,7 @@ def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
         raise UrlError(f"{name}: a URL needs a host name or an address")
     if (address := _address(host)) is not None:
         _check_address(address, parsed, allow_loopback)
-    # 127.1, 2130706433 and 0x7f.1 are addresses to some and names to others.
+    # 127.1, 2130706433 and 0x7f.1 are addresses to some resolvers and names to others.
     elif re.fullmatch(r"0[xX][0-9a-fA-F]*|[0-9]+", host.rstrip(".").rpartition(".")[2]):
         raise UrlError(f"{name}: an address must be four numbers, or an IPv6 address in brackets")
     return parsed
@@ -125,7 +125,7 @@ def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver =
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet, and doesn't hide another one inside."""
+    """Return whether an address is public and does not embed another one."""
     if address.version == 6 and (address.ipv4_mapped or address.sixtofour or address.teredo):
         return False
     if address.version == 6 and address.is_site_local:
@@ -151,8 +151,8 @@ def redact_url(url: object) -> str:
 class PinnedTransport(httpx.AsyncBaseTransport):
     """For httpx.AsyncClient: checks each request's URL and connects to an address that was checked.
 
-    A second look-up, at which a name could say something else, never happens. Host header, SNI and certificate
-    stay those of the name. No connection is used twice: the address is all that a pool would know it by.
+    The name is never looked up again, as it could resolve to another address. Host header, SNI and certificate
+    stay those of the name. Connections are not reused, as a pool would know them by address alone.
     """
 
     def __init__(

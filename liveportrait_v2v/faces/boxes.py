@@ -14,7 +14,7 @@ def centre(box: Sequence[float]) -> tuple[float, float]:
 
 
 def side(box: Sequence[float]) -> float:
-    """Geometric mean of width and height: the one number for how large a face is."""
+    """Geometric mean of width and height, as the size of a face."""
     return math.sqrt(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
 
 
@@ -34,7 +34,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def distance(a: Sequence[float], b: Sequence[float]) -> float:
-    """How unlike two boxes are as places of one face: centre distance in face sizes plus octaves of size."""
+    """Distance of two boxes as places of one face: centre distance in face sizes plus octaves of size."""
     size_a, size_b = max(side(a), 1e-6), max(side(b), 1e-6)
     (ax, ay), (bx, by) = centre(a), centre(b)
     return math.hypot(ax - bx, ay - by) / max(size_a, size_b) + abs(math.log2(size_a / size_b))

@@ -51,7 +51,7 @@ def _sampling(
         square.side.tolist(),
         square.axes[0].tolist(),
     )
-    shrink = max(int(side / size), 1)  # averaged first, else a large face would alias
+    shrink = max(int(side / size), 1)  # averaged first, against aliasing
     cos, sin = cos * side / 2, sin * side / 2
     reach = abs(cos) + abs(sin) + 2 * shrink
 

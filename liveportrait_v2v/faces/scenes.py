@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class CutFinder:
-    """Feed it the frames of a clip in order; it remembers the last one.
+    """Detector of scene cuts; takes the frames of a clip in order.
 
     A cut is a change of the coarse picture of more than 25 of 255 levels on average, and of more than four
     times what has lately been usual: a shaking camera or a flicker is no cut.

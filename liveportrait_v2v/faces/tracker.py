@@ -281,7 +281,7 @@ class FaceTracker:
         return self._frame - self._searched >= period
 
     def _settle(self, frame: Tensor, row: dict[int, _Estimate], scene_cut: bool) -> None:
-        """Bring one frame's estimates and the faces to agree: row is reduced to what holds, and extended by finds."""
+        """Reconcile one frame's estimates with the faces: drop wrong estimates from row, add detected faces."""
         faces = self._faces
         for _ in range(3):
             far = [n for n, e in row.items() if e.presence >= MIN_PRESENCE and e.drift > MAX_DRIFT]

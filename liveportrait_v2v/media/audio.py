@@ -1,4 +1,4 @@
-"""Decoding of a file's audio to float samples that start and end exactly where asked."""
+"""Decoding of a file's audio to float samples of an exact time window."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _BT709, _BT601 = 1, 5
 _MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 BICUBIC = 4  # SWS_BICUBIC
-# Without these two, swscale's fast way to RGB cuts fractions off: a level darker with every time a clip is decoded.
+# Without these two, swscale's fast path to RGB truncates: one level darker each time a clip is decoded.
 _ROUNDED = 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
 _DISPLAY_MATRIX = "DISPLAYMATRIX"
 _BILINEAR = 2  # SWS_BILINEAR, for the chroma of frames that keep their size

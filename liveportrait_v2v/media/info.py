@@ -1,4 +1,4 @@
-"""What passes in and out of this package: facts about a clip, chunks of frames, audio."""
+"""Types of the package's interface: facts about a clip, chunks of frames, audio."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from .info import USUAL_LAYOUTS, AudioInfo
 from .source import Source, check_size, packets
 from .timeline import Timeline, make_timeline
 
-# Containers that state a duration of their own. Elsewhere FFmpeg estimates it, which proves nothing.
+# Containers that state a duration; for others FFmpeg estimates it.
 _STATES_DURATION = ("mov,mp4", "matroska", "avi", "flv", "asf")
 # A file may end this much earlier than it states before it counts as truncated.
 _MISSING_SECONDS = Fraction(1, 2)
@@ -144,7 +144,7 @@ def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
         return None
     layout = stream.codec_context.layout
     count = layout.nb_channels
-    # FFmpeg says "2 channels" where the file does not say which.
+    # FFmpeg's name where the file leaves the layout open is "2 channels".
     unnamed = layout.name.endswith("channels") and count <= len(USUAL_LAYOUTS)
     return AudioInfo(stream.sample_rate, count, USUAL_LAYOUTS[count - 1] if unnamed else layout.name)
 

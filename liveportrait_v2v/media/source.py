@@ -77,7 +77,7 @@ class Source:
         """Open the file with FFmpeg; it is closed on leaving the block.
 
         Raises:
-            MediaError: FFmpeg can't make sense of it.
+            MediaError: FFmpeg can't read it.
         """
         # "file:" keeps a name such as "a:b.mp4" or "%d.png" from meaning a protocol or a pattern.
         target = io.BytesIO(self._bytes) if self.path is None else f"file:{self.path}"
@@ -88,10 +88,10 @@ class Source:
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(self.name, self._why_not(error)) from error
         try:
-            # To FFmpeg a text file is terminal art.
+            # FFmpeg reads a text file as terminal art.
             if container.format.name == "tty":
                 raise MediaError(self.name, _NOT_MEDIA)
-            # They name other files, which whoever gave the clip may not be meant to reach.
+            # They name other files, which may be private.
             if container.format.name in _PLAYLISTS:
                 raise MediaError(self.name, _IS_PLAYLIST)
             yield container
@@ -120,7 +120,7 @@ def packets(
     while True:
         try:
             packet = next(demuxed)
-        # IndexError: PyAV stumbles over streams that appear on the way.
+        # IndexError: PyAV's error for streams that appear midway.
         except (StopIteration, av.error.FFmpegError, IndexError):
             return
         if packet.size:

@@ -38,7 +38,7 @@ def is_picture(source: Source) -> bool:
     head = source.head(16)
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis")
-    # A stream of JPEGs begins like one.
+    # Motion JPEG begins like a JPEG.
     return (head.startswith(_MAGIC) and source.suffix not in (".mjpeg", ".mjpg")) or webp or avif
 
 
@@ -91,7 +91,7 @@ def animation_pictures(
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
-    """Open the picture with Pillow; whatever Pillow raises inside the block becomes a MediaError."""
+    """Open the picture with Pillow; errors of Pillow inside the block become MediaErrors."""
     with source.open() as file:
         try:
             with warnings.catch_warnings():
@@ -105,7 +105,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
             raise MediaError(source.name, "the picture can't be read: it is damaged or no picture") from error
         except MediaError:
             raise
-        except Exception as error:  # damage surfaces as whatever Pillow's parsers stumble over
+        except Exception as error:  # errors of Pillow's parsers on damaged files
             raise MediaError(source.name, f"the picture is truncated or damaged ({error})") from error
 
 

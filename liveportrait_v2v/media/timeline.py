@@ -1,4 +1,4 @@
-"""When the frames of a clip are shown, and which of them an output sequence takes."""
+"""Display times of a clip's frames, and the choice of frames for an output sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing of a video file as its frames come, with its audio; it is put in place once it is complete."""
+"""Streaming encoder of a video file with audio; the file appears once it is complete."""
 
 from __future__ import annotations
 
@@ -263,6 +263,6 @@ class _OpenFile:
 
 
 def _close_quietly(container: av.container.OutputContainer) -> None:
-    """Close a file that is given up; closing writes its end, which may fail as the rest did."""
+    """Close an abandoned file; closing writes its trailer, which may fail as well."""
     with suppress(OSError, ValueError, av.error.FFmpegError):
         container.close()

@@ -30,7 +30,7 @@ _RETRY_SECONDS = 10
 _POLL_SECONDS = 0.25
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What a browser makes of a file: a video or a picture, never a page.
+# Served as video or picture, never as a page.
 _FILE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -40,7 +40,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """The handlers, and what they work on."""
+    """Request handlers and their shared state."""
 
     def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, dispatch: Dispatch):
         self._config, self._jobs, self._files, self._dispatch = config, jobs, files, dispatch
@@ -64,12 +64,12 @@ class Api:
         return app
 
     def close(self) -> None:
-        """Lets the requests go that wait for a job."""
+        """End the requests that wait for a job."""
         self._closing.set()
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Errors as JSON, with the documented codes."""
+        """Turn errors into JSON with the documented codes."""
         headers = {}
         try:
             return await handler(request)
@@ -103,11 +103,11 @@ class Api:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Who comes in: the right key, or without keys only what is meant for this machine."""
+        """Admit requests with the right key; on a server without a key only those meant for this machine."""
         host = request.headers.get("Host", "")
         if not _HOST.fullmatch(host):
             raise BadRequest("the Host header must be a host name")
-        # Whoever knows the name of a file may have it.
+        # The unguessable name of a file is its permission.
         if request.match_info.handler != self._file:
             if self._config.key is not None:
                 if not _same(request.headers.get("x-api-key", ""), self._config.key):
@@ -115,13 +115,13 @@ class Api:
                         {"error": "missing or invalid key; send it as x-api-key"}, status=401
                     )
             elif not is_local_name(host):
-                # A page in a browser can make its own name point here.
+                # DNS rebinding: a web page can make its own host name resolve to this machine.
                 return web.json_response(
                     {"error": "without a key, only loopback names are served"}, status=403
                 )
         if request.method == "POST":
             if request.content_type != "application/json":
-                # Pages of other origins can't send this type unasked.
+                # Pages of other origins can't send this type without a CORS preflight.
                 raise BadRequest("Content-Type must be application/json")
             if request.headers.get("Content-Encoding", "identity") != "identity":
                 raise BadRequest("the body must not be compressed")
@@ -134,7 +134,7 @@ class Api:
         return web.json_response({**answer, "response_url": url, "poll_url": f"{url}/status"})
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
-        """Answer v1 with the video itself once it is there."""
+        """Answer v1 with the video itself once it is finished."""
         job = await self._accept(request)
         while job.finished is None:
             if self._closing.is_set():

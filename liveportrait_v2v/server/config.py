@@ -1,4 +1,4 @@
-"""How a server runs: where it listens, what it keeps, and how much of everything it takes."""
+"""Configuration of a server: address, storage, limits."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class ServerConfig:
 
     Attributes:
         data: directory for jobs and files.
-        engine: as `create_engine` knows it.
+        engine: name of an engine, see `create_engine`.
         devices: torch devices; each has a worker process of its own.
         host, port: where to listen; port 0 takes a free one.
         key: what clients send as x-api-key; None lets everyone in.
-        public_url: scheme and host under which clients reach the server; None: what each request's Host says.
+        public_url: scheme and host under which clients reach the server; None: taken from each request's Host.
         queue: the most jobs that wait.
         clip_bytes: the largest clip taken in, and the largest result.
         quota_bytes: the most that all files of the server take up together.
         result_seconds: how long a result stays available.
         file_seconds: how long files are kept.
-        history_seconds: how long the history knows a job after its end.
+        history_seconds: how long the history keeps a job after its end.
         job_seconds: the longest that one job computes.
         transfer_seconds: the longest that a clip takes to arrive.
         request_seconds: the longest that a request takes to arrive, uploads aside.
@@ -88,7 +88,7 @@ class ServerConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's addresses are reachable from this machine alone."""
+    """Return whether a host's addresses are reachable from this machine alone."""
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, None)} if host else set()
         return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)

@@ -1,4 +1,4 @@
-"""The way of a job: from the queue over its clips to a worker, and its result into the files."""
+"""Dispatch of jobs: fetches a job's clips, has a worker compute it, and stores its result."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _SWEEP_SECONDS = 60.0
 
 
 class Dispatch:
-    """Gives waiting jobs to free workers, one each, in the order in which they came."""
+    """Hands waiting jobs to free workers, one each, in order of arrival."""
 
     def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, workers: Sequence[Worker]):
         self._config, self._jobs, self._files, self._workers = config, jobs, files, workers
         self._new = asyncio.Event()
 
     def wake(self) -> None:
-        """Says that a job has come: a free worker needn't wait until it looks for itself."""
+        """Announce a new job, so that a free worker takes it without waiting for its next poll."""
         self._new.set()
 
     async def run(self) -> None:
-        """Works until it is cancelled. The jobs that are running then wait again."""
+        """Dispatch until cancelled; running jobs then go back to the queue."""
         tasks = [asyncio.ensure_future(self._serve(worker)) for worker in self._workers]
         tasks.append(asyncio.ensure_future(self._sweep()))
         try:
@@ -109,7 +109,7 @@ class Dispatch:
         return path
 
     async def _stored(self, call: Callable[[], Job | None]) -> Job | None:
-        """Asks the job store, again and again while it can't answer: a full disk must not lose a job."""
+        """Call the job store, and retry while it fails: a full disk must not lose a job."""
         while True:
             try:
                 return await asyncio.shield(asyncio.to_thread(call))

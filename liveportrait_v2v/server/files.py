@@ -1,4 +1,4 @@
-"""The files of a server: clips that were uploaded, results, and places to work in."""
+"""Files of a server: uploaded clips, results, and working folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import LivePortraitError, SettingsError
 
-# What is taken in and given out, by extension. Nothing in which a browser would run a script.
+# Media types by extension; none that a browser would run scripts of.
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",

@@ -1,4 +1,4 @@
-"""The jobs of a server: what they are, what keeps them, and the keeping in SQLite."""
+"""Jobs of a server, and their store in SQLite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_ATTEMPTS = 3
 
 
 class QueueFull(LivePortraitError):
-    """As many jobs wait as may."""
+    """The queue has reached its maximum length."""
 
 
 class StoreError(LivePortraitError):
@@ -41,7 +41,7 @@ class Job:
     """One run.
 
     Attributes:
-        id: what clients know it by.
+        id: the request id that clients get.
         model: the slug that it was sent to.
         request: the parameters as they were sent.
         source, driving: https URLs, or names of the server's own files.

@@ -1,4 +1,4 @@
-"""A server from its start to its end: connections, workers, signals."""
+"""Lifecycle of a server: connections, workers, signals."""
 
 from __future__ import annotations
 

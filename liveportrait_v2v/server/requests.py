@@ -1,4 +1,4 @@
-"""What clients send, checked: parameters, JSON, history queries."""
+"""Validation of requests: parameters, JSON, history queries."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ _EXPECTED = 'send {"data_urls": ["data:video/mp4;base64,…"]}'
 
 
 class BadUpload(LivePortraitError):
-    """The body of an upload is not what it should be."""
+    """The body of an upload is malformed."""
 
 
 class TooLarge(LivePortraitError):
-    """A clip is larger than the server takes."""
+    """A clip exceeds the server's limit."""
 
 
 class ByteStream(Protocol):
@@ -88,7 +88,7 @@ async def _save(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> Non
     with path.open("xb") as file:
         async for piece in pieces:
             piece = left + piece
-            # The last four characters wait: only what ends the text may be padded.
+            # The last four characters are held back: only the end of the text may be padded.
             whole = max(len(piece) - 1, 0) // 4 * 4
             size += file.write(_decode(piece[:whole], padded=False))
             left = piece[whole:]
@@ -153,7 +153,7 @@ class _Text:
         r"""Yield the string's pieces up to its end. The only escape that base64 may need is `\/`."""
         while True:
             piece, end, rest = self._buffer.partition(b'"')
-            # An escape may have come in two halves.
+            # An escape may be split between two pieces.
             half = piece[-1:] if not end and piece.endswith(b"\\") else b""
             yield piece[: len(piece) - len(half)].replace(b"\\/", b"/")
             self._buffer = rest if end else half

@@ -1,4 +1,4 @@
-"""What computes jobs, and one that does in a process of its own."""
+"""Workers, which compute jobs; `ProcessWorker` does so in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _ANSWER_BYTES = 1 << 20
 
 
 class JobFailed(LivePortraitError):
-    """A job can't be done; the message is for whoever sent it."""
+    """A job failed; the message is for the client."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to know of a job.
+    """A job as a worker gets it.
 
     Attributes:
         source, driving: the clips.
@@ -42,14 +42,14 @@ class Worker(Protocol):
         """Compute a job; stops soon when cancelled. Raises JobFailed."""
 
     async def close(self) -> None:
-        """Frees what the worker holds."""
+        """Release the worker's resources."""
 
 
 class ProcessWorker:
     """A worker in a process of its own, which keeps the engine loaded between jobs.
 
-    The event loop stays free, a job can be stopped wherever it is, and a file that brings the decoder down takes
-    one job with it and not the server. The process ends by itself when the server is gone.
+    The event loop stays free, a job can be stopped at any point, and a file that crashes the decoder fails one job
+    instead of the server. The process ends by itself when the server does.
     """
 
     def __init__(self, engine: str, device: str, *, job_seconds: float, grace_seconds: float, max_bytes: int):
@@ -76,7 +76,7 @@ class ProcessWorker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_ANSWER_BYTES,
-            # Ctrl-C in a terminal is for the server, which then ends its workers.
+            # Ctrl-C in a terminal goes to the server, which then ends its workers.
             start_new_session=True,
         )
         try:

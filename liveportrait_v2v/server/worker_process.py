@@ -23,7 +23,7 @@ MAX_PIXELS = 4096 * 4096
 
 
 def main(engine_name: str, device: str, max_bytes: int) -> None:
-    # Whatever libraries print must not get between the answers.
+    # Keeps the output of libraries out of the answers.
     """Load the engine, then answer jobs until the end."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -41,7 +41,7 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
         answers.write(json.dumps({"error": error, "ends": ends}) + "\n")
 
     def listen() -> None:
-        # Unbuffered: a lock that this thread held would keep the interpreter from ending.
+        # Unbuffered, as a buffer's lock held by this thread would keep the interpreter from ending.
         with open(0, "rb", buffering=0, closefd=False) as lines:
             for line in lines:
                 orders.put(line)
@@ -50,7 +50,7 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
     threading.Thread(target=listen, daemon=True).start()
     try:
         engine = _load(engine_name, device)
-    # The latter two: what torch makes of a device that isn't there.
+    # torch raises the latter two for a device that isn't there.
     except (LivePortraitError, ValueError, RuntimeError, AssertionError) as error:
         answer(str(error), ends=True)
         return
@@ -61,7 +61,7 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
         except Cancelled:
             return
         except Exception as error:
-            # After an error on a GPU every further one fails: a new process starts afresh.
+            # After an error on a GPU all further calls fail in this process.
             traceback.print_exc()
             answer(f"internal error ({type(error).__name__}); the server's log has more", ends=True)
             return

@@ -1,4 +1,4 @@
-"""As many frames at a time as memory allows."""
+"""Batches as large as memory allows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Batches:
 
     def __init__(self, size: int):
         self.size = size
-        self._said = False
+        self._warned = False
 
     def __call__(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
         """function(*inputs) for tensors [N, ...], in parts.
@@ -56,8 +56,8 @@ class Batches:
         self.size //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not self._said:
-            self._said = True
+        if not self._warned:
+            self._warned = True
             warnings.warn(
                 f"memory ran out: going on with {self.size} frames at a time", MemoryWarning, stacklevel=4
             )

@@ -1,4 +1,4 @@
-"""The pictures that the networks read: squares of 256 pixels around faces."""
+"""Crops of 256 x 256 pixels around faces, the input of the networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching the published weights: in pieces if it must be, checked, and whole or not at all.
+"""Download of the published weights: resumable, checked, and complete or not at all.
 
 A file comes into `NAME.part` next to its place; once it is complete and checked, it is moved there. A download
 that broke off resumes where it stopped, as long as the server still has the same file.
@@ -25,7 +25,7 @@ HUGGING_FACE = "https://huggingface.co"
 
 
 class DownloadError(LivePortraitError):
-    """A file can't be fetched, or is not what it should be."""
+    """A file can't be fetched, or fails its check."""
 
 
 class DownloadStopped(Cancelled):
@@ -36,7 +36,7 @@ class DownloadStopped(Cancelled):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that somebody published.
+    """A published file.
 
     Attributes:
         repository: on Hugging Face.
@@ -97,7 +97,7 @@ UPSTREAM = (
 LANDMARKS = _upstream(
     "landmark.onnx", 114666491, "31d22a5041326c31f19b78886939a634a5aedcaa5ab8b9b951a1167595d147db"
 )
-# The same tensors. Their sizes and hashes are learnt from the server.
+# The same tensors; sizes and hashes come from the server.
 SAFETENSORS = tuple(
     RemoteFile("Kijai/LivePortrait_safetensors", Path(file.name).stem + ".safetensors", about=file.size)
     for file in UPSTREAM
@@ -116,11 +116,11 @@ def download(
 
     Args:
         on_progress: called with a file's name, the bytes that are there, and those there will be, if known.
-        cancelled: asked after each piece.
+        cancelled: polled after each piece.
 
     Raises:
         DownloadError: a file can't be fetched; the message says how to do it by hand, for each that is missing.
-        DownloadStopped: `cancelled` said so.
+        DownloadStopped: `cancelled` returned True.
     """
     files, folder = list(files), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ class _Fetch:
         self.tag.unlink(missing_ok=True)
 
     def _have(self) -> int:
-        """Bytes that can be gone on from: only those of a version that has a name."""
+        """Return the number of bytes to resume from; 0 where their version is unknown."""
         return self.part.stat().st_size if self.part.exists() and self.tag.exists() else 0
 
     def _request(self, start: int) -> bool:
@@ -229,7 +229,7 @@ class _Fetch:
                 self.sha256 = found[1] if found else self.sha256
         tag = answer.headers.get("etag", "")
         if start == 0:
-            # A weak tag says nothing of the bytes.
+            # A weak tag does not identify the bytes.
             self.tag.unlink(missing_ok=True)
             if tag and not tag.startswith("W/"):
                 self.tag.write_text(tag)

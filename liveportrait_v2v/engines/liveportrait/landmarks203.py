@@ -1,4 +1,4 @@
-"""The 203 points that LivePortrait measures faces by, or what stands for them among our 478.
+"""LivePortrait's 203 landmarks, or their equivalents among the tracker's 478.
 
 Without the published `landmark.onnx` the 478 landmarks serve:
 

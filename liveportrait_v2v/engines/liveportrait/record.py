@@ -30,7 +30,7 @@ def record_template(
 
     Args:
         on_frames: called with the number of frames recorded so far.
-        cancelled: asked for each chunk; True ends the recording.
+        cancelled: polled for each chunk; True ends the recording.
         chunk: frames at a time.
 
     Raises:

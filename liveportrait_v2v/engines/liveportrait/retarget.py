@@ -1,4 +1,4 @@
-"""What the small networks do to the target's keypoints: openings of eyes and lips, and stitching.
+"""Corrections of the target's keypoints by the small networks: openings of eyes and lips, and stitching.
 
 Always in this order, each once: the wanted openings of eyes and lips; stitching; the lips that are shut and the
 source's own blinks that are taken out before any motion. These last come after stitching, as in the published code.
@@ -17,8 +17,8 @@ SHUT_EYES = 0.18
 def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch.Tensor:
     """Return the keypoints that the source is warped to.
 
-    Where the published code forgets all other motion once eyes or lips are retargeted, here it stays: the networks are
-    asked for the step from the opening that the target has by then, and a multiplier scales the wanted opening alone.
+    Unlike in the published code, all other motion is kept when eyes or lips are retargeted: the networks give the step
+    from the opening that the target has by then, and a multiplier scales the wanted opening alone.
 
     Args:
         networks: `Networks`, of which `stitch`, `lip_delta` and `eye_delta` are used.

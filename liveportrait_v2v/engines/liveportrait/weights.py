@@ -1,4 +1,4 @@
-"""The published weights: where they lie, how they are read, and whether they are what the networks need.
+"""The published weights: search, loading and validation.
 
 Each network has a file: a `.pth` as upstream published it, or flat safetensors. Both hold the same tensors. Files are
 found flat in a folder and in the folders of upstream's repository.
@@ -79,7 +79,7 @@ def folders_of_model_paths(path: str | os.PathLike[str]) -> list[Path]:
         if not isinstance(section, Mapping):
             continue
         base = os.path.expandvars(os.path.expanduser(str(section.get("base_path") or "")))
-        # In a block of several lines, YAML takes comments for text.
+        # Inside a block scalar YAML reads comments as text.
         named = (line.strip() for line in str(section.get("liveportrait") or "").splitlines())
         folders += [path.parent / base / name for name in named if name and not name.startswith("#")]
     return folders

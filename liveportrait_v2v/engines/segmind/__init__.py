@@ -1,4 +1,4 @@
-"""The hosted model behind Segmind's API: a job that is paid once, and not lost."""
+"""The Segmind engine: jobs of the hosted model, each paid for once and resumable."""
 
 from .engine import SegmindEngine, file_of, report_of
 from .journal import Job, Journal, SpendingLimits

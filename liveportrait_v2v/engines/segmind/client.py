@@ -1,4 +1,4 @@
-"""Requests of the API: which are repeated, and which never may be."""
+"""Requests to the API, with retries for those that are safe to repeat."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .http import BrokenError, Http, NotSentError, Reply
 from .pacing import Clock, Deadline, Limiter, backoff, wished_wait
 from .responses import FAILED, Entry, Status, credits_of, entries_of, status_of
 
-# In a row, before a server counts as not there.
+# Failures in a row after which a server counts as unreachable.
 _TRIES = 5
-# For as long as an order meets 429 alone.
+# Retries of an order that is answered by 429 alone.
 _LIMITED_TRIES = 10
 _PAGES = 3
 # Of one request, in seconds.
@@ -69,7 +69,7 @@ class Client:
         Only what can't have been accepted is sent again: no connection, and 429.
 
         Args:
-            record: kept right before the request may leave, and once it is known not to count.
+            record: written right before the request may leave, and again once it is known not to be billed.
 
         Raises:
             RefusedError, UnreachableError: not accepted, not billed.
@@ -114,12 +114,12 @@ class Client:
         """Return the state of a job; None where the server does not know it (404).
 
         Raises:
-            RefusedError: the server refuses to say.
+            RefusedError: the server refuses the request.
         """
         return await self._about(self.endpoints.status(request_id), request_id)
 
     async def result(self, request_id: str) -> Status | None:
-        """Return a finished job with its output. As `status`."""
+        """Return a finished job with its output. Raises as `status`."""
         return await self._about(self.endpoints.result(request_id), request_id)
 
     async def credits(self) -> dict[str, float]:
@@ -127,7 +127,7 @@ class Client:
 
         Raises:
             RefusedError: the key is not accepted.
-            UnreachableError: no answer, or none that makes sense.
+            UnreachableError: no answer, or an invalid one.
         """
         reply = await self.free("GET", self.endpoints.credits(), tries=_TRIES)
         found = credits_of(reply.json())
@@ -301,7 +301,7 @@ class Client:
             await self.deadline.sleep(wait)
 
     def _hold(self, reply: Reply, otherwise: float) -> float:
-        """Return how long a 429 asks this key to wait, and hold all of its runs back."""
+        """Return the wait in seconds that a 429 asks for, and hold back all runs with this key."""
         wait = wished_wait(reply.headers, self._clock.time()) or otherwise
         self._limiter.hold(self._clock.monotonic() + wait)
         return wait

@@ -1,4 +1,4 @@
-"""The clip that came back, brought to the frames, the rate and the size that every engine gives."""
+"""Conversion of the model's clip to the plan's frames, rate and size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def conform(
         chunk: frames at a time.
 
     Returns:
-        chunks uint8 [N, H, W, 3], pairing.frames frames in all; and what had to be done about them, in words.
+        chunks uint8 [N, H, W, 3], pairing.frames frames in all; and a description of what was changed, for the user.
     """
     info, notes = clip.info, list[str]()
     rate: Fraction | None = None

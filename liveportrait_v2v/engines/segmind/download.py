@@ -1,4 +1,4 @@
-"""A result's file: resumed when it breaks off, bounded, checked, and put in place when it is whole."""
+"""Download of a result: resumed when it breaks off, limited in size, checked, and moved into place when complete."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GONE = (401, 403, 404, 410)
 
 
 class GoneError(DownloadError):
-    """The file's host says that there is none (any more)."""
+    """The file's host answers that the file does not exist (any more)."""
 
 
 async def download(http: Http, url: str, target: Path, deadline: Deadline, max_bytes: int = MAX_BYTES) -> str:
@@ -97,14 +97,14 @@ async def check_video(path: Path) -> None:
         problem = one_line(error.reason)
     with path.open("rb") as file:
         head = file.read(300)
-    said = one_line(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
+    text = one_line(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
     raise DownloadError(
-        f"what was sent is not a video: {problem}" + (f' (it begins "{said[:120]}")' if said else "")
+        f"what was sent is not a video: {problem}" + (f' (it begins "{text[:120]}")' if text else "")
     )
 
 
 class _Transfer:
-    """One file on its way, over as many connections as it takes."""
+    """Transfer of one file, over as many connections as it takes."""
 
     def __init__(self, http: Http, url: str, file, max_bytes: int):
         self._http = http
@@ -115,10 +115,10 @@ class _Transfer:
         self._total: int | None = None
 
     async def go_on(self) -> None:
-        """Fetch what is missing.
+        """Fetch the rest of the file.
 
         Raises:
-            BrokenError, NotSentError: it broke off; what has come stays if it can be resumed.
+            BrokenError, NotSentError: it broke off; what was received is kept if it can be resumed.
         """
         have = self._file.tell()
         if have and self._etag is None:
@@ -171,7 +171,7 @@ class _Transfer:
         length = response.headers.get("content-length", "")
         if status == 200:
             self._restart()
-            # A weak tag does not promise the same bytes.
+            # A weak tag does not guarantee the same bytes.
             self._etag = etag if etag.startswith('"') else None
             self._total = int(length) if length.isdigit() else None
             return

@@ -1,4 +1,4 @@
-"""Where the API is: configuration, never part of a run's settings."""
+"""Addresses of the API: configuration, never part of a run's settings."""
 
 from __future__ import annotations
 

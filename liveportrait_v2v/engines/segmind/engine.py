@@ -1,4 +1,4 @@
-"""The Segmind engine: whole clips go up, a whole clip comes back, and a job is paid for once."""
+"""The Segmind engine: uploads whole clips, downloads a whole clip, and pays for a job once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SegmindEngine:
     the same clips and settings.
 
     Of `MotionOptions`, `pairing` is honoured; another value than the default is refused for all the others, before
-    anything is spent: nobody should pay for what was not asked for.
+    anything is spent.
 
     The same clips and settings are paid for once: a job that is under way is picked up, a result that is there is
     used again. One engine may be used by several threads at once.
@@ -109,7 +109,7 @@ class SegmindEngine:
 
         Raises:
             MediaError, UrlError, SegmindError: it can't be had.
-            Cancelled: `cancelled` said so.
+            Cancelled: `cancelled` returned True.
         """
         if not isinstance(source, str) or not source.lower().startswith(("https://", "http://")):
             return Clip(source)
@@ -140,7 +140,7 @@ class SegmindEngine:
         """Animate a plan with the model, or return what it made of it before.
 
         Raises:
-            SettingsError: an option that the model does not know.
+            SettingsError: an option that the model does not have.
             SegmindError, MediaError: see their classes.
             JobStoppedError: `cancelled` returned True; it is polled ten times a second.
         """
@@ -188,7 +188,7 @@ class SegmindEngine:
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Job:
-        """Bring a job of the journal to its end. As `fetch`."""
+        """Bring a job of the journal to its end. Takes and raises what `fetch` does."""
 
         async def work(runner: Runner, client: Client, journal: Journal) -> Job:
             return await runner.resume(job)
@@ -231,7 +231,7 @@ class SegmindEngine:
                 try:
                     source, driving = await asyncio.shield(prepared)
                 finally:
-                    # The folder must not go before whoever writes into it.
+                    # The folder must outlive the thread that writes into it.
                     stop.set()
                     await asyncio.wait({prepared})
                 runner.report("uploading")

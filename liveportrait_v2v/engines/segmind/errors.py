@@ -1,4 +1,4 @@
-"""What can go wrong with a paid job, and how a server's words are shown."""
+"""Errors of a paid job, and a server's text as one line of a message."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from ...errors import Cancelled, LivePortraitError
 
 _MAX_WORDS = 400
-# Of what a server says: enough to find a sentence in, little enough to be quick about it.
+# Characters of a server's text that are searched for a sentence.
 _MAX_READ = 8000
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 _SPOKEN = ("error", "message", "detail", "error_description", "msg", "reason")
 
-# What to do about an HTTP status, where the server's words don't say it.
+# Remedy for an HTTP status whose text names none.
 _REMEDIES = {
     400: "check the settings and the clips",
     401: "set a valid key: SEGMIND_API_KEY or `liveportrait-v2v key set`",
@@ -132,15 +132,15 @@ def _spoken(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def refusal(what: str, status: int, said: str) -> RefusedError:
+def refusal(what: str, status: int, text: str) -> RefusedError:
     """Return the error for an HTTP status of refusal.
 
     Args:
         what: the request, such as "the job" or "the upload".
-        said: the server's own words, from `one_line`.
+        text: the server's text, from `one_line`.
     """
-    quoted = f': "{said}"' if said else ""
+    quoted = f': "{text}"' if text else ""
     remedy = _REMEDIES.get(status, "try again later")
-    if status == 406 and "credit" in said.lower():
+    if status == 406 and "credit" in text.lower():
         remedy = "buy credits, then run again"
     return RefusedError(f"{what} was refused with HTTP {status}{quoted}; {remedy}", status)

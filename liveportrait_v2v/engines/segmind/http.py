@@ -1,4 +1,4 @@
-"""Requests: bounded, unencoded, never redirected by themselves, and the key on those to the API alone."""
+"""HTTP requests: limited in size, uncompressed, without automatic redirects; only those to the API carry the key."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is read to its end."""
+    """An answer that was read completely."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

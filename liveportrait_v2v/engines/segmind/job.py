@@ -1,4 +1,4 @@
-"""The steps of a job, from request to saved file; each leaves the journal where the next run resumes."""
+"""Steps of a job from request to saved file; each is recorded in the journal, from where the next run resumes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .pacing import OutOfTime, poll_delays
 from .request import JobRequest, JobState
 from .responses import COMPLETED, FAILED, Status, bill_of
 
-# The status may not know a job for a moment after it was ordered.
+# Right after the order, the status may still answer 404.
 _POLLS_BEFORE_HISTORY = 3
 _MAX_MISSING, _MAX_MISSING_OLD = 8, 3
 # Polls of a COMPLETED job whose result is not there yet.
@@ -44,7 +44,7 @@ _NEVER_ORDERED = "this job was never ordered; run the same command again to do s
 
 
 class Runner:
-    """One run. At most one job of its inputs is ordered, whoever else works on them, however often runs end early."""
+    """A run of one job. For the same inputs at most one job is ordered, across processes and interrupted runs."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Runner:
         results: Path,
         on_state: Callable[[JobState], None],
     ):
-        """Take what the run works with.
+        """Set up the run.
 
         Args:
             results: folder for the files as the server made them.
@@ -124,7 +124,7 @@ class Runner:
 
     @asynccontextmanager
     async def _alone(self, digest: str) -> AsyncIterator[Job | None]:
-        """Wait until no other run works on the job, then give it, if there is one."""
+        """Wait until no other run works on the job, then yield it, if there is one."""
         watched: Job | None = None
         while (lock := locks.take(self._journal.lock_path(digest))) is None:
             watched = self._journal.open_job(digest) or (watched and self._journal.job(watched.id))
@@ -150,7 +150,7 @@ class Runner:
         return await asyncio.to_thread(self._journal.begin, request.hash, base, request.label)
 
     async def _to_the_end(self, job: Job, request: JobRequest | None) -> Job:
-        """Take a job from state to state until it is SAVED."""
+        """Advance a job from state to state until it is SAVED."""
         while True:
             if job.state == states.SAVED:
                 if await asyncio.to_thread(_intact, job):
@@ -350,7 +350,7 @@ class Runner:
 
 
 class _SendRecord:
-    """What the journal holds of a request that may be billed: a `client.SendRecord`.
+    """Journal entry of a request that may be billed: a `client.SendRecord`.
 
     Attributes:
         job: in its present state.
@@ -391,7 +391,7 @@ def _ambiguous(job: Job, problem: str | None) -> AmbiguousJobError:
 
 
 def _whereabouts(job: Job | None) -> str:
-    """Describe where a run leaves a job, and how to pick it up."""
+    """Describe the state in which a run leaves a job, and how to resume it."""
     if job is None or job.state == states.INTENT:
         return "nothing was ordered"
     if job.state in (states.SENDING, states.AMBIGUOUS):

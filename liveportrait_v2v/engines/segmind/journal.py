@@ -1,4 +1,4 @@
-"""Journal of paid jobs: written before money is spent; a run resumes from it after any kind of end."""
+"""Journal of paid jobs: written before money is spent, so that a run can resume from it however it ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = (INTENT, SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS)
 MAYBE_BILLED = (SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS, FORGOTTEN)
 
 USUAL_COST = 0.28
-"""USD: what a job costs on average, for as long as no job of one's own says better."""
+"""USD; average cost of a job, used until the journal has a reported one."""
 
 _APPLICATION_ID = 0x4C505632
 _VERSION = 1
@@ -76,7 +76,7 @@ class Job:
         payload: what was sent.
         url: of the result.
         file: path of the result, with its sha256.
-        cost, remaining: as the server says; None where it did not.
+        cost, remaining: as reported by the server; None where it reported none.
         error: what went wrong, in words.
     """
 
@@ -105,8 +105,8 @@ class SpendingLimits:
     """What may be spent, in USD; None is no limit.
 
     Attributes:
-        run: for one job, by what a job has cost lately.
-        day: within 24 hours, by what the server reported, and the usual cost where it did not.
+        run: for one job, estimated from the last reported cost.
+        day: within 24 hours, by reported costs, and the usual cost where none was reported.
     """
 
     run: float | None = None
@@ -205,7 +205,7 @@ class Journal:
         """Put a job into state SENDING, unless it would cost too much together with the others.
 
         Raises:
-            SpendingLimitError: it would.
+            SpendingLimitError: it would cost too much.
         """
         with self._writing():
             cost = self.expected_cost(job.endpoint)
@@ -226,7 +226,7 @@ class Journal:
         """Set a job aside and delete its file: the same inputs are ordered again. Its cost stays on record.
 
         Raises:
-            JournalError: somebody works on it.
+            JournalError: another run works on it.
         """
         with self._sqlite_errors_as_journal_errors():
             lock = locks.take(self.lock_path(job.hash))
@@ -293,7 +293,7 @@ class Journal:
         return None if row is None else _job(row)
 
     def _create(self) -> None:
-        """Create the file atomically: one that is empty, or lacks the marks, is never a new one."""
+        """Create the file atomically: an empty or unmarked one is never taken for a new journal."""
         while not self.path.exists():
             lock = locks.take(self._folder / "locks" / "create")
             if lock is None:
@@ -361,7 +361,7 @@ class Journal:
 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    # rw: without it SQLite would quietly make a new, empty journal in the place of a lost one.
+    # rw: without it SQLite would silently create an empty journal in place of a lost one.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,

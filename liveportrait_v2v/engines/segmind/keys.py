@@ -21,7 +21,7 @@ _FORM = re.compile(r"[\x21-\x7e]{8,256}")
 
 
 class ApiKey(httpx.Auth):
-    """A key that puts itself on a request and shows itself nowhere else.
+    """API key that appears in request headers and nowhere else.
 
     Raises:
         ApiKeyError: not 8 to 256 printable ASCII characters without a space.
@@ -52,11 +52,11 @@ class ApiKey(httpx.Auth):
         yield request
 
     def redact(self, text: str) -> str:
-        """Return the text with the key redacted: a server may repeat what it was sent."""
+        """Return the text with the key redacted, as a server may echo it."""
         return text.replace(self.__text, "[key]")
 
     def save(self, folder: Path) -> Path:
-        """Write the key into a file of the folder that only its owner can read, over one that is there."""
+        """Write the key into a file that only its owner can read, replacing an earlier one."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / FILE
         part = path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")

@@ -1,4 +1,4 @@
-"""Locks between threads and processes, over `filelock`; they end with their holder, even if it is killed."""
+"""Locks between threads and processes, over `filelock`; the system releases them when their holder ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 
 def take(path: Path) -> FileLock | None:
-    """Take the lock on a file of its own, unless it is held; never waits.
+    """Take the lock unless it is held; never waits.
 
     Raises:
         OSError: the file can't be made.

@@ -1,4 +1,4 @@
-"""When to ask again: clocks, deadlines, and one limiter for all that use a key."""
+"""Pacing of requests: clocks, deadlines, back-off, and one rate limiter per key."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT = 60.0
-"""The longest that a server's wish to wait is followed, in seconds."""
+"""Seconds; the longest wait asked for by a server that is honoured."""
 
 
 class Clock:
-    """Time as the engine sees it; tests have one of their own."""
+    """Time source of the engine; tests replace it."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -34,7 +34,7 @@ class OutOfTime(Exception):
 
 
 class Deadline:
-    """So many seconds from now on the monotonic clock, which knows no jumps."""
+    """Deadline a number of seconds from now, on the monotonic clock."""
 
     def __init__(self, clock: Clock, seconds: float):
         self._clock = clock
@@ -48,7 +48,7 @@ class Deadline:
         """Seconds that are left, above 0.
 
         Raises:
-            OutOfTime: none are.
+            OutOfTime: the deadline has passed.
         """
         left = self._seconds - self.elapsed()
         if left <= 0:
@@ -66,7 +66,7 @@ class Deadline:
 
 
 class Limiter:
-    """Keeps requests apart, whichever thread and event loop they come from."""
+    """Rate limiter for requests from any thread and event loop."""
 
     def __init__(self, gap: float = 0.5):
         """Set the pace.
@@ -79,7 +79,7 @@ class Limiter:
         self._lock = threading.Lock()
 
     def reserve(self, now: float) -> float:
-        """Take the next free moment and return how many seconds away it is."""
+        """Reserve the next free slot and return the seconds until it."""
         with self._lock:
             moment = max(now, self._next)
             self._next = moment + self._gap
@@ -115,7 +115,7 @@ def backoff(attempt: int) -> float:
 
 
 def wished_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """How long a 429 asks to wait, in seconds up to `MAX_WAIT`; None if it does not say, or says nonsense.
+    """Return the wait in seconds that a 429 asks for, up to `MAX_WAIT`; None where it is missing or invalid.
 
     Args:
         now: seconds since 1970.
@@ -138,7 +138,7 @@ def _seconds(value: str, now: float, relative: bool) -> float | None:
         return number if relative else number - now
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         with suppress(ValueError, TypeError, OverflowError):
-            # Python 3.10 reads no "Z".
+            # Python 3.10 does not parse "Z".
             moment = parse(value.replace("Z", "+00:00") if parse is datetime.fromisoformat else value)
             return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now
     return None

@@ -1,4 +1,4 @@
-"""A plan as the hosted model gets it: what is refused, what makes two jobs the same, and what is sent."""
+"""A plan as a job of the hosted model: its checks, its hash, its clips and its payload."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check(plan: RunPlan) -> None:
 
 
 def payload_of(plan: RunPlan, source_url: str, driving_url: str) -> dict[str, Any]:
-    """Return what is sent, with the documented names and types. Prepared clips are cut and paired already."""
+    """Return the payload, with the documented names and types, for clips that are already cut and paired."""
     role, pairing = plan.single()
     values = role.settings.to_dict()
     if not isinstance(role.driving, RemoteClip):
@@ -52,12 +52,12 @@ def payload_of(plan: RunPlan, source_url: str, driving_url: str) -> dict[str, An
 
 
 def hash_of(plan: RunPlan, base: str, seed: int) -> str:
-    """Return what makes two jobs the same: the clips' content and trim windows, settings, server, and seed.
+    """Return the hash that identifies a job: of the clips' content and trim windows, settings, server, and seed.
 
     A clip that is only a URL is identified by it.
     """
     role, _ = plan.single()
-    wish = {
+    identity = {
         "model": MODEL,
         "base": base,
         "source": _identity(plan.source),
@@ -66,11 +66,11 @@ def hash_of(plan: RunPlan, base: str, seed: int) -> str:
         "pairing": role.options.pairing,
         "seed": seed,
     }
-    return hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def prepare_clips(plan: RunPlan, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
-    """Return source and driving clip as they go up: files, written into the folder where need be, or URLs.
+    """Return source and driving clip as they are uploaded: files, written into the folder where necessary, or URLs.
 
     Raises:
         Cancelled: `stop` returned True.
@@ -105,5 +105,5 @@ def _identity(clip: Clip) -> Any:
 
 
 def name_of(clip: Clip) -> str:
-    """For people, in a list."""
+    """Return a name for lists that users read."""
     return clip.url.partition("?")[0][-60:] if isinstance(clip, RemoteClip) else Path(clip.name).name[-60:]

@@ -1,4 +1,4 @@
-"""Preparation of clips for upload: just the frames that are needed, at one rate, so that frame n goes with frame n."""
+"""Preparation of clips for upload: only the needed frames, at one rate, so that frame n is paired with frame n."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def prepare(
         target: the file to write, .mp4.
 
     Returns:
-        target, or the clip's own file if that is an mp4 which is so already.
+        target, or the clip's own file if it is such an mp4 already.
 
     Raises:
-        Cancelled: `stop` said so.
+        Cancelled: `stop` returned True.
         MediaError: the clip can't be read, or the file not written.
     """
     if clip.path is not None and is_ready(clip, numbers, pairing):

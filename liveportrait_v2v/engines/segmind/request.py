@@ -15,7 +15,7 @@ class JobState:
         state: a word or two: preparing, uploading, QUEUED, PROCESSING, downloading, …
         elapsed: seconds since the run began.
         request_id: None until the job has one.
-        cost, remaining: USD and credits as the server says; None where it did not.
+        cost, remaining: USD and credits as reported by the server; None where it reported none.
     """
 
     state: str
@@ -42,9 +42,9 @@ class JobRequest:
     """A request for a job.
 
     Attributes:
-        hash: of the inputs' content and the settings, in hexadecimal: what makes two wishes the same.
-        label: for people.
-        payload: prepares and uploads, and gives what is to be sent. Called only if a job has to be ordered.
+        hash: of the inputs' content and the settings, in hexadecimal; equal for the same job.
+        label: shown to the user.
+        payload: prepares and uploads the clips and returns the payload. Called only if a job has to be ordered.
         version: "v2", or "v1" for the API that blocks.
     """
 

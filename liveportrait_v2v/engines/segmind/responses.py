@@ -1,4 +1,4 @@
-"""What the API's answers say, in every shape they are known to have."""
+"""Parsing of the API's answers, in all shapes that are known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OUTPUT_NAMES = ("output", "video", "video_url", "url", "result")
 
 @dataclass(frozen=True)
 class Bill:
-    """What a job cost and what is left, in USD or credits as the server counts; None where it does not say."""
+    """Cost of a job and remaining credits, in the server's unit; None where it reports none."""
 
     cost: float | None = None
     remaining: float | None = None
@@ -26,11 +26,11 @@ class Bill:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a job is.
+    """State of a job.
 
     Attributes:
-        state: in capitals as the server says it, "" where it does not.
-        error: the server's words about a failure.
+        state: the server's word in capitals, "" where it gives none.
+        error: the server's text about a failure.
         output: URL of the result, None where there is none.
     """
 
@@ -83,7 +83,7 @@ def find_url(value: object, depth: int = 3) -> str | None:
                 return find_url(json.loads(text), depth - 1)
             except (ValueError, RecursionError):
                 return None
-        # A file of another kind of address is refused later, by its rule and not as missing.
+        # An address of another kind is refused later, with its rule, and not as missing.
         return text if "://" in text[:12] else None
     if not depth:
         return None

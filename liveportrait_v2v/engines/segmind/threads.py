@@ -9,14 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-# How often the caller is asked. Half a second is promised.
+# Seconds between two calls of `cancelled`; half a second is documented.
 _POLL_SECONDS = 0.1
 
 
 class DaemonThreadExecutor(ThreadPoolExecutor):
     """A daemon thread for each call, never joined.
 
-    A look-up of a name can hang for longer than anyone wants to wait; the usual executor's threads are joined.
+    A name lookup can hang for minutes, and the usual executor joins its threads.
     """
 
     def submit(self, function, /, *arguments, **named) -> Future:
@@ -63,17 +63,17 @@ def run_unless(
 ) -> T:
     """Run the work on an event loop of its own in the calling thread, which must not have one.
 
-    Whatever ends it, all that it started is cancelled and has come to its end before this returns.
+    However it ends, all tasks that it started are cancelled and finished before this returns.
 
     Args:
-        cancelled: asked ten times a second; once it says True, the work is cancelled and what `stopped` makes raised.
+        cancelled: polled ten times a second; True cancels the work and raises the error of `stopped`.
     """
     loop = asyncio.new_event_loop()
     loop.set_default_executor(DaemonThreadExecutor())
     try:
         return loop.run_until_complete(_unless(work, cancelled, stopped))
     finally:
-        # What is left was interrupted from outside, by a KeyboardInterrupt or by what a callback raised.
+        # Still running after a KeyboardInterrupt, or an error of a callback.
         loop.run_until_complete(_end(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

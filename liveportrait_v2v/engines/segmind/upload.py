@@ -1,4 +1,4 @@
-"""Local clips to public URLs: streamed from disk, and not uploaded twice while the first is still there."""
+"""Upload of local clips to public URLs: streamed from disk, and reused while the first upload is still there."""
 
 from __future__ import annotations
 

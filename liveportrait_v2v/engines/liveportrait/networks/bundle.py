@@ -91,7 +91,7 @@ class Networks:
                 convolutions_to(network, self._dtype)
             self.module[name] = network.to(device)
         self._compiled = torch.compile(self._decode) if compile else None
-        self._said = False
+        self._warned = False
 
     @classmethod
     def random(cls, seed: int, device: str | torch.device = "cpu", precision: str = "fp32") -> Networks:
@@ -149,10 +149,10 @@ class Networks:
 
         The weights stay as half precision has them.
         """
-        if not self._said:
+        if not self._warned:
             text = f"{self.precision} gives values that aren't finite on {self.device}: computing in fp32 instead"
             warnings.warn(f"{text}; choose precision fp32", PrecisionWarning, stacklevel=3)
-            self._said = True
+            self._warned = True
         usual, self._dtype = self._dtype, torch.float32
         try:
             yield

@@ -16,7 +16,7 @@ POSE_BINS = 66  # of 3 degrees each, around 0
 
 
 class MotionOutput(NamedTuple):
-    """What M says of N faces, all float32.
+    """Output of M for N faces, all float32.
 
     Attributes:
         pitch, yaw, roll: the head's pose in degrees, [N] each.
@@ -73,7 +73,7 @@ class Block(nn.Module):
 
 
 class ConvNeXtV2(nn.Module):
-    """The backbone with its seven heads: crops [N, 3, 256, 256] -> name of a head -> what it says, [N, ...]."""
+    """The backbone with its seven heads: crops [N, 3, 256, 256] -> output [N, ...] of each head, by name."""
 
     heads: ClassVar = {
         "fc_kp": 3 * KEYPOINTS,
@@ -118,15 +118,15 @@ class MotionExtractor(nn.Module):
         self.detector = ConvNeXtV2()
 
     def forward(self, crops: Tensor) -> MotionOutput:
-        said = self.detector(crops.float())
+        heads = self.detector(crops.float())
         return MotionOutput(
-            pitch=degrees(said["fc_pitch"]),
-            yaw=degrees(said["fc_yaw"]),
-            roll=degrees(said["fc_roll"]),
-            t=said["fc_t"],
-            exp=said["fc_exp"].view(-1, KEYPOINTS, 3),
-            scale=said["fc_scale"],
-            kp=said["fc_kp"].view(-1, KEYPOINTS, 3),
+            pitch=degrees(heads["fc_pitch"]),
+            yaw=degrees(heads["fc_yaw"]),
+            roll=degrees(heads["fc_roll"]),
+            t=heads["fc_t"],
+            exp=heads["fc_exp"].view(-1, KEYPOINTS, 3),
+            scale=heads["fc_scale"],
+            kp=heads["fc_kp"].view(-1, KEYPOINTS, 3),
         )
 
 

@@ -62,7 +62,7 @@ def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         found = _picture(planes.flatten(1, 2)[None], flat, None)
         found = found.view(deep, cout, -1, height + around, width)[..., :height, :]
         for k, part in enumerate(found):
-            # Where what this plane of the kernel makes of the first plane belongs.
+            # Output plane of the first input plane under this plane of the kernel.
             shift = start + deep // 2 - k
             first, last = max(0, shift), min(depth, shift + part.shape[1])
             if first < last:
@@ -71,7 +71,7 @@ def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _let_waiting_threads_sleep() -> None:
-    """Has torch's own threads leave their cores to NNPACK's while they wait: a fifth of the generator's time.
+    """Let torch's own threads leave their cores to NNPACK's while they wait: a fifth of the generator's time.
 
     GNU's OpenMP, in which torch computes, lets a waiting thread spin for milliseconds, but a thousandth of that where
     it has more threads than there are cores (its manual, GOMP_SPINCOUNT). So a second team of them is made, which

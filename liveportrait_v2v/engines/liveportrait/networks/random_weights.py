@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .published import NETWORKS, blank_network
 
-# Spread of what layers say where theirs is not to be that of their input: M's heads, and SPADE's modulation.
+# Standard deviations of layers whose output is not to have that of their input: M's heads, and SPADE's modulation.
 SPREADS = {"fc_kp": 0.02, "fc_exp": 0.02, "fc_t": 0.05, "fc_scale": 0.05, "mlp_gamma": 0.3, "mlp_beta": 0.3}
 SCALE = 1.3  # the middle of M's scale
 

@@ -128,7 +128,7 @@ class FaceMesh(Net):
 
     size = 256
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = Conv(3, 16, 3, 2)
         self.stem_act = nn.PReLU(16)
@@ -208,12 +208,13 @@ class ShortRangeDetector(Net):
     size = 128
     threshold = 0.5
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = Conv(3, 24, 5, 2)
-        table = (24, 24, 1), (24, 28, 1), (28, 32, 2), (32, 36, 1), (36, 42, 1), (42, 48, 2), (48, 56, 1)
-        table += (56, 64, 1), (64, 72, 1), (72, 80, 1), (80, 88, 1)
-        self.fine = nn.Sequential(*(BlazeBlock(*row) for row in table))
+        widths = (24, 24, 28, 32, 36, 42, 48, 56, 64, 72, 80, 88)
+        strides = (1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1)
+        blocks = zip(widths[:-1], widths[1:], strides, strict=True)
+        self.fine = nn.Sequential(*(BlazeBlock(*block) for block in blocks))
         self.coarse = nn.Sequential(BlazeBlock(88, 96, 2), *(BlazeBlock(96, 96) for _ in range(4)))
         self.score_fine, self.score_coarse = nn.Linear(88, 2), nn.Linear(96, 6)
         self.box_fine, self.box_coarse = nn.Linear(88, 2 * 16), nn.Linear(96, 6 * 16)
@@ -239,7 +240,7 @@ class FullRangeDetector(Net):
     size = 192
     threshold = 0.6
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         block = DoubleBlazeBlock
         self.stem = Conv(3, 32, 3, 2)

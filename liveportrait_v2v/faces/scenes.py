@@ -13,7 +13,7 @@ class CutFinder:
     times what has lately been usual: a shaking camera or a flicker is no cut.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._last: Tensor | None = None
         self._usual = 4.0
 

@@ -89,8 +89,24 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
     return ((ours - theirs).norm() / theirs.norm()).item()
 
 
+def rounding(convolutions: int) -> float:
+    """The relative root mean square error of float32 convolutions in a row.
+
+    Each adds at most 32 eps, as in test_network_parts for the least exact algorithm; errors of independent signs
+    grow with the root of their number.
+    """
+    return 32 * torch.finfo(torch.float32).eps * convolutions**0.5
+
+
+# Convolutions in a row: F's 4 and 6 residual blocks; M's 18 blocks of 3 layers and 4 others; the hourglass of W with
+# its 2, and W's 2 after sampling.
+APPEARANCE, MOTION, DENSE, WARPED = rounding(16), rounding(58), rounding(13), rounding(15)
+# Where features are sampled, an error of the place becomes one of the value, by the slope of the features.
+WARPED *= 4
+
+
 def test_appearance_is_the_references(ours, reference, crops):
-    assert difference(ours.appearance(crops[:1]), reference.volume) < 1e-5
+    assert difference(ours.appearance(crops[:1]), reference.volume) < APPEARANCE
 
 
 def test_motion_is_the_references(ours, reference, crops):
@@ -100,7 +116,7 @@ def test_motion_is_the_references(ours, reference, crops):
         expected = camera.headpose_pred_to_degree(said[name])
         assert torch.allclose(getattr(motion, name), expected, atol=1e-4)
     for name in ("t", "exp", "scale", "kp"):
-        assert difference(getattr(motion, name), said[name].view(getattr(motion, name).shape)) < 1e-5
+        assert difference(getattr(motion, name), said[name].view(getattr(motion, name).shape)) < MOTION
     assert motion.kp.shape == motion.exp.shape == (2, 21, 3)
     assert motion.scale.shape == (2, 1)
 
@@ -110,9 +126,9 @@ def test_warped_features_and_the_deformation_are_the_references(ours, reference)
     warping = ours.module["warping_module"]
     arguments = reference.volume, reference.kp_source, reference.kp_driving, torch.float32
     deformation, visible = warping.dense_motion_network(*arguments)
-    assert difference(deformation, reference.warped["deformation"]) < 1e-5
-    assert difference(visible, reference.warped["occlusion_map"]) < 1e-5
-    assert difference(warping(*arguments), reference.warped["out"]) < 2e-5
+    assert difference(deformation, reference.warped["deformation"]) < DENSE
+    assert difference(visible, reference.warped["occlusion_map"]) < DENSE
+    assert difference(warping(*arguments), reference.warped["out"]) < WARPED
 
 
 @torch.no_grad()
@@ -198,9 +214,9 @@ def test_one_source_serves_several_driving_keypoints(ours, reference):
     warping = ours.module["warping_module"]
     driving = torch.cat((reference.kp_driving, reference.kp_source))
     together = warping(reference.volume, reference.kp_source, driving, torch.float32)
-    assert difference(together[:1], reference.warped["out"]) < 2e-5
+    assert difference(together[:1], reference.warped["out"]) < WARPED
     alone = warping(reference.volume, reference.kp_source, reference.kp_source, torch.float32)
-    assert difference(together[1:], alone) < 2e-5
+    assert difference(together[1:], alone) < WARPED
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class AppearanceFeatureExtractor(nn.Module):
     float32.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.first = ConvNorm(3, 64, 3, 3)
         self.down_blocks = nn.ModuleList([ConvNorm(64, 128, 3, 3), ConvNorm(128, 256, 3, 3)])

@@ -132,7 +132,7 @@ class Decoder(ConvNorm):
 class Hourglass(nn.Module):
     """A U-Net over [N, 110, 16, 64, 64] -> [N, 142, 16, 64, 64] that keeps the depth at every size."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = Encoder(5 * MOTIONS, 64, 128, 256, 512, 1024)
         ups = (1024, 512), (1024, 256), (512, 128), (256, 64), (128, 32)
@@ -150,7 +150,7 @@ class DenseMotion(nn.Module):
     deformation float32 [N, 16, 64, 64, 3] for grid_sample, visibility float32 [N, 1, 64, 64] in 0..1.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.compress = Conv(32, 4, 1, 1, 1)
         self.norm = nn.BatchNorm3d(4)

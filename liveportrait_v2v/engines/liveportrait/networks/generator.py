@@ -225,7 +225,7 @@ class SpadeGenerator(nn.Module):
     It computes in the dtype of the features.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.fc = Conv(256, 512, 3, 3)
         for i in range(6):

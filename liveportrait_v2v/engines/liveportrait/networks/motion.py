@@ -113,7 +113,7 @@ class ConvNeXtV2(nn.Module):
 class MotionExtractor(nn.Module):
     """M of the paper, always in float32: forward(crops [N, 3, 256, 256], RGB 0..1) -> MotionOutput."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.detector = ConvNeXtV2()
 

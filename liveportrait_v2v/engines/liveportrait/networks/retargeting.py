@@ -34,7 +34,7 @@ class Retargeting(nn.Module):
     Keypoints are [N, 21, 3]; those of the source are its own, posed and expressive.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.retarget_shoulder_module = Corrector(2 * FLAT, 128, 128, 64, FLAT + 2)
         self.retarget_mouth_module = Corrector(FLAT + 2, 128, 128, 64, FLAT)

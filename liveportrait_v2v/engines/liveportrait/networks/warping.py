@@ -22,7 +22,7 @@ class WarpingModule(nn.Module):
     `dtype`, in which the convolutions compute. Keypoints, grids, heatmaps, masks and sampling are float32.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.dense_motion_network = DenseMotion()
         self.third = ConvNorm(512, 256, 3, 3)

@@ -267,7 +267,7 @@ class AnimationSettings(_Checked):
     driving_audio: bool = _param(
         bool,
         False,
-        "Use the driving clip's sound instead of the source's. For speech that comes from the driving clip.",
+        "Use the driving clip's audio instead of the source's. For speech that comes from the driving clip.",
     )
     base64: bool = _param(
         bool,
@@ -299,11 +299,11 @@ PRESETS = {
     "quick look": Preset("a small crop and two seconds", {"dsize": 256, "video_frame_load_cap": 48}),
     "whole clip": Preset("all frames of the driving clip", {"video_frame_load_cap": 0}),
     "lip sync": Preset(
-        "the driving clip's speech with its sound",
+        "the driving clip's speech with its audio",
         {"lip_zero": True, "lip_retargeting": True, "relative": True, "driving_audio": True},
     ),
     "performance": Preset(
-        "speech, eyes and sound of the whole driving clip",
+        "speech, eyes and audio of the whole driving clip",
         {
             "lip_zero": True,
             "eye_retargeting": True,

@@ -32,7 +32,7 @@ def test_the_demo_writes_the_result_and_a_side_by_side_clip_and_prints_their_pat
     assert result.audio is not None
     assert together.audio is not None
     assert together.rate == result.rate == Fraction(30)
-    assert f"{demo / 'result.mp4'}: 8 frames, 640x360, 30 fps, 0.27 s, sound of the driving clip" in printed
+    assert f"{demo / 'result.mp4'}: 8 frames, 640x360, 30 fps, 0.27 s, audio of the driving clip" in printed
     assert f"{demo / 'side_by_side.mp4'}" in printed
     assert sorted(os.listdir(demo)) == ["driving.mp4", "result.mp4", "side_by_side.mp4", "source.mp4"]
 

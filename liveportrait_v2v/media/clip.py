@@ -18,7 +18,7 @@ from .colour import fit_size
 from .info import Audio, Chunk, ClipInfo
 from .readers import Frames, Reader, as_source, open_reader
 from .source import MAX_BYTES
-from .timeline import MAX_DENOMINATOR, Plan, Window, make_plan, make_window
+from .timeline import MAX_DENOMINATOR, Selection, Window, make_window, select_frames
 
 
 class Clip:
@@ -119,7 +119,7 @@ class Clip:
         window = self._probe()[1]
         if window is None:
             return 1
-        return len(self._plan(window, skip, cap, every_nth, rate).frames)
+        return len(self._select(window, skip, cap, every_nth, rate).frames)
 
     def chunks(
         self,
@@ -158,7 +158,7 @@ class Clip:
         reader, window = self._probe()
         if window is None:
             return _chunks(reader, _STILL, size, max_side)
-        return _chunks(reader, self._plan(window, skip, cap, every_nth, rate), size, max_side)
+        return _chunks(reader, self._select(window, skip, cap, every_nth, rate), size, max_side)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
         """Return the audio that is heard from `start`, in seconds from the clip's (trimmed) start.
@@ -184,20 +184,24 @@ class Clip:
                 self._probed = reader, window
             return self._probed
 
-    def _plan(self, window: Window, skip: int, cap: int, every_nth: int, rate: Fraction | None) -> Plan:
+    def _select(
+        self, window: Window, skip: int, cap: int, every_nth: int, rate: Fraction | None
+    ) -> Selection:
         rate = None if rate is None else Fraction(rate).limit_denominator(MAX_DENOMINATOR)
-        return make_plan(self._probe()[0].name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate)
+        return select_frames(
+            self._probe()[0].name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate
+        )
 
 
 # One frame at time 0; there is no second one whose time the rate would give.
-_STILL = Plan(np.zeros(1, np.int64), Fraction(1), Fraction(0))
+_STILL = Selection(np.zeros(1, np.int64), Fraction(1), Fraction(0))
 
 
-def _chunks(reader: Reader, plan: Plan, size: int, max_side: int) -> Iterator[Chunk]:
+def _chunks(reader: Reader, selection: Selection, size: int, max_side: int) -> Iterator[Chunk]:
     width, height = fit_size(reader.width, reader.height, max_side)
-    total = len(plan.frames)
+    total = len(selection.frames)
     index = filled = 0
-    with closing(reader.pictures(plan.frames, max_side)) as pictures:
+    with closing(reader.pictures(selection.frames, max_side)) as pictures:
         for picture, repeats in pictures:
             for _ in range(repeats):
                 if filled == 0:
@@ -206,6 +210,6 @@ def _chunks(reader: Reader, plan: Plan, size: int, max_side: int) -> Iterator[Ch
                 np.copyto(pixels[filled], picture)
                 filled += 1
                 if filled == len(pixels):
-                    times = [plan.offset + (index + k) / plan.rate for k in range(filled)]
+                    times = [selection.offset + (index + k) / selection.rate for k in range(filled)]
                     yield Chunk(frames, times, index)
                     index, filled = index + filled, 0

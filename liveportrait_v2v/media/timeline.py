@@ -197,8 +197,8 @@ def _seconds(value: Fraction | None) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which frame of the clip each output frame shows.
+class Selection:
+    """Frame of the clip that each output frame shows.
 
     Attributes:
         frames: int64 [n], never decreasing.
@@ -211,7 +211,7 @@ class Plan:
     offset: Fraction
 
 
-def make_plan(
+def select_frames(
     name: str,
     window: Window,
     *,
@@ -219,7 +219,7 @@ def make_plan(
     cap: int = 0,
     every_nth: int = 1,
     rate: Fraction | None = None,
-) -> Plan:
+) -> Selection:
     """Leave out `skip` frames, take every nth, resample what is left to `rate`, stop after `cap` frames.
 
     Raises:
@@ -237,7 +237,7 @@ def make_plan(
     thinned = window.rate / every_nth
     if rate is None:
         frames = window.frames(np.arange(skip, window.count, every_nth))
-        return Plan(frames[: cap or None], thinned, offset)
+        return Selection(frames[: cap or None], thinned, offset)
 
     # A variable rate's length need not be whole frames: never none, never one past the end.
     count = max(1, math.ceil((window.length - offset) * rate))
@@ -249,7 +249,7 @@ def make_plan(
             f"{_MAX_FRAMES} are read, and such timestamps are probably damaged; set a cap or a trim window",
         )
     if every_nth == 1 and not window.timeline.constant:
-        return Plan(window.timeline.on_screen(window.origin + offset, 1 / rate, count), rate, offset)
+        return Selection(window.timeline.on_screen(window.origin + offset, 1 / rate, count), rate, offset)
     ratio = thinned / rate
     numbers = [skip + every_nth * (k * ratio.numerator // ratio.denominator) for k in range(count)]
-    return Plan(window.frames(np.minimum(numbers, window.count - 1)), rate, offset)
+    return Selection(window.frames(np.minimum(numbers, window.count - 1)), rate, offset)

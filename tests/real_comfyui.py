@@ -98,7 +98,7 @@ class ComfyUI:
     def _install_lacking(self, requirements: Path) -> None:
         """Brings what ComfyUI's Python lacks of the pack's requirements, into a folder beside it: as the manager would,
         but the environment found here is not ours to change."""
-        names = [re.split(r"[^\w-]", line)[0] for line in requirements.read_text().splitlines()]
+        names = [re.split(r"[^\w-]", line)[0] for line in requirements.read_text(encoding="utf-8").splitlines()]
         names = [name for name in names if name and name != "Pillow"]
         script = (
             "import sys, importlib.util as u; print(*[n for n in sys.argv[1:] if u.find_spec(n) is None])"
@@ -115,7 +115,7 @@ class ComfyUI:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        known = (self.folder / "comfy" / "cli_args.py").read_text()
+        known = (self.folder / "comfy" / "cli_args.py").read_text(encoding="utf-8")
         flags = {
             "--base-directory": [str(self.base)],
             "--database-url": [f"sqlite:///{self.base / 'comfyui.db'}"],
@@ -143,7 +143,7 @@ class ComfyUI:
                 return
             except OSError:
                 time.sleep(0.25)
-        raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
+        raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text('utf-8', 'replace')[-4000:]}")
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -206,7 +206,7 @@ class ComfyUI:
             history = self.get(f"/history/{prompt_id}")
             if prompt_id in history:
                 return _run(prompt_id, history[prompt_id])
-            assert self.process.poll() is None, self.log.read_text(errors="replace")[-4000:]
+            assert self.process.poll() is None, self.log.read_text("utf-8", "replace")[-4000:]
             time.sleep(0.1)
         raise AssertionError(f"no end of the prompt after {seconds} s")
 

@@ -36,7 +36,7 @@ def imports_of(module: str, path: Path) -> set[str]:
     """Every module that a file imports, at its top or inside a function, by its absolute name."""
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -23,12 +23,12 @@ def git(*arguments: str) -> list[str]:
 
 def project_table(name: str) -> dict[str, str]:
     """The `key = value` lines of one table of pyproject.toml, as written (tomllib is 3.11's)."""
-    table = (ROOT / "pyproject.toml").read_text().split(f"\n[{name}]\n")[1].split("\n[")[0]
+    table = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split(f"\n[{name}]\n")[1].split("\n[")[0]
     return dict(re.findall(r"^([\w-]+) = (.*?)$(?=\n[\w-]|\n*\Z)", table, re.MULTILINE | re.DOTALL))
 
 
 def requirements() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -77,7 +77,7 @@ def test_the_registry_gets_the_library_and_leaves_the_workshop_out():
 def test_nothing_shipped_runs_pip_or_evaluates_text():
     left_out = set(git("ls-files", "--cached", "--ignored", "--exclude-from=.comfyignore"))
     for name in set(git("ls-files", "*.py")) - left_out:
-        text = (ROOT / name).read_text()
+        text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"(?<![\w.])(eval|exec)\(|[\"']pip[\"']|os\.system\(", text), name
 
 

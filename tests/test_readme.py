@@ -10,7 +10,7 @@ import pytest
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", [AnimationSettings, MotionOptions])
@@ -37,7 +37,7 @@ def test_no_parameter_is_listed_that_does_not_exist():
 
 
 def test_the_places_that_the_architecture_names_exist():
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     tree = text.split("## Where things are")[1].split("```")[1]
     library = tree.split("liveportrait_v2v/ ")[1].split("scripts/,")[0]
     names = re.findall(r"^  ([\w./]+)  ", library, re.MULTILINE)

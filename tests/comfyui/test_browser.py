@@ -76,7 +76,7 @@ def _note(faults: list[str], answer) -> None:
 
 
 def open_template(page, path: Path) -> None:
-    page.evaluate("graph => window.app.loadGraphData(graph)", json.loads(path.read_text()))
+    page.evaluate("graph => window.app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
     page.wait_for_timeout(2000)
     page.evaluate(
         "() => { const view = window.app.canvas; view.ds.scale = 0.6; view.ds.offset = [220, 440];"
@@ -95,7 +95,7 @@ def screenshot(page, name: str) -> None:
 def test_a_template_opens_whole_and_with_widgets_that_can_be_read(page, template):
     open_template(page, template)
     screenshot(page, template.stem)
-    saved = [node for node in json.loads(template.read_text())["nodes"] if node["type"].startswith("LPV2V_")]
+    saved = [node for node in json.loads(template.read_text(encoding="utf-8"))["nodes"] if node["type"].startswith("LPV2V_")]
     missing = page.evaluate(
         "() => window.app.graph.nodes.filter(node => node.has_errors).map(node => node.type)"
     )

@@ -24,7 +24,7 @@ def fits(item, value) -> bool:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_every_value_of_a_template_fits_the_widget_at_its_place(schemas, template):
-    nodes = [node for node in json.loads(template.read_text())["nodes"] if node["type"] in schemas]
+    nodes = [node for node in json.loads(template.read_text(encoding="utf-8"))["nodes"] if node["type"] in schemas]
     assert nodes
     for node in nodes:
         widgets = [item for item in schemas[node["type"]].inputs if item.io_type in WIDGETS]
@@ -37,7 +37,7 @@ def test_every_value_of_a_template_fits_the_widget_at_its_place(schemas, templat
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_a_template_asks_for_the_files_that_its_note_names(template):
-    text = template.read_text()
+    text = template.read_text(encoding="utf-8")
     files = {
         value
         for node in json.loads(text)["nodes"]

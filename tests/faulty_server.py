@@ -16,6 +16,8 @@ from typing import Any
 
 SLUG = "live-portrait-video-to-video"
 ETAG = '"v1"'
+PATIENCE_SECONDS = 120  # a busy machine may take long to start a process
+SILENCE_SECONDS = 1.0  # after which a client gives up where silence is what a test is about
 
 
 @dataclass
@@ -110,13 +112,19 @@ class FaultyServer:
         return sum(self._route(request) == route for request in self.requests)
 
     @property
+    def falls_silent(self) -> bool:
+        """Whether an answer to come pauses for longer than SILENCE_SECONDS."""
+        answers = [*self.always.values(), *(answer for row in self.script.values() for answer in row)]
+        return any(one.silent or max(one.drip, one.drip_head) > SILENCE_SECONDS for one in answers)
+
+    @property
     def result_url(self) -> str:
         return f"{self.files}/result.mp4"
 
     def wait_for(self, route: str, count: int = 1) -> None:
         """Until so many requests of a route came in."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: self.count(route) >= count, 20), f"no {route} came"
+            assert self.arrived.wait_for(lambda: self.count(route) >= count, PATIENCE_SECONDS), f"no {route} came"
 
     async def _start(self):
         return [await asyncio.start_server(self._serve(name), "127.0.0.1", 0) for name in ("api", "files")]

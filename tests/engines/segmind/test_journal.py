@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty_server import Answer
+from faulty_server import PATIENCE_SECONDS, Answer
 from segmind_clocks import HastyClock
 from shades import make_clip
 
@@ -131,7 +131,7 @@ def test_two_processes_with_the_same_inputs_order_one_job(bench, server):
     server.wait_for("submit")
     time.sleep(1)  # the other one may come to where it would order, too
     gate.set()
-    ended = [run.communicate(timeout=60) for run in runs]
+    ended = [run.communicate(timeout=PATIENCE_SECONDS) for run in runs]
     assert [out.strip() for out, _ in ended] == ["job-1"] * 2, ended
     assert (server.count("submit"), server.billed, bench.job.state) == (1, 1, "SAVED")
 
@@ -181,7 +181,7 @@ def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch
     server.wait_for("upload")
     for thread in threads[1:]:
         thread.start()
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_SECONDS / 2  # before the upload is given up
     while len(waiting) < 3 and time.monotonic() < end:
         time.sleep(0.01)
     gate.set()

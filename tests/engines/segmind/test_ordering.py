@@ -103,7 +103,7 @@ UNCLEAR = {
     "integer id": Answer(200, {"request_id": 17}, billed=True),
     "said to be compressed": Answer(200, {"request_id": "job-1"}, {"Content-Encoding": "gzip"}, billed=True),
     "truncated": Answer(200, {"request_id": "job-1"}, cut=4, billed=True),
-    "slow head": Answer(200, {"request_id": "job-1"}, wait=None, drip_head=0.5, billed=True),
+    "slow head": Answer(200, {"request_id": "job-1"}, wait=None, drip_head=1.5, billed=True),
 }
 
 

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from faulty_server import Answer
+from faulty_server import PATIENCE_SECONDS, Answer
 from segmind_clocks import HastyClock
 from shades import make_clip
 
@@ -201,7 +202,7 @@ def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
         "SEGMIND_BASE_URL": server.api,
         "XDG_DATA_HOME": str(bench.folder / "home"),
         "XDG_CONFIG_HOME": str(bench.folder / "home"),
-        "PYTHONPATH": os.getcwd(),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
     }
     running = subprocess.Popen(
         [*command, "--engine", "segmind"],
@@ -212,7 +213,7 @@ def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
     )
     server.wait_for("status")
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 130
     assert "job job-1 goes on" in said
     assert "jobs fetch job-1" in said

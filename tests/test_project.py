@@ -50,6 +50,7 @@ def test_the_floors_for_comfyui_are_the_ones_of_the_library():
     assert set(requirements()) <= declared
 
 
+@pytest.mark.network  # pip fetches the build's requirements
 def test_a_wheel_carries_the_weights_and_their_licence(tmp_path):
     source = tmp_path / "source"
     for name in git("ls-files", "liveportrait_v2v", "pyproject.toml", "LICENSE", "NOTICE", "README.md"):

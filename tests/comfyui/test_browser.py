@@ -95,7 +95,11 @@ def screenshot(page, name: str) -> None:
 def test_a_template_opens_whole_and_with_widgets_that_can_be_read(page, template):
     open_template(page, template)
     screenshot(page, template.stem)
-    saved = [node for node in json.loads(template.read_text(encoding="utf-8"))["nodes"] if node["type"].startswith("LPV2V_")]
+    saved = [
+        node
+        for node in json.loads(template.read_text(encoding="utf-8"))["nodes"]
+        if node["type"].startswith("LPV2V_")
+    ]
     missing = page.evaluate(
         "() => window.app.graph.nodes.filter(node => node.has_errors).map(node => node.type)"
     )

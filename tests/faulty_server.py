@@ -124,7 +124,9 @@ class FaultyServer:
     def wait_for(self, route: str, count: int = 1) -> None:
         """Until so many requests of a route came in."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: self.count(route) >= count, PATIENCE_SECONDS), f"no {route} came"
+            assert self.arrived.wait_for(lambda: self.count(route) >= count, PATIENCE_SECONDS), (
+                f"no {route} came"
+            )
 
     async def _start(self):
         return [await asyncio.start_server(self._serve(name), "127.0.0.1", 0) for name in ("api", "files")]

@@ -17,7 +17,7 @@ from liveportrait_v2v.server.config import MODEL, ServerConfig
 from liveportrait_v2v.server.listen import serve
 from liveportrait_v2v.server.worker import JobFailed, Task, Worker
 
-PATIENCE = 60
+PATIENCE = 180  # seconds: a busy machine may take long to start a worker and to animate
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

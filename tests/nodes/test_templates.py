@@ -24,7 +24,9 @@ def fits(item, value) -> bool:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_every_value_of_a_template_fits_the_widget_at_its_place(schemas, template):
-    nodes = [node for node in json.loads(template.read_text(encoding="utf-8"))["nodes"] if node["type"] in schemas]
+    nodes = [
+        node for node in json.loads(template.read_text(encoding="utf-8"))["nodes"] if node["type"] in schemas
+    ]
     assert nodes
     for node in nodes:
         widgets = [item for item in schemas[node["type"]].inputs if item.io_type in WIDGETS]

@@ -127,8 +127,8 @@ def run(source, driving, engine=None, **kinds) -> tuple[Result, torch.Tensor, Re
 
 
 def none_more_than(threads: int) -> bool:
-    """Whether all threads but so many end, within a few seconds."""
-    end = time.monotonic() + 5
+    """Whether all threads but so many end, within a minute."""
+    end = time.monotonic() + 60
     while threading.active_count() > threads and time.monotonic() < end:
         time.sleep(0.01)
     return threading.active_count() <= threads
@@ -157,7 +157,7 @@ def test_both_clips_are_read_from_the_start(make):
 
     class Source(Clip):
         def chunks(self, *args, **options):
-            assert reading.wait(10)
+            assert reading.wait(60)
             yield from super().chunks(*args, **options)
 
     result, _, _ = run(Source(make(20, 25)), Driving(make(20, 25)))

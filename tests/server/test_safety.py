@@ -8,7 +8,7 @@ import threading
 from urllib.parse import quote
 
 import pytest
-from serving import FakeWorker, serving
+from serving import PATIENCE, FakeWorker, serving
 
 from liveportrait_v2v.cli import main
 from liveportrait_v2v.errors import SettingsError
@@ -264,16 +264,16 @@ def test_a_connection_that_never_sends_a_whole_head_is_closed(sent, data, worker
         serving(data, [worker], request_seconds=0.5) as server,
         socket.create_connection((server.host, server.port)) as connection,
     ):
-        connection.settimeout(30)
+        connection.settimeout(PATIENCE)
         connection.sendall(sent)
         assert connection.recv(100) == b""
 
 
 def test_a_request_that_waits_for_its_job_is_not_taken_for_a_slow_one(data):
     worker = FakeWorker(is_open=False)
-    with serving(data, [worker], request_seconds=0.3) as server:
+    with serving(data, [worker], request_seconds=1) as server:
         url = server.client.upload(b"clip")
-        threading.Timer(1.0, worker.gate.set).start()
+        threading.Timer(2.5, worker.gate.set).start()
         answer = server.client.post(f"/v1/{MODEL}", json={"input_video": url, "driving_video": url})
         assert answer.status_code == 200
 
@@ -282,7 +282,7 @@ def test_a_body_that_never_comes_is_a_408(data, worker):
     with serving(data, [worker], request_seconds=0.5, transfer_seconds=0.5) as server:
         for path in (f"/v2/{MODEL}", "/upload-asset"):
             with socket.create_connection((server.host, server.port)) as connection:
-                connection.settimeout(30)
+                connection.settimeout(PATIENCE)
                 connection.sendall(
                     f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                     'Content-Length: 50\r\n\r\n{"'.encode()
@@ -298,7 +298,7 @@ def test_only_so_many_connections_are_held(data, worker):
             connection.sendall(b"GET /v1/get-user-credits HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
         with socket.create_connection((server.host, server.port)) as another:
-            another.settimeout(30)
+            another.settimeout(PATIENCE)
             with pytest.raises(ConnectionResetError):
                 another.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 if another.recv(100) == b"":

@@ -20,7 +20,7 @@ QUICK = {"dsize": 128, "video_frame_load_cap": 3}
 
 def new_worker(engine: str = "draft", device: str = "cpu", **limits) -> ProcessWorker:
     return ProcessWorker(
-        engine, device, **{"job_seconds": PATIENCE, "grace_seconds": 10, "max_bytes": 1 << 24, **limits}
+        engine, device, **{"job_seconds": PATIENCE, "grace_seconds": PATIENCE, "max_bytes": 1 << 24, **limits}
     )
 
 

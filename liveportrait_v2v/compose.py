@@ -1,7 +1,7 @@
 """Cutting a face's square out of frames and blending a rendered one back, on whatever device the frames are on.
 
-All work is done on the frame's own region around the square. A crop's size never moves it: coordinates are
-continuous, so a crop of any size covers exactly the same square.
+Only the region of the frame around the square is processed. Coordinates are continuous, so a crop of any size
+covers exactly the same square.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CORNER_RADIUS = 48 / 512
 
 @dataclass(frozen=True)
 class PixelRect:
-    """The rows and columns of a frame that a chunk's squares touch; empty when they lie outside the frame."""
+    """The rows and columns of a frame that a chunk's squares touch; empty if no square reaches into the frame."""
 
     top: int
     left: int
@@ -54,7 +54,7 @@ class PixelRect:
         y = torch.arange(self.top, self.bottom, device=device) + 0.5
         return _affine_grid(transform.m_o2c(1), x, y)
 
-    def grid_scale(self, device) -> torch.Tensor:
+    def grid_scale(self, device: torch.device | str) -> torch.Tensor:
         """Return the size of a pixel on grid_sample's axes of this region (align_corners=False), float32 [2]."""
         return _on(device, 2 / (self.right - self.left), 2 / (self.bottom - self.top))
 
@@ -63,15 +63,15 @@ class PixelRect:
         scale = self.grid_scale(points.device)
         return points * scale - (_on(points.device, self.left, self.top) * scale + 1)
 
-    def identity(self, device) -> torch.Tensor:
-        """Return the sampling grid that leaves the region as it is, float32 [h, w, 2]."""
+    def identity(self, device: torch.device | str) -> torch.Tensor:
+        """Return the sampling grid that leaves the region unchanged, float32 [h, w, 2]."""
         width, height = self.right - self.left, self.bottom - self.top
         x = (torch.arange(width, device=device) * 2 + 1) / width - 1
         y = (torch.arange(height, device=device) * 2 + 1) / height - 1
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
     def box(self, points: torch.Tensor, margin: int = 2) -> tuple[slice, slice]:
-        """Rows and columns of the region that hold all points [..., 2] given in frame coordinates; perhaps none."""
+        """Return the region's rows and columns around points [..., 2] in frame coordinates; possibly empty."""
         points = points.reshape(-1, 2).cpu()
         first = (points.amin(0) - margin).floor().int().tolist()
         last = (points.amax(0) + margin).ceil().int().tolist()
@@ -80,14 +80,14 @@ class PixelRect:
         columns = (min(max(edge - self.left, 0), width) for edge in (first[0], last[0]))
         return slice(*rows), slice(*columns)
 
-    def pixels(self, rows: slice, columns: slice, device) -> torch.Tensor:
-        """Frame coordinates of the centres of some of the region's pixels, float32 [h, w, 2]."""
+    def pixels(self, rows: slice, columns: slice, device: torch.device | str) -> torch.Tensor:
+        """Return the centres of some of the region's pixels in frame coordinates, float32 [h, w, 2]."""
         x = torch.arange(columns.start, columns.stop, device=device) + (self.left + 0.5)
         y = torch.arange(rows.start, rows.stop, device=device) + (self.top + 0.5)
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
-def _on(device, *numbers: float) -> torch.Tensor:
+def _on(device: torch.device | str, *numbers: float) -> torch.Tensor:
     """Put numbers on a device, float32, without waiting for a GPU's work."""
     return torch.tensor(numbers, dtype=torch.float32).to(device, non_blocking=True)
 
@@ -187,7 +187,7 @@ def pasted_mask(frames: torch.Tensor, square: FaceSquare) -> torch.Tensor:
 
 
 def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare) -> torch.Tensor:
-    """Blends rendered squares into their frames.
+    """Blend rendered squares into their frames.
 
     Args:
         frames: uint8 [N, H, W, 3]; not modified.
@@ -195,7 +195,7 @@ def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare)
         transform: one square per frame.
 
     Returns:
-        uint8 [N, H, W, 3]; every pixel that the mask does not touch has the bytes it had.
+        uint8 [N, H, W, 3]; pixels with mask 0 are byte-identical.
     """
     _, height, width, _ = frames.shape
     region = rect_of(transform, height, width)

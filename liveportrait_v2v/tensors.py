@@ -1,4 +1,4 @@
-"""Dataclasses of tensors that hold one row for each of N items."""
+"""Dataclasses of tensors with one row per item."""
 
 from __future__ import annotations
 
@@ -8,26 +8,31 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
+Index = slice | torch.Tensor | list[int]
+
 S = TypeVar("S", bound="TensorStruct")
 
 SHARED = {"shared": True}
-"""Metadata of a field that all items share: indexing, expanding and joining leave it alone."""
+"""Metadata of a field that all items share: indexing, `expand` and `cat` leave it unchanged."""
 
 
 class TensorStruct:
-    """Base of frozen dataclasses whose fields are tensors [N, ...], or such dataclasses in turn."""
+    """Base of frozen dataclasses whose fields are tensors [N, ...] or nested structs of N items.
+
+    The first field is not a shared one: it gives the length.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
-    def __getitem__(self: S, index: Any) -> S:
-        """Return some items; an index as of a tensor's first axis."""
+    def __getitem__(self: S, index: Index) -> S:
+        """Return some items: a slice, mask or list of indices along the first axis."""
         return self._each(lambda part: part[index])
 
     def expand(self: S, count: int) -> S:
-        """Return one item as `count` items, without copies."""
+        """Return one item repeated `count` times, as views."""
         return self._each(
             lambda part: (
                 part.expand(count) if isinstance(part, TensorStruct) else part.expand(count, *part.shape[1:])
@@ -35,7 +40,7 @@ class TensorStruct:
         )
 
     def to(self: S, device: str | torch.device) -> S:
-        """Return the items on another device; copying to a GPU does not wait for its work."""
+        """Return the items on another device; copies to a GPU are asynchronous."""
         ahead = torch.device(device).type == "cuda"
         return self._each(
             lambda part: (
@@ -46,7 +51,7 @@ class TensorStruct:
 
     @classmethod
     def cat(cls: type[S], parts: Sequence[S]) -> S:
-        """Join items in order; shared fields are the first part's."""
+        """Concatenate items in order; shared fields are taken from the first part."""
         values = {}
         for item in fields(cls):
             columns = [getattr(part, item.name) for part in parts]
@@ -59,7 +64,7 @@ class TensorStruct:
         return cls(**values)
 
     def _each(self: S, change: Callable[[Any], Any], shared: bool = False) -> S:
-        """Return a copy with every field changed, shared ones only if asked for."""
+        """Return a copy with every field changed, shared ones only on request."""
         values = {}
         for item in fields(self):
             value = getattr(self, item.name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import Field, replace
 from fractions import Fraction
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 
@@ -16,6 +16,8 @@ from . import topology
 
 class Track(Protocol):
     """A dataclass with `landmarks`, float32 [N, K, 3] in pixels, and `present`, bool [N]."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def landmarks(self) -> torch.Tensor: ...
@@ -27,11 +29,11 @@ class Track(Protocol):
 S = TypeVar("S", bound=Track)
 
 SMOOTHING_RATE = 30
-"""Frames per second that a smoothing variance is meant for."""
+"""Frames per second that a smoothing variance refers to."""
 
 
 def is_continuous(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Return whether a face [K, 3] in pixels may be the one just before: it moved by less than half its width."""
+    """Return whether a face [K, 3] in pixels moved by less than half its width, so that it may be the same one."""
     width = (before[topology.OVAL[8], :2] - before[topology.OVAL[28], :2]).norm()
     return bool((after[:, :2] - before[:, :2]).norm(dim=-1).mean() < 0.5 * width)
 
@@ -39,17 +41,17 @@ def is_continuous(before: torch.Tensor, after: torch.Tensor) -> bool:
 def variance_at(variance: float, rate: Fraction | None) -> float:
     """Return the observation variance for a clip of this rate.
 
-    The fewer frames there are in a second, the further a face moves between two.
+    At a lower rate a face moves further between two frames. `rate` None is a still.
     """
     return variance * float((rate or SMOOTHING_RATE) / SMOOTHING_RATE)
 
 
-def smooth_landmarks(shots: Iterable[S], variance: float, rate: Fraction | None) -> Iterator[S]:
-    """Smooth landmarks over time; after a gap in the track and at a cut the smoother starts again.
+def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None) -> Iterator[S]:
+    """Smooth landmarks over time; the smoother restarts after a gap in the track and at a cut.
 
     Args:
-        shots: chunks of one clip, in order.
-        variance: observation variance of `FixedLagSmoother`, meant for 30 frames a second; 0 smooths nothing.
+        chunks: chunks of one clip, in order.
+        variance: observation variance of `FixedLagSmoother` at 30 frames per second; 0 disables smoothing.
         rate: frames per second of the clip, None for a still.
     """
     smoother = FixedLagSmoother(variance_at(variance, rate))
@@ -59,18 +61,17 @@ def smooth_landmarks(shots: Iterable[S], variance: float, rate: Fraction | None)
 
     def ready() -> Iterator[S]:
         while waiting and len(done) >= int(waiting[0].present.sum()):
-            shot = waiting.popleft()
-            count = int(shot.present.sum())
-            landmarks = shot.landmarks.clone()
+            chunk = waiting.popleft()
+            count = int(chunk.present.sum())
+            landmarks = chunk.landmarks.clone()
             if count:
-                landmarks[shot.present] = torch.stack(done[:count])
+                landmarks[chunk.present] = torch.stack(done[:count])
                 del done[:count]
-            chunk: Any = shot
             yield replace(chunk, landmarks=landmarks)
 
-    for shot in shots:
-        waiting.append(shot)
-        for landmarks, present in zip(shot.landmarks, shot.present.tolist(), strict=True):
+    for chunk in chunks:
+        waiting.append(chunk)
+        for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
             if not present or (last is not None and not is_continuous(last, landmarks)):
                 done += smoother.flush()
             last = landmarks if present else None

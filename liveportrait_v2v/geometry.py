@@ -31,7 +31,7 @@ def face_axes(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def axes_between(eyes: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
-    """Return the same from the centres of eyes and lips, float [N, 2]."""
+    """Return the axes of `face_axes`, float [N, 2, 2], from the centres of eyes and lips, float [N, 2]."""
     down = lips - eyes
     length = down.norm(dim=-1, keepdim=True)
     upright = torch.tensor([0.0, 1.0], device=down.device).expand_as(down)
@@ -76,7 +76,7 @@ def square_around(
     vy_ratio: float = 0.0,
     rotate: bool = True,
 ) -> FaceSquare:
-    """Return the same around any points.
+    """Return the square of `crop_square` around any points.
 
     Args:
         points: float [N, K, 2], pixels.
@@ -123,12 +123,12 @@ class Pose(TensorStruct):
 
 
 def fit_pose(points: torch.Tensor, shape: torch.Tensor, weights: torch.Tensor | None = None) -> Pose:
-    """Return the similarity transform that brings a shape nearest to points, in least squares (Umeyama 1991).
+    """Return the similarity transform that fits a shape to points by least squares (Umeyama 1991).
 
     Args:
         points: float [N, K, 3].
         shape: float [K, 3] or [N, K, 3].
-        weights: float [K] >= 0, all alike when left out.
+        weights: float [K] >= 0, equal by default.
     """
     shape = shape.expand_as(points)
     weights = torch.ones_like(points[0, :, 0]) if weights is None else weights

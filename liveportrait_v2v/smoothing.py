@@ -1,4 +1,4 @@
-"""Smoothing over time with a fixed lag, so that it streams."""
+"""Temporal smoothing of a stream, with a fixed lag."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections import deque
 import torch
 
 PROCESS_VARIANCE = 1e-5
+"""Variance of the random walk from one frame to the next."""
 
 
 class FixedLagSmoother:
     """Rauch-Tung-Striebel smoother of a scalar random walk, shared by every number of a frame.
 
-    Model: x[t] = x[t-1] + w, y[t] = x[t] + v, var(w) = 1e-5, var(v) = `variance`, first mean y[0], first
-    variance 1. Its gains don't depend on the data, so one scalar filter serves all of a frame's numbers at once.
-    A frame is smoothed over everything before it and the `lag` frames after it.
+    Model: x[t] = x[t-1] + w, y[t] = x[t] + v, var(w) = PROCESS_VARIANCE, var(v) = `variance`, initial mean y[0],
+    initial variance 1. The gains don't depend on the data, so one scalar filter serves all of a frame's numbers. A
+    frame is smoothed over all frames before it and the `lag` frames after it.
 
     Args:
         variance: observation variance; 0 passes everything through without delay.
@@ -40,7 +41,7 @@ class FixedLagSmoother:
         return [self._smooth_oldest()] if len(self._filtered) > self.lag else []
 
     def flush(self) -> list[torch.Tensor]:
-        """Return the frames still held back, oldest first, and forget everything."""
+        """Return the frames still held back, oldest first, and start over."""
         done = []
         while self._filtered:
             done.append(self._smooth_oldest())

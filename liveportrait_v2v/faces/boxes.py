@@ -14,7 +14,7 @@ def centre(box: Sequence[float]) -> tuple[float, float]:
 
 
 def side(box: Sequence[float]) -> float:
-    """Geometric mean of width and height, as the size of a face."""
+    """Return the geometric mean of width and height, as the size of a face."""
     return math.sqrt(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
 
 
@@ -24,7 +24,7 @@ def shifted(box: Sequence[float], dx: float, dy: float) -> Box:
 
 
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes, 0..1."""
+    """Return the intersection over union of two boxes, 0..1."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
@@ -34,7 +34,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def distance(a: Sequence[float], b: Sequence[float]) -> float:
-    """Distance of two boxes as places of one face: centre distance in face sizes plus octaves of size."""
+    """Return how far apart two boxes are as places of one face: centre distance in face sizes plus octaves of size."""
     size_a, size_b = max(side(a), 1e-6), max(side(b), 1e-6)
     (ax, ay), (bx, by) = centre(a), centre(b)
     return math.hypot(ax - bx, ay - by) / max(size_a, size_b) + abs(math.log2(size_a / size_b))
@@ -48,4 +48,4 @@ ORDERS = {
     "top-bottom": lambda box: box[1],
     "bottom-top": lambda box: -box[3],
 }
-"""Sort keys of the orders in which faces get their numbers: by size, or by the edge that is named first."""
+"""Sort keys of the orders in which faces get their numbers: by size, or by the edge named first."""

@@ -16,11 +16,12 @@ _FILE = Path(__file__).parent / "weights" / "canonical_face.safetensors"
 class CanonicalFace:
     """A neutral face looking into the camera.
 
-    vertices: float32 [468, 3] in centimetres; x right as the viewer sees it (so the person's right eye,
-        landmark 33, has x < 0), y down, z negative towards the viewer: the axes of FaceTracker's landmarks.
-    triangles: int64 [898, 3], indices of vertices.
-    weights: float32 [468], what each landmark counts for in a rigid fit (weighted orthogonal Procrustes);
-        zero for most, as the points that an expression moves say little of the head's pose.
+    Attributes:
+        vertices: float32 [468, 3] in centimetres; x right as the viewer sees it (so the person's right eye,
+            landmark 33, has x < 0), y down, z negative towards the viewer: the axes of FaceTracker's landmarks.
+        triangles: int64 [898, 3], indices of vertices.
+        weights: float32 [468], weight of each landmark in a rigid fit (weighted orthogonal Procrustes); zero for
+            most, as points that an expression moves carry little information on the head's pose.
     """
 
     vertices: Tensor

@@ -45,13 +45,13 @@ def squares_of_landmarks(landmarks: Tensor) -> FaceSquare:
 def _sampling(
     square: FaceSquare, height: int, width: int, size: int, device: str
 ) -> tuple[slice, slice, tuple[int, int], Tensor]:
-    """Return rows and columns of the frame that a square touches, how many to average, and the sampling grid."""
+    """Return the rows and columns that a square touches, how many of each to average, and the sampling grid."""
     (x, y), (side,), ((cos, sin), _) = (
         square.center[0].tolist(),
         square.side.tolist(),
         square.axes[0].tolist(),
     )
-    shrink = max(int(side / size), 1)  # averaged first, against aliasing
+    shrink = max(int(side / size), 1)  # pixels averaged first, against aliasing
     cos, sin = cos * side / 2, sin * side / 2
     reach = abs(cos) + abs(sin) + 2 * shrink
 
@@ -81,7 +81,7 @@ def cut(frames: Tensor, square: FaceSquare, size: int) -> Tensor:
 
     Args:
         frames: uint8 [N, H, W, 3].
-        square: one square; the sampling grid of a square that is used again is kept.
+        square: one square; its sampling grid is cached, by identity of the object.
         size: side of the crops in pixels.
 
     Returns:
@@ -99,7 +99,7 @@ def cut(frames: Tensor, square: FaceSquare, size: int) -> Tensor:
     else:
         window = window.float()
     grid = grid.expand(count, -1, -1, -1)
-    if 2 * square.side.item() < size and window.device.type != "mps":  # which has no bicubic sampling
+    if 2 * square.side.item() < size and window.device.type != "mps":  # MPS has no bicubic sampling
         # Of faces shrunk to 43 pixels, the eyes' opening correlates with the truth by 0.97; bilinearly by 0.95.
         crops = F.grid_sample(window, grid, mode="bicubic", padding_mode="border", align_corners=False)
         crops = crops.clamp_(0, 255)

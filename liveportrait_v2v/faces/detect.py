@@ -1,4 +1,4 @@
-"""Face boxes in whole frames: the two BlazeFace detectors, decoding and non-maximum suppression."""
+"""Face detection in whole frames: the two BlazeFace detectors, their decoding and non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .nets import load_net
 
 @dataclass(frozen=True)
 class Detection:
-    """One face in frame pixels: its box, the person's right and left eye; and how sure it is, 0..1."""
+    """One face in frame pixels: its box, the person's right and left eye, and the detector's score 0..1."""
 
     box: Box
     right_eye: tuple[float, float]
@@ -23,16 +23,21 @@ class Detection:
 
 
 def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
-    """Frames uint8 [N, H, W, 3] -> (float32 [N, size, size, 3] in -1..1, scale, left, top).
+    """Scale frames into a black square, centred, with their aspect ratio kept.
 
-    The frame keeps its aspect ratio and is in the middle, black around it. A point p of the result is
-    ((p - (left, top)) / scale) of the frame.
+    Args:
+        frames: uint8 [N, H, W, 3].
+        size: side of the square in pixels.
+
+    Returns:
+        float32 [N, size, size, 3] in -1..1, scale, left, top: point p of the square is point
+        (p - (left, top)) / scale of the frame.
     """
     height, width = frames.shape[1:3]
     scale = size / max(height, width)
     inner = max(round(height * scale), 1), max(round(width * scale), 1)
     images = frames.permute(0, 3, 1, 2)
-    # The antialiased resize is quickest on bytes, which only the CPU has, and not every device has it at all.
+    # The antialiased resize is fastest on bytes, which only the CPU supports, and some devices lack it altogether.
     images = images.float() if frames.is_cuda else images.cpu()
     images = F.interpolate(images, inner, mode="bilinear", antialias=True).to(frames.device)
     images = images.permute(0, 2, 3, 1).float() / 127.5 - 1
@@ -42,7 +47,7 @@ def letterbox(frames: Tensor, size: int) -> tuple[Tensor, float, float, float]:
 
 
 def _suppress(rows: list[list[float]], overlap: float = 0.3) -> list[list[float]]:
-    """Weighted non-maximum suppression, as BlazeFace wants it: overlapping boxes are averaged by score.
+    """Apply BlazeFace's weighted non-maximum suppression: overlapping boxes are averaged by score.
 
     Each row is (x0, y0, x1, y1, right eye x, y, left eye x, y, score).
     """
@@ -57,9 +62,12 @@ def _suppress(rows: list[list[float]], overlap: float = 0.3) -> list[list[float]
 
 
 def detect(frames: Tensor, net_name: str, device: str) -> list[list[Detection]]:
-    """Faces of each frame, best score first.
+    """Return the faces of each frame, best score first.
 
-    frames: uint8 [N, H, W, 3] on `device`; net_name: that of one of the two detectors in nets.NETS.
+    Args:
+        frames: uint8 [N, H, W, 3] on `device`.
+        net_name: one of the two detectors in nets.NETS.
+        device: torch device string.
     """
     net = load_net(net_name, device)
     images, scale, left, top = letterbox(frames, net.size)

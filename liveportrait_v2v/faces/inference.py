@@ -1,4 +1,4 @@
-"""Landmark inference on faces whose place is known."""
+"""Landmark inference on faces whose position is known."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def infer(net: Net, crops: list[Tensor], squares: FaceSquare) -> tuple[Tensor, T
         landmarks float32 [B, 478, 3] in pixels of the frames, and presence float32 [B] in 0..1; both on the CPU.
     """
     points, logits = net(crops[0] if len(crops) == 1 else torch.cat(crops))
-    # One copy, so that a GPU is waited for once.
+    # One copy, so that the CPU waits for a GPU only once.
     result = torch.cat((points.flatten(1), logits.sigmoid()[:, None]), 1).cpu()
     return landmarks_in_frame(result[:, :-1].unflatten(1, (478, 3)), squares, net.size), result[:, -1]
 
 
 @torch.no_grad()
 def landmarks_near(frames: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """Infer the landmarks of faces that are about where these are: one face a frame.
+    """Infer the landmarks of faces near given ones, one face per frame.
 
     Args:
         frames: uint8 [N, H, W, 3].
-        landmarks: float32 [N, 478, 3] in pixels.
+        landmarks: float32 [N, 478, 3] in pixels, about where the faces are.
 
     Returns:
         landmarks float32 [N, 478, 3] in pixels, and presence float32 [N] in 0..1; both on the CPU.

@@ -9,7 +9,7 @@ Inside, everything is channels last, [N, H, W, C]: the nets are so narrow that o
 goes into moving memory, and this layout turns the pointwise convolutions into plain matrix products that can
 add to the shortcut in place.
 
-Weights lie next to this module as float16 safetensors, made by scripts/convert_face_models.py.
+Weights are stored next to this module as float16 safetensors, made by scripts/convert_face_models.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Net(nn.Module):
 
 
 class Conv(nn.Conv2d):
-    """Convolution over [N, H, W, C] with TensorFlow's SAME padding: an odd rest goes right and below."""
+    """Convolution over [N, H, W, C] with TensorFlow's SAME padding: odd padding is added right and below."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = True):
         total = kernel - stride
@@ -52,7 +52,7 @@ class Conv(nn.Conv2d):
 
 
 def halve(x: Tensor) -> Tensor:
-    """2x2 max pooling of [N, H, W, C]; on a CPU three times as fast as max_pool2d on large maps."""
+    """Max-pool [N, H, W, C] by 2 x 2; on a CPU three times as fast as max_pool2d on large maps."""
     x = torch.maximum(x[:, ::2], x[:, 1::2])
     return torch.maximum(x[:, :, ::2], x[:, :, 1::2])
 
@@ -71,7 +71,7 @@ class Bottleneck(nn.Module):
     """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows.
 
     Maps are rows of pixels, [N * H * W, C], which are modified. While another thread renders, each torch call costs a
-    hand-over of Python's lock, even if it computes nothing: so there are few.
+    GIL hand-over, even if it computes nothing, so calls are few.
     """
 
     mixing: Tensor
@@ -140,7 +140,7 @@ class FaceMesh(Net):
             blocks += [Bottleneck(wider, wider, size) for _ in range(4)]
             width = wider
         self.coarse = nn.Sequential(*blocks)
-        self.tongue = nn.Linear(4 * 128, 1)  # in the file, not asked for here
+        self.tongue = nn.Linear(4 * 128, 1)  # in the file, unused here
         self.presence = nn.Linear(4 * 128, 1)
         self.landmarks = nn.Linear(4 * 128, 478 * 3)
 
@@ -152,8 +152,8 @@ class FaceMesh(Net):
         return self.fine(F.prelu(self.stem(x).reshape(-1, 16), self.stem_act.weight))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # On a CPU the largest maps go two by two, as more crowd each other out of a core's cache; the rest at once, as
-        # there the weights are what does.
+        # On a CPU the largest maps are processed in pairs, as more evict each other from a core's cache; the rest in
+        # one batch, as there the weights fill the cache.
         parts = x.split(2 if x.device.type == "cpu" else len(x))
         x = torch.cat([self._start(part) for part in parts])
         x = self.coarse(x).view(-1, 4 * 128)
@@ -191,7 +191,7 @@ class DoubleBlazeBlock(nn.Module):
 
 
 def _grid(cells: int, per_cell: int) -> Tensor:
-    """Centres of a grid's cells in 0..1, x fastest, each `per_cell` times: [cells**2 * per_cell, 2]."""
+    """Return the centres of a grid's cells in 0..1, x fastest, each `per_cell` times: [cells**2 * per_cell, 2]."""
     centre = (torch.arange(cells) + 0.5) / cells
     y, x = torch.meshgrid(centre, centre, indexing="ij")
     return torch.stack((x, y), -1).reshape(-1, 1, 2).expand(-1, per_cell, 2).reshape(-1, 2)
@@ -266,7 +266,7 @@ class FullRangeDetector(Net):
         return F.relu_(fine).add_(up.permute(0, 2, 3, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # The blocks write into what they are given, so the side branches are taken first.
+        # The blocks write into their input, so the side branches are computed first.
         x = self.stage48(F.relu_(self.stem(x)))
         side48 = self.side48(x)
         x = self.stage24(x)
@@ -290,8 +290,8 @@ NETS: dict[str, type[Net]] = {
 def load_net(name: str, device: str = "cpu") -> Net:
     """Load one of NETS with its weights, ready for inference: float32, no gradients, cached per device.
 
-    `device` is a torch device string. The module is shared by all who ask for it, so do not change it. Call
-    it under torch.no_grad().
+    `device` is a torch device string. The module is shared by all callers: do not modify it. Call it under
+    torch.no_grad().
     """
     net = NETS[name]()
     weights = load_file(WEIGHTS / f"{name}.safetensors")

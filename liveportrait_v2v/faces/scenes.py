@@ -9,8 +9,8 @@ from torch import Tensor
 class CutFinder:
     """Detector of scene cuts; takes the frames of a clip in order.
 
-    A cut is a change of the coarse picture of more than 25 of 255 levels on average, and of more than four
-    times what has lately been usual: a shaking camera or a flicker is no cut.
+    A cut changes the coarse picture by more than 25 of 255 levels on average, and by more than four times the
+    running mean of recent changes, so that a shaking camera or a flicker does not count as one.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class CutFinder:
         self._usual = 4.0
 
     def find(self, frames: Tensor) -> list[bool]:
-        """frames: uint8 [N, H, W, 3] -> for each whether it begins another scene; the very first does not."""
+        """Return whether each of the frames uint8 [N, H, W, 3] begins another scene; a clip's first does not."""
         height, width = frames.shape[1:3]
         step_y, step_x = max(height // 32, 1), max(width // 32, 1)
         coarse = frames[:, step_y // 2 :: step_y, step_x // 2 :: step_x].float()

@@ -1,4 +1,4 @@
-"""The square around a face, turned with it."""
+"""Rotated squares around faces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ..tensors import TensorStruct
 
 @dataclass(frozen=True, eq=False)
 class FaceSquare(TensorStruct):
-    """N squares, one per frame or face, between frame and crop coordinates; compared by identity.
+    """N rotated squares, one per frame or face, each the map between frame and crop coordinates.
+
+    Squares compare and hash by identity, so that one can be the key of a cache.
 
     Attributes:
         center: float [N, 2], the square's centre in frame coordinates.
@@ -26,7 +28,7 @@ class FaceSquare(TensorStruct):
 
     @classmethod
     def turned(cls, center: Tensor, side: Tensor, angle: Tensor) -> FaceSquare:
-        """Return squares [N] turned by angles [N] in radians, clockwise on the screen; float64."""
+        """Return N squares, float64, of centres [N, 2], sides [N] and angles [N] in radians, clockwise on the screen."""
         cos, sin = angle.double().cos(), angle.double().sin()
         axes = torch.stack((torch.stack((cos, sin), -1), torch.stack((-sin, cos), -1)), dim=-2)
         return cls(center.double(), axes, side.double())

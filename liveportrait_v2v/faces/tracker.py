@@ -1,4 +1,4 @@
-"""Tracking of several faces through a clip, chunk by chunk, each under a number of its own."""
+"""Tracking of a clip's numbered faces, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .scenes import CutFinder
 from .square import FaceSquare
 
 KEPT_DRIFT, MAX_DRIFT = 0.35, 0.5
-"""Drift below which a square is kept, and above which its landmarks are not taken; see `_drifts`."""
+"""Drift below which a square is kept, and above which its landmarks are rejected; `_drifts` has the measurement."""
 SAME_IOU = 0.5
-"""Overlap from which two boxes are one person."""
+"""Intersection over union from which two boxes are one person."""
 KNOWN_IOU = 0.3
-"""Overlap from which a detection is a face that is followed already."""
+"""Intersection over union from which a detection is a face that is already followed."""
 FORGET_FRAMES = 30
 """Frames after which a lost face may return anywhere."""
-# On a CPU all trackings together leave one core to those who wait for the faces.
+# On a CPU, concurrent trackers together leave one core to the threads that wait for their results.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
 
@@ -56,13 +56,13 @@ class Tracks:
 
 @dataclass
 class _Estimate:
-    """The landmark network's reading of one face on one frame.
+    """Landmarks inferred for one face on one frame.
 
     Attributes:
         landmarks: [478, 3] in frame pixels.
         seen_in: the square that the network read.
-        wanted: the square that these landmarks ask for.
-        drift: from the one to the other, see `_drifts`.
+        wanted: the square around these landmarks.
+        drift: distance of the two squares, see `_drifts`.
     """
 
     landmarks: Tensor
@@ -78,10 +78,13 @@ class _Estimate:
 
 
 def _drifts(seen_in: FaceSquare, wanted: FaceSquare) -> list[float]:
-    """Return how far each of B faces is from the middle of its square, upright and in its usual size.
+    """Return the drift of B faces: how far each has left the position, size and angle that fit its square.
 
-    The network's error, measured on real clips against its answer in the wanted square: 0.5 % of the face at a drift
-    of 0.25, where any two squares differ by 0.3 %; 0.8 % at 0.5, and wrong altogether at 1.
+    A drift of 1 is a shift by 20 % of the square's side, 0.4 octaves of size or a turn by 20 degrees;
+    the largest of the three counts.
+
+    The network's error, measured on real clips against its landmarks in the wanted square: 0.5 % of the face at a
+    drift of 0.25, where any two squares differ by 0.3 %; 0.8 % at 0.5; unusable at 1.
     """
     way = (wanted.center - seen_in.center).norm(dim=1) / (0.20 * seen_in.side)
     growth = (wanted.side.clamp_min(1e-6) / seen_in.side).log2().abs() / 0.40
@@ -91,13 +94,13 @@ def _drifts(seen_in: FaceSquare, wanted: FaceSquare) -> list[float]:
 
 @dataclass
 class _Face:
-    """One number.
+    """One numbered face.
 
     Attributes:
         square: where the face is looked for, None while it is lost or not followed.
         velocity: of the box's centre, in pixels a frame.
         lost: frames since it was last seen.
-        ahead: frames to infer in one batch: more while nothing happens.
+        ahead: frames to infer in one batch; grows while the square is kept.
     """
 
     followed: bool
@@ -108,7 +111,7 @@ class _Face:
     ahead: int = 1
 
     def expected(self) -> Box:
-        """Return the box of the next frame, were the face to move on for up to ten frames."""
+        """Return the box expected on the next frame, extrapolated over at most ten frames."""
         steps = min(self.lost + 1, 10)
         return shifted(self.box, self.velocity[0] * steps, self.velocity[1] * steps)
 
@@ -125,34 +128,34 @@ class _Face:
 def _keep_buffers() -> None:
     """Have glibc keep the memory of the networks' buffers instead of returning it after every frame.
 
-    glibc holds on to twice the largest block that was ever freed; this frees one of 16 MB.
+    glibc retains up to twice the largest block ever freed; this frees one of 16 MB.
     """
     torch.empty(16 << 20, dtype=torch.uint8)
 
 
 class FaceTracker:
-    """Finds, follows and numbers the faces of a clip.
+    """Tracker that finds, follows and numbers the faces of a clip.
 
-    `track` is called chunk after chunk; the result does not depend on where the chunks end. `reset` comes before
-    another clip. Faces get numbers on the first frame that shows any, in the chosen order, and keep them:
+    Call `track` with one chunk after another, and `reset` before another clip; the result does not depend on where
+    the chunks end. Faces get numbers on the first frame that shows any, in the chosen order, and keep them:
 
     - A number follows its face from frame to frame by the landmarks themselves.
     - A lost face gets its number back where continuity of place and size allows it: at first near where it
       was expected, the further off the longer it has been away, and anywhere after `FORGET_FRAMES`. Where there
       is only one number and one face, that face has it at once.
     - A new number is given only while none is missing.
-    - After a scene cut nothing is near anything: the numbers are given again in the chosen order. Only if just
-      as many faces are in the very same places was it a flash instead of a cut.
+    - After a scene cut positions mean nothing: the numbers are given again in the chosen order. If exactly the
+      faces from before are found in the same places, the change was a flash and they keep their numbers.
 
-    Faces are distinguished by place and size, not by identity: a person who enters while a number is missing can take
-    it, and after a cut to another person that one has number 0.
+    Faces are distinguished by position and size, not by identity: a person who enters while a number is missing can
+    take it, and after a cut to another person, that person has number 0.
 
     Args:
         device: torch device string.
         order: "large-small", "small-large", "left-right", "right-left", "top-bottom" or "bottom-top".
-        only: number all faces of the first frame, but follow this one alone. The places of the others are looked up
-            now and then, and they keep their numbers as above, so that a lost face takes over no other.
-        max_faces: how many numbers are given at most.
+        only: number all faces of the first frame, but follow this one alone. The others are detected at intervals and
+            keep their numbers as above, so that none of them gets this number while its face is lost.
+        max_faces: maximum count of numbers.
 
     Raises:
         SettingsError: an unknown order or a number out of range.
@@ -175,12 +178,12 @@ class FaceTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the next frame is the first of another clip."""
+        """Start over: the next frame is the first of another clip."""
         self._faces: list[_Face] = []
         self._frame = 0
         self._searched = -FORGET_FRAMES
-        self._fruitless_searches = 0  # since one found anything
-        self._renumber = False  # a scene cut has come, and no face since
+        self._fruitless_searches = 0  # since the last one that found a face
+        self._renumber = False  # a scene cut has passed, and no face was found since
         self._before_cut: dict[int, Box] = {}
         self._cuts = CutFinder()
 
@@ -200,7 +203,7 @@ class FaceTracker:
         frames = frames.to(self.device)
         cuts = self._cuts.find(frames)
         rows: list[dict[int, _Estimate]] = []
-        # For each face its estimates on the next frames, made in one batch on the guess that its square stays.
+        # Each face's estimates on the next frames, inferred in one batch on the assumption that its square stays.
         ahead: dict[int, list[_Estimate]] = {}
         for at, scene_cut in enumerate(cuts):
             following_cut = cuts.index(True, at + 1) if True in cuts[at + 1 :] else len(frames)
@@ -230,7 +233,7 @@ class FaceTracker:
         return Tracks(landmarks, presence > 0, presence)
 
     def _estimates(self, crops: list[Tensor], squares: list[FaceSquare]) -> list[_Estimate]:
-        """Run the landmark network on crops [*, 256, 256, 3] of these B squares, B in all."""
+        """Run the landmark network on crops [*, 256, 256, 3] of B squares, B in all."""
         seen_in = FaceSquare.cat(squares)
         points, presence = infer(self._net, crops, seen_in)
         low, high = points[..., :2].aminmax(dim=1)
@@ -264,7 +267,7 @@ class FaceTracker:
             ahead[number], flat = flat[: len(seen)], flat[len(seen) :]
 
     def _search_due(self) -> bool:
-        """Return whether the detectors are to run on this frame, though nothing has happened."""
+        """Return whether a periodic search is due on this frame."""
         faces = self._faces
         away = [face.lost for face in faces if face.followed and face.square is None]
         period: float
@@ -313,7 +316,7 @@ class FaceTracker:
         return distance(self._faces[number].box, estimate.box) > 1
 
     def _drop_duplicates(self, row: dict[int, _Estimate]) -> None:
-        """Where two numbers are on one person, drop the one that had to leave its path for it."""
+        """Drop one of two numbers on the same person: the one further from its expected place."""
         strayed = {n: distance(self._faces[n].expected(), e.box) for n, e in row.items()}
         for a in sorted(row):
             for b in sorted(row):
@@ -321,7 +324,7 @@ class FaceTracker:
                     del row[a if strayed[a] > strayed[b] else b]
 
     def _search(self, frame: Tensor, row: dict[int, _Estimate]) -> None:
-        """Run the detectors on one frame, and give the faces that they find beyond those in row their numbers."""
+        """Run the detectors on one frame, and give the faces that are not in row their numbers."""
         self._searched = self._frame
         found = self._candidates(frame, "face_detector_full_range", row)
         if not found and not row:
@@ -343,7 +346,7 @@ class FaceTracker:
                 face.box, face.lost = estimate.box, -1  # _settle counts this frame
 
     def _matches(self, found: list[_Estimate], row: dict[int, _Estimate]) -> dict[int, _Estimate]:
-        """Return the finds that belong to known numbers, by number."""
+        """Return the found faces that belong to known numbers, by number."""
         faces = self._faces
         if self._renumber:
             self._renumber = False
@@ -373,7 +376,7 @@ class FaceTracker:
         return taken
 
     def _admit(self, found: list[_Estimate], taken: dict[int, _Estimate], row: dict[int, _Estimate]) -> None:
-        """Give the remaining finds new numbers, in `taken`, unless a followed number is missing."""
+        """Give the remaining faces new numbers, in `taken`, unless a followed number is missing."""
         faces = self._faces
         if any(face.followed and n not in row and n not in taken for n, face in enumerate(faces)):
             return
@@ -383,9 +386,9 @@ class FaceTracker:
             faces.append(_Face(self.only in (None, len(faces)), e.box))
 
     def _candidates(self, frame: Tensor, net: str, row: dict[int, _Estimate]) -> list[_Estimate]:
-        """Return detections that are in no face of row and that the landmark network confirms twice.
+        """Return detections outside the faces of row that the landmark network confirms twice.
 
-        The second time it reads the square that its own landmarks ask for, which tracking then continues with.
+        The second inference is in the square around the first one's landmarks, in which tracking continues.
         """
         known = [e.box for e in row.values()]
         squares = [

@@ -12,9 +12,9 @@ from ...settings import AnimationSettings
 from .landmarks203 import square_of
 
 SIDE = 256
-# What is held at full size at a time: eight crops of 1024 pixels.
+# Limit on the pixels held at full size at a time: eight crops of 1024 x 1024.
 _PIXELS = 8 * 1024**2
-# The driving crop's, as LivePortrait has them.
+# LivePortrait's values for the driving crop.
 DRIVING_SIDE, DRIVING_SCALE, DRIVING_VY_RATIO = 512, 2.2, -0.1
 
 
@@ -42,7 +42,7 @@ def driving_crops(frames: torch.Tensor, square: FaceSquare | None) -> torch.Tens
 class MeanSquare:
     """The one upright square that a driving clip is cut to: the mean of its frames' squares.
 
-    One square for all frames keeps the head's shift, size and roll, which a square for each would take out.
+    One square for all frames keeps the head's shift, size and roll, which a square per frame would remove.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ def smooth(values: torch.Tensor, variance: float, lag: int) -> torch.Tensor:
 
 
 def matrix_smoother(values: np.ndarray, variance: float) -> np.ndarray:
-    """Kalman filter and Rauch-Tung-Striebel smoother over all frames, with matrices, as the textbook has them."""
+    """Kalman filter and Rauch-Tung-Striebel smoother over all frames, with matrices, as in the textbook."""
     n, d = values.shape
     q, r, one = np.eye(d) * PROCESS_VARIANCE, np.eye(d) * variance, np.eye(d)
     mean, p = values[0], one
@@ -63,7 +63,7 @@ def test_no_more_than_the_lag_is_held_back(walk):
     assert [len(smoother.push(value)) for value in walk[:7]] == [0, 0, 0, 0, 1, 1, 1]
 
 
-def test_what_stands_still_stays(walk):
+def test_constant_values_stay_constant(walk):
     torch.testing.assert_close(smooth(torch.full((20, 3), 7.0), 1e-5, lag=8), torch.full((20, 3), 7.0))
 
 
@@ -78,7 +78,7 @@ def test_zero_variance_passes_everything_at_once(walk):
     assert smoother.flush() == []
 
 
-def test_after_a_flush_it_starts_anew(walk):
+def test_after_a_flush_it_starts_over(walk):
     smoother = FixedLagSmoother(3e-6, lag=4)
     first = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
     second = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()

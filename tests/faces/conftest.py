@@ -14,8 +14,7 @@ from liveportrait_v2v.media import Clip
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """The nets are small: on a machine that has other work, threads wait for each other longer than they
-    work."""
+    """Run the nets on one thread: they are small, and on a busy machine threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -24,8 +23,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def frames(clips) -> Callable[[str, int, int], Tensor]:
-    """frames(name, start, count) -> uint8 [count, H, W, 3] of a real clip; each clip's beginning is decoded
-    once."""
+    """Return frames(name, start, count) -> uint8 [count, H, W, 3] of a real clip; decoded frames are kept."""
     decoded: dict[str, Tensor] = {}
 
     def take(name: str, start: int = 0, count: int = 1) -> Tensor:
@@ -39,7 +37,7 @@ def frames(clips) -> Callable[[str, int, int], Tensor]:
 
 @pytest.fixture(scope="session")
 def heads(frames) -> Callable[..., Tensor]:
-    """heads(name, size, count) -> uint8 [count, size, size, 3]: a real head that fills most of a square."""
+    """Return heads(name, size, count) -> uint8 [count, size, size, 3]: a real head that fills most of a square."""
     corners = {"jwp_intro": (135, 70, 250), "single_face": (195, 30, 290), "cap12": (130, 60, 190)}
 
     def take(name: str, size: int, count: int = 1) -> Tensor:
@@ -55,7 +53,7 @@ def heads(frames) -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def tracked() -> Callable[..., Tracks]:
-    """tracked(frames, chunk=8, **options) -> Tracks of a whole clip that is fed chunk by chunk."""
+    """Return tracked(frames, chunk=8, **options) -> Tracks of a whole clip, tracked chunk by chunk."""
 
     def track(clip: Tensor, chunk: int = 8, **options) -> Tracks:
         tracker = FaceTracker(**options)

@@ -1,14 +1,16 @@
-"""Frames without a face say so, end nothing, and make nobody up."""
+"""Frames without a face are absent, end no track and invent no face."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-LAST_FACE = 63  # of the frames of face_noface, at the one rate at which they are read; a title card follows
+LAST_FACE = (
+    63  # of the frames of face_noface, at the constant rate at which they are read; a title card follows
+)
 
 
-def test_the_title_card_after_a_face_has_nobody_in_it(frames, tracked):
+def test_the_title_card_after_a_face_shows_no_face(frames, tracked):
     tracks = tracked(torch.cat((frames("face_noface", LAST_FACE - 7, 40), frames("face_noface", 150, 15))))
     assert tracks.present[:8, 0].all()
     assert not tracks.present[8:].any()
@@ -35,7 +37,7 @@ def test_a_face_that_comes_back_has_its_number_again(frames, tracked):
 
 
 @pytest.mark.parametrize("kind", ["black", "noise", "stripes", "smooth"])
-def test_there_is_nobody_in_a_picture_of_nothing(tracked, kind):
+def test_no_face_is_found_in_a_picture_of_nothing(tracked, kind):
     random = torch.Generator().manual_seed(0)
     shape = 6, 180, 320, 3
     if kind == "black":
@@ -51,7 +53,7 @@ def test_there_is_nobody_in_a_picture_of_nothing(tracked, kind):
     assert not tracked(clip).present.any()
 
 
-def test_a_face_that_nobody_numbered_is_absent_from_every_frame(frames, tracked):
+def test_a_number_that_was_never_given_is_absent_from_every_frame(frames, tracked):
     landmarks, present = tracked(frames("carphone", 0, 3)).face(4)
     assert landmarks.shape == (3, 478, 3)
     assert not present.any()

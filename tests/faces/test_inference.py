@@ -1,4 +1,4 @@
-"""One look at faces whose place is known."""
+"""Landmark inference on faces whose position is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from liveportrait_v2v.faces import FaceTracker, landmarks_near
 
 
-def test_a_look_sees_what_the_tracker_saw(frames):
+def test_inference_near_tracked_landmarks_agrees_with_the_tracker(frames):
     given = frames("jwp_intro", 0, 3)
     tracked, present = FaceTracker(only=0).track(given).face(0)
     assert present.all()
@@ -17,14 +17,14 @@ def test_a_look_sees_what_the_tracker_saw(frames):
     assert (presence > 0.9).all()
 
 
-def test_a_look_at_nothing_is_not_sure_of_a_face(frames):
+def test_inference_on_a_blank_frame_has_low_presence(frames):
     given = frames("jwp_intro", 0, 1)
     tracked, _ = FaceTracker(only=0).track(given).face(0)
     _, presence = landmarks_near(torch.full_like(given, 128), tracked)
     assert presence.item() < 0.5
 
 
-def test_each_face_is_looked_at_in_its_own_frame(frames):
+def test_each_face_is_inferred_in_its_own_frame(frames):
     given = frames("jwp_intro", 0, 2)
     tracked, _ = FaceTracker(only=0).track(given).face(0)
     both, _ = landmarks_near(given, tracked)

@@ -24,7 +24,7 @@ PICTURES = [
 
 
 def original(clips, name):
-    """Runs the original model: NHWC float32 -> its outputs, by size."""
+    """Return a runner of the original model: NHWC float32 -> its outputs, by size."""
     litert = pytest.importorskip("ai_edge_litert.interpreter")
     if name == "face_detector_full_range":
         model = clips["model_full_range"].read_bytes()

@@ -1,4 +1,4 @@
-"""Several faces: each has a number, and keeps it."""
+"""Several faces, each with a number that it keeps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ pytestmark = pytest.mark.slow
 
 
 def scene(*placed, size=(360, 640), count=None):
-    """A grey picture with heads on it: (head [n, s, s, 3], x, y) where x and y are numbers or one for each
-    frame."""
+    """Return a grey clip with heads on it: (head [n, s, s, 3], x, y), x and y for all frames or one per frame."""
     count = count or max(len(head) for head, _, _ in placed)
     clip = torch.full((count, *size, 3), 90, dtype=torch.uint8)
     for head, xs, ys in placed:
@@ -22,12 +21,12 @@ def scene(*placed, size=(360, 640), count=None):
 
 
 def then(*parts):
-    """Stills [1, H, W, 3] one after the other, each for so many frames."""
+    """Return stills [1, H, W, 3] in sequence, each for its count of frames."""
     return torch.cat([still.expand(count, -1, -1, -1) for still, count in parts])
 
 
 def columns(tracks):
-    """Mean x of every face on every frame, None where it is absent."""
+    """Return the mean x of every face on every frame, None where it is absent."""
     x = tracks.landmarks[..., 0].mean(2).round().tolist()
     return [
         [value if here else None for value, here in zip(*pair, strict=True)]
@@ -36,7 +35,7 @@ def columns(tracks):
 
 
 def places(tracks, frame, **middles):
-    """Names of the middles (x, y) that the faces of a frame are nearest to, by number."""
+    """Return the names of the middles (x, y) nearest to the faces of a frame, by number."""
     found = []
     for k in range(tracks.present.shape[1]):
         if tracks.present[frame, k]:
@@ -151,14 +150,14 @@ def test_after_a_scene_cut_numbers_are_given_as_at_the_start(heads, tracked):
     assert x[6][0] > x[6][1]
 
 
-def test_a_cut_to_another_person_goes_on_with_number_0(frames, tracked):
+def test_a_cut_to_another_person_continues_with_number_0(frames, tracked):
     clip = torch.cat((frames("jwp_intro", 0, 10)[:, 60:420], frames("wolfgang", 0, 10)))
     tracks = tracked(clip)
     assert tracks.present.shape == (20, 1)
     assert tracks.present.all()
 
 
-def test_a_flash_is_no_cut_and_swaps_nobody(heads, tracked):
+def test_a_flash_is_not_a_cut_and_swaps_no_numbers(heads, tracked):
     a, b = heads("jwp_intro", 190, 1), heads("single_face", 200, 1)
     clip = scene((a, 40, 80), (b, 380, 80)).expand(12, -1, -1, -1).clone()
     clip[6] = 255
@@ -178,7 +177,7 @@ def test_only_one_face_is_followed_under_its_own_number(trio, tracked):
 
 
 @pytest.mark.parametrize("away", [12, 50])
-def test_while_the_only_face_is_away_its_number_is_on_nobody_else(heads, tracked, away):
+def test_while_the_only_face_is_away_no_other_face_has_its_number(heads, tracked, away):
     a, b = heads("jwp_intro", 200, 1), heads("single_face", 200, 1)
     both, alone = scene((a, 40, 80), (b, 380, 80)), scene((b, 380, 80))
     clip = then((both, 4), (alone, away), (both, 6))

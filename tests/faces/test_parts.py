@@ -1,4 +1,4 @@
-"""The small parts that tracking is made of: boxes, squares and crops, scene cuts."""
+"""Parts of the tracker: boxes, squares and crops, detectors, scene cuts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from liveportrait_v2v.faces.scenes import CutFinder
 
 
 def ramp(height, width):
-    """A picture whose red is the column's middle and whose green is the row's, in pixels."""
+    """Return a picture whose red is the column and whose green is the row, in pixels."""
     clip = torch.zeros(1, height, width, 3, dtype=torch.uint8)
     clip[..., 0] = torch.arange(width).byte()
     clip[..., 1] = torch.arange(height).byte()[:, None]
@@ -27,7 +27,7 @@ def square(x: float, y: float, side: float, angle: float) -> FaceSquare:
 
 
 def numbers(square: FaceSquare) -> tuple[float, ...]:
-    """Centre, side and angle."""
+    """Return centre, side and angle."""
     return *square.center[0].tolist(), square.side.item(), square.angle.item()
 
 
@@ -41,7 +41,7 @@ def test_distance_counts_face_sizes_and_octaves():
     assert distance((0, 0, 10, 10), (-5, -5, 15, 15)) == pytest.approx(1)
 
 
-def test_every_order_sorts_by_what_it_says():
+def test_every_order_sorts_by_its_name():
     high, large = (50, 0, 60, 10), (0, 20, 40, 60)
     first = {name: min((high, large), key=key) for name, key in ORDERS.items()}
     assert first == {
@@ -138,7 +138,7 @@ def test_a_cut_between_two_chunks_is_seen(frames):
 
 
 @pytest.mark.parametrize("name", ["wolfgang", "carphone", "ltx2", "obama"])
-def test_movement_is_no_cut(frames, name):
+def test_movement_is_not_a_cut(frames, name):
     assert not any(CutFinder().find(frames(name, 0, 40)))
 
 

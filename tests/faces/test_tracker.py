@@ -1,4 +1,4 @@
-"""Landmarks of one face: on every real clip, in frame pixels, whatever the chunks, steady."""
+"""Landmarks of one face: on every real clip, in frame pixels, stable, independent of the chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIPS = {
 
 
 def turned(frame, degrees):
-    """The frame turned clockwise about its middle, and the matrix that does it to centred coordinates."""
+    """Return the frame turned clockwise about its middle, and the matrix that turns centred coordinates so."""
     angle = math.radians(degrees)
     cos, sin = math.cos(angle), math.sin(angle)
     height, width = frame.shape[1:3]
@@ -48,7 +48,7 @@ def test_a_face_is_followed_on_99_of_100_frames_of_a_real_clip(frames, tracked, 
     assert (middle[:, 1] < height).all()
 
 
-def test_landmarks_lie_where_the_eyes_and_the_mouth_are(frames, tracked):
+def test_landmarks_are_where_the_eyes_and_the_mouth_are(frames, tracked):
     # Read off the picture: the pupils and the corners of the mouth of astronaut.png.
     points = {468: (204, 100), 473: (247, 103), 61: (203, 139), 291: (246, 141)}
     landmarks = tracked(frames("astronaut")).landmarks[0, 0]

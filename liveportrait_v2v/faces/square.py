@@ -28,7 +28,7 @@ class FaceSquare(TensorStruct):
 
     @classmethod
     def turned(cls, center: Tensor, side: Tensor, angle: Tensor) -> FaceSquare:
-        """Return N squares, float64, of centres [N, 2], sides [N] and angles [N] in radians, clockwise on the screen."""
+        """Return float64 squares of centres [N, 2], sides [N] and angles [N] in radians, clockwise on the screen."""
         cos, sin = angle.double().cos(), angle.double().sin()
         axes = torch.stack((torch.stack((cos, sin), -1), torch.stack((-sin, cos), -1)), dim=-2)
         return cls(center.double(), axes, side.double())

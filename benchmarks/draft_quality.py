@@ -1,11 +1,14 @@
 """How well the draft engine's output moves as the driving clip does, on every pair of the real clips.
 
-    python benchmarks/draft_quality.py [--frames N] [SOURCE,DRIVING ...]
+    python benchmarks/draft_quality.py [--frames N] [--vary NAME=VALUE] [SOURCE,DRIVING ...]
 
 For each pair the result is written to a video file, the faces of that file are tracked again, and five signals of
 the tracked landmarks are correlated (Pearson) with those of the driving clip at the same times: opening of mouth and
 eyes, pitch, yaw and roll of the head. Identity: the mean change of distances between eyes, cheeks and brow, which
 no expression moves, against the source's.
+
+`--vary` runs the draft with another value of a tuned constant or of a field of a parameter object, both of which
+docs/draft.md lists: `motion.MAX_WIDENING=0.4`, `paint.LIDS.lash_width=0.06`.
 
 A driving clip that hardly moves has nothing to correlate with. So each driving clip is also measured against itself,
 shifted by a few pixels and encoded once more: its row "itself" is what the measurement can give at best. And a pair's
@@ -15,9 +18,11 @@ value is put in brackets where the driving signal, over the frames compared, spr
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -52,6 +57,19 @@ AIMS = {"mouth": 0.9, "eyes": 0.7, "pitch": 0.8, "yaw": 0.8, "roll": 0.8}
 ENOUGH = {"mouth": 0.05, "eyes": 0.05, "pitch": 2.0, "yaw": 2.0, "roll": 2.0}  # standard deviations
 # Pairs of landmarks whose distance is the person's and not the expression's.
 IDENTITY = ((33, 263), (133, 362), (234, 454), (168, 4), (127, 356))
+
+
+def vary(setting: str) -> None:
+    """Set a constant of the draft, or a field of one of its parameter objects, by a text `MODULE.NAME[.FIELD]=VALUE`.
+
+    Raises:
+        AttributeError: there is no such constant; TypeError: there is no such field.
+    """
+    path, value = setting.split("=")
+    module_name, name, *field = path.split(".")
+    module = importlib.import_module(f"liveportrait_v2v.engines.draft.{module_name}")
+    old, new = getattr(module, name), ast.literal_eval(value)
+    setattr(module, name, replace(old, **{field[0]: new}) if field else new)
 
 
 def open_clip(name: str) -> Clip:
@@ -149,8 +167,13 @@ def main() -> None:
     """Measure the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=400, help="at most so many driving frames (400)")
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="NAME=VALUE", help="another value of a tuned constant"
+    )
     parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="all pairs when left out")
     options = parser.parse_args()
+    for setting in options.vary:
+        vary(setting)
     pairs = [tuple(pair.split(",")) for pair in options.pairs]
     pairs = pairs or [(s, d) for d in CLIPS for s in CLIPS if s != d]
     clips = {name: open_clip(name) for name in dict.fromkeys(name for pair in pairs for name in pair)}

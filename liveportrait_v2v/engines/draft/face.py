@@ -23,6 +23,78 @@ UPPER, LOWER = list(topology.LIP_INNER_UPPER), list(topology.LIP_INNER_LOWER)
 _MIDDLE = len(UPPER) // 2
 
 
+def smoothstep(x: torch.Tensor) -> torch.Tensor:
+    """Return 0 below 0, 1 above 1, and a smooth rise between."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A smooth rise from 0 at `start` to 1 at `start + width`."""
+
+    start: float
+    width: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the rise at x."""
+        return smoothstep((x - self.start) / self.width)
+
+    def down(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the fall from 1 at `start - width` to 0 at `start`."""
+        return smoothstep((self.start - x) / self.width)
+
+
+MIN_OPENING = 0.02
+"""Opening (height / width) that stands in for smaller ones where one is divided by."""
+MAX_LID_FACTOR = 3
+"""Largest factor by which lids are moved apart at once."""
+EYE_IN_VIEW = Ramp(0.25, 0.25)
+"""Width of an eye in the picture, over that of the wider eye, at which it comes into view."""
+LIP_PROFILE = (0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0)
+"""Drop of the lower lip's 11 places as the mouth opens, in shares of its middle's."""
+
+
+@dataclass(frozen=True)
+class JawParameters:
+    """The motion of chin and jaw with the lower lip. Distances are in centimetres of the canonical face.
+
+    Attributes:
+        seam: distance below the line between the lips from which skin moves.
+        chin: distance below the lower lip over which the lip's own motion turns into its middle's.
+        share: share of the middle's motion that the jaw follows: lips also part by smiling, with a still jaw.
+        side_loss: part of that share which the sides of the jaw lack.
+        sides: distance from the middle of the face at which the sides begin.
+    """
+
+    seam: float = 0.02
+    chin: Ramp = Ramp(0, 2.0)
+    share: float = 0.5
+    side_loss: float = 0.3
+    sides: Ramp = Ramp(2.5, 4)
+
+
+@dataclass(frozen=True)
+class RegionParameters:
+    """The parts of the face that move. Distances are in centimetres of the canonical face.
+
+    Attributes:
+        forehead: distance below the topmost vertex at which expression sets in.
+        outline: the same for the outline, below the outer corner of the left eye.
+        lips: distance below the tip of the nose at which the region "lip" sets in.
+        eyes: half axes of the ellipse around each eye in which the region "eyes" fades out.
+    """
+
+    forehead: Ramp = Ramp(0, 3.5)
+    outline: Ramp = Ramp(0, 4)
+    lips: Ramp = Ramp(0, 1.0)
+    eyes: tuple[float, float] = (3.0, 1.8)
+
+
+JAW, REGIONS = JawParameters(), RegionParameters()
+"""Read once a process: the weights by them are cached."""
+
+
 def first_pose(landmarks: torch.Tensor) -> Pose:
     """Return the pose of landmarks [N, 478, 3] by the canonical face, without the person's own shape."""
     rigid = list(topology.RIGID)
@@ -121,7 +193,7 @@ def eyes_in_view(points: torch.Tensor) -> torch.Tensor:
     """
     along = torch.stack([eye_frame(points, eye)[1][:, 0] for eye in (0, 1)], dim=1)
     width = (along * torch.nn.functional.normalize(along.sum(1, keepdim=True), dim=-1)).sum(-1)
-    return smoothstep((width / width.amax(1, keepdim=True).clamp_min(1e-6) - 0.25) / 0.25)
+    return EYE_IN_VIEW(width / width.amax(1, keepdim=True).clamp_min(1e-6))
 
 
 def lip_gaps(shape: torch.Tensor) -> torch.Tensor:
@@ -141,9 +213,9 @@ def move_lips(shape: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
 
 
 def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
-    """Give mouths of shapes [N, 478, 3] in head coordinates an opening [N]; the lips never pass each other."""
+    """Give mouths of shapes [N, 478, 3] in head coordinates an opening [N]; the lips never cross."""
     now = mouth_opening(shape) * lip_gaps(shape)[:, _MIDDLE].sign()
-    profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0], device=shape.device)
+    profile = torch.tensor(LIP_PROFILE, device=shape.device)
     shape = move_lips(shape, ((opening - now) * mouth_width(shape)).unsqueeze(-1) * profile)
     overlap = (-lip_gaps(shape)).clamp_min(0)
     shape[:, LOWER, 1] += overlap / 2
@@ -154,7 +226,7 @@ def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
 def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     """Change the eyes' openings of shapes [N, 478, 3] by `change` [N, 2]; the upper lids move."""
     shape, now = shape.clone(), eye_openings(shape)
-    factor = (1 + change / now.clamp_min(0.02)).clamp(0, 3)
+    factor = (1 + change / now.clamp_min(MIN_OPENING)).clamp(0, MAX_LID_FACTOR)
     for eye, (upper_lid, lower_lid, _) in enumerate(EYES):
         upper, lower = list(upper_lid[1:-1]), list(lower_lid[1:-1])
         gap = shape[:, lower] - shape[:, upper]
@@ -187,12 +259,11 @@ def jaw_weights() -> torch.Tensor:
 
     is_lip = torch.zeros(len(x), dtype=torch.bool)
     is_lip[list(topology.LIP_INNER_LOWER + topology.LIP_OUTER_LOWER)] = True
-    below = torch.where(is_lip, torch.ones_like(y), (y - line > 0.02).float())
+    below = torch.where(is_lip, torch.ones_like(y), (y - line > JAW.seam).float())
     lip_end = (along * y[list(topology.LIP_OUTER_LOWER)]).sum(1)
-    chin = smoothstep((y - lip_end) / 2.0).unsqueeze(1)
+    chin = JAW.chin(y - lip_end).unsqueeze(1)
     middle = torch.zeros_like(along)
-    # Lips part by smiling too, with no jaw that drops: it goes half of their way.
-    middle[:, _MIDDLE] = 0.5 - 0.3 * smoothstep((x.abs() - 2.5) / 4)
+    middle[:, _MIDDLE] = JAW.share - JAW.side_loss * JAW.sides(x.abs())
     weights = torch.lerp(along, middle, chin) * below.unsqueeze(1)
     weights[UPPER] = 0
     return weights
@@ -202,8 +273,8 @@ def jaw_weights() -> torch.Tensor:
 def expression_weights() -> torch.Tensor:
     """Return the share of each vertex's motion that is expression, float32 [468]: nothing at the hairline."""
     y = canonical_face().vertices[:, 1]
-    weights = smoothstep((y - y.min()) / 3.5)
-    weights[list(topology.OVAL)] *= smoothstep((y[list(topology.OVAL)] - y[33]) / 4)
+    weights = REGIONS.forehead(y - y.min())
+    weights[list(topology.OVAL)] *= REGIONS.outline(y[list(topology.OVAL)] - y[33])
     return weights
 
 
@@ -215,7 +286,7 @@ def region_weights(region: str) -> torch.Tensor:
         return torch.zeros(468)
     if region == "lip":
         nose = y[2]
-        weights = smoothstep((y - nose) / 1.0)
+        weights = REGIONS.lips(y - nose)
         weights[list(topology.LIP_OUTER_UPPER + topology.LIP_INNER_UPPER)] = 1
         return weights
     if region == "eyes":
@@ -224,29 +295,7 @@ def region_weights(region: str) -> torch.Tensor:
             corners = canonical_face().vertices[[upper[0], upper[-1]], :2].mean(0)
             away = torch.stack((x, y), dim=-1) - corners
             weights = torch.maximum(
-                weights, 1 - smoothstep((away / torch.tensor([3.0, 1.8])).norm(dim=-1) * 2 - 1)
+                weights, 1 - smoothstep((away / torch.tensor(REGIONS.eyes)).norm(dim=-1) * 2 - 1)
             )
         return weights
     return torch.ones(468)
-
-
-def smoothstep(x: torch.Tensor) -> torch.Tensor:
-    """Return 0 below 0, 1 above 1, and a smooth rise between."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """A smooth rise from 0 at `start` to 1 at `start + width`."""
-
-    start: float
-    width: float
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the rise at x."""
-        return smoothstep((x - self.start) / self.width)
-
-    def down(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the fall from 1 at `start - width` to 0 at `start`."""
-        return smoothstep((self.start - x) / self.width)

@@ -27,6 +27,8 @@ CURVE_REACH_WIDTHS, CURVE_SAMPLES = 0.7, 128
 """Reach and number of samples of a curve along lids or lips, to both sides in widths of the eye or mouth."""
 CURVE_KERNEL_WIDTHS = 0.08
 """Width of the Gaussian that smooths it, in widths of the eye or mouth."""
+MIN_LINE_WIDTH_PX = 0.8
+"""Least half width, at 1/e, of a painted line."""
 ENDS = Ramp(0.5, 0.12)
 """Along an eye or mouth, in its widths from the middle: where what is painted ends."""
 
@@ -83,6 +85,7 @@ class LidPaint:
         lash_width, lash_opacity, lash_colour: the line of lashes; colour as a share of the skin's.
         crease_width, crease_depth: the fold that stays at the open lid's margin.
         lashes_above, lashes_below: distances between which the open eye's own lashes are removed.
+        lashes_ends_exponent: power of the fade towards the eye's corners, where lashes stay.
         spike_width: what is dark and narrower than twice this is a lash.
     """
 
@@ -98,6 +101,7 @@ class LidPaint:
     crease_depth: float = 0.12
     lashes_above: Ramp = Ramp(-0.45, 0.1)
     lashes_below: float = 0.05
+    lashes_ends_exponent: int = 3
     spike_width: float = 0.07
 
 
@@ -243,7 +247,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
     """
-    share = 1 - LIDS.narrowing(face.eye_openings(target.moved) / target.eyes.clamp_min(0.02))
+    share = 1 - LIDS.narrowing(face.eye_openings(target.moved) / target.eyes.clamp_min(face.MIN_OPENING))
     share = share * LIDS.open_eye(target.eyes) * face.eyes_in_view(target.moved[..., :2])
     for eye, (upper, _, _) in enumerate(face.EYES):
         which = share[:, eye].nonzero().flatten()
@@ -263,7 +267,11 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         skin = _color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]
         # Only above lids that are nearly shut: the lashes of others are right where they are.
-        above = ends**3 * LIDS.lashes_above(open_lid) * smoothstep(0.5 - open_lid / LIDS.lashes_below)
+        above = (
+            ends**LIDS.lashes_ends_exponent
+            * LIDS.lashes_above(open_lid)
+            * smoothstep(0.5 - open_lid / LIDS.lashes_below)
+        )
         part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
         part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
         pictures[which, :, rows, columns] = torch.lerp(part, LIDS.lash_colour * skin, lashes.unsqueeze(1))
@@ -277,7 +285,7 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         frames: uint8 [N, H, W, 3], the source.
     """
     own, opening = face.mouth_opening(target.source), face.mouth_opening(target.moved)
-    share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp_min(0.02)))
+    share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp_min(face.MIN_OPENING)))
     share = share * _smallness(target.source)
     which = share.nonzero().flatten()
     if not len(which):
@@ -347,7 +355,7 @@ def _height(row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], width: float) -> torch.Tensor:
     """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel."""
     pixel = 1 / frame[1][:, 0].norm(dim=-1).view(-1, 1, 1)
-    return torch.exp(-((distance / (0.8 * pixel).clamp_min(width)) ** 2))
+    return torch.exp(-((distance / (MIN_LINE_WIDTH_PX * pixel).clamp_min(width)) ** 2))
 
 
 def _without_spikes(pictures: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

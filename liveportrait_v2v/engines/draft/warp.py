@@ -26,6 +26,10 @@ NEAR_ROOM_SHARE = 0.25
 """Share of the rings that moves rigidly with the head, at the sides; twice that above it, none below."""
 MARGIN_OUTSIDE_LANDMARKS = 0.06
 """How far a lid's margin is outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth."""
+MAX_EYEBALL_STRETCH = 4
+"""Largest vertical stretch of an eyeball whose lids open further than the source's."""
+SHUT_OPENING = 0.02
+"""Opening that is added to both sides when openings are compared: below it, an eye or mouth is as good as shut."""
 MIN_AREA_SHARE = 0.1
 """Least share of its area that a triangle around the face keeps."""
 SQUEEZED_AREA_SHARE = 0.3
@@ -57,7 +61,7 @@ def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) ->
     mesh = warp_mesh()
     device = target.source.device
     triangles, tags = mesh.triangles.to(device), mesh.tags.to(device)
-    before, after, depth = _vertices(target, square, stitching)
+    before, after, depth = mesh_vertices(target, square, stitching)
 
     before = _margins_outward(before, target)
     pixels = after * size
@@ -97,7 +101,9 @@ def _eye_shift(
     """
     from_center, from_axes = face.eye_frame(square.to_crop(target.source[..., :2]), eye)
     to_center, to_axes = face.eye_frame(square.to_crop(target.moved[..., :2]), eye)
-    stretch = (face.eye_openings(target.moved)[:, eye] / target.eyes[:, eye].clamp_min(0.02)).clamp(1, 4)
+    stretch = (
+        face.eye_openings(target.moved)[:, eye] / target.eyes[:, eye].clamp_min(face.MIN_OPENING)
+    ).clamp(1, MAX_EYEBALL_STRETCH)
     place = torch.stack((x, y), dim=-1)
     local = ((place - to_center[frame]).unsqueeze(1) @ torch.linalg.inv(to_axes)[frame]).squeeze(1)
     local -= (target.gaze - target.own_gaze)[frame, eye]
@@ -156,7 +162,7 @@ def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
 
 def _shutting(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Return how far an opening shuts: 0 (not at all, or shut before) to 1."""
-    return (1 - (after + 0.02) / (before + 0.02)).clamp_min(0)
+    return (1 - (after + SHUT_OPENING) / (before + SHUT_OPENING)).clamp_min(0)
 
 
 def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target:
@@ -165,8 +171,8 @@ def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target
     Areas are quadratic in the share of the motion, so the largest share that keeps them is known exactly.
     """
     mesh = warp_mesh()
-    before, after, _ = _vertices(target, square, stitching)
-    _, still, _ = _vertices(target.held_back(torch.zeros_like(target.strength)), square, stitching)
+    before, after, _ = mesh_vertices(target, square, stitching)
+    _, still, _ = mesh_vertices(target.held_back(torch.zeros_like(target.strength)), square, stitching)
     outer = mesh.triangles[mesh.outer].to(before.device)
     source, corners, shift = (x[:, outer] for x in (before, still, after - still))
     e1, e2 = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
@@ -182,7 +188,7 @@ def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target
     return target.held_back(share)
 
 
-def _vertices(
+def mesh_vertices(
     target: Target, square: FaceSquare, stitching: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return mesh vertices in the square before and after [N, V, 2], and their depth after [N, V]."""

@@ -11,8 +11,10 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.mesh import warp_mesh
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
-from liveportrait_v2v.engines.draft.warp import _vertices, cross, make_warp, warp_mesh, without_folds
+from liveportrait_v2v.engines.draft.raster import cross
+from liveportrait_v2v.engines.draft.warp import make_warp, mesh_vertices, without_folds
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.geometry import face_crop
@@ -99,7 +101,7 @@ def test_stitching_keeps_the_crops_border_in_place_and_without_it_all_moves():
 )
 def test_nothing_around_the_face_folds_however_far_the_driver_goes(driving):
     target, square = led_by(landmarks(**{"at": AT, "size": SIZE, **driving}))
-    _, after, _ = _vertices(without_folds(target, square, True), square, True)
+    _, after, _ = mesh_vertices(without_folds(target, square, True), square, True)
     corners = after[:, warp_mesh().triangles[warp_mesh().outer]]
     assert cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]).min() > 0
 
@@ -156,9 +158,11 @@ def test_a_frame_without_a_face_passes_unchanged_and_the_next_one_is_animated():
     frames = torch.randint(0, 256, (4, HEIGHT, WIDTH, 3), dtype=torch.uint8)
     moving = [place(), place(drop=1), place(drop=1), place(drop=1)]
     result = render([place(), None, place(), place()], [*moving[:3], None], frames)
-    same = [(result[k] == frames[k]).all().item() for k in range(4)]
-    assert same == [True, True, False, True] or same == [False, True, False, True]
-    assert (result[2] != frames[2]).any()
+    assert torch.equal(result[1], frames[1])
+    assert torch.equal(result[3], frames[3])
+    changes = (result.int() - frames.int()).abs().amax((1, 2, 3)).tolist()
+    assert changes[0] <= 1  # animated by a face at rest
+    assert changes[2] > 8
 
 
 def test_a_face_that_reaches_over_the_frames_edge_is_rendered():

@@ -14,18 +14,28 @@ from . import face
 SHUT_EYE_OPENING, USUAL_EYE_OPENING = 0.18, 0.32
 """Opening below which an eye at rest counts as shut (LivePortrait's constant), and the one that it then gets."""
 MAX_WIDENING = 0.8
-"""How much wider than at rest eyes open at most, as a share, approached softly."""
+"""Limit of how much wider than at rest eyes open, in shares of the resting opening, approached softly."""
 SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.2
-"""Opening that counts as shut: the landmarks of a shut eye leave 0.04 to 0.13; and how far lids run ahead."""
+"""Opening that counts as shut (the landmarks of shut eyes leave 0.04 to 0.13), and the power of a closing's share."""
 GAZE_LIMITS_EYE_WIDTHS = (0.25, 0.1)
-"""How far irises go to the sides, and up and down, approached softly: beyond, the lids would hide them."""
+"""Limit of the irises' motion sideways and up or down, approached softly: beyond it, the lids would hide them."""
 HEAD_SHIFT_LIMIT_FACE_WIDTHS = 0.35
-"""How far the head's place follows the driving head's, approached softly."""
+"""Limit of the head's shift with the driving head, approached softly."""
+HEAD_SCALE_LIMITS = (0.85, 1.15)
+"""Least and largest change of the head's size with the driving head's."""
+MOUTH_WIDTH_RATIO_LIMITS = (0.5, 1.3)
+"""Least and largest factor by which openings of mouths of different widths are converted."""
+MIN_BLINK_RANGE_OPENING = 0.05
+"""Least difference between the reference eye's opening and the shut eye's that counts as a whole blink."""
+LOWER_LID_SHARE = 0.15
+"""Share of the closing that the lower lid does."""
+MIN_REOPENING_FACTOR = 1.2
+"""Change of a shut eye's opening from which its lids take the resting eye's direction."""
 
 
 @dataclass(frozen=True)
 class RestingFace:
-    """A face at rest: the first frame that shows it.
+    """A face without motion, by one frame: a source's resting face, or the driving reference of relative motion.
 
     Attributes:
         shape: float32 [478, 3] in head coordinates, with eyes that are shut in that frame opened as usual.
@@ -41,7 +51,7 @@ class RestingFace:
 
     @classmethod
     def of(cls, landmarks: torch.Tensor) -> RestingFace:
-        """From one frame's landmarks, float32 [478, 3] in pixels."""
+        """Take the face from one frame's landmarks, float32 [478, 3] in pixels."""
         pose = face.first_pose(landmarks.unsqueeze(0))
         shape = pose.undo(landmarks.unsqueeze(0))
         eyes = face.eye_openings(shape)[0]
@@ -108,8 +118,8 @@ class Target(TensorStruct):
 def transfer(
     source: torch.Tensor,
     driving: torch.Tensor,
-    source_rest: RestingFace,
-    driving_rest: RestingFace,
+    rest: RestingFace,
+    reference: RestingFace,
     settings: AnimationSettings,
     options: MotionOptions,
     driving_is_still: bool,
@@ -118,62 +128,60 @@ def transfer(
 
     Args:
         source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
+        rest: the source's resting face.
+        reference: the driving face that relative motion starts from.
         driving_is_still: the driving clip is one picture, which has an expression but no motion: the source's eyes
             and mouth open as far as its own, and the head moves as before.
     """
     if driving_is_still:
         settings = replace(settings, relative=False)
-    source_pose = face.pose_of(source, source_rest.shape)
-    driving_pose = face.pose_of(driving, driving_rest.shape)
+    source_pose = face.pose_of(source, rest.shape)
+    driving_pose = face.pose_of(driving, reference.shape)
     own = source_pose.undo(source)
     drive = driving_pose.undo(driving)
     replaces = options.source_motion == "replace"
 
-    base = source_rest.shape.expand_as(own) if replaces else own
-    shape = _expression(base, drive, source_rest, driving_rest, settings, options)
+    base = rest.shape.expand_as(own) if replaces else own
+    shape = _expression(base, drive, rest, reference, settings, options)
     weights = face.region_weights(options.region).to(own.device).view(1, -1, 1)
     shape = torch.cat((own[:, :468] + weights * (shape - own)[:, :468], own[:, 468:]), dim=1)
     own_gaze = gaze = face.gaze(own)
     if options.region in ("all", "exp", "eyes"):
-        start = source_rest.gaze if replaces else own_gaze
-        look = options.driving_multiplier * (face.gaze(drive) - driving_rest.gaze)
-        most = look.new_tensor(GAZE_LIMITS_EYE_WIDTHS)
-        gaze = start + torch.tanh(look / most) * most
+        start = rest.gaze if replaces else own_gaze
+        glance = options.driving_multiplier * (face.gaze(drive) - reference.gaze)
+        limit = glance.new_tensor(GAZE_LIMITS_EYE_WIDTHS)
+        gaze = start + torch.tanh(glance / limit) * limit
 
     pose = source_pose
     if options.region in ("all", "pose") and not driving_is_still:
-        start = (
-            source_rest.pose.rotation.expand_as(source_pose.rotation) if replaces else source_pose.rotation
-        )
-        pose = _head(source_pose, start, driving_pose, driving_rest, settings, options.driving_multiplier)
+        start = rest.pose.rotation.expand_as(source_pose.rotation) if replaces else source_pose.rotation
+        pose = _head(source_pose, start, driving_pose, reference, settings, options.driving_multiplier)
     moved = pose.apply(shape)
     full = torch.ones_like(pose.scale)
-    return Target(
-        source, moved, source_pose, pose, full, gaze, own_gaze, face.eye_openings(own), source_rest.eyes
-    )
+    return Target(source, moved, source_pose, pose, full, gaze, own_gaze, face.eye_openings(own), rest.eyes)
 
 
 def _head(
     source: Pose,
     start: torch.Tensor,
     driving: Pose,
-    rest: RestingFace,
+    reference: RestingFace,
     settings: AnimationSettings,
     strength: float,
 ) -> Pose:
     """Return the head's new pose: rotation from `start`, distance and place from the source frame."""
     turned = driving.rotation
     if settings.relative:
-        # As LivePortrait has it: the turn since the first frame, about the head's own axes.
-        turned = driving.rotation @ rest.pose.rotation.mT @ start
+        # LivePortrait's formula: the turn since the reference, about the head's own axes.
+        turned = driving.rotation @ reference.pose.rotation.mT @ start
     rotation = _scale_rotation(start, turned, strength)
     # Both clips' motion is measured in their own face's width.
-    unit = source.scale / rest.pose.scale
-    width = (rest.size[0] * source.scale).unsqueeze(-1)
-    moved = (driving.translation - rest.pose.translation) * unit.unsqueeze(-1) * strength
+    unit = source.scale / reference.pose.scale
+    width = (reference.size[0] * source.scale).unsqueeze(-1)
+    moved = (driving.translation - reference.pose.translation) * unit.unsqueeze(-1) * strength
     moved = torch.tanh(moved / (width * HEAD_SHIFT_LIMIT_FACE_WIDTHS)) * width * HEAD_SHIFT_LIMIT_FACE_WIDTHS
     moved[:, 2] = 0
-    grown = (driving.scale / rest.pose.scale).clamp(0.85, 1.15) ** strength
+    grown = (driving.scale / reference.pose.scale).clamp(*HEAD_SCALE_LIMITS) ** strength
     return Pose(rotation, source.scale * grown, source.translation + moved)
 
 
@@ -211,42 +219,43 @@ def rotation_about(vector: torch.Tensor) -> torch.Tensor:
 def _expression(
     base: torch.Tensor,
     drive: torch.Tensor,
-    source_rest: RestingFace,
-    driving_rest: RestingFace,
+    rest: RestingFace,
+    reference: RestingFace,
     settings: AnimationSettings,
     options: MotionOptions,
 ) -> torch.Tensor:
     """Return shapes [N, 478, 3] in head coordinates: the base with the driving face's change since its reference."""
-    rest = driving_rest.shape.unsqueeze(0)
+    start = reference.shape.unsqueeze(0)
     if settings.lip_zero:
-        # Closed lips of the one face stand for closed lips of the other.
+        # Closed lips of the driving face mean closed lips of the source.
         base = face.close_lips(base, settings.lip_zero_threshold)
-        rest = face.close_lips(rest, 0.0)
-    ratio = source_rest.size / driving_rest.size
-    change = (drive - rest) * torch.stack((ratio[0], ratio[1], ratio[0]))
+        start = face.close_lips(start, 0.0)
+    ratio = rest.size / reference.size
+    change = (drive - start) * torch.stack((ratio[0], ratio[1], ratio[0]))
     change[:, :468] *= face.expression_weights().to(change.device).view(1, -1, 1)
     shape = base + options.driving_multiplier * change
-    # Lips open as far as the driving ones do for the size of the face: a broad smile's width does not add to it.
-    width = face.mouth_width(rest) * ratio[0] / face.mouth_width(source_rest.shape.unsqueeze(0))
-    shape = _set_mouth(shape, base, drive, rest, settings, options.driving_multiplier, width.clamp(0.5, 1.3))
-    return _set_eyes(shape, base, drive, source_rest, driving_rest, settings, options.driving_multiplier)
+    # The opening is relative to the size of the face: the width of a broad smile does not add to it.
+    width = face.mouth_width(start) * ratio[0] / face.mouth_width(rest.shape.unsqueeze(0))
+    width = width.clamp(*MOUTH_WIDTH_RATIO_LIMITS)
+    shape = _set_mouth(shape, base, drive, start, settings, options.driving_multiplier, width)
+    return _set_eyes(shape, base, drive, rest, reference, settings, options.driving_multiplier)
 
 
 def _set_mouth(
     shape: torch.Tensor,
     base: torch.Tensor,
     drive: torch.Tensor,
-    rest: torch.Tensor,
+    start: torch.Tensor,
     settings: AnimationSettings,
     strength: float,
     width_ratio: torch.Tensor,
 ) -> torch.Tensor:
-    """Give the mouth the driving mouth's opening; the lips never pass each other."""
+    """Give the mouth the driving mouth's opening, which was that of `start` at first; the lips never cross."""
     wanted = face.mouth_opening(drive)
     if settings.lip_retargeting:
         wanted = wanted * settings.lip_retargeting_multiplier
     elif settings.relative:
-        wanted = face.mouth_opening(base) + strength * width_ratio * (wanted - face.mouth_opening(rest))
+        wanted = face.mouth_opening(base) + strength * width_ratio * (wanted - face.mouth_opening(start))
     return face.open_mouth(shape, wanted.clamp_min(0))
 
 
@@ -254,17 +263,17 @@ def _set_eyes(
     shape: torch.Tensor,
     base: torch.Tensor,
     drive: torch.Tensor,
-    source_rest: RestingFace,
-    driving_rest: RestingFace,
+    rest: RestingFace,
+    reference: RestingFace,
     settings: AnimationSettings,
     strength: float,
 ) -> torch.Tensor:
-    """Put the lids where the driving eyes' openings have them, in shares of the source eyes' own opening."""
+    """Set the lids by the driving eyes' openings, as shares of the source eyes' own opening."""
     openings, now = face.eye_openings(drive), face.eye_openings(base)
     if settings.eye_retargeting or not settings.relative:
         wanted = openings * (settings.eyes_retargeting_multiplier if settings.eye_retargeting else 1.0)
     else:
-        usual = (driving_rest.eyes - SHUT_EYE_FLOOR_OPENING).clamp_min(0.05)
+        usual = (reference.eyes - SHUT_EYE_FLOOR_OPENING).clamp_min(MIN_BLINK_RANGE_OPENING)
         share = 1 + strength * ((openings - SHUT_EYE_FLOOR_OPENING).clamp_min(0) / usual - 1)
         wider, narrower = (
             1 + MAX_WIDENING * torch.tanh((share - 1) / MAX_WIDENING),
@@ -274,14 +283,14 @@ def _set_eyes(
     shape = shape.clone()
     for eye, (upper_lid, lower_lid, _) in enumerate(face.EYES):
         upper, lower = list(upper_lid[1:-1]), list(lower_lid[1:-1])
-        factor = (wanted[:, eye] / now[:, eye].clamp_min(0.02)).view(-1, 1, 1)
+        factor = (wanted[:, eye] / now[:, eye].clamp_min(face.MIN_OPENING)).view(-1, 1, 1)
         gap = base[:, lower] - base[:, upper]
-        # The gap of a shut eye has no direction to speak of: to be opened, it takes the resting eye's.
-        rest_gap = source_rest.shape[lower] - source_rest.shape[upper]
-        rest_gap = rest_gap * (now[:, eye] / source_rest.eyes[eye]).view(-1, 1, 1)
-        opens = (now[:, eye].view(-1, 1, 1) < SHUT_EYE_OPENING) & (factor > 1.2)
+        # The gap of a shut eye has no usable direction: an eye that opens takes the resting eye's.
+        rest_gap = rest.shape[lower] - rest.shape[upper]
+        rest_gap = rest_gap * (now[:, eye] / rest.eyes[eye]).view(-1, 1, 1)
+        opens = (now[:, eye].view(-1, 1, 1) < SHUT_EYE_OPENING) & (factor > MIN_REOPENING_FACTOR)
         gap = torch.where(opens, rest_gap, gap)
-        # A lid's own motion: the upper one does most of it.
-        shape[:, lower] = base[:, lower] - 0.15 * (1 - factor).clamp(0, 1) * gap
+        # The upper lid does most of the motion.
+        shape[:, lower] = base[:, lower] - LOWER_LID_SHARE * (1 - factor).clamp(0, 1) * gap
         shape[:, upper] = shape[:, lower] - factor * gap
     return shape

@@ -14,15 +14,13 @@ from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 ADD = MotionOptions(source_motion="add")
 
 
-def move(
-    source, driving, *, source_rest=None, driving_rest=None, options=None, still=False, **settings
-) -> Target:
+def move(source, driving, *, rest=None, reference=None, options=None, still=False, **settings) -> Target:
     """One frame's transfer; the rests are the frames themselves unless given."""
     return transfer(
         source.unsqueeze(0),
         driving.unsqueeze(0),
-        RestingFace.of(source if source_rest is None else source_rest),
-        RestingFace.of(driving if driving_rest is None else driving_rest),
+        RestingFace.of(source if rest is None else rest),
+        RestingFace.of(driving if reference is None else reference),
         AnimationSettings(**settings),
         options or MotionOptions(),
         still,
@@ -50,7 +48,7 @@ def test_a_driver_at_rest_leaves_the_source_where_it_is(options):
 
 def test_a_face_driven_by_its_own_clip_does_what_it_did():
     rest, later = landmarks(), landmarks(at=(164, 121), yaw=8, roll=4, drop=1.0)
-    target = move(later, later, source_rest=rest, driving_rest=rest)
+    target = move(later, later, rest=rest, reference=rest)
     error = (target.moved[0, :468, :2] - later[:468, :2]).norm(dim=-1)
     # The place follows the driving face on top of the source's own.
     shift = (target.moved[0, :468, :2] - later[:468, :2]).mean(0)
@@ -58,20 +56,18 @@ def test_a_face_driven_by_its_own_clip_does_what_it_did():
 
 
 def test_an_opening_mouth_opens_the_sources_as_far():
-    driven = move(landmarks(), landmarks(drop=1.5), driving_rest=landmarks())
+    driven = move(landmarks(), landmarks(drop=1.5), reference=landmarks())
     assert mouth(driven) == pytest.approx(opening(landmarks(drop=1.5)), rel=0.05)
 
 
 def test_a_mouth_opens_more_as_the_drivers_does():
-    widths = [
-        mouth(move(landmarks(), landmarks(drop=d), driving_rest=landmarks())) for d in (0, 0.5, 1, 1.5, 2)
-    ]
+    widths = [mouth(move(landmarks(), landmarks(drop=d), reference=landmarks())) for d in (0, 0.5, 1, 1.5, 2)]
     assert widths == sorted(widths)
     assert widths[-1] > widths[0] + 0.3
 
 
 def test_the_jaw_goes_down_with_the_lower_lip_and_the_forehead_stays():
-    target = move(landmarks(), landmarks(drop=1.5), driving_rest=landmarks())
+    target = move(landmarks(), landmarks(drop=1.5), reference=landmarks())
     shift = target.moved[0, :, 1] - target.source[0, :, 1]
     assert shift[152] > 4
     assert abs(shift[10]) < 0.5
@@ -80,11 +76,9 @@ def test_the_jaw_goes_down_with_the_lower_lip_and_the_forehead_stays():
 
 def test_the_driving_faces_size_and_place_make_no_difference():
     near = move(
-        landmarks(), landmarks(drop=1, size=12, at=(500, 300)), driving_rest=landmarks(size=12, at=(500, 300))
+        landmarks(), landmarks(drop=1, size=12, at=(500, 300)), reference=landmarks(size=12, at=(500, 300))
     )
-    far = move(
-        landmarks(), landmarks(drop=1, size=3, at=(40, 40)), driving_rest=landmarks(size=3, at=(40, 40))
-    )
+    far = move(landmarks(), landmarks(drop=1, size=3, at=(40, 40)), reference=landmarks(size=3, at=(40, 40)))
     torch.testing.assert_close(near.moved, far.moved, atol=0.05, rtol=0)
 
 
@@ -115,7 +109,7 @@ def test_lip_zero_is_decided_frame_by_frame_where_the_source_keeps_its_motion():
 
 
 def test_lips_never_pass_each_other():
-    target = move(landmarks(), landmarks(), driving_rest=landmarks(drop=1.5), lip_zero=False)
+    target = move(landmarks(), landmarks(), reference=landmarks(drop=1.5), lip_zero=False)
     assert face.lip_gaps(target.moved).min() > -1e-3
 
 
@@ -135,14 +129,13 @@ def test_the_lip_multiplier_scales_the_target_alone():
 
 
 def test_a_blink_shuts_the_sources_eyes():
-    target = move(landmarks(), landmarks(lids=0.1), driving_rest=landmarks())
+    target = move(landmarks(), landmarks(lids=0.1), reference=landmarks())
     assert eyes(target) < 0.1 * face.eye_openings(landmarks().unsqueeze(0)).mean().item() + 0.02
 
 
 def test_eyes_open_in_step_with_the_drivers():
     seen = [
-        eyes(move(landmarks(), landmarks(lids=k), driving_rest=landmarks()))
-        for k in (0.1, 0.4, 0.7, 1.0, 1.3)
+        eyes(move(landmarks(), landmarks(lids=k), reference=landmarks())) for k in (0.1, 0.4, 0.7, 1.0, 1.3)
     ]
     assert seen == sorted(seen)
     assert len(set(seen)) == 5
@@ -158,10 +151,8 @@ def test_eye_retargeting_gives_the_driving_eyes_own_openness_times_the_multiplie
 
 def test_retargeting_keeps_the_other_motion():
     driving = landmarks(yaw=12, drop=1)
-    plain = move(landmarks(), driving, driving_rest=landmarks())
-    retargeted = move(
-        landmarks(), driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True
-    )
+    plain = move(landmarks(), driving, reference=landmarks())
+    retargeted = move(landmarks(), driving, reference=landmarks(), eye_retargeting=True, lip_retargeting=True)
     torch.testing.assert_close(retargeted.moved_pose.rotation, plain.moved_pose.rotation)
 
 
@@ -169,7 +160,7 @@ def test_retargeting_keeps_the_other_motion():
 def test_a_turn_of_the_head_is_added_to_the_sources(angle):
     source = landmarks(yaw=6, pitch=-4)
     driving, rest = landmarks(**{angle: 15}), landmarks()
-    turned = move(source, driving, driving_rest=rest).moved_pose.rotation
+    turned = move(source, driving, reference=rest).moved_pose.rotation
     wanted = rotation(**{angle: 15}) @ rotation(pitch=-4, yaw=6)
     torch.testing.assert_close(turned[0], wanted, atol=0.02, rtol=0)
 
@@ -183,13 +174,13 @@ def test_without_relative_the_head_turns_as_the_drivers_is():
 def test_replace_takes_the_sources_own_turning_away_and_add_keeps_it():
     rest, turned = landmarks(), landmarks(yaw=12)
     for options, yaw in ((MotionOptions(), 0), (ADD, 12)):
-        target = move(turned, landmarks(), source_rest=rest, options=options)
+        target = move(turned, landmarks(), rest=rest, options=options)
         assert euler_angles(target.moved_pose.rotation)[0, 1].item() == pytest.approx(yaw, abs=0.5)
 
 
 def test_the_head_follows_a_driver_who_moves_but_not_out_of_the_picture():
-    near = move(landmarks(), landmarks(at=(163, 120)), driving_rest=landmarks(at=(160, 120)))
-    far = move(landmarks(), landmarks(at=(900, 120)), driving_rest=landmarks(at=(160, 120)))
+    near = move(landmarks(), landmarks(at=(163, 120)), reference=landmarks(at=(160, 120)))
+    far = move(landmarks(), landmarks(at=(900, 120)), reference=landmarks(at=(160, 120)))
     assert (near.moved - near.source)[0, :, 0].mean().item() == pytest.approx(3, abs=0.3)
     assert (far.moved - far.source)[0, :, 0].mean() < 40
 
@@ -206,7 +197,7 @@ def test_the_head_follows_a_driver_who_moves_but_not_out_of_the_picture():
 def test_a_region_moves_what_it_names_and_nothing_else(region, moves, stays):
     source, driving = landmarks(), landmarks(drop=1.2, lids=0.2, yaw=12)
     options = MotionOptions(region=region)
-    target = move(source, driving, driving_rest=landmarks(), options=options)
+    target = move(source, driving, reference=landmarks(), options=options)
     change = {
         "mouth": abs(mouth(target) - opening(source)),
         "eyes": abs(eyes(target) - face.eye_openings(source.unsqueeze(0)).mean().item()),
@@ -220,7 +211,7 @@ def test_the_multiplier_scales_the_motion():
     driving = landmarks(yaw=20, drop=1)
     for strength in (0.0, 0.5, 1.0):
         options = MotionOptions(driving_multiplier=strength)
-        target = move(landmarks(), driving, driving_rest=landmarks(), options=options)
+        target = move(landmarks(), driving, reference=landmarks(), options=options)
         yaw = euler_angles(target.moved_pose.rotation)[0, 1].item()
         assert yaw == pytest.approx(20 * strength, abs=0.7)
         assert mouth(target) == pytest.approx(strength * opening(landmarks(drop=1)), abs=0.03)
@@ -229,7 +220,7 @@ def test_the_multiplier_scales_the_motion():
 def test_a_multiplier_of_zero_is_no_motion():
     source = landmarks(roll=8)
     options = MotionOptions(driving_multiplier=0.0)
-    target = move(source, landmarks(yaw=20, drop=1, lids=0.2), driving_rest=landmarks(), options=options)
+    target = move(source, landmarks(yaw=20, drop=1, lids=0.2), reference=landmarks(), options=options)
     torch.testing.assert_close(target.moved[0], source, atol=2e-3, rtol=0)
 
 
@@ -242,7 +233,7 @@ def test_a_driving_still_gives_its_expression_and_leaves_the_head_alone():
 
 
 def test_a_glance_moves_the_irises():
-    target = move(landmarks(), landmarks(look=0.1), driving_rest=landmarks())
+    target = move(landmarks(), landmarks(look=0.1), reference=landmarks())
     torch.testing.assert_close(
         target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0
     )
@@ -256,7 +247,7 @@ def test_an_iris_goes_no_further_than_lids_let_it_be_seen(far):
     for upper, _, iris in face.EYES:
         width = (driving[upper[0], :2] - driving[upper[-1], :2]).norm()
         driving[list(iris), :2] += torch.tensor(far) * width
-    target = move(source, driving, driving_rest=landmarks())
+    target = move(source, driving, reference=landmarks())
     moved = target.gaze - target.own_gaze
     assert (moved.abs() <= torch.tensor(GAZE_LIMITS_EYE_WIDTHS)).all()
     asked = torch.tensor(far) != 0
@@ -273,7 +264,7 @@ def test_proportions_stay_the_sources():
     source = landmarks()
     driving = landmarks(drop=1) * torch.tensor([1.3, 0.8, 1.0])
     rest = landmarks() * torch.tensor([1.3, 0.8, 1.0])
-    moved = move(source, driving, driving_rest=rest).moved[0]
+    moved = move(source, driving, reference=rest).moved[0]
     for a, b in ((33, 263), (234, 454), (10, 168)):
         assert (moved[a] - moved[b]).norm() == pytest.approx((source[a] - source[b]).norm().item(), rel=0.03)
 
@@ -281,17 +272,17 @@ def test_proportions_stay_the_sources():
 def test_nobodys_landmarks_are_modified():
     source, driving = landmarks(drop=0.5), landmarks(yaw=10, drop=1)
     kept = source.clone(), driving.clone()
-    move(source, driving, driving_rest=landmarks(), eye_retargeting=True, lip_retargeting=True)
+    move(source, driving, reference=landmarks(), eye_retargeting=True, lip_retargeting=True)
     assert torch.equal(source, kept[0])
     assert torch.equal(driving, kept[1])
 
 
 def test_eyes_that_are_shut_at_rest_open_with_the_drivers():
-    target = move(landmarks(), landmarks(), source_rest=landmarks(lids=0.05))
+    target = move(landmarks(), landmarks(), rest=landmarks(lids=0.05))
     assert eyes(target) == pytest.approx(0.32, abs=0.03)
 
 
 def test_where_motion_is_added_the_sources_own_blinks_stay():
     blinking = landmarks(lids=0.1)
-    target = move(blinking, landmarks(), source_rest=landmarks(), options=ADD)
+    target = move(blinking, landmarks(), rest=landmarks(), options=ADD)
     torch.testing.assert_close(target.moved[0], blinking, atol=2e-3, rtol=0)

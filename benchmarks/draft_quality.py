@@ -1,4 +1,4 @@
-"""How well the draft engine's output moves as the driving clip does, on every pair of the real clips.
+"""Correlation of the draft engine's output with the driving clip, on every pair of the real clips.
 
     python benchmarks/draft_quality.py [--frames N] [--vary NAME=VALUE] [SOURCE,DRIVING ...]
 
@@ -10,9 +10,9 @@ no expression moves, against the source's.
 `--vary` runs the draft with another value of a tuned constant or of a field of a parameter object, both of which
 docs/draft.md lists: `motion.MAX_WIDENING=0.4`, `paint.LIDS.lash_width=0.06`.
 
-A driving clip that hardly moves has nothing to correlate with. So each driving clip is also measured against itself,
-shifted by a few pixels and encoded once more: its row "itself" is what the measurement can give at best. And a pair's
-value is put in brackets where the driving signal, over the frames compared, spreads by less than ENOUGH.
+A driving clip that hardly moves gives nothing to correlate with. Each driving clip is therefore also measured against
+itself, shifted by a few pixels and re-encoded: its row "itself" is the best possible result. Values are in brackets
+where the driving signal's spread over the compared frames is below ENOUGH.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from liveportrait_v2v.media import Clip, VideoWriter  # noqa: E402
 from liveportrait_v2v.run import animate  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
 
-# Clip -> the second from which it is used: hands pass over the face before.
+# Clip -> start in seconds: before it, hands cover the face.
 CLIPS = {
     "jwp_intro": 0,
     "test_movie": 0,
@@ -55,7 +55,7 @@ CLIPS = {
 SIGNALS = ("mouth", "eyes", "pitch", "yaw", "roll")
 AIMS = {"mouth": 0.9, "eyes": 0.7, "pitch": 0.8, "yaw": 0.8, "roll": 0.8}
 ENOUGH = {"mouth": 0.05, "eyes": 0.05, "pitch": 2.0, "yaw": 2.0, "roll": 2.0}  # standard deviations
-# Pairs of landmarks whose distance is the person's and not the expression's.
+# Pairs of landmarks whose distance depends on the person, not on the expression.
 IDENTITY = ((33, 263), (133, 362), (234, 454), (168, 4), (127, 356))
 
 
@@ -78,7 +78,7 @@ def open_clip(name: str) -> Clip:
 
 
 def track(clip: Clip, frames: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Landmarks [N, 478, 3] and presence [N] of a clip's first face."""
+    """Return landmarks [N, 478, 3] and presence [N] of a clip's first face."""
     tracker = FaceTracker(only=0)
     found = [tracker.track(chunk.frames).face(0) for chunk in clip.chunks(8, cap=frames)]
     return torch.cat([landmarks for landmarks, _ in found]), torch.cat([present for _, present in found])
@@ -94,7 +94,7 @@ def signals(landmarks: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def proportions(landmarks: torch.Tensor) -> torch.Tensor:
-    """Distances of IDENTITY over their sum, the median over the frames, [K]."""
+    """Return the distances of IDENTITY over their sum, as medians over the frames, [K]."""
     shape = face.first_pose(landmarks).undo(landmarks)
     distances = torch.stack([(shape[:, a] - shape[:, b]).norm(dim=-1) for a, b in IDENTITY], dim=1)
     return (distances / distances.sum(1, keepdim=True)).median(0).values
@@ -124,7 +124,7 @@ class Found:
 
 
 def compare(result: Path, source: Clip, driving: Clip, frames: int) -> Found:
-    """Tracks a result again and holds it against the clips it was made of."""
+    """Track a result again and compare it with the clips it was made of."""
     landmarks, present = track(Clip(result))
     lead, lead_present = _tracks(driving, frames)
     step = driving.info.rate / Clip(result).info.rate
@@ -132,7 +132,7 @@ def compare(result: Path, source: Clip, driving: Clip, frames: int) -> Found:
     before, after = places.floor().long(), places.ceil().long()
     lead = torch.lerp(lead[before], lead[after], (places - before).view(-1, 1, 1))
     own, own_present = _tracks(source, len(landmarks))
-    # A frame of the source without a face is shown as it is.
+    # Source frames without a face are passed through unchanged.
     both = present & own_present & lead_present[before] & lead_present[after]
     ours, theirs = signals(landmarks[both]), signals(lead[both])
     change = (proportions(landmarks[present]) / proportions(own[own_present]) - 1).abs().mean().item()
@@ -150,7 +150,7 @@ def _tracks(clip: Clip, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def itself(clip: Clip, frames: int, folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Correlations of a clip with itself, shifted and encoded anew, and the spread of its signals."""
+    """Return correlations of a clip with itself, shifted and re-encoded, and the spread of its signals."""
     path = folder / "itself.mp4"
     with VideoWriter(path, clip.info.rate) as writer:
         for chunk in clip.chunks(8, cap=frames):
@@ -166,7 +166,7 @@ def itself(clip: Clip, frames: int, folder: Path) -> tuple[dict[str, float], dic
 def main() -> None:
     """Measure the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=400, help="at most so many driving frames (400)")
+    parser.add_argument("--frames", type=int, default=400, help="limit of driving frames (400)")
     parser.add_argument(
         "--vary", action="append", default=[], metavar="NAME=VALUE", help="another value of a tuned constant"
     )

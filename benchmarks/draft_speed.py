@@ -2,9 +2,9 @@
 
     python benchmarks/draft_speed.py [--runs N]
 
-Each run is a process of its own, as a user starts it: `liveportrait-v2v animate`. "whole" counts everything from the
-start of Python to its end, "run" what the command itself reports. The source is 640x360; decoding, tracking of both
-clips, rendering and encoding with sound are all in it.
+Each run is a process of its own, as a user starts it: `liveportrait-v2v animate`. "whole" is the time from the start
+of Python to its exit, "run" the time that the command reports. The source is 640x360; both include decoding, tracking
+of both clips, rendering and encoding with audio.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import fetch_clips  # noqa: E402
 from liveportrait_v2v.media import Clip, VideoWriter  # noqa: E402
 
-HANDS_OFF = Fraction(260 * 1001, 24000)  # before, hands pass over the face of this clip
+HANDS_GONE_SECONDS = Fraction(260 * 1001, 24000)  # before, hands cover the face of this clip
 
 
 def source(folder: Path) -> Path:
     """Write the source clip."""
-    clip, path = Clip(fetch_clips.fetch(["wolfgang"])["wolfgang"], start=HANDS_OFF), folder / "source.mp4"
+    clip, path = (
+        Clip(fetch_clips.fetch(["wolfgang"])["wolfgang"], start=HANDS_GONE_SECONDS),
+        folder / "source.mp4",
+    )
     with VideoWriter(path, clip.info.rate) as writer:
         for chunk in clip.chunks(16):
             writer.write(chunk.frames)

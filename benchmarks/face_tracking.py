@@ -1,8 +1,8 @@
-"""What it costs one core to follow the faces of the real clips, and on how many frames they are found.
+"""Cost of tracking the faces of the real clips on one core, and the share of frames in which they are found.
 
     python benchmarks/face_tracking.py [--frames N] [clip ...]
 
-CPU time of the process with one torch thread, after one chunk to warm up; decoding is not counted.
+CPU time of the process with one torch thread, after a warm-up chunk, without decoding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from liveportrait_v2v.media import Clip  # noqa: E402
 
 
 def measure(path: Path, limit: int) -> tuple[str, int, list[int], float]:
-    """Frame size, number of frames, frames with each number, and milliseconds of CPU a frame."""
+    """Return frame size, number of frames, frames that show each face number, and milliseconds of CPU a frame."""
     clip = Clip(path)
     tracker = FaceTracker()
     tracker.track(next(iter(clip.chunks(8))).frames)
@@ -43,7 +43,7 @@ def main() -> None:
     """Measure the tracker and print the table."""
     names = [name for name in fetch_clips.CLIPS if not name.startswith("model_")]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=600, help="at most so many of each clip (600)")
+    parser.add_argument("--frames", type=int, default=600, help="limit of frames of each clip (600)")
     parser.add_argument("clips", nargs="*", default=names, metavar="clip")
     options = parser.parse_args()
     torch.set_num_threads(1)

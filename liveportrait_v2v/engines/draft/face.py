@@ -1,4 +1,4 @@
-"""One face's landmarks taken apart: head pose, shape in head coordinates, openings of eyes and mouth.
+"""One face's landmarks, split into head pose, shape in head coordinates, and openings of eyes and mouth.
 
 Head coordinates are those of `faces.canonical` (centimetres, x right, y down, z away from the viewer), so that shapes
 of different people, seen at any angle and distance, can be compared.
@@ -242,10 +242,10 @@ def close_lips(shape: torch.Tensor, threshold: float) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def jaw_weights() -> torch.Tensor:
-    """Return how far each vertex follows each of the 11 places along the lower lip, float32 [468, 11].
+    """Return the share of each lower-lip place's drop that each vertex follows, float32 [468, 11].
 
     The lower lip follows the place it belongs to; further down the chin and the jaw follow the lip's middle, less to
-    the sides; what lies above the line between the lips stays.
+    the sides; vertices above the line between the lips stay.
     """
     vertices = canonical_face().vertices
     x, y = vertices[:, 0], vertices[:, 1]

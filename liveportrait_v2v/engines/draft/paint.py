@@ -1,6 +1,6 @@
-"""Painting of what a warp can't show: the inside of a mouth, a lid that comes down, an eye that is shut in the source.
+"""Painting of parts that a warp cannot show: the mouth's inside, lids that come down, eyes shut in the source.
 
-The tuned numbers are in the parameter objects below; docs/draft.md says what fixed each.
+The tuned numbers are in the parameter objects below; docs/draft.md lists their origin.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def paint_mouths(
     target: Target,
     region: PixelRect,
 ) -> None:
-    """Paint the inside of open mouths below what the source's own shows.
+    """Paint the inside of open mouths below the part that the source shows.
 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
@@ -196,7 +196,7 @@ def paint_mouths(
     lacking = MOUTH.own(mouth[:, 2:])
     # Between lips that nearly touch there is shade, not a sliver of teeth.
     lacking = torch.maximum(lacking, 1 - MOUTH.sliver(opening.view(-1, 1, 1, 1)))
-    # In a small mouth only a dark gap tells teeth from lips; painted teeth would not.
+    # In a small mouth, only a dark gap separates teeth from lips; painted teeth would not.
     small = _smallness(target.source).view(-1, 1, 1, 1)
     lacking = torch.maximum(lacking, small * MOUTH.small_gap(mouth[:, 1:2]))
     painted = mouth_interior(mouth, opening, skin_color(frames, target.source), 1 - small)

@@ -58,7 +58,7 @@ def rasterize(
 
 
 def planes(vertices: torch.Tensor, values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
-    """Values [N, V, K] at the vertices as linear functions over each triangle: float32 [N, T, 3, K].
+    """Return values [N, V, K] of the vertices as linear functions over each triangle: float32 [N, T, 3, K].
 
     A value at the place (x, y) is planes[0] * x + planes[1] * y + planes[2]. A triangle without area has its first
     corner's value.
@@ -89,12 +89,12 @@ def fill(front: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
 
 
 def _corners(values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
-    """Values [N, V, ...] of each triangle's corners: [N, T, 3, ...]."""
+    """Return the values [N, V, ...] of each triangle's corners: [N, T, 3, ...]."""
     return values.index_select(1, triangles.view(-1)).unflatten(1, (-1, 3))
 
 
 def _expand(counts: torch.Tensor, first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Repeats each index as often as its count says, beside first, first + 1, first + 2, … within each; int32."""
+    """Return each index, repeated by its count, and the running numbers first, first + 1, … of each; int32."""
     owner = torch.repeat_interleave(counts)
     base = first - (counts.cumsum(0, dtype=torch.int32) - counts)
     return owner, base.index_select(0, owner) + torch.arange(

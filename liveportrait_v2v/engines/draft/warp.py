@@ -17,15 +17,15 @@ OVAL = list(topology.OVAL)
 MIN_BORDER_RAYS = 1.25
 """Least distance of the rings' outer border from the face's centre, in distances of the outline."""
 BORDER_DEPTH_SIDES = 0.2
-"""How far behind the outline the border is, in sides of the square."""
+"""Depth of the border behind the outline, in sides of the square."""
 JAW_REACH_SHARE = 0.9
-"""How far the jaw's motion reaches beyond the outline, as a share of the way to the border."""
+"""Reach of the jaw's motion beyond the outline, as a share of the way to the border."""
 FAR_TURN_RADIANS = face.Ramp(0.2, 0.35)
 """Turns of the head at which all of its surroundings bend with it."""
 NEAR_ROOM_SHARE = 0.25
 """Share of the rings that moves rigidly with the head, at the sides; twice that above it, none below."""
 MARGIN_OUTSIDE_LANDMARKS = 0.06
-"""How far a lid's margin is outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth."""
+"""Distance of a lid's margin outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth."""
 MAX_EYEBALL_STRETCH = 4
 """Largest vertical stretch of an eyeball whose lids open further than the source's."""
 SHUT_OPENING = 0.02
@@ -43,7 +43,7 @@ class Warp:
     Attributes:
         shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
         mouth: float32 [N, 4, S, S]: 1 inside the lips, place along the mouth -1..1, place from upper lip 0 to lower 1,
-            and how far down that is in the source's own mouth: 0 its upper lip, 1 its lower lip, above 1 beyond it.
+            and that place in the source's own mouth: 0 its upper lip, 1 its lower lip, above 1 beyond it.
     """
 
     shift: torch.Tensor
@@ -96,7 +96,7 @@ def _eye_shift(
 ) -> torch.Tensor:
     """Return the shift [P, 2] at places (x, y) of the square between the lids.
 
-    The eyeball is shown as it is, turned by the gaze, and the lids only cover it; where they open further than the
+    The eyeball keeps its shape, turns with the gaze, and is only covered by the lids; where they open further than the
     source's, it is stretched.
     """
     from_center, from_axes = face.eye_frame(square.to_crop(target.source[..., :2]), eye)
@@ -121,7 +121,7 @@ def _in_mouth(
         frame: int64 [P], the frame of each place; uv: float32 [P, 2], as `Warp.mouth` has it.
 
     Returns:
-        places in the source [P, 2], never below its lower lip, and how far down they would be [P, 1].
+        places in the source [P, 2], never below its lower lip, and their unclamped way down [P, 1].
     """
     position = (uv[:, 0] + 1) / 2 * (len(face.UPPER) - 1)
     left = position.floor().long().clamp(0, len(face.UPPER) - 2)
@@ -161,7 +161,7 @@ def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
 
 
 def _shutting(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Return how far an opening shuts: 0 (not at all, or shut before) to 1."""
+    """Return the share by which an opening shuts: 0 (not at all, or shut before) to 1."""
     return (1 - (after + SHUT_OPENING) / (before + SHUT_OPENING)).clamp_min(0)
 
 

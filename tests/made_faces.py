@@ -1,4 +1,4 @@
-"""Landmarks made from the canonical face, of known pose, place, size and opening of mouth and eyes; and pictures."""
+"""Landmarks of known pose, place, size and openings, made from the canonical face, and pictures for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 300, 360  # of pictures
 
 
 def rotation(pitch: float = 0, yaw: float = 0, roll: float = 0) -> torch.Tensor:
-    """Row-vector rotation [3, 3] of angles in degrees, pitch first."""
+    """Row-vector rotation [3, 3] by angles in degrees, pitch first."""
     (cx, sx), (cy, sy), (cz, sz) = (
         (math.cos(math.radians(a)), math.sin(math.radians(a))) for a in (pitch, yaw, roll)
     )
@@ -24,13 +24,13 @@ def rotation(pitch: float = 0, yaw: float = 0, roll: float = 0) -> torch.Tensor:
     return (rz @ ry @ rx).T
 
 
-def head(drop: float = 0.0, lids: float = 1.0, look: float = 0.0) -> torch.Tensor:
+def head(drop: float = 0.0, lids: float = 1.0, gaze: float = 0.0) -> torch.Tensor:
     """A face in head coordinates, float32 [478, 3].
 
     Args:
-        drop: how far the lower lip and the jaw go down, in centimetres, from closed lips.
+        drop: way of the lower lip and the jaw down from closed lips, in centimetres.
         lids: opening of the eyes, 1 = as the canonical face's.
-        look: shift of the irises to the right, in widths of the eye.
+        gaze: shift of the irises to the right, in widths of the eye.
     """
     vertices = canonical_face().vertices
     shape = torch.zeros(478, 3)
@@ -41,7 +41,7 @@ def head(drop: float = 0.0, lids: float = 1.0, look: float = 0.0) -> torch.Tenso
         )
         corners = vertices[[upper[0], upper[-1]]]
         width = (corners[1] - corners[0]).norm()
-        shape[list(iris)] = corners.mean(0) + torch.tensor([look * width, 0.0, 0.0])
+        shape[list(iris)] = corners.mean(0) + torch.tensor([gaze * width, 0.0, 0.0])
     shape = face.close_lips(shape.unsqueeze(0), 0.0)
     profile = torch.tensor([0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0]) * drop
     return face.move_lips(shape, profile.unsqueeze(0))[0]
@@ -56,10 +56,10 @@ def landmarks(
     roll: float = 0,
     drop: float = 0.0,
     lids: float = 1.0,
-    look: float = 0.0,
+    gaze: float = 0.0,
 ) -> torch.Tensor:
     """Landmarks float32 [478, 3] in pixels; `size` is pixels a centimetre (a face is about 15 cm wide)."""
-    shape = head(drop, lids, look)
+    shape = head(drop, lids, gaze)
     return shape @ rotation(pitch, yaw, roll) * size + torch.tensor([*at, 0.0])
 
 
@@ -67,7 +67,7 @@ UPPER_LIP, LOWER_LIP = topology.LIP_INNER_UPPER[5], topology.LIP_INNER_LOWER[5]
 
 
 def picture(n: int = 1) -> torch.Tensor:
-    """Smooth colours with a skin-like tone; every place looks different."""
+    """Pictures uint8 [n, HEIGHT, WIDTH, 3] in smooth skin-like colours that differ at every place."""
     y, x = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
     colors = torch.stack((0.75 + 0.2 * x, 0.45 + 0.3 * y, 0.4 + 0.15 * torch.sin(9 * x + 5 * y)), dim=-1)
     return (colors * 255).to(torch.uint8).expand(n, -1, -1, -1).contiguous()

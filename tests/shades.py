@@ -1,4 +1,4 @@
-"""Small clips whose frames tell their number by their brightness."""
+"""Small clips with the frame number encoded as brightness."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_clip(
     size: tuple[int, int] = (64, 48),
     audio: Audio | None = None,
 ) -> Path:
-    """Frames of one grey each: `shade`, and STEP brighter from one to the next."""
+    """Write a clip of uniform grey frames: `shade`, and STEP brighter with each frame."""
     width, height = size
     with VideoWriter(path, Fraction(rate), audio=audio, crf=10) as writer:
         for number in range(frames):
@@ -30,7 +30,7 @@ def make_clip(
 
 
 def numbers_of(clip: Clip, shade: int = 0) -> list[int]:
-    """The numbers of a clip's frames."""
+    """Numbers of a clip's frames, by their brightness."""
     return [
         round((frame.float().mean().item() - shade) / STEP)
         for chunk in clip.chunks()

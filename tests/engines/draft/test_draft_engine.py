@@ -1,4 +1,4 @@
-"""What the draft engine does to pictures."""
+"""Frames rendered by the draft engine."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def place(**changes) -> torch.Tensor:
 
 
 def render(sources, drivings, frames=None, options=None, **settings) -> torch.Tensor:
-    """Renders a whole clip in one chunk; None stands for a frame without a face."""
+    """Render a whole clip in one chunk; None stands for a frame without a face."""
     options = options or MotionOptions(smoothing=0.0)
     frames = picture(len(sources)) if frames is None else frames
     session = create_engine("draft").session(AnimationSettings(**settings), options, RATE, RATE)
 
-    def shot(faces):
+    def chunk(faces):
         found = torch.tensor([f is not None for f in faces])
         return TrackedChunk(
             frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found
         )
 
-    cues = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([shot(drivings)])]
-    return splice(session.render, shot(sources), cues).frames
+    motions = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([chunk(drivings)])]
+    return splice(session.render, chunk(sources), motions).frames
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_pixels_outside_the_crop_keep_their_bytes():
 
 
 def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
-    """Where a face at rest goes that another one leads, which was at rest before; and its crop square."""
+    """Target of a resting face led by a driving face that was at rest before, and the crop square."""
     source, settings = place().unsqueeze(0), AnimationSettings()
     rests = RestingFace.of(source[0]), RestingFace.of(place())
     target = transfer(source, driving.unsqueeze(0), *rests, settings, MotionOptions(), False)
@@ -83,7 +83,7 @@ def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
 
 
 def border_shift(stitching: bool) -> float:
-    """How far the crop's outermost pixels move when the head moves by 12 pixels, on average, in pixels."""
+    """Mean shift in pixels of the crop's outermost pixels when the head moves by 12 pixels."""
     target, square = led_by(landmarks(at=(AT[0] + 12, AT[1]), size=SIZE))
     shift = make_warp(target, square, 128, stitching).shift[0] * square.side
     edges = torch.cat((shift[:, 0], shift[:, -1], shift[:, :, 0], shift[:, :, -1]), dim=1)
@@ -99,7 +99,7 @@ def test_stitching_keeps_the_crops_border_in_place_and_without_it_all_moves():
     "driving",
     [{"yaw": 60}, {"pitch": -50}, {"roll": 120}, {"at": (900, 20)}, {"yaw": -70, "roll": 60, "drop": 3}],
 )
-def test_nothing_around_the_face_folds_however_far_the_driver_goes(driving):
+def test_nothing_around_the_face_folds_at_any_driving_motion(driving):
     target, square = led_by(landmarks(**{"at": AT, "size": SIZE, **driving}))
     _, after, _ = mesh_vertices(without_folds(target, square, True), square, True)
     corners = after[:, warp_mesh().triangles[warp_mesh().outer]]
@@ -196,15 +196,15 @@ def test_the_result_does_not_depend_on_where_chunks_end():
         cut = [slice(k, k + size) for k in range(0, 9, size)]
         present = torch.ones(9, dtype=torch.bool)
         motions = list(session.motions(TrackedChunk(frames[s], moves[s], present[s]) for s in cut))
-        shots = session.source(TrackedChunk(frames[s], faces[s], present[s]) for s in cut)
+        chunks = session.source(TrackedChunk(frames[s], faces[s], present[s]) for s in cut)
         rendered, at = [], 0
-        for shot in shots:
+        for chunk in chunks:
             rendered.append(
                 splice(
-                    session.render, shot, [DrivingMotion(m, m, 0.0) for m in motions[at : at + len(shot)]]
+                    session.render, chunk, [DrivingMotion(m, m, 0.0) for m in motions[at : at + len(chunk)]]
                 ).frames
             )
-            at += len(shot)
+            at += len(chunk)
         results.append(torch.cat(rendered))
     assert (results[0].int() - results[1].int()).abs().max() <= 1
 
@@ -212,15 +212,15 @@ def test_the_result_does_not_depend_on_where_chunks_end():
 def test_a_moment_between_two_driving_frames_is_between_their_motions():
     frames = picture(1)
     session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=0.0), RATE, RATE)
-    shot = TrackedChunk(frames, place().unsqueeze(0), torch.tensor([True]))
+    chunk = TrackedChunk(frames, place().unsqueeze(0), torch.tensor([True]))
     rest, opened = place(), place(drop=2)
     list(session.motions([TrackedChunk(frames, rest.unsqueeze(0), torch.tensor([True]))]))
-    half = splice(session.render, shot, [DrivingMotion(rest, opened, 0.5)]).frames
-    alone = splice(session.render, shot, [DrivingMotion(torch.lerp(rest, opened, 0.5), None, 0.0)]).frames
+    half = splice(session.render, chunk, [DrivingMotion(rest, opened, 0.5)]).frames
+    alone = splice(session.render, chunk, [DrivingMotion(torch.lerp(rest, opened, 0.5), None, 0.0)]).frames
     assert torch.equal(half, alone)
 
 
-def test_smoothing_calms_jitter_and_starts_anew_after_a_gap():
+def test_smoothing_reduces_jitter_and_restarts_after_a_gap():
     noise = torch.randn(40, 478, 3, generator=torch.Generator().manual_seed(0))
     marks = place() + noise
     present = torch.ones(40, dtype=torch.bool)
@@ -229,8 +229,8 @@ def test_smoothing_calms_jitter_and_starts_anew_after_a_gap():
     session = create_engine("draft").session(AnimationSettings(), MotionOptions(smoothing=1e-5), RATE, RATE)
     out = list(session.motions([TrackedChunk(frames, marks, present)]))
     assert [motion is not None for motion in out] == present.tolist()
-    calm = torch.stack([motion for motion in out if motion is not None])
-    assert (calm - place()).std() < 0.65 * noise.std()
+    smooth = torch.stack([motion for motion in out if motion is not None])
+    assert (smooth - place()).std() < 0.65 * noise.std()
 
 
 def test_after_a_cut_another_face_keeps_its_own_shape_and_pose():
@@ -250,13 +250,13 @@ def test_smoothing_does_not_reach_across_a_cut():
 
 def test_clips_of_few_frames_a_second_are_smoothed_less():
     noise = torch.randn(40, 478, 3, generator=torch.Generator().manual_seed(0))
-    shot = TrackedChunk(
+    chunk = TrackedChunk(
         torch.zeros(40, 4, 4, 3, dtype=torch.uint8), place() + noise, torch.ones(40, dtype=torch.bool)
     )
     left = []
     for rate in (Fraction(60), Fraction(30), Fraction(12)):
         session = create_engine("draft").session(AnimationSettings(), MotionOptions(), RATE, rate)
-        left.append((torch.stack(list(session.motions([shot]))) - place()).std().item())
+        left.append((torch.stack(list(session.motions([chunk]))) - place()).std().item())
     assert left[0] < left[1] < left[2]
 
 
@@ -265,11 +265,11 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
     options = MotionOptions(smoothing=0.0, reference_frame=2)
     session = create_engine("draft").session(AnimationSettings(lip_zero=False), options, RATE, RATE)
     drivings = torch.stack([place(yaw=15, drop=1.0), place(yaw=20, drop=1.5), place()])
-    shot = TrackedChunk(frames, drivings, torch.ones(3, dtype=torch.bool))
-    session.survey([shot])
-    cues = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([shot])]
+    chunk = TrackedChunk(frames, drivings, torch.ones(3, dtype=torch.bool))
+    session.survey([chunk])
+    motions = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([chunk])]
     result = splice(
-        session.render, TrackedChunk(frames, place().expand(3, -1, -1), shot.present), cues
+        session.render, TrackedChunk(frames, place().expand(3, -1, -1), chunk.present), motions
     ).frames
     changes = (result.int() - frames.int()).abs().amax((1, 2, 3)).tolist()
     assert changes[0] > 8
@@ -277,7 +277,7 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
     assert changes[2] <= 1
 
 
-def test_a_reference_frame_behind_the_clips_end_is_refused():
+def test_a_reference_frame_beyond_the_clips_end_is_refused():
     session = create_engine("draft").session(
         AnimationSettings(), MotionOptions(reference_frame=5), RATE, RATE
     )

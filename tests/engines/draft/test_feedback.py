@@ -1,4 +1,4 @@
-"""What the result lacks of what was asked for is added."""
+"""Correction of the result by re-tracking it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
 
 SURE, UNSURE = torch.tensor([1.0]), torch.tensor([0.2])
-CALM = MotionOptions(smoothing=0.0)
+UNSMOOTHED = MotionOptions(smoothing=0.0)
 
 
 def target(driving: torch.Tensor) -> Target:
-    """What a driving face that was at rest before asks of a face at rest."""
+    """Target of a resting face led by a driving face that was at rest before."""
     rest = landmarks()
     rests = RestingFace.of(rest), RestingFace.of(rest)
-    return transfer(rest[None], driving[None], *rests, AnimationSettings(), CALM, False)
+    return transfer(rest[None], driving[None], *rests, AnimationSettings(), UNSMOOTHED, False)
 
 
 def yaw(points: torch.Tensor) -> float:
@@ -50,7 +50,7 @@ def test_a_result_that_shows_what_is_wanted_lacks_nothing():
     ids=["mouth", "eyes", "yaw"],
 )
 @pytest.mark.parametrize("shown", ["less", "more"])
-def test_of_what_is_shown_too_little_more_is_asked_for_and_of_the_other_less(measure, shown):
+def test_motion_shown_too_weakly_is_increased_and_too_strongly_reduced(measure, shown):
     little, much = landmarks(drop=0.7, lids=0.8, yaw=5)[None], landmarks(drop=1.2, lids=1.1, yaw=9)[None]
     wanted = target(landmarks(drop=0.95, lids=0.95, yaw=7))
     seen = little if shown == "less" else much
@@ -68,7 +68,7 @@ def test_where_no_face_is_seen_nothing_is_missing():
     torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
 
 
-def test_where_and_how_large_it_is_seen_makes_no_difference():
+def test_place_and_size_of_the_result_make_no_difference():
     wanted = target(landmarks(drop=1.0, yaw=10))
     near, far = (
         Missing.of(wanted.moved, seen[None], SURE) for seen in (landmarks(), landmarks(at=(9, 7), size=1))
@@ -78,7 +78,7 @@ def test_where_and_how_large_it_is_seen_makes_no_difference():
     torch.testing.assert_close(near.turn, far.turn, atol=2e-3, rtol=0)
 
 
-def test_no_more_is_added_than_a_face_can_bear():
+def test_corrections_are_limited():
     wanted = landmarks(drop=4.0, lids=2.0, yaw=50)[None]
     missing = Missing.of(wanted, landmarks(lids=0.0, yaw=-50)[None], SURE)
     assert missing.mouth.item() == pytest.approx(MAX_MOUTH_CORRECTION)
@@ -86,7 +86,7 @@ def test_no_more_is_added_than_a_face_can_bear():
     assert missing.turn.norm().item() == pytest.approx(MAX_TURN_CORRECTION_RADIANS, abs=1e-3)
 
 
-def test_half_of_an_opening_is_left_whatever_is_seen():
+def test_half_of_a_wanted_opening_always_remains():
     wanted = target(landmarks(drop=0.6))
     opening = face.mouth_opening(wanted.moved).item()
     corrected = Missing.of(wanted.moved, landmarks(drop=4.0)[None], SURE).added_to(wanted)
@@ -94,7 +94,7 @@ def test_half_of_an_opening_is_left_whatever_is_seen():
     assert face.mouth_opening(corrected.moved).item() == pytest.approx(opening / 2, abs=0.01)
 
 
-def test_as_a_video_shows_it_light_stays_and_colours_spread():
+def test_halved_colours_keep_the_luma_and_spread_the_tint():
     grey = torch.randint(0, 256, (1, 31, 21, 1), dtype=torch.uint8).expand(-1, -1, -1, 3)
     assert torch.equal(with_halved_colors(grey), grey)
     thin = torch.full((1, 32, 32, 3), 120, dtype=torch.uint8)
@@ -107,18 +107,18 @@ def test_as_a_video_shows_it_light_stays_and_colours_spread():
     assert redness[0, 17].mean() > 20
 
 
-def test_what_is_missing_of_turns_is_calm_and_of_openings_at_once():
+def test_missing_turns_are_smoothed_and_openings_are_not():
     wanted = landmarks(drop=1.0, yaw=10)[None].expand(4, -1, -1)
     seen = torch.stack([wanted[0], wanted[0], landmarks(), landmarks()])
     raw = Missing.of(wanted, seen, torch.ones(4))
-    calm = raw.smoothed(None)
-    assert torch.equal(calm.mouth, raw.mouth)
-    assert torch.equal(calm.eyes, raw.eyes)
-    turns = calm.turn.norm(dim=-1)
+    smooth = raw.smoothed(None)
+    assert torch.equal(smooth.mouth, raw.mouth)
+    assert torch.equal(smooth.eyes, raw.eyes)
+    turns = smooth.turn.norm(dim=-1)
     assert turns[1] < 1e-3
     assert 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
-    later = raw[2:].smoothed(calm[1:2])
-    torch.testing.assert_close(later.turn, calm.turn[2:])
+    later = raw[2:].smoothed(smooth[1:2])
+    torch.testing.assert_close(later.turn, smooth.turn[2:])
 
 
 def test_a_target_seen_smaller_in_a_part_of_the_frame_is_the_same_there():
@@ -135,10 +135,10 @@ class HalfBlind:
     """A landmark net that sees mouths open half as far as they are drawn."""
 
     def __init__(self) -> None:
-        self.looks: list[tuple[int, ...]] = []
+        self.calls: list[tuple[int, ...]] = []
 
     def __call__(self, frames: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        self.looks.append(tuple(frames.shape[:3]))
+        self.calls.append(tuple(frames.shape[:3]))
         pose = face.first_pose(expected)
         shape = pose.undo(expected)
         seen = pose.apply(face.open_mouth(shape, face.mouth_opening(shape) / 2))
@@ -148,8 +148,8 @@ class HalfBlind:
 def animate(
     faces: list[torch.Tensor], drivings: list[torch.Tensor], chunk: int
 ) -> tuple[torch.Tensor, list[Target]]:
-    """A clip rendered in chunks, and the targets that were drawn in the end."""
-    session = create_engine("draft").session(AnimationSettings(), CALM, Fraction(30), Fraction(30))
+    """Frames of a clip rendered in chunks, and the final targets."""
+    session = create_engine("draft").session(AnimationSettings(), UNSMOOTHED, Fraction(30), Fraction(30))
     drawn, draw = [], session._draw
 
     def keep(frames, target, size):
@@ -163,11 +163,11 @@ def animate(
         here = slice(start, start + chunk)
         sources, leading = torch.stack(faces[here]), torch.stack(drivings[here])
         frames, present = picture(len(sources)), torch.ones(len(sources), dtype=torch.bool)
-        cues = [
+        motions = [
             DrivingMotion(motion, motion, 0.0)
             for motion in session.motions([TrackedChunk(frames, leading, present)])
         ]
-        results.append(splice(session.render, TrackedChunk(frames, sources, present), cues).frames)
+        results.append(splice(session.render, TrackedChunk(frames, sources, present), motions).frames)
     return torch.cat(results), drawn
 
 
@@ -175,14 +175,14 @@ AT = (180.0, 150.0)
 
 
 @pytest.mark.parametrize(
-    ("size", "looked_at"), [(14.0, 3), (7.0, 4), (3.0, 14)], ids=["large", "middling", "small"]
+    ("size", "inferred"), [(14.0, 3), (7.0, 4), (3.0, 14)], ids=["large", "middling", "small"]
 )
-def test_the_smaller_a_face_the_more_often_the_net_looks(monkeypatch, size, looked_at):
+def test_smaller_faces_are_inferred_more_often(monkeypatch, size, inferred):
     net = HalfBlind()
     monkeypatch.setattr(engine, "landmarks_near", net)
     animate([landmarks(at=AT, size=size)] * 7, [landmarks()] * 7, 7)
-    assert sum(count for count, _, _ in net.looks) == looked_at
-    assert max(net.looks[0][1:]) < 240  # drawn small
+    assert sum(count for count, _, _ in net.calls) == inferred
+    assert max(net.calls[0][1:]) < 240  # drawn small
 
 
 @pytest.mark.parametrize("size", [7.0, 3.0], ids=["large", "small"])

@@ -1,4 +1,4 @@
-"""What the settings do to the landmarks."""
+"""Motion transfer under each setting and option."""
 
 from __future__ import annotations
 
@@ -90,11 +90,9 @@ def test_lip_zero_closes_open_source_lips():
 
 def test_lip_zero_leaves_lips_that_are_open_by_less_than_the_threshold():
     speaking = landmarks(drop=0.5)
-    ratio = opening(speaking)
-    assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 1.1)) == pytest.approx(
-        ratio, rel=0.01
-    )
-    assert mouth(move(speaking, landmarks(), lip_zero_threshold=ratio * 0.9)) < 0.01
+    own = opening(speaking)
+    assert mouth(move(speaking, landmarks(), lip_zero_threshold=own * 1.1)) == pytest.approx(own, rel=0.01)
+    assert mouth(move(speaking, landmarks(), lip_zero_threshold=own * 0.9)) < 0.01
 
 
 def test_lip_zero_is_decided_frame_by_frame_where_the_source_keeps_its_motion():
@@ -113,7 +111,7 @@ def test_lips_never_pass_each_other():
     assert face.lip_gaps(target.moved).min() > -1e-3
 
 
-def test_lip_retargeting_gives_the_driving_mouths_own_openness():
+def test_lip_retargeting_gives_the_driving_mouths_own_opening():
     driving = landmarks(drop=1.2)
     target = move(landmarks(), driving, lip_retargeting=True)
     assert mouth(target) == pytest.approx(opening(driving), rel=0.05)
@@ -133,7 +131,7 @@ def test_a_blink_shuts_the_sources_eyes():
     assert eyes(target) < 0.1 * face.eye_openings(landmarks().unsqueeze(0)).mean().item() + 0.02
 
 
-def test_eyes_open_in_step_with_the_drivers():
+def test_eyes_open_as_the_driving_eyes_do():
     seen = [
         eyes(move(landmarks(), landmarks(lids=k), reference=landmarks())) for k in (0.1, 0.4, 0.7, 1.0, 1.3)
     ]
@@ -141,7 +139,7 @@ def test_eyes_open_in_step_with_the_drivers():
     assert len(set(seen)) == 5
 
 
-def test_eye_retargeting_gives_the_driving_eyes_own_openness_times_the_multiplier():
+def test_eye_retargeting_gives_the_driving_eyes_own_opening_times_the_multiplier():
     driving = landmarks(lids=0.8)
     own = face.eye_openings(driving.unsqueeze(0)).mean().item()
     for multiplier in (1.0, 0.5):
@@ -233,7 +231,7 @@ def test_a_driving_still_gives_its_expression_and_leaves_the_head_alone():
 
 
 def test_a_glance_moves_the_irises():
-    target = move(landmarks(), landmarks(look=0.1), reference=landmarks())
+    target = move(landmarks(), landmarks(gaze=0.1), reference=landmarks())
     torch.testing.assert_close(
         target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0
     )
@@ -242,7 +240,7 @@ def test_a_glance_moves_the_irises():
 @pytest.mark.parametrize(
     "far", [(0.6, 0.0), (0.0, 0.4), (-0.5, -0.3)], ids=["sideways", "down", "up and aside"]
 )
-def test_an_iris_goes_no_further_than_lids_let_it_be_seen(far):
+def test_an_iris_stays_between_the_lids(far):
     source, driving = landmarks(), landmarks()
     for upper, _, iris in face.EYES:
         width = (driving[upper[0], :2] - driving[upper[-1], :2]).norm()
@@ -269,7 +267,7 @@ def test_proportions_stay_the_sources():
         assert (moved[a] - moved[b]).norm() == pytest.approx((source[a] - source[b]).norm().item(), rel=0.03)
 
 
-def test_nobodys_landmarks_are_modified():
+def test_landmarks_are_not_modified():
     source, driving = landmarks(drop=0.5), landmarks(yaw=10, drop=1)
     kept = source.clone(), driving.clone()
     move(source, driving, reference=landmarks(), eye_retargeting=True, lip_retargeting=True)

@@ -1,4 +1,4 @@
-"""What is painted because the source frame hasn't got it."""
+"""Painted mouths, lids, lips and remembered eyes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = 2.0  # pixels a centimetre: a mouth of ten pixels
 
 
 def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None = None) -> Target:
-    """A source face whose landmarks go where others are."""
+    """Target that moves a source face's landmarks to others."""
     rests = [RestingFace.of(points) for points in (source if rest is None else rest, moved)]
     asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), False)
     return Target(**{**vars(asked), "moved": moved[None]})
@@ -82,7 +82,7 @@ def test_lashes_that_stood_above_an_open_eye_are_gone_when_it_is_shut_and_broad_
 
 @pytest.mark.parametrize("away", [(-400.0, 0.0), (400.0, 0.0), (0.0, -400.0), (0.0, 400.0)])
 @pytest.mark.parametrize(("paint", "size"), [(paint_lids, 9), (paint_lids, SMALL), (paint_lips, SMALL)])
-def test_what_lies_outside_the_frame_is_not_painted(paint, size, away):
+def test_parts_outside_the_frame_are_not_painted(paint, size, away):
     offset = torch.tensor([*away, 0.0])
     opened, shut = landmarks(size=size, drop=2.0) + offset, landmarks(size=size, lids=0.0) + offset
     before, after = painted(paint, target(opened, shut))

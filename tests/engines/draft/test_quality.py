@@ -1,6 +1,6 @@
-"""The result moves as the driving clip does: real clips, from file to file, tracked again.
+"""Motion of results made of real clips, from file to file, against the driving clip's.
 
-The same measurement on every pair of the real clips: `benchmarks/draft_quality.py`.
+`benchmarks/draft_quality.py` measures every pair of the real clips in the same way.
 """
 
 from __future__ import annotations

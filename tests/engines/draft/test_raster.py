@@ -1,4 +1,4 @@
-"""Triangles to pixels."""
+"""Rasterization of triangles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_two_triangles_cover_their_square_without_a_hole():
     assert covered.sum() == 64
 
 
-def test_each_pixel_belongs_to_the_triangle_its_centre_lies_in():
+def test_each_pixel_belongs_to_the_triangle_at_its_centre():
     front = rasterize(SQUARE, flat(SQUARE), HALVES, 16)[0]
     assert front[3, 8] == 0
     assert front[8, 3] == 1
@@ -42,7 +42,7 @@ def test_the_nearer_triangle_wins_whatever_the_order():
     assert (rasterize(both, 6 - depth, triangles, 16)[0, 2:10, 2:10] < 2).all()
 
 
-def test_what_lies_outside_the_picture_is_cut_off():
+def test_triangles_are_clipped_at_the_border():
     front = rasterize(SQUARE - 6, flat(SQUARE), HALVES, 16)[0]
     assert (front < NONE).sum() == 16
     assert (front[:4, :4] < NONE).all()

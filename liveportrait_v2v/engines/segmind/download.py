@@ -16,7 +16,7 @@ from ...errors import MediaError
 from ...files import sha256_of
 from ...media import Clip
 from ...web import MAX_REDIRECTS, UrlError
-from .errors import DownloadError, one_line
+from .errors import VideoDownloadError, one_line
 from .http import BrokenError, Http, NotSentError, blocks, encoding
 from .pacing import Deadline, backoff
 
@@ -27,8 +27,8 @@ _TRIES = 6
 _GONE = (401, 403, 404, 410)
 
 
-class GoneError(DownloadError):
-    """The file's host answers that the file does not exist (any more)."""
+class GoneError(VideoDownloadError):
+    """The host has no such file, or no longer has it."""
 
 
 async def download(http: Http, url: str, target: Path, deadline: Deadline, max_bytes: int = MAX_BYTES) -> str:
@@ -39,7 +39,7 @@ async def download(http: Http, url: str, target: Path, deadline: Deadline, max_b
 
     Raises:
         GoneError: the host has no such file.
-        DownloadError: a URL against the rules, no video, too large, or it breaks off again and again.
+        VideoDownloadError: a URL against the rules, no video, too large, or it breaks off again and again.
         OutOfTime: the deadline has passed.
         OSError: it can't be written.
     """
@@ -63,7 +63,7 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
     """Save the video of an answer and return its SHA-256; the answer is closed.
 
     Raises:
-        DownloadError: too large, encoded, or no video.
+        VideoDownloadError: too large, encoded, or no video.
         BrokenError: it breaks off.
         OSError: it can't be written.
     """
@@ -87,7 +87,7 @@ async def check_video(path: Path) -> None:
     """Check that a file is a whole video that can be decoded.
 
     Raises:
-        DownloadError: the file is not a whole video that can be decoded.
+        VideoDownloadError: the file is not a whole video that can be decoded.
     """
     try:
         if not (await asyncio.to_thread(lambda: Clip(path).info)).is_still:
@@ -98,7 +98,7 @@ async def check_video(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(300)
     text = one_line(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
-    raise DownloadError(
+    raise VideoDownloadError(
         f"what was sent is not a video: {problem}" + (f' (it begins "{text[:120]}")' if text else "")
     )
 
@@ -153,7 +153,7 @@ class _Transfer:
                 url = str(response.url.join(place))
             except (httpx.InvalidURL, ValueError):
                 url = ""
-        raise DownloadError(f"its host redirects more than {MAX_REDIRECTS} times")
+        raise VideoDownloadError(f"its host redirects more than {MAX_REDIRECTS} times")
 
     def _begin(self, response: httpx.Response, have: int) -> None:
         """Check the head of an answer: whether its body continues the file, or begins again."""
@@ -165,7 +165,7 @@ class _Transfer:
         if status in (408, 416, 429) or status >= 500:
             raise BrokenError(f"its host answers HTTP {status}")
         if status not in (200, 206):
-            raise DownloadError(f"its host answers HTTP {status}")
+            raise VideoDownloadError(f"its host answers HTTP {status}")
         _check_headers(response, self._max)
         etag = response.headers.get("etag", "")
         length = response.headers.get("content-length", "")
@@ -191,7 +191,7 @@ async def _fetch(transfer: _Transfer, part: Path, deadline: Deadline) -> None:
             await check_video(part)
             return
         except UrlError as error:
-            raise DownloadError(f"its address can't be used: {error}") from None
+            raise VideoDownloadError(f"its address can't be used: {error}") from None
         except asyncio.TimeoutError:
             deadline.left()
             problem = "no end in time"
@@ -199,15 +199,15 @@ async def _fetch(transfer: _Transfer, part: Path, deadline: Deadline) -> None:
             problem = str(error)
         if attempt < _TRIES:
             await deadline.sleep(backoff(attempt))
-    raise DownloadError(f"it broke off {_TRIES} times ({problem})")
+    raise VideoDownloadError(f"it broke off {_TRIES} times ({problem})")
 
 
 def _check_headers(response: httpx.Response, max_bytes: int) -> None:
     if encoding(response.headers):
-        raise DownloadError("its host sends it compressed, which was not asked for")
+        raise VideoDownloadError("its host sends it compressed, which was not asked for")
     length = response.headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes:
-        raise DownloadError(f"it is larger than the limit of {max_bytes >> 20} MB")
+        raise VideoDownloadError(f"it is larger than the limit of {max_bytes >> 20} MB")
 
 
 async def _bounded(body: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
@@ -215,19 +215,19 @@ async def _bounded(body: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes
     async for block in body:
         got += len(block)
         if got > most:
-            raise DownloadError("it is larger than the limit")
+            raise VideoDownloadError("it is larger than the limit")
         yield block
 
 
 def _data(url: str, max_bytes: int) -> bytes:
     head, comma, text = url.partition(",")
     if not comma or not head.lower().endswith(";base64") or len(text) > max_bytes // 3 * 4 + 4:
-        raise DownloadError("its data URI is not base64, or too large")
+        raise VideoDownloadError("its data URI is not base64, or too large")
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         pass
-    raise DownloadError("its data URI is not valid base64")
+    raise VideoDownloadError("its data URI is not valid base64")
 
 
 def _settle(file) -> None:

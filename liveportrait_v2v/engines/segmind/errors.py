@@ -1,4 +1,31 @@
-"""Errors of a paid job, and a server's text as one line of a message."""
+"""Errors of the Segmind engine, and a server's text as one line of a message.
+
+Public, in the order of the tree:
+
+* LivePortraitError
+  * SegmindError
+    - ApiKeyError
+    - UnreachableError
+    - RefusedError
+    - JobFailedError
+    - AmbiguousJobError
+    - DeadlineError
+    - ResultLostError
+    + VideoDownloadError
+      - download.GoneError
+    - JournalError
+    - SpendingLimitError
+  * Cancelled
+    - JobStoppedError
+
+Internal to `segmind`; each is caught and turned into one of the above:
+
+* Exception
+  - http.NotSentError
+  - http.BrokenError
+  - client.UnclearError
+  - pacing.OutOfTime
+"""
 
 from __future__ import annotations
 
@@ -9,32 +36,32 @@ from typing import Any
 
 from ...errors import Cancelled, LivePortraitError
 
-_MAX_WORDS = 400
-# Characters of a server's text that are searched for a sentence.
-_MAX_READ = 8000
+_MAX_LENGTH = 400
+# Characters of a server's text that are read at most.
+_MAX_SEARCHED = 8000
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-_SPOKEN = ("error", "message", "detail", "error_description", "msg", "reason")
+_TEXT_NAMES = ("error", "message", "detail", "error_description", "msg", "reason")
 
-# Remedy for an HTTP status whose text names none.
+# Remedies by HTTP status.
 _REMEDIES = {
     400: "check the settings and the clips",
     401: "set a valid key: SEGMIND_API_KEY or `liveportrait-v2v key set`",
-    403: "the key may not use this model; ask the owner of its team, or take another key",
+    403: "the key may not use this model; ask the owner of its team, or use another key",
     404: "the model is not offered at this address; check SEGMIND_BASE_URL",
     405: "this address does not take such requests; check SEGMIND_BASE_URL",
-    406: "the credits may be used up, or a value was rejected: see its words",
+    406: "the credits may be used up, or a value was rejected: see the server's message",
     408: "try again later",
     413: "the clips are too large; shorten them or scale them down",
-    422: "a value was rejected: see its words",
+    422: "a value was rejected: see the server's message",
     429: "too many requests at a time; try again later",
 }
 
 
 class SegmindError(LivePortraitError):
-    """Base of what the remote engine raises.
+    """Base class of the Segmind engine's errors.
 
     Attributes:
-        request_id: of the job that it is about, None where there is none.
+        request_id: of the job concerned, None if there is none.
     """
 
     def __init__(self, message: str, request_id: str | None = None):
@@ -43,11 +70,11 @@ class SegmindError(LivePortraitError):
 
 
 class ApiKeyError(SegmindError):
-    """There is no usable key, or its file is open to others."""
+    """No usable key is set, or other users can read its file."""
 
 
 class UnreachableError(SegmindError):
-    """A server can't be reached, or its answers make no sense; nothing new was ordered."""
+    """The server can't be reached, or its answers are invalid; nothing new was ordered."""
 
 
 class RefusedError(SegmindError):
@@ -71,14 +98,14 @@ class AmbiguousJobError(SegmindError):
 
 
 class DeadlineError(SegmindError):
-    """The time for a job is over; the job itself may continue."""
+    """The deadline of a run has passed; its job may continue."""
 
 
 class ResultLostError(SegmindError):
     """A finished job's result is no longer available."""
 
 
-class DownloadError(SegmindError):
+class VideoDownloadError(SegmindError):
     """A file can't be fetched, or is not a video."""
 
 
@@ -91,10 +118,10 @@ class SpendingLimitError(SegmindError):
 
 
 class JobStoppedError(Cancelled):
-    """The caller asked to stop while a job was on its way.
+    """The caller stopped a run whose job may continue.
 
     Attributes:
-        request_id: of the job, None where none is known.
+        request_id: of the job, None if it is unknown.
     """
 
     def __init__(self, message: str, request_id: str | None = None):
@@ -104,36 +131,36 @@ class JobStoppedError(Cancelled):
 
 
 def one_line(value: Any) -> str:
-    """Return a server's error text as one line without control characters, at most 400 long.
+    """Return a server's error text as one line of at most 400 characters, without control characters.
 
     Args:
-        value: a decoded JSON body or part of it, or a text, which may be HTML.
+        value: a decoded JSON body or a part of one, or text, which may be HTML.
     """
-    text = _spoken(value)[:_MAX_READ]
+    text = _text_of(value)[:_MAX_SEARCHED]
     if text.lstrip().startswith("<"):
         text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
     text = _ESCAPES.sub("", text)
     text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
     text = " ".join(text.split())
-    return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"
 
 
-def _spoken(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_spoken, value[:5])))
+        return "; ".join(filter(None, map(_text_of, value[:5])))
     if isinstance(value, dict):
-        for name in _SPOKEN:
+        for name in _TEXT_NAMES:
             if value.get(name):
-                return _spoken(value[name])
+                return _text_of(value[name])
     return json.dumps(value, ensure_ascii=False)
 
 
 def refusal(what: str, status: int, text: str) -> RefusedError:
-    """Return the error for an HTTP status of refusal.
+    """Return the error for an HTTP status that refuses a request.
 
     Args:
         what: the request, such as "the job" or "the upload".

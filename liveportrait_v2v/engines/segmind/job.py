@@ -15,7 +15,7 @@ from ...files import sha256_of
 from . import journal as states
 from . import locks
 from .client import Client, UnclearError
-from .download import DownloadError, GoneError, download, save
+from .download import GoneError, download, save
 from .endpoints import valid_request_id
 from .errors import (
     AmbiguousJobError,
@@ -25,6 +25,7 @@ from .errors import (
     JournalError,
     ResultLostError,
     SegmindError,
+    VideoDownloadError,
 )
 from .http import BrokenError
 from .journal import Job, Journal, SpendingLimits
@@ -214,7 +215,7 @@ class Runner:
             digest = await asyncio.wait_for(save(response, target), left)
         except asyncio.TimeoutError:
             problem = "no end in time"
-        except (BrokenError, DownloadError) as error:
+        except (BrokenError, VideoDownloadError) as error:
             problem = str(error)
         else:
             bills = {"cost": bill.cost, "remaining": bill.remaining}
@@ -309,7 +310,7 @@ class Runner:
                 target = self._target(job)
                 digest = await download(self._client.http, url, target, self._client.deadline)
                 return self._journal.advance(job, states.SAVED, file=str(target), sha256=digest, error=None)
-            except DownloadError as error:
+            except VideoDownloadError as error:
                 problem = error
             except OSError as error:
                 raise MediaError(
@@ -318,7 +319,7 @@ class Runner:
                     "which fetches it and orders nothing",
                 ) from None
             if not isinstance(problem, GoneError):
-                raise DownloadError(
+                raise VideoDownloadError(
                     f"{_name(job)} is paid and done, but its result can't be fetched: {problem}; run again, "
                     f"or `liveportrait-v2v jobs fetch {job.request_id or job.id}`: neither orders anything",
                     job.request_id,

@@ -56,7 +56,11 @@ REFUSED = {
     "405 HTML": Case([Answer(405, HTML)], 1, 0, "FAILED", 'HTTP 405: "Not allowed"', "<"),
     "406 credits": Case([Answer(406, {"error": "Insufficient credits"})], 1, 0, "FAILED", "buy credits"),
     "406 type": Case(
-        [Answer(406, {"error": "Wrong Content-Type"})], 1, 0, "FAILED", "Wrong Content-Type.*its words"
+        [Answer(406, {"error": "Wrong Content-Type"})],
+        1,
+        0,
+        "FAILED",
+        "Wrong Content-Type.*the server's message",
     ),
     "406 value": Case(
         [Answer(406, {"error": {"message": "scale"}})], 1, 0, "FAILED", '"scale".*a value was rejected'

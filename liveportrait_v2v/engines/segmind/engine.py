@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from ...errors import Cancelled, SettingsError
 from ...files import atomic_write
 from ...media import Clip
@@ -69,6 +71,7 @@ class SegmindEngine:
         clock: Clock | None = None,
         resolver: Resolver = resolve,
         timeouts: Timeouts | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ):
         """Configure the engine; nothing is sent or written yet.
 
@@ -82,7 +85,7 @@ class SegmindEngine:
             limits: what may be spent.
             deadline: seconds.
             on_state: called with every change of a job's state, from the thread of the run.
-            clock, resolver, timeouts: for tests.
+            clock, resolver, timeouts, transport: for tests.
 
         Raises:
             SettingsError: an unknown version.
@@ -101,6 +104,7 @@ class SegmindEngine:
         self._clock = clock or Clock()
         self._resolver = resolver
         self._timeouts = timeouts
+        self._transport = transport
 
     def clip(self, source: str | os.PathLike[str], cancelled: Callable[[], bool] | None = None) -> Clip:
         """Return the clip of a path or public URL.
@@ -272,7 +276,13 @@ class SegmindEngine:
     @asynccontextmanager
     async def _http(self) -> AsyncIterator[Http]:
         key = keys.require_key(self._key_folder)
-        async with Http(self._endpoints, key, timeouts=self._timeouts, resolver=self._resolver) as http:
+        async with Http(
+            self._endpoints,
+            key,
+            timeouts=self._timeouts,
+            resolver=self._resolver,
+            transport=self._transport,
+        ) as http:
             yield http
 
     def _client(self, http: Http) -> Client:

@@ -92,16 +92,25 @@ class Http:
         *,
         timeouts: Timeouts | None = None,
         resolver: Resolver = resolve,
+        transport: httpx.AsyncBaseTransport | None = None,
     ):
+        """Configure the connections; entering the context makes them.
+
+        Args:
+            transport: for requests to the API; None takes httpx's own, and honours the proxies of the environment.
+        """
         self.endpoints = endpoints
         self._key = key
         self._timeouts = timeouts or Timeouts()
         self._resolver = resolver
+        self._transport = transport
 
     async def __aenter__(self) -> Http:
         # SSL_CERT_FILE and SSL_CERT_DIR count; a key for this machine's own server needs no proxy.
         trust = await asyncio.to_thread(httpx.create_ssl_context)
-        self._api = self._client(trust_env=not self.endpoints.loopback, verify=trust)
+        self._api = self._client(
+            trust_env=not self.endpoints.loopback, verify=trust, transport=self._transport
+        )
         pinned = PinnedTransport(
             allow_loopback=self.endpoints.loopback, resolver=self._resolver, verify=trust
         )

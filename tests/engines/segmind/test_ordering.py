@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from faulty_server import Answer
 
-from liveportrait_v2v.engines.segmind.http import Http, NotSentError
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 pytestmark = pytest.mark.slow
@@ -207,30 +208,29 @@ def test_a_server_that_is_not_there_is_tried_again_and_then_told(bench, server):
     assert bench.run(base_url="http://127.0.0.1:9", given={"source": bench.driving}).error is not None
 
 
-def test_an_order_that_never_left_is_sent_again(bench, server, monkeypatch):
-    send, refused = Http._send, []
+class RefusingTransport(httpx.AsyncHTTPTransport):
+    """Transport that makes no connection for the first orders through v2."""
 
-    async def refuse_twice(self, client, request, key):
-        if request.method == "POST" and "/v2/" in str(request.url) and len(refused) < 2:
-            refused.append(request)
-            raise NotSentError("connection refused")
-        return await send(self, client, request, key)
+    def __init__(self, reason: str, most: float = math.inf):
+        super().__init__()
+        self.reason, self.most = reason, most
+        self.refused = 0
 
-    monkeypatch.setattr(Http, "_send", refuse_twice)
-    assert bench.run().error is None
-    assert (len(refused), server.count("submit"), bench.job.state) == (2, 1, "SAVED")
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and "/v2/" in str(request.url) and self.refused < self.most:
+            self.refused += 1
+            raise httpx.ConnectError(self.reason)
+        return await super().handle_async_request(request)
 
 
-def test_an_order_that_can_not_leave_costs_nothing_and_says_so(bench, server, monkeypatch):
-    send = Http._send
+def test_an_order_that_never_left_is_sent_again(bench, server):
+    transport = RefusingTransport("connection refused", most=2)
+    assert bench.run(transport=transport).error is None
+    assert (transport.refused, server.count("submit"), bench.job.state) == (2, 1, "SAVED")
 
-    async def refuse(self, client, request, key):
-        if request.method == "POST" and "/v2/" in str(request.url):
-            raise NotSentError("certificate verify failed")
-        return await send(self, client, request, key)
 
-    monkeypatch.setattr(Http, "_send", refuse)
-    ran = bench.run()
+def test_an_order_that_can_not_leave_costs_nothing_and_says_so(bench, server):
+    ran = bench.run(transport=RefusingTransport("certificate verify failed"))
     assert "certificate verify failed" in ran.said
     assert "nothing was ordered" in ran.said
     assert (server.count("submit"), bench.job.state) == (0, "FAILED")

@@ -12,15 +12,15 @@ import httpx
 from .endpoints import CLIPS, MODEL, Endpoints, valid_request_id
 from .errors import UnreachableError, refusal
 from .http import BrokenError, Http, NotSentError, Reply
-from .pacing import Clock, Deadline, Limiter, backoff, wished_wait
+from .pacing import Clock, Deadline, Limiter, backoff, requested_wait
 from .responses import FAILED, Entry, Status, credits_of, entries_of, status_of
 
-# Failures in a row after which a server counts as unreachable.
+# Consecutive failures after which a server counts as unreachable.
 _TRIES = 5
-# Retries of an order that is answered by 429 alone.
+# Tries of an order as long as it is answered with 429.
 _LIMITED_TRIES = 10
 _PAGES = 3
-# Of one request, in seconds.
+# Limits of one request.
 _SUBMIT_SECONDS = 60.0
 _GET_SECONDS = 30.0
 
@@ -42,10 +42,10 @@ class SendRecord(Protocol):
 class Client:
     """Requests of one run, paced by the key's limiter and ended by a deadline.
 
-    Any of them raises pacing.OutOfTime when the deadline passes.
+    Each raises pacing.OutOfTime when the deadline passes.
 
     Attributes:
-        trouble: what was wrong with the last request, "" if nothing was.
+        problem: of the last request, "" if it had none.
     """
 
     def __init__(self, http: Http, limiter: Limiter, clock: Clock, deadline: Deadline):
@@ -53,7 +53,7 @@ class Client:
         self._limiter = limiter
         self._clock = clock
         self.deadline = deadline
-        self.trouble = ""
+        self.problem = ""
 
     @property
     def http(self) -> Http:
@@ -66,16 +66,16 @@ class Client:
     async def submit(self, payload: Mapping[str, Any], record: SendRecord) -> str:
         """Order a job through v2 and return its request id. Each call that gets through may be billed.
 
-        Only what can't have been accepted is sent again: no connection, and 429.
+        It is sent again only if it can't have been accepted: without a connection, and on 429.
 
         Args:
-            record: written right before the request may leave, and again once it is known not to be billed.
+            record: written right before the request may leave, and again once it is known not to count.
 
         Raises:
             RefusedError, UnreachableError: not accepted, not billed.
             UnclearError: it is unknown whether it was.
         """
-        reply = await self._paid(
+        reply = await self._send_paid(
             record, lambda: self._post(self.endpoints.submit("v2"), payload, _SUBMIT_SECONDS)
         )
         body = reply.json()
@@ -88,7 +88,7 @@ class Client:
         """Order a job through v1, which answers with the video itself. Raises as `submit`.
 
         Returns:
-            an answer of 2xx, whose body is still to be read, and closed.
+            a 2xx answer, whose body is still to be read and closed.
         """
 
         async def answer() -> Reply | httpx.Response:
@@ -108,7 +108,7 @@ class Client:
             except asyncio.TimeoutError:
                 raise BrokenError(f"no answer within {left:.0f} s") from None
 
-        return await self._paid(record, post)
+        return await self._send_paid(record, post)
 
     async def status(self, request_id: str) -> Status | None:
         """Return the state of a job; None where the server does not know it (404).
@@ -116,20 +116,20 @@ class Client:
         Raises:
             RefusedError: the server refuses the request.
         """
-        return await self._about(self.endpoints.status(request_id), request_id)
+        return await self._poll(self.endpoints.status(request_id), request_id)
 
     async def result(self, request_id: str) -> Status | None:
         """Return a finished job with its output. Raises as `status`."""
-        return await self._about(self.endpoints.result(request_id), request_id)
+        return await self._poll(self.endpoints.result(request_id), request_id)
 
     async def credits(self) -> dict[str, float]:
-        """Return the remaining credits, by kind; free of charge, and so a test of the key.
+        """Return the remaining credits by kind. It is free of charge, so it can test a key.
 
         Raises:
             RefusedError: the key is not accepted.
             UnreachableError: no answer, or an invalid one.
         """
-        reply = await self.free("GET", self.endpoints.credits(), tries=_TRIES)
+        reply = await self.send_free("GET", self.endpoints.credits(), tries=_TRIES)
         found = credits_of(reply.json())
         if not reply.ok:
             raise refusal("the request for the credits", reply.status, reply.message())
@@ -138,25 +138,25 @@ class Client:
         return found
 
     async def history(self, request_id: str) -> Entry | None:
-        """Return a job of any age, None if the history has none of that id.
+        """Return a job of any age from the history, None if it has none with this id.
 
         Raises:
             RefusedError, UnreachableError: the history can't be read.
         """
-        reply = await self.free("GET", self.endpoints.history_of(request_id), tries=_TRIES)
+        reply = await self.send_free("GET", self.endpoints.history_of(request_id), tries=_TRIES)
         if reply.status == 404:
             return None
         if not reply.ok:
-            raise refusal("the look into the history", reply.status, reply.message())
+            raise refusal("the request for the history", reply.status, reply.message())
         return next((entry for entry in entries_of(reply.json()) if entry.request_id == request_id), None)
 
     async def find(self, payload: Mapping[str, Any], since: float, known: set[str]) -> str | None:
         """Return the request id of a job that was ordered with this payload, None if the history has none.
 
-        Failed ones don't count: an earlier job of the same inputs may have failed while this one runs.
+        Failed jobs are skipped: an earlier one with the same inputs may have failed while this one runs.
 
         Args:
-            since: seconds since 1970; a day is allowed for clocks that disagree.
+            since: seconds since 1970; the search begins a day earlier, as clocks may disagree.
             known: ids that belong to other jobs.
         """
         # The history takes windows of 31 days.
@@ -164,15 +164,15 @@ class Client:
         first = datetime.fromtimestamp(since, timezone.utc) - timedelta(days=1)
         query: dict[str, Any] = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
         for page in range(1, _PAGES + 1):
-            reply = await self.free(
+            reply = await self.send_free(
                 "GET", self.endpoints.history, params={"page": page, **query}, tries=_TRIES
             )
             if not reply.ok:
-                raise refusal("the look into the history", reply.status, reply.message())
+                raise refusal("the request for the history", reply.status, reply.message())
             entries = list(entries_of(reply.json()))
             for entry in entries:
                 if (
-                    _is_order(entry.request_body, payload)
+                    _is_same_order(entry.request_body, payload)
                     and entry.request_id not in known
                     and entry.status.state != FAILED
                 ):
@@ -181,7 +181,7 @@ class Client:
                 return None
         return None
 
-    async def free(
+    async def send_free(
         self,
         method: str,
         url: str,
@@ -192,12 +192,12 @@ class Client:
         tries: int | None = None,
         seconds: float = _GET_SECONDS,
     ) -> Reply:
-        """Send a request that costs nothing, and so is repeated: when the connection breaks, on 429, 408 and 5xx.
+        """Send a request that costs nothing; repeat it if the connection breaks, and on 408, 429 and 5xx.
 
         Args:
-            stream: makes the body for each try, JSON of `length` bytes.
-            tries: how often in all; None: until the deadline.
-            seconds: the longest that one try may take.
+            stream: makes the body of each try, JSON of `length` bytes.
+            tries: maximum number of tries; None repeats until the deadline.
+            seconds: time limit of one try.
 
         Raises:
             UnreachableError: every try failed.
@@ -205,7 +205,7 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
-            await self._turn()
+            await self._wait_for_slot()
             wait = backoff(attempt)
             try:
                 body = None if stream is None else stream()
@@ -218,7 +218,7 @@ class Client:
                     seconds=min(seconds, self.deadline.left()),
                 )
             except (NotSentError, BrokenError) as error:
-                self.trouble = str(error)
+                self.problem = str(error)
             else:
                 if 300 <= reply.status < 400:
                     raise UnreachableError(
@@ -226,29 +226,29 @@ class Client:
                         "SEGMIND_BASE_URL"
                     )
                 if reply.status < 500 and reply.status not in (408, 429):
-                    self.trouble = ""
+                    self.problem = ""
                     return reply
-                self.trouble = f"HTTP {reply.status} {reply.message()}".strip()
+                self.problem = f"HTTP {reply.status} {reply.message()}".strip()
                 if reply.status == 429:
                     wait = self._hold(reply, wait)
             if attempt == tries:
                 raise UnreachableError(
-                    f"{_host(url)} gave no answer in {tries} tries ({self.trouble}); try again later"
+                    f"{_host(url)} gave no answer in {tries} tries ({self.problem}); try again later"
                 )
             await self.deadline.sleep(wait)
 
     async def _post(self, url: str, payload: Mapping[str, Any], seconds: float) -> Reply:
         return await self._http.api("POST", url, body=payload, seconds=min(seconds, self.deadline.left()))
 
-    async def _paid(self, record: SendRecord, post: Callable[[], Any]) -> Any:
+    async def _send_paid(self, record: SendRecord, post: Callable[[], Any]) -> Any:
         """Send a request that may be billed, and return its 2xx answer.
 
-        It is sent again only if it can't have been accepted.
+        Send it again only if it can't have been accepted.
         """
         attempt = 0
         while True:
             attempt += 1
-            await self._turn()
+            await self._wait_for_slot()
             self.deadline.left()
             record.leaving()
             try:
@@ -279,36 +279,36 @@ class Client:
                 )
             raise refusal("the job", reply.status, reply.message())
 
-    async def _about(self, url: str, request_id: str) -> Status | None:
+    async def _poll(self, url: str, request_id: str) -> Status | None:
         attempt = 0
         while True:
-            reply = await self.free("GET", url)
+            reply = await self.send_free("GET", url)
             if reply.status == 404:
                 return None
             status = status_of(reply.json(), reply.headers)
             if status is not None and (reply.ok or status.state == FAILED):
                 return status
             if not reply.ok:
-                error = refusal(f"the look at job {request_id}", reply.status, reply.message())
+                error = refusal(f"the request for job {request_id}", reply.status, reply.message())
                 error.request_id = request_id
                 raise error
             attempt += 1
             await self.deadline.sleep(backoff(attempt))
 
-    async def _turn(self) -> None:
+    async def _wait_for_slot(self) -> None:
         wait = self._limiter.reserve(self._clock.monotonic())
         if wait > 0:
             await self.deadline.sleep(wait)
 
     def _hold(self, reply: Reply, otherwise: float) -> float:
-        """Return the wait in seconds that a 429 asks for, and hold back all runs with this key."""
-        wait = wished_wait(reply.headers, self._clock.time()) or otherwise
+        """Return the seconds that a 429 asks to wait, and hold back all runs with this key."""
+        wait = requested_wait(reply.headers, self._clock.time()) or otherwise
         self._limiter.hold(self._clock.monotonic() + wait)
         return wait
 
 
-def _is_order(body: Any, payload: Mapping[str, Any]) -> bool:
-    """Return whether a request of the history is this order: the same clips, and nothing else that differs."""
+def _is_same_order(body: Any, payload: Mapping[str, Any]) -> bool:
+    """Return whether a request of the history has the same clips as this order, and no value that differs."""
     if not isinstance(body, dict) or any(body.get(name) != payload[name] for name in CLIPS):
         return False
     return all(body.get(name, value) == value for name, value in payload.items())

@@ -1,4 +1,4 @@
-"""Download of a result: resumed when it breaks off, limited in size, checked, and moved into place when complete."""
+"""Download of a result: resumed after interruptions, limited in size, checked, and atomic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .http import BrokenError, Http, NotSentError, blocks, encoding
 from .pacing import Deadline, backoff
 
 MAX_BYTES = 2 << 30
-"""The largest result that is fetched."""
+"""Bytes; the largest result that is accepted."""
 
 _TRIES = 6
 _GONE = (401, 403, 404, 410)
@@ -39,16 +39,16 @@ async def download(http: Http, url: str, target: Path, deadline: Deadline, max_b
 
     Raises:
         GoneError: the host has no such file.
-        VideoDownloadError: a URL against the rules, no video, too large, or it breaks off again and again.
+        VideoDownloadError: the URL violates a rule, or the file is no video, is too large or breaks off every time.
         OutOfTime: the deadline has passed.
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     part = target.with_name(f".{target.name}.part")
     try:
         with part.open("wb") as file:
             if url[:5].lower() == "data:":
                 file.write(_data(url, max_bytes))
-                _settle(file)
+                _flush_to_disk(file)
                 await check_video(part)
             else:
                 await _fetch(_Transfer(http, url, file, max_bytes), part, deadline)
@@ -63,9 +63,9 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
     """Save the video of an answer and return its SHA-256; the answer is closed.
 
     Raises:
-        VideoDownloadError: too large, encoded, or no video.
-        BrokenError: it breaks off.
-        OSError: it can't be written.
+        VideoDownloadError: the answer is too large, encoded, or no video.
+        BrokenError: the connection breaks off.
+        OSError: the file can't be written.
     """
     part = target.with_name(f".{target.name}.part")
     try:
@@ -73,7 +73,7 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
         with part.open("wb") as file:
             async for block in _bounded(blocks(response), max_bytes):
                 file.write(block)
-            _settle(file)
+            _flush_to_disk(file)
         await check_video(part)
         digest = await asyncio.to_thread(sha256_of, part)
         os.replace(part, target)
@@ -84,10 +84,10 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
 
 
 async def check_video(path: Path) -> None:
-    """Check that a file is a whole video that can be decoded.
+    """Check that a file is a complete video that can be decoded.
 
     Raises:
-        VideoDownloadError: the file is not a whole video that can be decoded.
+        VideoDownloadError: it is not.
     """
     try:
         if not (await asyncio.to_thread(lambda: Clip(path).info)).is_still:
@@ -104,7 +104,7 @@ async def check_video(path: Path) -> None:
 
 
 class _Transfer:
-    """Transfer of one file, over as many connections as it takes."""
+    """Transfer of one file over one or more connections."""
 
     def __init__(self, http: Http, url: str, file, max_bytes: int):
         self._http = http
@@ -114,11 +114,11 @@ class _Transfer:
         self._etag: str | None = None
         self._total: int | None = None
 
-    async def go_on(self) -> None:
+    async def resume(self) -> None:
         """Fetch the rest of the file.
 
         Raises:
-            BrokenError, NotSentError: it broke off; what was received is kept if it can be resumed.
+            BrokenError, NotSentError: the connection broke off; what arrived is kept if it can be resumed.
         """
         have = self._file.tell()
         if have and self._etag is None:
@@ -134,7 +134,7 @@ class _Transfer:
             await response.aclose()
         if self._total is not None and self._file.tell() != self._total:
             raise BrokenError(f"{self._file.tell()} of {self._total} bytes came")
-        _settle(self._file)
+        _flush_to_disk(self._file)
 
     def _restart(self) -> None:
         self._file.seek(0)
@@ -145,18 +145,18 @@ class _Transfer:
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._http.open_file(url, headers)
-            place = response.headers.get("location")
-            if response.status_code not in (301, 302, 303, 307, 308) or not place:
+            location = response.headers.get("location")
+            if response.status_code not in (301, 302, 303, 307, 308) or not location:
                 return response
             await response.aclose()
             try:
-                url = str(response.url.join(place))
+                url = str(response.url.join(location))
             except (httpx.InvalidURL, ValueError):
                 url = ""
         raise VideoDownloadError(f"its host redirects more than {MAX_REDIRECTS} times")
 
     def _begin(self, response: httpx.Response, have: int) -> None:
-        """Check the head of an answer: whether its body continues the file, or begins again."""
+        """Check the head of an answer, and rewind the file unless the body continues it."""
         status = response.status_code
         if status in _GONE:
             raise GoneError(f"its host answers HTTP {status}")
@@ -171,12 +171,14 @@ class _Transfer:
         length = response.headers.get("content-length", "")
         if status == 200:
             self._restart()
-            # A weak tag does not guarantee the same bytes.
+            # A weak ETag does not guarantee identical bytes.
             self._etag = etag if etag.startswith('"') else None
             self._total = int(length) if length.isdigit() else None
             return
-        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", "").strip())
-        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
+        content_range = re.fullmatch(
+            r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", "").strip()
+        )
+        first, last, total = map(int, content_range.groups()) if content_range else (-1, -1, -1)
         if first != have or last != total - 1 or not have or (etag and etag != self._etag):
             self._restart()
             raise BrokenError("its host sent another part than the one that was asked for")
@@ -187,7 +189,7 @@ async def _fetch(transfer: _Transfer, part: Path, deadline: Deadline) -> None:
     for attempt in range(1, _TRIES + 1):
         left = deadline.left()
         try:
-            await asyncio.wait_for(transfer.go_on(), left)
+            await asyncio.wait_for(transfer.resume(), left)
             await check_video(part)
             return
         except UrlError as error:
@@ -230,6 +232,6 @@ def _data(url: str, max_bytes: int) -> bytes:
     raise VideoDownloadError("its data URI is not valid base64")
 
 
-def _settle(file) -> None:
+def _flush_to_disk(file) -> None:
     file.flush()
     os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Steps of a job from request to saved file; each is recorded in the journal, from where the next run resumes."""
+"""Steps of a job from request to saved file. The journal records each, and the next run resumes from there."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from .pacing import OutOfTime, poll_delays
 from .request import JobRequest, JobState
 from .responses import COMPLETED, FAILED, Status, bill_of
 
-# Right after the order, the status may still answer 404.
+# Right after the order, the status may still be 404.
 _POLLS_BEFORE_HISTORY = 3
 _MAX_MISSING, _MAX_MISSING_OLD = 8, 3
-# Polls of a COMPLETED job whose result is not there yet.
+# Polls of a COMPLETED job without a result.
 _MAX_UNREADY = 6
-# Before each search of the history, which may lag behind.
+# Before each search of the history, which may lag.
 _HISTORY_WAITS_SECONDS = (2.0, 5.0, 10.0)
 _LOCK_POLL_SECONDS = 0.25
 _NEVER_ORDERED = "this job was never ordered; run the same command again to do so"
 
 
 class Runner:
-    """A run of one job. For the same inputs at most one job is ordered, across processes and interrupted runs."""
+    """Run of one job. The same inputs order at most one job, across processes and interrupted runs."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Runner:
         self._results = results
         self._on_state = on_state
         self._ordered = False  # by this run
-        self._inline: str | None = None  # a result that came as a data URL
+        self._inline: str | None = None  # a result given as a data URL
 
     async def obtain(self, request: JobRequest) -> Job:
-        """Return the saved job of this request: the one that is there already, or a new one.
+        """Return the saved job of a request: the existing one, or a new one.
 
         Raises:
             JobStoppedError: the task was cancelled.
@@ -80,7 +80,7 @@ class Runner:
         return await self._guarded(request.hash, request)
 
     async def fetch(self, request_id: str) -> Job:
-        """Return the saved job of this request id, whoever ordered it. Nothing is ordered. Raises as `obtain`."""
+        """Return the saved job of a request id, wherever it was ordered. Orders nothing; raises as `obtain`."""
         job = self._journal.find(request_id)
         if job is None or job.state in (states.FAILED, states.FORGOTTEN):
             digest = hashlib.sha256(f"request {request_id}".encode()).hexdigest()
@@ -88,7 +88,7 @@ class Runner:
         return await self.resume(job)
 
     async def resume(self, job: Job) -> Job:
-        """Bring a job of the journal to its end. Nothing is ordered. Raises as `obtain`."""
+        """Finish a job of the journal. Orders nothing; raises as `obtain`."""
         if job.state == states.INTENT:
             raise SegmindError(_NEVER_ORDERED)
         if job.state == states.FAILED:
@@ -99,7 +99,7 @@ class Runner:
             )
         if job.endpoint != self._client.endpoints.base:
             raise SegmindError(
-                f"this job was ordered at {job.endpoint}, and SEGMIND_BASE_URL says {self._client.endpoints.base}",
+                f"this job was ordered at {job.endpoint}, and SEGMIND_BASE_URL is {self._client.endpoints.base}",
                 job.request_id,
             )
         return await self._guarded(job.hash)
@@ -111,21 +111,21 @@ class Runner:
 
     async def _guarded(self, digest: str, request: JobRequest | None = None) -> Job:
         try:
-            async with self._alone(digest) as job:
-                return await self._to_the_end(job or await self._begun(request), request)
+            async with self._locked(digest) as job:
+                return await self._finish(job or await self._begin(request), request)
         except OutOfTime:
             elapsed = self._client.deadline.elapsed()
-            trouble = f" (at last: {self._client.trouble})" if self._client.trouble else ""
-            problem = f"no result after {elapsed:.0f} s{trouble}"
+            last = f" (last problem: {self._client.problem})" if self._client.problem else ""
+            problem = f"no result after {elapsed:.0f} s{last}"
             failure: type[DeadlineError | JobStoppedError] = DeadlineError
         except asyncio.CancelledError:
             problem, failure = "stopped", JobStoppedError
         left = self._journal.open_job(digest)
-        raise failure(f"{problem}: {_whereabouts(left)}", left.request_id if left else None) from None
+        raise failure(f"{problem}: {_how_to_resume(left)}", left.request_id if left else None) from None
 
     @asynccontextmanager
-    async def _alone(self, digest: str) -> AsyncIterator[Job | None]:
-        """Wait until no other run works on the job, then yield it, if there is one."""
+    async def _locked(self, digest: str) -> AsyncIterator[Job | None]:
+        """Hold the lock of a job, waiting for other runs; yield the job, None if there is none yet."""
         watched: Job | None = None
         while (lock := locks.take(self._journal.lock_path(digest))) is None:
             watched = self._journal.open_job(digest) or (watched and self._journal.job(watched.id))
@@ -143,14 +143,14 @@ class Runner:
         finally:
             locks.release(lock)
 
-    async def _begun(self, request: JobRequest | None) -> Job:
-        """Write a new job into the journal."""
+    async def _begin(self, request: JobRequest | None) -> Job:
+        """Enter a new job in the journal."""
         if request is None:
-            raise SegmindError("another run has just ended this job; see `liveportrait-v2v jobs list`")
+            raise SegmindError("another run has just finished this job; see `liveportrait-v2v jobs list`")
         base = self._client.endpoints.base
         return await asyncio.to_thread(self._journal.begin, request.hash, base, request.label)
 
-    async def _to_the_end(self, job: Job, request: JobRequest | None) -> Job:
+    async def _finish(self, job: Job, request: JobRequest | None) -> Job:
         """Advance a job from state to state until it is SAVED."""
         while True:
             if job.state == states.SAVED:
@@ -230,7 +230,7 @@ class Runner:
         """Search the history for a job that may have been accepted."""
         problem = job.error or "the run ended while the order was on its way"
         for wait in _HISTORY_WAITS_SECONDS if self._ordered else (0.0,):
-            self.report("looking into the history for a job that may have been ordered", job)
+            self.report("searching the history for a job that may have been ordered", job)
             await self._client.deadline.sleep(wait)
             known = self._journal.request_ids()
             try:
@@ -250,10 +250,10 @@ class Runner:
         assert request_id is not None  # every SUBMITTED job has one
         waits = poll_delays()
         missing = unready = 0
-        # A job of an earlier run may be done already: it is polled at once.
+        # A job of an earlier run may be done: poll it at once.
         wait = next(waits) if self._ordered else 0.0
         while True:
-            self.report("waiting" if self._ordered else "looking", job)
+            self.report("waiting" if self._ordered else "polling", job)
             await self._client.deadline.sleep(wait)
             wait = next(waits)
             status = await self._client.status(request_id)
@@ -277,7 +277,7 @@ class Runner:
                     return self._completed(job, entry.status)
             if lost:
                 raise ResultLostError(
-                    f"job {request_id} has no result that can be fetched: the server does not know it any more, or "
+                    f"job {request_id} has no result that can be fetched: the server no longer knows it, or "
                     "gives none, and neither does its history; ask Segmind's support with this id",
                     request_id,
                 )
@@ -335,7 +335,7 @@ class Runner:
             )
 
     async def _another_url(self, job: Job, url: str | None) -> str | None:
-        """Return another URL at which a finished job's file may be."""
+        """Return another URL of a finished job's file, None if there is none."""
         if job.request_id is None:
             return None
         status = await self._client.result(job.request_id)
@@ -351,10 +351,10 @@ class Runner:
 
 
 class _SendRecord:
-    """Journal entry of a request that may be billed: a `client.SendRecord`.
+    """Journal entry of a request that may be billed; a `client.SendRecord`.
 
     Attributes:
-        job: in its present state.
+        job: in its current state.
     """
 
     def __init__(self, journal: Journal, job: Job, payload: dict[str, Any], limits: SpendingLimits):
@@ -371,11 +371,11 @@ class _SendRecord:
 
 
 def _check_watched(job: Job) -> None:
-    """Check the outcome of another run that was waited for.
+    """Check the outcome of another run after waiting for it.
 
     Raises:
         JobFailedError: its job failed.
-        AmbiguousJobError: it does not know whether its order was accepted.
+        AmbiguousJobError: it is unknown whether its order was accepted.
     """
     if job.state == states.FAILED:
         raise JobFailedError(f"another run of the same job failed: {job.error}", job.request_id)
@@ -386,26 +386,26 @@ def _check_watched(job: Job) -> None:
 def _ambiguous(job: Job, problem: str | None) -> AmbiguousJobError:
     return AmbiguousJobError(
         f"the job may have been accepted and billed, and nobody knows ({problem}); the history does not show it "
-        "yet. It is not ordered again by itself: run again to look into the history once more, look at Segmind's "
+        "yet. It is not ordered again by itself: run again to search the history once more, check Segmind's "
         f"console, or `liveportrait-v2v jobs forget {job.id}` and run again to order a new one"
     )
 
 
-def _whereabouts(job: Job | None) -> str:
+def _how_to_resume(job: Job | None) -> str:
     """Describe the state in which a run leaves a job, and how to resume it."""
     if job is None or job.state == states.INTENT:
         return "nothing was ordered"
     if job.state in (states.SENDING, states.AMBIGUOUS):
         return (
-            "the job may have been accepted and billed; run again to look it up in the history: it is not ordered "
+            "the job may have been accepted and billed; run again to search the history for it: it is not ordered "
             "again by itself"
         )
     if job.state in (states.COMPLETED, states.SAVED):
-        where = "is paid and done"
+        outcome = "is paid and done"
     else:
-        where = f"goes on at {job.endpoint} and may be billed"
+        outcome = f"continues at {job.endpoint} and may be billed"
     return (
-        f"{_name(job)} {where}; run again, or `liveportrait-v2v jobs fetch {job.request_id or job.id}`, to pick "
+        f"{_name(job)} {outcome}; run again, or `liveportrait-v2v jobs fetch {job.request_id or job.id}`, to pick "
         "it up; neither orders anything"
     )
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT = 60.0
-"""Seconds; the longest wait asked for by a server that is honoured."""
+"""Seconds; the longest wait that is granted to a server."""
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, at most until the deadline."""
+        """Sleep without blocking the event loop."""
         await asyncio.sleep(seconds)
 
 
@@ -34,7 +34,7 @@ class OutOfTime(Exception):
 
 
 class Deadline:
-    """Deadline a number of seconds from now, on the monotonic clock."""
+    """Deadline in a number of seconds, on the monotonic clock."""
 
     def __init__(self, clock: Clock, seconds: float):
         self._clock = clock
@@ -45,7 +45,7 @@ class Deadline:
         return self._clock.monotonic() - self._start
 
     def left(self) -> float:
-        """Seconds that are left, above 0.
+        """Return the remaining seconds, above 0.
 
         Raises:
             OutOfTime: the deadline has passed.
@@ -66,7 +66,7 @@ class Deadline:
 
 
 class Limiter:
-    """Rate limiter for requests from any thread and event loop."""
+    """Rate limiter shared by threads and event loops."""
 
     def __init__(self, gap: float = 0.5):
         """Set the pace.
@@ -86,7 +86,7 @@ class Limiter:
             return moment - now
 
     def hold(self, until: float) -> None:
-        """Hold all requests until this moment of the monotonic clock."""
+        """Delay all requests until a moment of the monotonic clock."""
         with self._lock:
             self._next = max(self._next, until)
 
@@ -96,13 +96,13 @@ _limiters_lock = threading.Lock()
 
 
 def limiter_of(key: object) -> Limiter:
-    """Return the one limiter of this process for a key."""
+    """Return the limiter of a key, one per process."""
     with _limiters_lock:
         return _limiters.setdefault(key, Limiter())
 
 
 def poll_delays() -> Iterator[float]:
-    """Yield the seconds before each poll of a job of about 75 s: 3, then slower up to 10, within a fifth."""
+    """Yield the seconds to wait before each poll: from 3 up to 10, with 20 % jitter. A job takes about 75 s."""
     delay = 3.0
     while True:
         yield delay * random.uniform(0.8, 1.2)
@@ -110,12 +110,12 @@ def poll_delays() -> Iterator[float]:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds before trying again after `attempt` failures in a row (1 or more)."""
+    """Return the seconds to wait after `attempt` consecutive failures (1 or more)."""
     return min(2.0 ** min(attempt - 1, 5), 20.0) * random.uniform(0.75, 1.25)
 
 
-def wished_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the wait in seconds that a 429 asks for, up to `MAX_WAIT`; None where it is missing or invalid.
+def requested_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a 429 asks to wait, at most `MAX_WAIT`; None if they are missing or invalid.
 
     Args:
         now: seconds since 1970.

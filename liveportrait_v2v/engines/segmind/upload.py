@@ -19,11 +19,11 @@ MAX_BYTES = 512 << 20
 """The largest clip that is uploaded."""
 
 KEPT_SECONDS = 24 * 3600.0
-"""How long an uploaded clip is counted on; nothing is documented, so each use checks that it is there."""
+"""Time for which an upload is reused. Segmind documents none, so each use checks that the file is available."""
 
 _HEAD = b'{"data_urls":["data:video/mp4;base64,'
 _TAIL = b'"]}'
-# A multiple of 3: blocks of base64 then join without padding in between.
+# A multiple of 3, so that the base64 of all blocks joins without padding.
 _BLOCK = 3 << 18
 _TRIES = 3
 _SECONDS = 600.0
@@ -34,7 +34,7 @@ async def upload(client: Client, journal: Journal, path: Path) -> str:
 
     Raises:
         RefusedError, UnreachableError: the upload failed.
-        SegmindError: too large.
+        SegmindError: the file is too large.
         OSError: the file can't be read.
     """
     size = path.stat().st_size
@@ -46,9 +46,9 @@ async def upload(client: Client, journal: Journal, path: Path) -> str:
     digest = await asyncio.to_thread(sha256_of, path)
     endpoint = client.endpoints.upload
     url = journal.uploaded(digest, endpoint)
-    if url is not None and await _is_there(client, url):
+    if url is not None and await _is_available(client, url):
         return url
-    reply = await client.free(
+    reply = await client.send_free(
         "POST",
         endpoint,
         stream=lambda: _body(path),
@@ -76,7 +76,7 @@ async def _body(path: Path) -> AsyncIterator[bytes]:
     yield _TAIL
 
 
-async def _is_there(client: Client, url: str) -> bool:
+async def _is_available(client: Client, url: str) -> bool:
     try:
         response = await client.http.open_file(url, {"Range": "bytes=0-0"})
     except (UrlError, NotSentError, BrokenError):

@@ -22,7 +22,7 @@ from liveportrait_v2v.engines.segmind.pacing import (
     backoff,
     limiter_of,
     poll_delays,
-    wished_wait,
+    requested_wait,
 )
 from liveportrait_v2v.engines.segmind.responses import credits_of, entries_of, find_url, status_of
 
@@ -33,7 +33,7 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(NOW + seconds, timezone.utc)
 
 
-WISHES = [
+REQUESTED_WAITS = [
     ({}, None),
     ({"retry-after": "7"}, 7),
     ({"retry-after": "7.5"}, 7.5),
@@ -54,9 +54,9 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "seconds"), WISHES)
-def test_a_wish_to_wait_is_understood_and_bounded(headers, seconds):
-    assert wished_wait(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+@pytest.mark.parametrize(("headers", "seconds"), REQUESTED_WAITS)
+def test_a_requested_wait_is_parsed_and_bounded(headers, seconds):
+    assert requested_wait(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_a_limiter_keeps_requests_of_many_threads_apart():

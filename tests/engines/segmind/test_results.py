@@ -312,7 +312,7 @@ def test_a_full_disk_keeps_the_job(bench, server, monkeypatch):
     def full(file) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("liveportrait_v2v.engines.segmind.download._settle", full)
+    monkeypatch.setattr("liveportrait_v2v.engines.segmind.download._flush_to_disk", full)
     ran = bench.run()
     assert "No space left" in ran.said
     assert "job-1 is paid and done" in ran.said

@@ -33,8 +33,8 @@ NOTICED = 8.0
 PHASES = {
     "upload": ("INTENT", "nothing was ordered"),
     "submit": ("AMBIGUOUS", "may have been accepted and billed"),
-    "status": ("SUBMITTED", "job job-1 goes on .* and may be billed; run again, or .*jobs fetch job-1"),
-    "result": ("SUBMITTED", "job job-1 goes on"),
+    "status": ("SUBMITTED", "job job-1 continues .* and may be billed; run again, or .*jobs fetch job-1"),
+    "result": ("SUBMITTED", "job job-1 continues"),
     "file": ("COMPLETED", "job job-1 is paid and done"),
 }
 
@@ -215,7 +215,7 @@ def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 130
-    assert "job job-1 goes on" in said
+    assert "job job-1 continues" in said
     assert "jobs fetch job-1" in said
     assert said.count("\n") == 1
     assert not bench.output.exists()

@@ -118,7 +118,7 @@ def test_the_deadline_ends_the_wait_and_names_the_job(bench, server, state):
 def test_the_deadline_tells_what_was_wrong_at_last(bench, server):
     server.always["status"] = Answer(503, b"<h1>Maintenance</h1>")
     ran = bench.run()
-    assert "(at last: HTTP 503 Maintenance): job job-1 goes on" in ran.said
+    assert "(last problem: HTTP 503 Maintenance): job job-1 continues" in ran.said
     assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
 
 

@@ -18,12 +18,12 @@ def conform(
     """Bring the model's clip to the frames, rate and size of the plan.
 
     Args:
-        clip: as the hosted model made it.
+        clip: the hosted model's clip.
         size: width and height of the source.
-        chunk: frames at a time.
+        chunk: frames per chunk.
 
     Returns:
-        chunks uint8 [N, H, W, 3], pairing.frames frames in all; and a description of what was changed, for the user.
+        chunks uint8 [N, H, W, 3] of pairing.frames frames in total, and notes for the user about the changes.
     """
     info, notes = clip.info, list[str]()
     rate: Fraction | None = None
@@ -35,7 +35,7 @@ def conform(
         notes.append(f"the model's clip was {missing} frames short; its last frame is held")
     elif missing < 0:
         notes.append(
-            f"the model's clip was {-missing} frames longer than the clips that went in; they are cut off"
+            f"the model's clip was {-missing} frames longer than the uploaded clips; they are cut off"
         )
     even = size[0] + size[0] % 2, size[1] + size[1] % 2
     if (info.width, info.height) not in (size, even):
@@ -46,7 +46,7 @@ def conform(
 
 
 def _lasts_as_long(info: ClipInfo, pairing: Pairing) -> bool:
-    """Return whether a clip is as long as the result in seconds, to a frame."""
+    """Return whether a clip lasts as long as the result, within one frame."""
     if info.rate is None or info.duration is None:
         return False
     return abs(info.duration - pairing.frames / pairing.rate) <= max(1 / pairing.rate, 1 / info.rate)

@@ -1,4 +1,4 @@
-"""Addresses of the API: configuration, never part of a run's settings."""
+"""Addresses of the API. They are configuration, never part of a run's settings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The API's addresses. The key goes to these alone.
+    """Addresses of the API, the only ones that the key is sent to.
 
     Attributes:
-        base: origin of the API, no slash at its end.
+        base: origin of the API, without a trailing slash.
         upload, history: full URLs of these two.
-        loopback: the API is on this machine, and so its files may be.
+        loopback: whether the API is on this machine; then its files may be, too.
     """
 
     base: str
@@ -38,13 +38,13 @@ class Endpoints:
 
     @classmethod
     def of(cls, base: str | None = None) -> Endpoints:
-        """Segmind's own addresses, or those of a server that has the whole API at one origin.
+        """Return Segmind's addresses, or those of a server that has the whole API at one origin.
 
         Args:
-            base: the origin, with or without /v1 at its end; None takes SEGMIND_BASE_URL, else Segmind.
+            base: the origin, with or without a trailing /v1; None takes SEGMIND_BASE_URL, else Segmind.
 
         Raises:
-            UrlError: neither https nor on this machine.
+            UrlError: the origin is neither https nor on this machine.
         """
         base = re.sub(r"(/v[12])?/*$", "", base or os.environ.get(VARIABLE) or _OFFICIAL)
         if base == _OFFICIAL:
@@ -79,7 +79,7 @@ class Endpoints:
 
 
 def valid_request_id(value: object) -> str | None:
-    """Return the id if URLs can be built from it, else None."""
+    """Return a request id if it is safe in a URL, else None."""
     return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else None
 
 

@@ -36,22 +36,22 @@ from .threads import run_unless
 from .upload import upload
 
 DEADLINE = 900.0
-"""Seconds until a run gives up waiting; the job continues and can be picked up."""
+"""Seconds after which a run stops waiting; its job continues and can be resumed."""
 
 
 class SegmindEngine:
     """The hosted model `live-portrait-video-to-video`.
 
-    The clips are uploaded to public, unlisted URLs, which can't be deleted. Before that they are cut to the frames
-    that are needed, and the driving clip is brought to the source's rate where `pairing` is "time": the model pairs
-    frame n with frame n. What comes back is brought to the frames, the rate and the size that any engine gives for
-    the same clips and settings.
+    The clips are uploaded to public, unlisted URLs, which can't be deleted. They are first cut to the needed frames,
+    and for pairing "time" the driving clip is resampled to the source's rate, because the model pairs frame n with
+    frame n. The model's clip is converted to the frame count, rate and size that every engine gives for the same
+    clips and settings.
 
-    Of `MotionOptions`, `pairing` is honoured; another value than the default is refused for all the others, before
-    anything is spent.
+    Of `MotionOptions` only `pairing` is supported; other values than the defaults are refused before anything is
+    spent.
 
-    The same clips and settings are paid for once: a job that is under way is picked up, a result that is there is
-    used again. One engine may be used by several threads at once.
+    The same clips and settings are paid for once: a running job is resumed, and an existing result is reused. Several
+    threads may share one engine.
     """
 
     name = "segmind"
@@ -79,17 +79,16 @@ class SegmindEngine:
             folder: folder of the journal of paid jobs and of their results; the default is the user's data folder.
             key_folder: folder of the key's file; the default is the user's configuration folder.
             base_url: the API's origin; None takes SEGMIND_BASE_URL, else Segmind.
-            version: "v2", or "v1": one request that blocks until the job is done, and leaves less to pick up from.
-            seed: another number than before orders a new job for the same inputs, which is paid for. It changes
-                nothing else.
-            limits: what may be spent.
-            deadline: seconds.
-            on_state: called with every change of a job's state, from the thread of the run.
+            version: "v2", or "v1", whose one request blocks until the job is done and leaves less to resume from.
+            seed: a different number orders and pays for a new job for the same inputs; it changes nothing else.
+            limits: spending limits.
+            deadline: seconds after which a run stops waiting.
+            on_state: called on every change of a job's state, from the thread of the run.
             clock, resolver, timeouts, transport: for tests.
 
         Raises:
             SettingsError: an unknown version.
-            UrlError: a base URL against the rules.
+            UrlError: the base URL violates a rule.
         """
         if version not in ("v1", "v2"):
             raise SettingsError(f"version must be v1 or v2, got {version!r}")
@@ -109,10 +108,10 @@ class SegmindEngine:
     def clip(self, source: str | os.PathLike[str], cancelled: Callable[[], bool] | None = None) -> Clip:
         """Return the clip of a path or public URL.
 
-        The file of a URL is fetched to know its length and audio; the model gets the URL itself.
+        The file of a URL is downloaded to find its length and audio; the model gets the URL itself.
 
         Raises:
-            MediaError, UrlError, SegmindError: it can't be had.
+            MediaError, UrlError, SegmindError: the clip can't be read or downloaded.
             Cancelled: `cancelled` returned True.
         """
         if not isinstance(source, str) or not source.lower().startswith(("https://", "http://")):
@@ -141,10 +140,10 @@ class SegmindEngine:
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> HostedResult:
-        """Animate a plan with the model, or return what it made of it before.
+        """Animate a plan with the model, or reuse an earlier result.
 
         Raises:
-            SettingsError: an option that the model does not have.
+            SettingsError: the model lacks an option.
             SegmindError, MediaError: see their classes.
             JobStoppedError: `cancelled` returned True; it is polled ten times a second.
         """
@@ -165,14 +164,14 @@ class SegmindEngine:
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Job:
-        """Return the saved job of a request id, waiting for it where it still runs. Orders nothing.
+        """Return the saved job of a request id, after waiting for it if it still runs. Orders nothing.
 
         Args:
-            output: where to put a copy of the video as the model made it.
+            output: path for a copy of the model's own video.
 
         Raises:
             SettingsError: not a request id.
-            As `animate`.
+            SegmindError, MediaError, JobStoppedError: as `animate`.
         """
         if valid_request_id(request_id) is None:
             raise SettingsError(
@@ -192,7 +191,7 @@ class SegmindEngine:
         on_state: Callable[[JobState], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Job:
-        """Bring a job of the journal to its end. Takes and raises what `fetch` does."""
+        """Finish a job of the journal. Orders nothing; arguments and errors as `fetch`."""
 
         async def work(runner: Runner, client: Client, journal: Journal) -> Job:
             return await runner.resume(job)
@@ -200,10 +199,12 @@ class SegmindEngine:
         return self._copied(self._with_runner(work, on_state, cancelled), output)
 
     def credits(self, *, cancelled: Callable[[], bool] | None = None) -> dict[str, float]:
-        """Return the remaining credits, by kind; costs nothing, and so tests the key.
+        """Return the remaining credits by kind. It is free of charge, so it can test the key.
 
         Raises:
-            ApiKeyError, RefusedError, UnreachableError: no key, a wrong one, or no answer.
+            ApiKeyError: there is no usable key.
+            RefusedError: the key is not accepted.
+            UnreachableError: no answer.
         """
 
         async def work() -> dict[str, float]:
@@ -212,7 +213,7 @@ class SegmindEngine:
                     return await self._client(http).credits()
                 except OutOfTime:
                     pass
-            raise SegmindError(f"no answer about the credits within {self._seconds:.0f} s")
+            raise SegmindError(f"no answer to the request for the credits within {self._seconds:.0f} s")
 
         return run_unless(work(), cancelled, lambda: Cancelled("stopped"))
 
@@ -220,7 +221,7 @@ class SegmindEngine:
         """Open the journal of paid jobs; the caller closes it.
 
         Raises:
-            JournalError: it can't be used.
+            JournalError: the journal can't be used.
         """
         return Journal(self._folder, self._clock.time)
 

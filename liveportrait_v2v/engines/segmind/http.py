@@ -1,4 +1,4 @@
-"""HTTP requests: limited in size, uncompressed, without automatic redirects; only those to the API carry the key."""
+"""HTTP requests: size-limited, uncompressed, without automatic redirects. Only those to the API carry the key."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .errors import one_line
 from .keys import ApiKey
 from .pacing import Limiter, limiter_of
 
-# Of a JSON answer.
 MAX_BODY = 16 << 20
+"""Bytes; the largest JSON answer that is accepted."""
+
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -29,23 +30,23 @@ _NEVER_SENT = (
 
 
 class NotSentError(Exception):
-    """The request never left: no name, no connection, no TLS. Internal to `segmind`."""
+    """The request was not sent: DNS, connection or TLS failed. Internal to `segmind`."""
 
 
 class BrokenError(Exception):
-    """The connection broke or stayed silent after the request may have been read. Internal to `segmind`."""
+    """The connection broke or timed out after the server may have read the request. Internal to `segmind`."""
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds of silence after which a connection is given up."""
+    """Timeouts of a connection in seconds without progress."""
 
     connect: float = 10.0
     read: float = 30.0
     write: float = 60.0
 
     def silence(self, read: float | None = None) -> httpx.Timeout:
-        """For httpx; `read` takes the place of its own."""
+        """Return the timeouts for httpx, with another one for reading if given."""
         return httpx.Timeout(
             connect=self.connect,
             read=self.read if read is None else read,
@@ -56,7 +57,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that was read completely."""
+    """An HTTP answer, read to its end."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -67,14 +68,14 @@ class Reply:
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """Return the decoded body; None where it is not JSON. NaN and Infinity are not JSON."""
+        """Return the decoded body, None if it is not JSON. NaN and Infinity are not JSON."""
         try:
             return json.loads(self.body, parse_constant=_refuse)
         except (ValueError, RecursionError):
             return None
 
     def message(self) -> str:
-        """Return the server's message, as one line."""
+        """Return the server's message as one line."""
         decoded = self.json()
         return one_line(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
 
@@ -82,7 +83,7 @@ class Reply:
 class Http:
     """Connections of one run; an asynchronous context manager.
 
-    No connection serves two requests: one that the server has just closed would make a paid request ambiguous.
+    Connections are not reused: one that the server has just closed would make a paid request ambiguous.
     """
 
     def __init__(
@@ -143,11 +144,13 @@ class Http:
         """Send a request to the API, with the key, and return its whole answer.
 
         Args:
-            body: sent as JSON; or `stream`, JSON of `length` bytes as it comes.
-            seconds: the longest that all of it may take.
+            body: sent as JSON.
+            stream: instead of `body`, JSON of `length` bytes.
+            seconds: time limit of the whole exchange.
 
         Raises:
-            NotSentError, BrokenError: see there; an answer that is too large, encoded or cut off is the latter.
+            NotSentError: see there.
+            BrokenError: see there; also for an answer that is too large, encoded or cut off.
         """
         try:
             return await asyncio.wait_for(self._call(method, url, body, stream, length, params), seconds)
@@ -156,38 +159,38 @@ class Http:
         raise BrokenError(f"no whole answer within {seconds:.0f} s")
 
     async def open_api(self, url: str, body: object, *, read: float) -> httpx.Response:
-        """Send a POST to the API with the key; its answer is still to be read, and closed. Raises as `api`.
+        """POST to the API with the key; the caller reads and closes the answer. Raises as `api`.
 
         Args:
-            read: the longest silence, in seconds.
+            read: read timeout in seconds.
         """
         request = self._api.build_request("POST", url, json=body, timeout=self._timeouts.silence(read))
         return await self._send(self._api, request, self._key)
 
     async def whole(self, response: httpx.Response) -> Reply:
-        """Read an answer of the API to its end and close it. The key, should it be in there, is redacted.
+        """Read an answer of the API to its end and close it. The key is redacted from its body.
 
         Raises:
-            BrokenError: too large, encoded or cut off.
+            BrokenError: the answer is too large, encoded or cut off.
         """
         try:
             if encoding(response.headers):
                 raise BrokenError("the answer is compressed, which was not asked for")
-            got = bytearray()
+            body = bytearray()
             async for block in blocks(response):
-                got += block
-                if len(got) > MAX_BODY:
+                body += block
+                if len(body) > MAX_BODY:
                     raise BrokenError(f"the answer is larger than {MAX_BODY >> 20} MB")
         finally:
             await response.aclose()
-        redacted = self.redact(got.decode("utf-8", "surrogateescape"))
+        redacted = self.redact(body.decode("utf-8", "surrogateescape"))
         return Reply(response.status_code, response.headers, redacted.encode("utf-8", "surrogateescape"))
 
     async def open_file(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        """Send a GET for a file without the key; its answer is still to be read, and closed.
+        """GET a file without the key; the caller reads and closes the answer.
 
         Raises:
-            UrlError: the URL is against a rule.
+            UrlError: the URL violates a rule.
             NotSentError, BrokenError: see there.
         """
         try:
@@ -196,17 +199,17 @@ class Http:
             raise UrlError(f"not a URL: {one_line(str(error))}") from None
         if self.endpoints.loopback or not _has_proxy(request.url):
             return await self._send(self._pinned, request, None)
-        # The proxy looks the name up again, so the address can only be checked, not pinned.
+        # The proxy resolves the name again, so the address can be checked but not pinned.
         await asyncio.to_thread(check_url, url, resolver=self._resolver)
         return await self._send(self._api, request, None)
 
     @property
     def limiter(self) -> Limiter:
-        """The one that all runs with this key share."""
+        """Rate limiter that all runs with this key share."""
         return limiter_of(self._key)
 
     def redact(self, text: str) -> str:
-        """Return a server's text without the key, should it repeat it."""
+        """Return a server's text with the key redacted."""
         return self._key.redact(text)
 
     async def _call(self, method, url, body, stream, length, params) -> Reply:
@@ -221,7 +224,7 @@ class Http:
     async def _send(
         self, client: httpx.AsyncClient, request: httpx.Request, key: ApiKey | None
     ) -> httpx.Response:
-        # Raised outside of the handlers: httpx's errors carry the request with its headers.
+        # Raised outside the handlers, because httpx's errors carry the request with its headers.
         try:
             return await client.send(request, auth=key, stream=True)
         except _NEVER_SENT as error:
@@ -232,10 +235,10 @@ class Http:
 
 
 async def blocks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield the body as it comes, not decoded.
+    """Yield the raw body as it arrives.
 
     Raises:
-        BrokenError: it ends too early, or stays silent.
+        BrokenError: the body ends early, or the connection times out.
     """
     failure = None
     try:
@@ -248,7 +251,7 @@ async def blocks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def encoding(headers: Mapping[str, str]) -> str:
-    """Return the content encoding of an answer, "" for none."""
+    """Return the content encoding of an answer, "" if it has none."""
     value = headers.get("content-encoding", "").strip().lower()
     return "" if value == "identity" else value
 

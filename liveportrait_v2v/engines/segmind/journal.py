@@ -1,4 +1,4 @@
-"""Journal of paid jobs: written before money is spent, so that a run can resume from it however it ended."""
+"""Journal of paid jobs, written before money is spent, from which an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FILE = "jobs.sqlite"
 INTENT, SENDING, SUBMITTED, COMPLETED, SAVED = "INTENT", "SENDING", "SUBMITTED", "COMPLETED", "SAVED"
 AMBIGUOUS, FAILED, FORGOTTEN = "AMBIGUOUS", "FAILED", "FORGOTTEN"
 OPEN = (INTENT, SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS)
-"""States that the same inputs pick up; after the others they are ordered again."""
+"""States in which the same inputs resume the job; in the others they order a new one."""
 MAYBE_BILLED = (SENDING, SUBMITTED, COMPLETED, SAVED, AMBIGUOUS, FORGOTTEN)
 
 USUAL_COST = 0.28
-"""USD; average cost of a job, used until the journal has a reported one."""
+"""USD; average cost of a job, used until a server has reported one."""
 
 _APPLICATION_ID = 0x4C505632
 _VERSION = 1
@@ -62,22 +62,23 @@ PRAGMA user_version = {_VERSION};
 
 @dataclass(frozen=True)
 class Job:
-    """One ordered job, as the journal has it.
+    """Entry of one job.
 
     Attributes:
         id: number in this journal.
-        hash: of the inputs' content and the settings.
+        hash: hexadecimal, of the inputs' content and the settings.
         state: INTENT (nothing sent yet), SENDING (the order is on its way), SUBMITTED (it has a request id),
             COMPLETED (paid, the result's URL is known), SAVED (the file is here), AMBIGUOUS (it may have been
             accepted), FAILED (not billed), FORGOTTEN (set aside by the user).
         endpoint: origin of the API.
-        label: for people: the names of the clips.
+        label: the names of the clips, for users.
         created, changed: seconds since 1970.
-        payload: what was sent.
+        payload: as it was sent.
         url: of the result.
-        file: path of the result, with its sha256.
-        cost, remaining: as reported by the server; None where it reported none.
-        error: what went wrong, in words.
+        file: path of the saved result.
+        sha256: of that file.
+        cost, remaining: USD and credits as reported by the server, None if it reported none.
+        error: description of the last problem.
     """
 
     id: int
@@ -102,11 +103,11 @@ _COLUMNS = tuple(field.name for field in fields(Job))
 
 @dataclass(frozen=True)
 class SpendingLimits:
-    """What may be spent, in USD; None is no limit.
+    """Spending limits in USD; None is unlimited.
 
     Attributes:
         run: for one job, estimated from the last reported cost.
-        day: within 24 hours, by reported costs, and the usual cost where none was reported.
+        day: within 24 hours, by the reported costs, or the usual cost where none was reported.
     """
 
     run: float | None = None
@@ -114,17 +115,17 @@ class SpendingLimits:
 
 
 class Journal:
-    """The journal in a folder. Safe to use from several threads and processes at once."""
+    """Journal in a folder. Threads and processes may share it."""
 
     def __init__(self, folder: Path, now: Callable[[], float], busy_seconds: float = 5.0):
-        """Open the journal; create it where there is none.
+        """Open the journal, or create it if there is none.
 
         Args:
-            now: the time, in seconds since 1970.
-            busy_seconds: how long to wait for another process that writes.
+            now: returns the time in seconds since 1970.
+            busy_seconds: maximum wait for another process that writes.
 
         Raises:
-            JournalError: damaged, locked, another program's, or the folder can't be written.
+            JournalError: the file is damaged, locked or another program's, or the folder is read-only.
         """
         self.path = folder / FILE
         self._folder = folder
@@ -142,21 +143,21 @@ class Journal:
         self._connection.close()
 
     def lock_path(self, digest: str) -> Path:
-        """Return the file of the lock that is held by the run that works on a job."""
+        """Return the lock file of a job; the run that works on it holds the lock."""
         return self._folder / "locks" / digest[:32]
 
     def open_job(self, digest: str) -> Job | None:
-        """Return the job of these inputs that is under way, done, or unclear."""
+        """Return the job of these inputs that is running, done or unclear, None if there is none."""
         return self._one(f"hash = ? AND state IN {OPEN}", (digest,))
 
     def job(self, number: int | None) -> Job:
-        """Return the job of this number."""
+        """Return a job by its number."""
         job = self._one("id = ?", (number,))
         assert job is not None, number  # no job is ever deleted
         return job
 
     def find(self, text: str) -> Job | None:
-        """Return a job by its number or its request id."""
+        """Return a job by its number or its request id, None if there is none."""
         if (
             text.isascii()
             and text.isdigit()
@@ -167,7 +168,7 @@ class Journal:
         return self._one("request_id = ?", (text,))
 
     def jobs(self) -> list[Job]:
-        """Return all jobs, the newest first."""
+        """Return all jobs, newest first."""
         with self._sqlite_errors_as_journal_errors():
             rows = self._connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY id DESC"
@@ -175,7 +176,7 @@ class Journal:
         return [_job(row) for row in rows]
 
     def begin(self, digest: str, endpoint: str, label: str, request_id: str | None = None) -> Job:
-        """Return the open job of these inputs, or a new one in state INTENT, or SUBMITTED with an id."""
+        """Return the open job of these inputs, or a new one: INTENT, or SUBMITTED if it has a request id."""
         with self._writing() as connection:
             job = self.open_job(digest)
             if job is None:
@@ -190,7 +191,7 @@ class Journal:
         return job
 
     def advance(self, job: Job, state: str, **values: Any) -> Job:
-        """Put a job into another state and record what goes with it, by the attributes of `Job`."""
+        """Move a job to another state and record `values`, attributes of `Job`, in the same transaction."""
         if "payload" in values:
             values["payload"] = json.dumps(values["payload"])
         values = {"state": state, "changed": self._now(), **values}
@@ -202,17 +203,17 @@ class Journal:
             return self.job(job.id)
 
     def send(self, job: Job, payload: dict[str, Any], limits: SpendingLimits) -> Job:
-        """Put a job into state SENDING, unless it would cost too much together with the others.
+        """Move a job to SENDING if the spending limits allow it.
 
         Raises:
-            SpendingLimitError: it would cost too much.
+            SpendingLimitError: it would exceed a limit.
         """
         with self._writing():
             cost = self.expected_cost(job.endpoint)
             if limits.run is not None and cost > limits.run:
                 raise SpendingLimitError(
                     f"one job may cost at most {limits.run:.2f} USD, and one costs about {cost:.2f} USD; "
-                    "nothing was ordered; raise the limit to go on"
+                    "nothing was ordered; raise the limit to continue"
                 )
             spent = self.spent(_DAY, without=job.id)
             if limits.day is not None and spent + cost > limits.day:
@@ -223,7 +224,7 @@ class Journal:
             return self.advance(job, SENDING, payload=payload)
 
     def forget(self, job: Job) -> Job:
-        """Set a job aside and delete its file: the same inputs are ordered again. Its cost stays on record.
+        """Set a job aside and delete its file, so that the same inputs order a new one. Its cost stays on record.
 
         Raises:
             JournalError: another run works on it.
@@ -243,7 +244,7 @@ class Journal:
                 locks.release(lock)
 
     def expected_cost(self, endpoint: str) -> float:
-        """Return the cost in USD of the last job at this server, if it reported one, else the usual cost."""
+        """Return the last cost in USD that this server reported, else the usual cost."""
         with self._sqlite_errors_as_journal_errors():
             row = self._connection.execute(
                 "SELECT cost FROM jobs WHERE cost IS NOT NULL AND endpoint = ? ORDER BY id DESC LIMIT 1",
@@ -252,7 +253,7 @@ class Journal:
         return USUAL_COST if row is None else row[0]
 
     def spent(self, seconds: float, without: int = -1) -> float:
-        """Return USD spent on orders of the last `seconds`, one job left out.
+        """Return the USD spent on orders of the last `seconds`, except those of job `without`.
 
         An unknown cost counts as the usual one.
         """
@@ -270,7 +271,7 @@ class Journal:
             return {row[0] for row in rows}
 
     def uploaded(self, sha256: str, endpoint: str) -> str | None:
-        """Return the URL of a file that was uploaded and should still be there."""
+        """Return the URL of an upload that should still be available, None if there is none."""
         with self._sqlite_errors_as_journal_errors():
             row = self._connection.execute(
                 "SELECT url FROM uploads WHERE sha256 = ? AND endpoint = ? AND expires > ?",
@@ -293,7 +294,7 @@ class Journal:
         return None if row is None else _job(row)
 
     def _create(self) -> None:
-        """Create the file atomically: an empty or unmarked one is never taken for a new journal."""
+        """Create the file atomically, so that an empty or unmarked one never passes for a new journal."""
         while not self.path.exists():
             lock = locks.take(self._folder / "locks" / "create")
             if lock is None:
@@ -320,14 +321,14 @@ class Journal:
         if application != _APPLICATION_ID:
             raise sqlite3.DatabaseError("it is not a journal of this program")
         if version != _VERSION:
-            raise sqlite3.DatabaseError(f"it is of version {version}, and this program knows {_VERSION}")
+            raise sqlite3.DatabaseError(f"it is of version {version}, and this program reads {_VERSION}")
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Context manager of a transaction; within another one, part of that."""
+        """Context manager of a transaction; nested ones join the outer one."""
         with self._lock, self._sqlite_errors_as_journal_errors():
             if self._connection.in_transaction:
                 yield self._connection
@@ -347,7 +348,7 @@ class Journal:
                 yield
             except sqlite3.OperationalError as error:
                 busy = "locked" in str(error) or "busy" in str(error)
-                why = "another process keeps it locked; end that one" if busy else f"{error}; see to the disk"
+                why = "another process keeps it locked; end that one" if busy else f"{error}; check the disk"
                 raise JournalError(f"{self.path}: the journal of paid jobs can't be used: {why}") from error
             except sqlite3.DatabaseError as error:
                 raise JournalError(
@@ -361,7 +362,7 @@ class Journal:
 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    # rw: without it SQLite would silently create an empty journal in place of a lost one.
+    # mode=rw: SQLite would otherwise create an empty journal in place of a lost one.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,

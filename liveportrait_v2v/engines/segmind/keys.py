@@ -1,4 +1,4 @@
-"""The API key: from the environment or a file that only its owner can read, and nowhere else."""
+"""The API key, from the environment or from a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ class ApiKey(httpx.Auth):
         return hash(self.__text)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an API key is not to be pickled")
+        raise TypeError("an API key can't be pickled")
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["x-api-key"] = self.__text
         yield request
 
     def redact(self, text: str) -> str:
-        """Return the text with the key redacted, as a server may echo it."""
+        """Return a text with the key redacted: a server may echo it."""
         return text.replace(self.__text, "[key]")
 
     def save(self, folder: Path) -> Path:
-        """Write the key into a file that only its owner can read, replacing an earlier one."""
+        """Write the key to a file that only its owner can read, replacing an earlier one."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / FILE
         part = path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
@@ -78,10 +78,10 @@ def default_folder() -> Path:
 
 
 def find_key(folder: Path) -> tuple[ApiKey, str] | None:
-    """Return the key and its origin, None where none is set.
+    """Return the key and its origin, None if none is set.
 
     Raises:
-        ApiKeyError: a key of the wrong form, or a file that others can read.
+        ApiKeyError: the key is malformed, or others can read its file.
     """
     if text := os.environ.get(VARIABLE, "").strip():
         return ApiKey(text), VARIABLE
@@ -94,7 +94,7 @@ def require_key(folder: Path) -> ApiKey:
     """Return the key.
 
     Raises:
-        ApiKeyError: there is none, or as `find_key` does.
+        ApiKeyError: there is no usable key.
     """
     found = find_key(folder)
     if found is None:
@@ -106,7 +106,7 @@ def require_key(folder: Path) -> ApiKey:
 
 
 def remove_key(folder: Path) -> bool:
-    """Delete the file; False if there was none."""
+    """Delete the file of the key; return False if there was none."""
     with suppress(FileNotFoundError):
         (folder / FILE).unlink()
         return True
@@ -123,7 +123,7 @@ def _read(path: Path) -> str | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ApiKeyError(f"{path}: the key must lie in a plain file")
+            raise ApiKeyError(f"{path}: the key must be in a regular file")
         if os.name != "nt" and (status.st_mode & 0o077 or status.st_uid != os.getuid()):
             raise ApiKeyError(
                 f"{path}: only its owner may read the key's file, and its mode is "

@@ -1,4 +1,4 @@
-"""Locks between threads and processes, over `filelock`; the system releases them when their holder ends."""
+"""Locks between threads and processes, based on `filelock`. The system releases them when a process ends."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from filelock import FileLock, Timeout
 
 
 def take(path: Path) -> FileLock | None:
-    """Take the lock unless it is held; never waits.
+    """Take the lock of a file without waiting; return None if it is held.
 
     Raises:
-        OSError: the file can't be made.
+        OSError: the file can't be created.
     """
     lock = FileLock(path, mode=0o600, thread_local=False)
     try:

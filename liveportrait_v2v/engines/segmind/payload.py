@@ -1,4 +1,4 @@
-"""A plan as a job of the hosted model: its checks, its hash, its clips and its payload."""
+"""Conversion of a plan to a job of the hosted model: checks, hash, clips and payload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .prepare import driving_numbers, prepare, source_numbers
 
 
 class RemoteClip(Clip):
-    """A clip at a public URL, with a copy here in a folder that lives as long as this object."""
+    """Clip at a public URL, with a local copy in a folder that is deleted with this object."""
 
     def __init__(self, url: str, folder: Path):
         super().__init__(folder / "clip.mp4")
@@ -42,7 +42,7 @@ def check(plan: RunPlan) -> None:
 
 
 def payload_of(plan: RunPlan, source_url: str, driving_url: str) -> dict[str, Any]:
-    """Return the payload, with the documented names and types, for clips that are already cut and paired."""
+    """Return the payload, with the documented names and types, for prepared clips."""
     role, pairing = plan.single()
     values = role.settings.to_dict()
     if not isinstance(role.driving, RemoteClip):
@@ -52,9 +52,9 @@ def payload_of(plan: RunPlan, source_url: str, driving_url: str) -> dict[str, An
 
 
 def hash_of(plan: RunPlan, base: str, seed: int) -> str:
-    """Return the hash that identifies a job: of the clips' content and trim windows, settings, server, and seed.
+    """Return the SHA-256 that identifies a job: of the clips' content and windows, settings, server and seed.
 
-    A clip that is only a URL is identified by it.
+    A clip that is only a URL is identified by its URL.
     """
     role, _ = plan.single()
     identity = {
@@ -70,11 +70,11 @@ def hash_of(plan: RunPlan, base: str, seed: int) -> str:
 
 
 def prepare_clips(plan: RunPlan, folder: Path, stop: Callable[[], bool]) -> list[Path | str]:
-    """Return source and driving clip as they are uploaded: files, written into the folder where necessary, or URLs.
+    """Return source and driving clip ready for upload: files, written to the folder if necessary, or URLs.
 
     Raises:
         Cancelled: `stop` returned True.
-        MediaError: a clip can't be read, or a file not written.
+        MediaError: a clip can't be read, or a file can't be written.
     """
     _, pairing = plan.single()
     ready: list[Path | str] = []
@@ -91,7 +91,7 @@ def prepare_clips(plan: RunPlan, folder: Path, stop: Callable[[], bool]) -> list
 
 
 def driving_clip(plan: RunPlan) -> Clip:
-    """Return the driving clip of a plan; the run has refused motion templates, which belong to other engines."""
+    """Return the driving clip of a plan; the run has already refused motion templates."""
     driving = plan.single()[0].driving
     assert isinstance(driving, Clip)
     return driving
@@ -105,5 +105,5 @@ def _identity(clip: Clip) -> Any:
 
 
 def name_of(clip: Clip) -> str:
-    """Return a name for lists that users read."""
+    """Return the name of a clip for users."""
     return clip.url.partition("?")[0][-60:] if isinstance(clip, RemoteClip) else Path(clip.name).name[-60:]

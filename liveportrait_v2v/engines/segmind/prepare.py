@@ -1,4 +1,4 @@
-"""Preparation of clips for upload: only the needed frames, at one rate, so that frame n is paired with frame n."""
+"""Preparation of clips for upload: only the needed frames, at one rate, so that frame n pairs with frame n."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...errors import Cancelled
 from ...media import Audio, Clip, VideoWriter
 from ...plan.pairing import Pairing
 
-# Frames decoded at a time; between two chunks a run can be stopped.
+# Frames; a run can be stopped between two chunks.
 _CHUNK = 4
 
 
@@ -42,16 +42,16 @@ def prepare(
     """Return a file that shows these frames of the clip at the pairing's rate.
 
     Args:
-        numbers: frames of the clip, one for each frame of the file.
-        audio: of the file.
-        target: the file to write, .mp4.
+        numbers: frame of the clip for each frame of the file.
+        audio: audio of the file.
+        target: path of the .mp4 to write.
 
     Returns:
-        target, or the clip's own file if it is such an mp4 already.
+        target, or the clip's own file if it needs no work.
 
     Raises:
         Cancelled: `stop` returned True.
-        MediaError: the clip can't be read, or the file not written.
+        MediaError: the clip can't be read, or the file can't be written.
     """
     if clip.path is not None and is_ready(clip, numbers, pairing):
         return clip.path
@@ -64,7 +64,7 @@ def prepare(
 
 
 def frames_at(clip: Clip, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
-    """Yield frames uint8 [H, W, 3] of a clip by number; decoding starts again at a number below the one before."""
+    """Yield frames uint8 [H, W, 3] of a clip by number; a smaller number than the last restarts decoding."""
     frames: Iterator[torch.Tensor] = iter(())
     at, frame = -1, torch.empty(0)
     for number in numbers:
@@ -76,7 +76,7 @@ def frames_at(clip: Clip, numbers: Iterable[int]) -> Iterator[torch.Tensor]:
 
 
 def is_ready(clip: Clip, numbers: list[int], pairing: Pairing) -> bool:
-    """Return whether a file needs no work: an upright H.264 mp4 with just these frames in even steps of this rate."""
+    """Return whether a file is an upright H.264 mp4 with exactly these frames, evenly spaced at this rate."""
     info = clip.info
     if (
         clip.window != (0, None)

@@ -12,10 +12,10 @@ class JobState:
     """Progress of a job: an `EngineStatus`.
 
     Attributes:
-        state: a word or two: preparing, uploading, QUEUED, PROCESSING, downloading, …
+        state: short text: uploading, QUEUED, PROCESSING, downloading, …
         elapsed: seconds since the run began.
         request_id: None until the job has one.
-        cost, remaining: USD and credits as reported by the server; None where it reported none.
+        cost, remaining: USD and credits as reported by the server, None if it reported none.
     """
 
     state: str
@@ -26,7 +26,7 @@ class JobState:
 
     @property
     def text(self) -> str:
-        """One line for a node or a terminal."""
+        """Text of one line for a node or a terminal."""
         parts = [f"{self.state}, {self.elapsed:.0f} s"]
         if self.request_id:
             parts.append(f"job {self.request_id}")
@@ -42,10 +42,10 @@ class JobRequest:
     """A request for a job.
 
     Attributes:
-        hash: of the inputs' content and the settings, in hexadecimal; equal for the same job.
-        label: shown to the user.
-        payload: prepares and uploads the clips and returns the payload. Called only if a job has to be ordered.
-        version: "v2", or "v1" for the API that blocks.
+        hash: hexadecimal, of the inputs' content and the settings; equal for the same job.
+        label: the names of the clips, for users.
+        payload: prepares and uploads the clips and returns the payload; called only if a job has to be ordered.
+        version: "v2", or "v1" for the blocking API.
     """
 
     hash: str

@@ -1,4 +1,4 @@
-"""Parsing of the API's answers, in all shapes that are known."""
+"""Parsing of the API's answers in all known shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OUTPUT_NAMES = ("output", "video", "video_url", "url", "result")
 
 @dataclass(frozen=True)
 class Bill:
-    """Cost of a job and remaining credits, in the server's unit; None where it reports none."""
+    """Cost of a job and remaining credits in the server's units, None where it reports none."""
 
     cost: float | None = None
     remaining: float | None = None
@@ -29,9 +29,9 @@ class Status:
     """State of a job.
 
     Attributes:
-        state: the server's word in capitals, "" where it gives none.
-        error: the server's text about a failure.
-        output: URL of the result, None where there is none.
+        state: as reported by the server, in upper case; "" if it reports none.
+        error: the server's description of a failure.
+        output: URL of the result, None if there is none.
     """
 
     state: str
@@ -42,7 +42,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Entry:
-    """One request of the history."""
+    """Entry of the history."""
 
     request_id: str
     status: Status
@@ -50,7 +50,7 @@ class Entry:
 
 
 def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
-    """Return the status or result in a body, None where the body is not an object."""
+    """Return the status or result in a body, None if the body is not an object."""
     if not isinstance(body, dict):
         return None
     state = body.get("status")
@@ -83,7 +83,7 @@ def find_url(value: object, depth: int = 3) -> str | None:
                 return find_url(json.loads(text), depth - 1)
             except (ValueError, RecursionError):
                 return None
-        # An address of another kind is refused later, with its rule, and not as missing.
+        # A URL of another scheme is refused later, with the rule it violates, rather than as missing.
         return text if "://" in text[:12] else None
     if not depth:
         return None
@@ -95,7 +95,7 @@ def find_url(value: object, depth: int = 3) -> str | None:
 
 
 def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
-    """Yield the requests in an answer of the history, however it is wrapped."""
+    """Yield the entries in an answer of the history, at any depth of wrapping."""
     if isinstance(body, list):
         for item in body:
             yield from entries_of(item, depth)
@@ -122,7 +122,7 @@ def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
 
 
 def uploaded_urls(body: object) -> list[str]:
-    """Return the URLs of an upload's answer; empty where it has none."""
+    """Return the URLs in the answer to an upload; empty if it has none."""
     if not isinstance(body, dict):
         return []
     for name in ("file_urls", "urls", "url"):
@@ -134,7 +134,7 @@ def uploaded_urls(body: object) -> list[str]:
 
 
 def credits_of(body: object) -> dict[str, float]:
-    """Credits by kind, such as "credits" and "free-credits"; empty where the answer has none."""
+    """Return the credits by kind, such as "credits" and "free-credits"; empty if the answer has none."""
     if not isinstance(body, dict):
         return {}
     found = {name: _number(value) for name, value in body.items() if "credit" in str(name).lower()}

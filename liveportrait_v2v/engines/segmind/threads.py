@@ -1,4 +1,4 @@
-"""Asynchronous work run to its end from synchronous code, or until the caller asks to stop."""
+"""Asynchronous work run from synchronous code until it ends or the caller stops it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-# Seconds between two calls of `cancelled`; half a second is documented.
+# Interval of `cancelled`; half a second is documented.
 _POLL_SECONDS = 0.1
 
 
 class DaemonThreadExecutor(ThreadPoolExecutor):
-    """A daemon thread for each call, never joined.
+    """Executor with one daemon thread per call, never joined.
 
-    A name lookup can hang for minutes, and the usual executor joins its threads.
+    A DNS lookup can block for minutes, and the usual executor joins its threads.
     """
 
     def submit(self, function, /, *arguments, **named) -> Future:
@@ -61,9 +61,9 @@ def run_unless(
     cancelled: Callable[[], bool] | None,
     stopped: Callable[[], Exception],
 ) -> T:
-    """Run the work on an event loop of its own in the calling thread, which must not have one.
+    """Run work on a new event loop in the calling thread, which must not have one.
 
-    However it ends, all tasks that it started are cancelled and finished before this returns.
+    All tasks that it started are cancelled and finished before this returns or raises.
 
     Args:
         cancelled: polled ten times a second; True cancels the work and raises the error of `stopped`.
@@ -73,7 +73,7 @@ def run_unless(
     try:
         return loop.run_until_complete(_unless(work, cancelled, stopped))
     finally:
-        # Still running after a KeyboardInterrupt, or an error of a callback.
+        # Tasks are still running after a KeyboardInterrupt or an error of a callback.
         loop.run_until_complete(_end(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

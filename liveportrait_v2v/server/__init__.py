@@ -1,1 +1,1 @@
-"""The engines behind Segmind's HTTP API, for one's own GPU machine. Needs aiohttp (the extra `server`)."""
+"""Server of the engines behind Segmind's HTTP API. Requires aiohttp (the extra `server`)."""

@@ -1,4 +1,4 @@
-"""The HTTP API: Segmind's paths, states, codes and shapes over the jobs and files of this server."""
+"""HTTP API with Segmind's paths, states, codes and shapes, over the jobs and files of this server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RETRY_SECONDS = 10
 _POLL_SECONDS = 0.25
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Served as video or picture, never as a page.
+# Files are served as media, never as a page.
 _FILE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -64,7 +64,7 @@ class Api:
         return app
 
     def close(self) -> None:
-        """End the requests that wait for a job."""
+        """End requests that are waiting for a job."""
         self._closing.set()
 
     @web.middleware
@@ -90,7 +90,7 @@ class Api:
         except asyncio.TimeoutError:
             code, reason = 408, "the request took too long to arrive"
         except ConnectionError:
-            raise  # the client has gone
+            raise  # the client has disconnected
         except web.RequestPayloadError:
             code, reason = 400, "the request breaks off"
         except Exception as error:
@@ -103,7 +103,7 @@ class Api:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Admit requests with the right key; on a server without a key only those meant for this machine."""
+        """Admit requests with the right key, or on a server without a key those that name this machine."""
         host = request.headers.get("Host", "")
         if not _HOST.fullmatch(host):
             raise BadRequest("the Host header must be a host name")
@@ -115,7 +115,7 @@ class Api:
                         {"error": "missing or invalid key; send it as x-api-key"}, status=401
                     )
             elif not is_local_name(host):
-                # DNS rebinding: a web page can make its own host name resolve to this machine.
+                # DNS rebinding: a web page can let its own host name resolve to this machine.
                 return web.json_response(
                     {"error": "without a key, only loopback names are served"}, status=403
                 )
@@ -134,14 +134,14 @@ class Api:
         return web.json_response({**answer, "response_url": url, "poll_url": f"{url}/status"})
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
-        """Answer v1 with the video itself once it is finished."""
+        """Answer a v1 request with the video once it is finished."""
         job = await self._accept(request)
         while job.finished is None:
             if self._closing.is_set():
-                text = f"the server is shutting down; job {job.id} goes on when it runs again"
+                text = f"the server is shutting down; job {job.id} continues after its next start"
                 return web.json_response({"error": text, "request_id": job.id}, status=503)
             if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("the client has gone")
+                raise ConnectionResetError("the client has disconnected")
             await asyncio.sleep(_POLL_SECONDS)
             job = await self._job(job.id)
         if job.status == FAILED:
@@ -176,11 +176,11 @@ class Api:
 
     async def _upload(self, request: web.Request) -> web.Response:
         limit = self._config.clip_bytes
-        most = MAX_FILES * limit
+        max_bytes = MAX_FILES * limit
         length = request.content_length
-        if length is not None and length > most * 4 // 3 + _BODY_BYTES:
+        if length is not None and length > max_bytes * 4 // 3 + _BODY_BYTES:
             raise TooLarge(f"an upload holds at most {MAX_FILES} files of {limit} bytes")
-        with self._files.workplace(most if length is None else length * 3 // 4) as place:
+        with self._files.workplace(max_bytes if length is None else length * 3 // 4) as place:
             saving = save_data_urls(request.content, place, limit)
             saved = await asyncio.wait_for(saving, self._config.transfer_seconds)
             names = [self._files.add(path, suffix) for path, suffix in saved]
@@ -188,7 +188,7 @@ class Api:
         return web.json_response({"file_urls": urls, "message": f"{len(urls)} files uploaded"})
 
     async def _credits(self, request: web.Request) -> web.Response:
-        # Nothing costs anything here.
+        # Jobs are free of charge.
         return web.json_response({"credits": 0.0, "free-credits": 0.0})
 
     async def _history(self, request: web.Request) -> web.Response:
@@ -218,7 +218,7 @@ class Api:
 
     def _order(self, values: dict[str, Any], base: str) -> JobRequest:
         order = parse_order(values, base, self._files, allow_loopback=self._config.allow_loopback)
-        self._files.check_room(3 * self._config.clip_bytes)
+        self._files.check_space(3 * self._config.clip_bytes)
         return order
 
     async def _job(self, job_id: str) -> Job:
@@ -234,8 +234,8 @@ class Api:
         return job
 
     def _row(self, request: web.Request, job: Job) -> dict[str, Any]:
-        there = job.output is not None and self._files.find(job.output) is not None
-        url = self._file_url(request, job.output) if job.output is not None and there else None
+        available = job.output is not None and self._files.find(job.output) is not None
+        url = self._file_url(request, job.output) if job.output is not None and available else None
         return {
             "request_id": job.id,
             "model_name": job.model,
@@ -264,7 +264,7 @@ class Api:
 
 
 def is_local_name(host: str) -> bool:
-    """Return whether a Host header names this machine and nothing that DNS could change."""
+    """Return whether a Host header names this machine in a way that DNS can't change."""
     name = re.sub(r":[0-9]+$", "", host).strip("[]")
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -273,7 +273,7 @@ def is_local_name(host: str) -> bool:
 
 
 def _same(given: str, key: str) -> bool:
-    """Compare in constant time, whatever the lengths."""
+    """Compare in constant time, independent of the lengths."""
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key))
     return hmac.compare_digest(*digests)
 

@@ -23,22 +23,22 @@ class ServerConfig:
     Attributes:
         data: directory for jobs and files.
         engine: name of an engine, see `create_engine`.
-        devices: torch devices; each has a worker process of its own.
-        host, port: where to listen; port 0 takes a free one.
-        key: what clients send as x-api-key; None lets everyone in.
-        public_url: scheme and host under which clients reach the server; None: taken from each request's Host.
-        queue: the most jobs that wait.
-        clip_bytes: the largest clip taken in, and the largest result.
-        quota_bytes: the most that all files of the server take up together.
-        result_seconds: how long a result stays available.
-        file_seconds: how long files are kept.
-        history_seconds: how long the history keeps a job after its end.
-        job_seconds: the longest that one job computes.
-        transfer_seconds: the longest that a clip takes to arrive.
-        request_seconds: the longest that a request takes to arrive, uploads aside.
-        grace_seconds: how long a worker may take to stop before it is killed.
-        connections: the most at a time.
-        allow_loopback: input URLs may lie on this machine, also at http.
+        devices: torch devices, each with its own worker process.
+        host, port: address to listen on; port 0 takes a free one.
+        key: key that clients send as x-api-key; None admits everyone.
+        public_url: scheme and host under which clients reach the server; None takes them from each request.
+        queue: maximum number of waiting jobs.
+        clip_bytes: maximum size of a clip and of a result.
+        quota_bytes: maximum size of all files together.
+        result_seconds: time for which a result stays available after its job.
+        file_seconds: lifetime of files.
+        history_seconds: time for which the history keeps a finished job.
+        job_seconds: time limit of a job.
+        transfer_seconds: time limit for receiving a clip.
+        request_seconds: time limit for receiving a request, except uploads.
+        grace_seconds: time in which a worker has to stop before it is killed.
+        connections: maximum number of open connections.
+        allow_loopback: allow input URLs on this machine, with http, too.
     """
 
     data: Path
@@ -62,10 +62,10 @@ class ServerConfig:
     allow_loopback: bool = False
 
     def __post_init__(self):
-        """Check the values together.
+        """Validate the values.
 
         Raises:
-            SettingsError: other machines could reach the server without a key, or a value makes no sense.
+            SettingsError: other machines could reach the server without a key, or a value is invalid.
         """
         if self.key is None and not is_loopback(self.host):
             raise SettingsError(
@@ -78,7 +78,7 @@ class ServerConfig:
         for name in ("queue", "clip_bytes", "quota_bytes", "result_seconds", "file_seconds", "job_seconds"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0, got {getattr(self, name)}")
-        # Two clips and a result for each.
+        # Two clips and a result per device.
         needed = 3 * self.clip_bytes * len(self.devices)
         if not self.devices or self.quota_bytes < needed:
             raise SettingsError(
@@ -88,7 +88,7 @@ class ServerConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host's addresses are reachable from this machine alone."""
+    """Return whether all addresses of a host are loopback addresses."""
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, None)} if host else set()
         return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
@@ -100,8 +100,8 @@ def read_key(path: str | os.PathLike[str]) -> str:
     """Read the key from a file that only its owner can read.
 
     Raises:
-        SettingsError: others can read the file, or there is no usable key in it.
-        OSError: it can't be read.
+        SettingsError: others can read the file, or it has no usable key.
+        OSError: the file can't be read.
     """
     with open(path, "rb") as file:
         mode = os.fstat(file.fileno()).st_mode

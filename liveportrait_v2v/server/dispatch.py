@@ -1,4 +1,4 @@
-"""Dispatch of jobs: fetches a job's clips, has a worker compute it, and stores its result."""
+"""Dispatch of jobs: download of the clips, computation by a worker, storage of the result."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SWEEP_SECONDS = 60.0
 
 
 class Dispatch:
-    """Hands waiting jobs to free workers, one each, in order of arrival."""
+    """Dispatcher of waiting jobs to free workers, in order of arrival."""
 
     def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, workers: Sequence[Worker]):
         self._config, self._jobs, self._files, self._workers = config, jobs, files, workers
         self._new = asyncio.Event()
 
     def wake(self) -> None:
-        """Announce a new job, so that a free worker takes it without waiting for its next poll."""
+        """Announce a new job, so that a free worker takes it before its next poll."""
         self._new.set()
 
     async def run(self) -> None:
@@ -58,13 +58,13 @@ class Dispatch:
             await worker.close()
 
     async def _work(self, job: Job, worker: Worker) -> None:
-        _log.info("job %s begins", job.id)
+        _log.info("job %s started", job.id)
         try:
             output = await self._compute(job, worker)
         except asyncio.CancelledError:
-            with suppress(StoreError):  # the next start finds the job as well
+            with suppress(StoreError):  # the next start recovers the job, too
                 self._jobs.requeue(job.id)
-            _log.info("job %s waits again", job.id)
+            _log.info("job %s is requeued", job.id)
             raise
         except LivePortraitError as error:
             reason = str(error)
@@ -75,7 +75,7 @@ class Dispatch:
             reason = f"internal error ({type(error).__name__})"
         else:
             await self._stored(lambda: self._jobs.finish(job.id, output=output))
-            _log.info("job %s is completed", job.id)
+            _log.info("job %s completed", job.id)
             return
         await self._stored(lambda: self._jobs.finish(job.id, error=reason))
         _log.info("job %s failed: %s", job.id, ascii(reason))
@@ -89,16 +89,16 @@ class Dispatch:
             await worker.run(Task(source, driving, result, job.settings))
             return self._files.add(result, result.suffix)
 
-    async def _clip(self, where: str, path: Path, parameter: str) -> Path:
-        """Return a clip as a file: the server's own where it is, others fetched to a path."""
-        if "/" not in where:
-            found = self._files.find(where)
+    async def _clip(self, location: str, path: Path, parameter: str) -> Path:
+        """Return the file of a clip: the server's own, or the one at a URL, downloaded to `path`."""
+        if "/" not in location:
+            found = self._files.find(location)
             if found is None:
                 raise JobFailed(f"{parameter}: the uploaded file has expired; upload it again")
             return found
         try:
             await fetch_to_file(
-                where,
+                location,
                 path,
                 max_bytes=self._config.clip_bytes,
                 deadline=time.monotonic() + self._config.transfer_seconds,
@@ -109,7 +109,7 @@ class Dispatch:
         return path
 
     async def _stored(self, call: Callable[[], Job | None]) -> Job | None:
-        """Call the job store, and retry while it fails: a full disk must not lose a job."""
+        """Call the job store and retry until it succeeds, so that a full disk loses no job."""
         while True:
             try:
                 return await asyncio.shield(asyncio.to_thread(call))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import LivePortraitError, SettingsError
 
-# Media types by extension; none that a browser would run scripts of.
+# Media types by extension; browsers run scripts in none of them.
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -37,36 +37,36 @@ _FREE_BYTES = 256 << 20
 
 
 class NoSpace(LivePortraitError):
-    """The server's directory has no room for what is to come."""
+    """The server's directory has no space left for a file."""
 
 
 class Files:
-    """Files with unguessable names, in a directory with a quota.
+    """Files with unguessable names in a directory with a quota.
 
-    The directory holds `files/`, whose files live for a time, and `work/`, one directory for each job or upload
-    that is under way. Only the owner can read them. What a name or a link leads to outside is never touched.
+    `files/` has the files, which expire, and `work/` a directory for each running job or upload. Only the owner can
+    read them. Names and links never lead outside.
     """
 
     def __init__(self, root: Path, *, quota: int, lifetime: float):
-        """Open the folder of files.
+        """Open or create the directory.
 
         Args:
-            quota: the most bytes of all files together.
-            lifetime: of a file, in seconds.
+            quota: maximum number of bytes of all files.
+            lifetime: seconds until a file expires.
 
         Raises:
             SettingsError: others can write to the directory, or parts of it are links.
-            OSError: it can't be made.
+            OSError: it can't be created.
         """
         self._quota, self._lifetime = quota, lifetime
         self._lock = threading.Lock()
-        self._promised = 0
+        self._reserved = 0
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = root.stat()
         if os.name == "posix" and (status.st_mode & 0o022 or status.st_uid != os.getuid()):
             raise SettingsError(
-                f"{root}: the data directory must belong to who runs the server, and others must not write to "
-                f"it; run: chmod 700 {root}"
+                f"{root}: the data directory must belong to the user who runs the server, and others must not write "
+                f"to it; run: chmod 700 {root}"
             )
         self._files, self._work = root / "files", root / "work"
         for path in (self._files, self._work):
@@ -76,12 +76,12 @@ class Files:
             path.chmod(0o700)
 
     def clear_work(self) -> None:
-        """Delete the working folders that a killed server left."""
+        """Delete the working directories that a killed server left behind."""
         for left in self._work.iterdir():
             _remove(left)
 
     def find(self, name: str) -> Path | None:
-        """Return a file by its name; None if there is none, or it has expired."""
+        """Return the path of a file, None if there is none or it has expired."""
         parts = _NAME.fullmatch(name)
         if not parts or parts[1] not in MEDIA_TYPES:
             return None
@@ -94,7 +94,7 @@ class Files:
         return path if alive and stat.S_ISREG(status.st_mode) else None
 
     def add(self, path: Path, suffix: str) -> str:
-        """Move a finished file in, under a new name, from a working folder."""
+        """Move a finished file in from a working directory and return its new name."""
         name = secrets.token_urlsafe(32) + suffix
         os.utime(path)
         os.replace(path, self._files / name)
@@ -102,34 +102,34 @@ class Files:
 
     @contextmanager
     def workplace(self, expected: int) -> Iterator[Path]:
-        """Context manager of an empty working folder, with room reserved in the quota; it is deleted afterwards.
+        """Context manager of a temporary working directory with space reserved in the quota.
 
         Args:
-            expected: the most bytes that will lie there or be added.
+            expected: maximum number of bytes that are written there or added from there.
 
         Raises:
-            NoSpace: the quota or the disk doesn't have them.
+            NoSpace: quota or disk have too little space.
         """
         with self._lock:
-            self._check_room(expected)
-            self._promised += expected
+            self._check_space(expected)
+            self._reserved += expected
         path = self._work / secrets.token_hex(8)
         try:
             path.mkdir(mode=0o700)
             yield path
         finally:
             with self._lock:
-                self._promised -= expected
+                self._reserved -= expected
             _remove(path)
 
-    def check_room(self, expected: int) -> None:
-        """Check that there is room for a number of bytes.
+    def check_space(self, expected: int) -> None:
+        """Check that there is space for a number of bytes.
 
         Raises:
-            NoSpace: there is no room for them now.
+            NoSpace: quota or disk have too little space.
         """
         with self._lock:
-            self._check_room(expected)
+            self._check_space(expected)
 
     def expire(self) -> None:
         """Delete expired files."""
@@ -138,11 +138,11 @@ class Files:
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime >= self._lifetime:
                     _remove(Path(entry.path))
 
-    def _check_room(self, expected: int) -> None:
+    def _check_space(self, expected: int) -> None:
         used = sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self._files))
-        if used + self._promised + expected > self._quota:
+        if used + self._reserved + expected > self._quota:
             raise NoSpace("the server's files have reached their quota; try again later")
-        if shutil.disk_usage(self._files).free < self._promised + expected + _FREE_BYTES:
+        if shutil.disk_usage(self._files).free < self._reserved + expected + _FREE_BYTES:
             raise NoSpace("the server's disk is full; try again later")
 
 

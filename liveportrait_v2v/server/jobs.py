@@ -1,4 +1,4 @@
-"""Jobs of a server, and their store in SQLite."""
+"""Jobs of a server and their SQLite store."""
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ class QueueFull(LivePortraitError):
 
 
 class StoreError(LivePortraitError):
-    """Jobs can't be written down or read.
+    """Jobs can't be stored or read.
 
     Attributes:
-        full: the disk has no room.
+        full: whether the disk is full.
     """
 
     def __init__(self, message: str, full: bool = False):
-        """Open the store."""
         super().__init__(message)
         self.full = full
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """Job of a client.
 
     Attributes:
-        id: the request id that clients get.
-        model: the slug that it was sent to.
-        request: the parameters as they were sent.
+        id: request id.
+        model: slug that the job was sent to.
+        request: parameters as they were sent.
         source, driving: https URLs, or names of the server's own files.
-        settings: the values for AnimationSettings.
+        settings: values for AnimationSettings.
         status: QUEUED, PROCESSING, COMPLETED or FAILED.
-        error: why it failed.
+        error: reason of a failure.
         output: name of the result's file.
-        created, started, finished: seconds since 1970; None: not yet.
+        created, started, finished: seconds since 1970, None if not yet.
     """
 
     id: str
@@ -68,14 +67,14 @@ class Job:
 
 @dataclass(frozen=True)
 class HistoryQuery:
-    """Which jobs to list, and in which order.
+    """Filter, order and page of a list of jobs.
 
     Attributes:
         created_from, created_before: seconds since 1970.
         model: part of the model's name.
-        statuses: one of these; empty: any.
-        oldest_first: the order.
-        offset, limit: the page.
+        statuses: accepted statuses; empty accepts all.
+        oldest_first: whether the oldest job comes first, instead of the newest.
+        offset, limit: page, in jobs.
     """
 
     created_from: float
@@ -88,36 +87,36 @@ class HistoryQuery:
 
 
 class JobStore(Protocol):
-    """Store of the jobs. Its methods may be called from any thread, and block; they raise StoreError."""
+    """Store of the jobs. Its methods block, may be called from any thread, and raise StoreError."""
 
     def submit(
         self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]
     ) -> Job:
-        """Put a new job at the queue's end; raises QueueFull."""
+        """Append a new job to the queue; raise QueueFull if it is full."""
 
     def get(self, job_id: str) -> Job | None: ...
 
     def claim(self) -> Job | None:
-        """Return the job that has waited longest, now PROCESSING; None if none waits."""
+        """Set the oldest waiting job to PROCESSING and return it, None if none waits."""
 
     def requeue(self, job_id: str) -> None:
-        """Put a claimed job back to its place in the queue."""
+        """Return a claimed job to its place in the queue."""
 
     def finish(self, job_id: str, *, output: str | None = None, error: str | None = None) -> None:
-        """End a claimed job: COMPLETED with an output, FAILED with an error."""
+        """Finish a claimed job: COMPLETED with an output, FAILED with an error."""
 
     def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
-        """How many jobs match in all, and those of one page."""
+        """Return the number of all matching jobs, and the jobs of one page."""
 
     def forget(self, finished_before: float) -> None:
-        """Remove jobs that ended before a moment."""
+        """Delete jobs that finished before a time, in seconds since 1970."""
 
 
 class SqliteJobs:
-    """A JobStore in one SQLite file, which one process holds at a time.
+    """JobStore in one SQLite file, locked by one process at a time.
 
-    A job is on disk before `submit` returns. Jobs that were being worked on when the process ended wait again, at
-    their old place; one with which it ended three times has failed.
+    A job is on disk before `submit` returns. Jobs that were running when the process ended return to their place in
+    the queue; a job during which it ended three times has failed.
     """
 
     def __init__(self, path: Path, capacity: int):
@@ -127,7 +126,7 @@ class SqliteJobs:
             capacity: maximum length of the queue.
 
         Raises:
-            StoreError: the file can't be opened, or another server holds it.
+            StoreError: the file can't be opened, or another server has locked it.
         """
         self._capacity = capacity
         self._lock = threading.Lock()
@@ -140,7 +139,7 @@ class SqliteJobs:
             self._base.executescript(_SCHEMA)
             self._recover()
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: {_words(error)}") from error
+            raise StoreError(f"{path}: {_message(error)}") from error
 
     def close(self) -> None:
         with self._lock:
@@ -235,12 +234,12 @@ class SqliteJobs:
                     yield self._base
                     self._base.execute("COMMIT")
                 except BaseException:
-                    # SQLite has rolled back by itself after some errors, a full disk among them.
+                    # SQLite rolls back by itself after some errors, such as a full disk.
                     if self._base.in_transaction:
                         self._base.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise StoreError(f"jobs can't be stored: {_words(error)}", _is_full(error)) from error
+                raise StoreError(f"jobs can't be stored: {_message(error)}", _is_full(error)) from error
 
 
 _SCHEMA = """
@@ -271,9 +270,9 @@ def _job(row: sqlite3.Row) -> Job:
     return Job(**values)
 
 
-def _words(error: sqlite3.Error) -> str:
+def _message(error: sqlite3.Error) -> str:
     if "locked" in str(error):
-        return "another server works in this directory; end it, or give this one a directory of its own"
+        return "another server uses this directory; stop it, or give this one another directory"
     return str(error)
 
 

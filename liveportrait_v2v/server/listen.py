@@ -1,4 +1,4 @@
-"""Lifecycle of a server: connections, workers, signals."""
+"""Lifecycle of a server: storage, workers, connections."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ async def serve(
     on_ready: Callable[[str, int], None] = lambda host, port: None,
     workers: Sequence[Worker] | None = None,
 ) -> None:
-    """Serve until `stop` returns True. Jobs that are running then wait for the next start.
+    """Serve until `stop` returns True. Running jobs then wait for the next start.
 
     Args:
-        on_ready: called with the address when requests are taken.
-        workers: compute the jobs; None starts a process for each of the configured devices.
+        on_ready: called with host and port once the server listens.
+        workers: compute the jobs; None starts a process for each configured device.
 
     Raises:
-        SettingsError: the engine can't be had, or the data directory is not safe.
-        StoreError: another server works in the data directory.
+        SettingsError: the engine can't be loaded, or the data directory is not safe.
+        StoreError: another server uses the data directory.
         OSError: the address or the data directory can't be used.
     """
     files = Files(config.data, quota=config.quota_bytes, lifetime=config.file_seconds)
     jobs = SqliteJobs(config.data / "jobs.sqlite3", config.queue)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(jobs.close)
-        # The store's lock is held: no other server uses this folder.
+        # The store's lock is held: no other server uses this directory.
         files.clear_work()
         if workers is None:
             workers = await _start_workers(config, stack)
@@ -60,7 +60,7 @@ async def serve(
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         server = runner.server
-        assert server is not None  # set up
+        assert server is not None  # made by setup()
         listening = await asyncio.get_running_loop().create_server(
             lambda: limit.admit(server), config.host, config.port
         )
@@ -98,14 +98,14 @@ async def _end(task: asyncio.Future) -> None:
 
 
 class ConnectionLimit:
-    """Limit on open connections, and on the time in which each sends the head of a request."""
+    """Limit on the number of connections, and on the time until each has sent the head of a request."""
 
-    def __init__(self, most: int, seconds: float):
-        self._most, self._seconds = most, seconds
+    def __init__(self, max_connections: int, seconds: float):
+        self._max_connections, self._seconds = max_connections, seconds
         self._silent: set[web.RequestHandler] = set()
 
     def admit(self, server: web.Server) -> asyncio.Protocol:
-        if len(server.connections) >= self._most:
+        if len(server.connections) >= self._max_connections:
             return _Refusal()
         handler = server()
         self._silent.add(handler)

@@ -22,17 +22,17 @@ _STATUSES = {"COMPLETED": (COMPLETED,), "FAILED": (FAILED,), "PENDING": (QUEUED,
 
 
 class BadRequest(SettingsError):
-    """A request is against a rule."""
+    """A request violates a rule."""
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A checked request for a job.
+    """Validated request for a job.
 
     Attributes:
-        request: the parameters as they were sent.
+        request: parameters as they were sent.
         source, driving: https URLs, or names of the server's own files.
-        settings: the values for AnimationSettings.
+        settings: values for AnimationSettings.
     """
 
     request: dict[str, Any]
@@ -49,7 +49,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
     """
     try:
         value = json.loads(data.decode())
-    # RecursionError: brackets thousands deep.
+    # RecursionError: thousands of nested brackets.
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body must be a JSON object: {error}") from None
     if not isinstance(value, dict):
@@ -58,13 +58,13 @@ def parse_json(data: bytes) -> dict[str, Any]:
 
 
 def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopback: bool) -> JobRequest:
-    """Check the parameters of a job. The clips' hosts are looked up only when they are fetched.
+    """Validate the parameters of a job. Hosts of clips are resolved later, when the clips are fetched.
 
     Args:
-        base: scheme and host that the server's own files are named with.
+        base: scheme and host in the URLs of the server's own files.
 
     Raises:
-        SettingsError: a parameter is missing, unknown or against its rule.
+        SettingsError: a parameter is missing, unknown or invalid.
     """
     settings = AnimationSettings.from_dict({name: request[name] for name in request if name not in CLIPS})
     source, driving = (_clip(request, name, base, files, allow_loopback) for name in CLIPS)
@@ -80,7 +80,7 @@ def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loo
     own = f"{base}/files/"
     if url.startswith(own):
         if files.find(url[len(own) :]) is None:
-            raise BadRequest(f"{name} is no file of this server, or has expired; upload it again")
+            raise BadRequest(f"{name} is no file of this server, or it has expired; upload it again")
         return url[len(own) :]
     try:
         parse_url(url, allow_loopback=allow_loopback)
@@ -89,29 +89,29 @@ def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loo
     return url
 
 
-def parse_history_query(words: Mapping[str, str]) -> tuple[int, HistoryQuery]:
-    """Return the page, counted from 1, and the query; unknown names are ignored.
+def parse_history_query(parameters: Mapping[str, str]) -> tuple[int, HistoryQuery]:
+    """Return the page, counted from 1, and the query. Unknown parameters are ignored.
 
     Raises:
-        BadRequest: a value is against its rule.
+        BadRequest: a value is invalid.
     """
-    page = _number(words, "page", 1, 1, 10**6)
-    per_page = _number(words, "per_page", 20, 1, 100)
+    page = _number(parameters, "page", 1, 1, 10**6)
+    per_page = _number(parameters, "per_page", 20, 1, 100)
     today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    last = _day(words, "to_date", today)
-    first = _day(words, "from_date", last - timedelta(days=_USUAL_DAYS))
+    last = _day(parameters, "to_date", today)
+    first = _day(parameters, "from_date", last - timedelta(days=_USUAL_DAYS))
     if not timedelta(0) <= last - first <= timedelta(days=_MAX_DAYS):
         raise BadRequest(f"from_date must be at most {_MAX_DAYS} days before to_date, and not after it")
-    status = words.get("status", "").upper()
+    status = parameters.get("status", "").upper()
     if status and status not in _STATUSES:
-        raise BadRequest(f"status must be one of {', '.join(_STATUSES)}, got {words['status']!r}")
-    order = words.get("sort_order", "desc")
+        raise BadRequest(f"status must be one of {', '.join(_STATUSES)}, got {parameters['status']!r}")
+    order = parameters.get("sort_order", "desc")
     if order not in ("asc", "desc"):
         raise BadRequest(f"sort_order must be asc or desc, got {order!r}")
     query = HistoryQuery(
         created_from=first.timestamp(),
         created_before=(last + timedelta(days=1)).timestamp(),
-        model=words.get("model_name", "")[:100],
+        model=parameters.get("model_name", "")[:100],
         statuses=_STATUSES.get(status, ()),
         oldest_first=order == "asc",
         offset=(page - 1) * per_page,
@@ -120,15 +120,15 @@ def parse_history_query(words: Mapping[str, str]) -> tuple[int, HistoryQuery]:
     return page, query
 
 
-def _number(words: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    text = words.get(name, str(default))
+def _number(parameters: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = parameters.get(name, str(default))
     if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
         raise BadRequest(f"{name} must be a whole number from {low} to {high}, got {text[:20]!r}")
     return int(text)
 
 
-def _day(words: Mapping[str, str], name: str, default: datetime) -> datetime:
-    text = words.get(name)
+def _day(parameters: Mapping[str, str], name: str, default: datetime) -> datetime:
+    text = parameters.get(name)
     if text is None:
         return default
     try:

@@ -1,4 +1,4 @@
-"""Uploads: JSON that holds whole clips as data URLs, saved as it arrives, in bounded memory."""
+"""Uploads: JSON with clips as data URLs, saved while it arrives, in bounded memory."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ class TooLarge(LivePortraitError):
 
 
 class ByteStream(Protocol):
-    """A stream of bytes that is read in pieces."""
+    """Stream of bytes that is read in pieces."""
 
     async def readany(self) -> bytes:
-        """Return some bytes; none at the end."""
+        """Return the next bytes, b"" at the end."""
 
 
 async def save_data_urls(stream: ByteStream, place: Path, max_bytes: int) -> list[tuple[Path, str]]:
-    """Save the clips of one upload in a folder.
+    """Save the clips of one upload to a directory.
 
     Args:
-        stream: the request's body.
-        max_bytes: of one clip.
+        stream: body of the request.
+        place: the directory.
+        max_bytes: maximum size of a clip.
 
     Returns:
-        each file, and the extension for its type.
+        path and extension of each clip.
 
     Raises:
-        BadUpload: not the JSON that is expected, not base64, or not a video or picture by its media type.
-        TooLarge: a clip is above max_bytes.
-        OSError: it can't be written.
+        BadUpload: the body is not the expected JSON or base64, or a media type is neither video nor picture.
+        TooLarge: a clip exceeds max_bytes, or there are too many.
+        OSError: a file can't be written.
     """
     text = _Text(stream)
     await text.expect(b"{")
@@ -88,7 +89,7 @@ async def _save(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> Non
     with path.open("xb") as file:
         async for piece in pieces:
             piece = left + piece
-            # The last four characters are held back: only the end of the text may be padded.
+            # Up to four characters are held back, because only the end of the text may be padded.
             whole = max(len(piece) - 1, 0) // 4 * 4
             size += file.write(_decode(piece[:whole], padded=False))
             left = piece[whole:]
@@ -103,7 +104,7 @@ async def _save(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> Non
 
 def _decode(text: bytes, padded: bool) -> bytes:
     if not padded and b"=" in text:
-        raise BadUpload("base64 goes on after its end")
+        raise BadUpload("base64 continues after its end")
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -111,7 +112,7 @@ def _decode(text: bytes, padded: bool) -> bytes:
 
 
 class _Text:
-    """A JSON text, read as far as is needed."""
+    """JSON text, read on demand."""
 
     def __init__(self, stream: ByteStream):
         self._stream, self._buffer = stream, b""
@@ -134,10 +135,10 @@ class _Text:
             self._buffer = await self._stream.readany()
             if not self._buffer:
                 return
-        raise BadUpload(f"there is something after the JSON of an upload; {_EXPECTED}")
+        raise BadUpload(f"there is more after the JSON of an upload; {_EXPECTED}")
 
     async def string_up_to(self, byte: bytes) -> bytes:
-        """Return what precedes a byte in a string, if that is near."""
+        """Consume a string up to and including a nearby byte, and return the part before that byte."""
         while byte not in self._buffer:
             if len(self._buffer) > _HEAD_BYTES:
                 break
@@ -150,7 +151,7 @@ class _Text:
         return head
 
     async def rest_of_string(self) -> AsyncIterator[bytes]:
-        r"""Yield the string's pieces up to its end. The only escape that base64 may need is `\/`."""
+        r"""Yield the pieces of the string up to its end. The only escape allowed in base64 is `\/`."""
         while True:
             piece, end, rest = self._buffer.partition(b'"')
             # An escape may be split between two pieces.

@@ -1,4 +1,4 @@
-"""Workers, which compute jobs; `ProcessWorker` does so in a process of its own."""
+"""Workers, which compute jobs. `ProcessWorker` uses a separate process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class JobFailed(LivePortraitError):
 
 @dataclass(frozen=True)
 class Task:
-    """A job as a worker gets it.
+    """Job as given to a worker.
 
     Attributes:
-        source, driving: the clips.
-        output: the file to write; it appears whole or not at all.
-        settings: the values for AnimationSettings.
+        source, driving: files of the clips.
+        output: file to write; atomic.
+        settings: values for AnimationSettings.
     """
 
     source: Path
@@ -36,29 +36,29 @@ class Task:
 
 
 class Worker(Protocol):
-    """Computes one job at a time."""
+    """Computation of one job at a time."""
 
     async def run(self, task: Task) -> None:
-        """Compute a job; stops soon when cancelled. Raises JobFailed."""
+        """Compute a job, and stop soon when cancelled. Raises JobFailed."""
 
     async def close(self) -> None:
         """Release the worker's resources."""
 
 
 class ProcessWorker:
-    """A worker in a process of its own, which keeps the engine loaded between jobs.
+    """Worker in a separate process, which keeps the engine loaded between jobs.
 
-    The event loop stays free, a job can be stopped at any point, and a file that crashes the decoder fails one job
-    instead of the server. The process ends by itself when the server does.
+    The event loop stays responsive, a job can be stopped at any point, and a file that crashes the decoder fails one
+    job instead of the server. The process ends when the server does.
     """
 
     def __init__(self, engine: str, device: str, *, job_seconds: float, grace_seconds: float, max_bytes: int):
         """Configure the process; `start` starts it.
 
         Args:
-            job_seconds: the longest that a job takes.
-            grace_seconds: the time to stop in before the process is killed.
-            max_bytes: the largest file that is read or written.
+            job_seconds: time limit of a job.
+            grace_seconds: time in which the process has to stop before it is killed.
+            max_bytes: maximum size of a file that is read or written.
         """
         self._arguments = ("-m", f"{__package__}.worker_process", engine, device, str(max_bytes))
         self._job_seconds, self._grace_seconds = job_seconds, grace_seconds
@@ -68,7 +68,7 @@ class ProcessWorker:
         """Start the process and load the engine.
 
         Raises:
-            SettingsError: the engine can't be had on this device.
+            SettingsError: the engine can't be loaded on this device.
         """
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -76,7 +76,7 @@ class ProcessWorker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_ANSWER_BYTES,
-            # Ctrl-C in a terminal goes to the server, which then ends its workers.
+            # Keeps Ctrl-C in a terminal from the worker: the server ends it.
             start_new_session=True,
         )
         try:
@@ -115,7 +115,7 @@ class ProcessWorker:
             await self._end()
 
     async def _answer(self) -> None:
-        """Wait for the process's answer; raises JobFailed with its error."""
+        """Wait for the answer of the process; raise JobFailed with its error."""
         process = self._process
         assert process is not None
         assert process.stdout is not None

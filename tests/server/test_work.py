@@ -197,7 +197,7 @@ def test_room_is_set_aside_for_what_is_under_way(data):
     with files.workplace(500):
         pass
     with pytest.raises(NoSpace):
-        files.check_room(501)
+        files.check_space(501)
 
 
 def test_a_job_that_runs_when_the_server_ends_is_stopped_and_done_after_the_next_start(data):

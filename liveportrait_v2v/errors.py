@@ -1,18 +1,18 @@
-"""The errors a user can meet. Each message gives the rule, the actual value and the remedy."""
+"""Errors for users. Each message gives the rule, the actual value and the remedy."""
 
 from __future__ import annotations
 
 
 class LivePortraitError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base class of all errors that this library raises deliberately."""
 
 
 class MediaError(LivePortraitError):
     """A clip can't be read or written.
 
     Attributes:
-        path: what was to be read or written, as the user named it.
-        reason: why it can't be, and what to do about it.
+        path: as the user gave it.
+        reason: cause and remedy.
     """
 
     def __init__(self, path: object, reason: str):
@@ -26,14 +26,14 @@ class SettingsError(LivePortraitError, ValueError):
 
 
 class FaceNotFoundError(LivePortraitError):
-    """The face that the settings choose is in no frame of a clip."""
+    """The face chosen by the settings is in no frame of a clip."""
 
 
 class Cancelled(LivePortraitError):
-    """The caller asked a run to stop; nothing of its output is left behind.
+    """The caller stopped a run; it leaves no output behind.
 
     Attributes:
-        goes_on: what continues elsewhere, and how to return to it; "" where nothing does.
+        goes_on: message about a job that continues elsewhere and how to resume it; "" if there is none.
     """
 
     goes_on = ""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what they hold as a digest."""
+"""Atomic writes, and digests of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Context manager that gives a hidden file next to `path`, moved over it if the block succeeds, else deleted."""
+    """Context manager of a hidden file next to `path`, moved to `path` if the block succeeds, else deleted."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -25,7 +25,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def sha256_of(source: str | os.PathLike[str] | BinaryIO) -> str:
-    """Return the SHA-256 of a file, or of the rest of an open one, in hexadecimal."""
+    """Return the hexadecimal SHA-256 of a file, or of the rest of an open one."""
     if not hasattr(source, "read"):
         with open(source, "rb") as file:
             return sha256_of(file)

@@ -26,18 +26,18 @@ _SILENCE_SECONDS = 30.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
-"""Host and port to addresses as text; raises OSError where there are none."""
+"""Return the addresses of a host and port as text; raise OSError if there are none."""
 
 
 class UrlError(LivePortraitError, ValueError):
-    """A URL is against a rule; it was not connected to."""
+    """A URL violates a rule; no connection was made."""
 
 
 class FetchError(LivePortraitError):
     """A file can't be fetched from its URL.
 
     Attributes:
-        status: the HTTP status that was not 200, None if something else is the reason.
+        status: the HTTP status if it is the reason, else None.
     """
 
     def __init__(self, message: str, status: int | None = None):
@@ -47,14 +47,14 @@ class FetchError(LivePortraitError):
 
 @dataclass(frozen=True)
 class CheckedUrl:
-    """A URL that may be connected to, at these addresses and no others."""
+    """Validated URL with the only addresses that it may be fetched from."""
 
     url: httpx.URL
     addresses: tuple[str, ...]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host by the system's resolver."""
+    """Return the addresses of a host from the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
@@ -62,13 +62,13 @@ def resolve(host: str, port: int) -> list[str]:
 def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
     """Validate a URL without a DNS lookup.
 
-    Those are: https, no user name or password, and a host that is a name, or a public address.
+    It must be https, without user name and password, and its host a name or a public address.
 
     Args:
-        allow_loopback: http, and addresses of this machine, are allowed as well.
+        allow_loopback: also allow http, and addresses of this machine.
 
     Raises:
-        UrlError: names the rule and the URL, without its query.
+        UrlError: with the violated rule, and the URL without its query.
     """
     if not isinstance(url, str) or not 0 < len(url) <= MAX_URL:
         raise UrlError(f"a URL must be text of 1 to {MAX_URL} characters")
@@ -92,22 +92,22 @@ def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
         raise UrlError(f"{name}: a URL needs a host name or an address")
     if (address := _address(host)) is not None:
         _check_address(address, parsed, allow_loopback)
-    # 127.1, 2130706433 and 0x7f.1 are addresses to some resolvers and names to others.
+    # Some resolvers take 127.1, 2130706433 and 0x7f.1 for addresses, others for names.
     elif re.fullmatch(r"0[xX][0-9a-fA-F]*|[0-9]+", host.rstrip(".").rpartition(".")[2]):
         raise UrlError(f"{name}: an address must be four numbers, or an IPv6 address in brackets")
     return parsed
 
 
 def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver = resolve) -> CheckedUrl:
-    """Validate a URL by all rules: those of `parse_url`, and public addresses for its host. Blocks on DNS.
+    """Validate a URL as `parse_url` does, and the addresses of its host. Blocks on DNS.
 
-    Every address has to be allowed: a name with a public and a private one is refused.
+    Every address must be allowed: a name with a public and a private address is refused.
 
     Args:
-        allow_loopback: addresses of this machine are allowed as well, and http for them alone.
+        allow_loopback: also allow addresses of this machine, and http for them only.
 
     Raises:
-        UrlError: names the rule and the URL, without its query.
+        UrlError: with the violated rule, and the URL without its query.
     """
     parsed = parse_url(url, allow_loopback=allow_loopback)
     host = _host(parsed)
@@ -125,7 +125,7 @@ def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver =
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is public and does not embed another one."""
+    """Return whether an address is public and embeds no other address."""
     if address.version == 6 and (address.ipv4_mapped or address.sixtofour or address.teredo):
         return False
     if address.version == 6 and address.is_site_local:
@@ -135,9 +135,9 @@ def is_public(address: Address) -> bool:
 
 
 def redact_url(url: object) -> str:
-    """Return a URL for messages: scheme, host and path.
+    """Return scheme, host and path of a URL, for messages.
 
-    A query may hold a signature, and a user name does not belong into logs.
+    A query may contain a signature, and a user name does not belong in logs.
     """
     try:
         parsed = url if isinstance(url, httpx.URL) else httpx.URL(str(url))
@@ -149,10 +149,10 @@ def redact_url(url: object) -> str:
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):
-    """For httpx.AsyncClient: checks each request's URL and connects to an address that was checked.
+    """Transport for httpx.AsyncClient that validates URLs and connects to the validated addresses only.
 
-    The name is never looked up again, as it could resolve to another address. Host header, SNI and certificate
-    stay those of the name. Connections are not reused, as a pool would know them by address alone.
+    The name is not resolved a second time, because it could resolve to another address. Host header, SNI and
+    certificate check keep the name. Connections are not reused, because a pool identifies them by address alone.
     """
 
     def __init__(
@@ -167,11 +167,11 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Check the request's URL, and send it to the address that was checked.
+        """Validate the request's URL and send the request to its address.
 
         Raises:
-            UrlError: the URL is against a rule.
-            httpx.TransportError: as httpx does.
+            UrlError: the URL violates a rule.
+            httpx.TransportError: the connection failed.
         """
         checked = await asyncio.to_thread(
             check_url, str(request.url), allow_loopback=self._allow_loopback, resolver=self._resolver
@@ -197,19 +197,19 @@ async def fetch_to_file(
     resolver: Resolver = resolve,
     verify: ssl.SSLContext | bool = True,
 ) -> int:
-    """Save what is at a URL as a new file and return its size. Cancelling or failing leaves no file.
+    """Download a URL to a new file and return its size in bytes. Cancellation and errors leave no file.
 
-    Redirects are followed by hand, at most three, each checked as the first URL. Encoded bodies are refused, so
-    that no small answer becomes a large file.
+    At most three redirects are followed, each validated like the first URL. Encoded bodies are refused, so that no
+    small answer becomes a large file.
 
     Args:
-        max_bytes: the largest file that is accepted.
-        deadline: on the clock of time.monotonic(); by then the whole file has to be there.
+        max_bytes: maximum size of the file.
+        deadline: time by time.monotonic() at which the file must be complete.
         allow_loopback, resolver: as in `check_url`.
 
     Raises:
-        UrlError: the URL, or one that it redirects to, is against a rule.
-        FetchError: no file, too large, too slow, or a broken connection.
+        UrlError: the URL, or one that it redirects to, violates a rule.
+        FetchError: there is no file, it is too large or too slow, or the connection broke.
         OSError: the file can't be written.
     """
     transport = PinnedTransport(allow_loopback=allow_loopback, resolver=resolver, verify=verify)
@@ -282,7 +282,7 @@ def _check_address(address: Address, url: httpx.URL, allow_loopback: bool) -> No
 
 
 def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Request:
-    """Return the request, to be sent to an address under the name it was made for."""
+    """Return the request with an address for its host; Host header and SNI keep the name."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),

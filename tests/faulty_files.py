@@ -1,4 +1,4 @@
-"""A server of files that can break off, lie and forget, for tests of downloads."""
+"""File server with faults, for tests of downloads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from threading import Thread
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves `files` (path -> bytes) on localhost until `close`.
+    """Server of `files` (path -> bytes) on localhost until `close`.
 
     Attributes:
-        break_after: body bytes after which an answer breaks off, one for each answer to come; then no more.
-        ignore_ranges: answer 200 and the whole file, whatever was asked for.
-        declare: what Content-Length says of a whole file, where that is a lie.
-        chunked: don't say the length.
-        status: of every answer, where it is not to be the right one.
-        linked: tell the file's SHA-256 as Hugging Face does.
-        ranges: the Range headers that came, None where there was none.
+        break_after: number of body bytes after which the next answers break off, one for each.
+        ignore_ranges: answer 200 with the whole file to every request.
+        declare: wrong Content-Length of a whole file.
+        chunked: omit the length.
+        status: wrong status of every answer.
+        linked: send the file's SHA-256 as Hugging Face does.
+        ranges: received Range headers, None for requests without one.
     """
 
     daemon_threads = True
@@ -49,8 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
+        requested = self.headers.get("Range")
+        self.server.ranges.append(requested)
         data = self.server.files.get(self.path)
         if self.server.status or data is None:
             self.send_response(self.server.status or 404)
@@ -59,8 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         tag = f'"{hashlib.md5(data).hexdigest()}"'
         start, total = 0, len(data)
-        if asked and not self.server.ignore_ranges and self.headers.get("If-Range") in (None, tag):
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+        if requested and not self.server.ignore_ranges and self.headers.get("If-Range") in (None, tag):
+            start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1])
         if start >= total and start:
             self.send_response(416)
             self.send_header("Content-Length", "0")

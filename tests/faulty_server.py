@@ -1,6 +1,7 @@
-"""Segmind's API with every fault that a network and a server can have, played from a script.
+"""Fake of Segmind's API that reproduces faults of networks and servers from a script.
 
-Two origins: the API, and the files' host, which must never see the key. What is not scripted works as documented.
+It has two origins: the API, and the host of files, which must never receive the key. Without a script it works as
+documented.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from typing import Any
 
 SLUG = "live-portrait-video-to-video"
 ETAG = '"v1"'
-PATIENCE_SECONDS = 120  # a busy machine may take long to start a process
-SILENCE_SECONDS = 1.0  # after which a client gives up where silence is what a test is about
+PATIENCE_SECONDS = 120  # a busy machine may be slow to start a process
+SILENCE_SECONDS = 1.0  # timeout of the client in tests of silence
 
 
 @dataclass
 class Answer:
-    """One answer. A body that is no bytes goes out as JSON.
+    """Answer to a request. A body other than bytes is sent as JSON.
 
     Attributes:
-        billed: the server takes the job and bills it, whatever it answers.
-        listed: such a job shows in the history.
-        silent: no answer at all until the client gives up; `reset`: the connection is reset instead.
-        headers: None leaves one out.
-        cut: so many bytes of the body, then the end.
-        drip: seconds between one byte of the body and the next; `drip_head`: the same for the head.
-        wait: an event that is waited for before the answer.
+        billed: whether the server accepts and bills the job, whatever it answers.
+        listed: whether such a job is in the history.
+        silent: never answer; `reset`: reset the connection instead.
+        headers: None omits a header.
+        cut: number of bytes of the body that are sent.
+        drip: seconds between two bytes of the body; `drip_head`: the same for the head.
+        wait: event to wait for before answering.
         do: called before the answer.
     """
 
@@ -54,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What came in. `origin` is "api" or "files"."""
+    """Received request. `origin` is "api" or "files"."""
 
     origin: str
     method: str
@@ -68,12 +69,12 @@ class Request:
 
 
 class FaultyServer:
-    """A server in a thread; a context manager.
+    """Server in a thread; a context manager.
 
     Attributes:
-        script: answers by route (submit, v1, status, result, history, find, upload, file, credits), played one after
-            the other; when they are used up, the server works as documented, unless `always` has an answer for it.
-        requests: all that came in.
+        script: answers by route (submit, v1, status, result, history, find, upload, file, credits), played in
+            order; after them the server works as documented, unless `always` has an answer.
+        requests: all received requests.
         jobs: payloads of billed jobs by request id.
     """
 
@@ -85,7 +86,7 @@ class FaultyServer:
         self.jobs: dict[str, dict] = {}
         self.unlisted: set[str] = set()
         self.uploads: dict[str, bytes] = {}
-        self.looks: dict[str, int] = defaultdict(int)
+        self.polls: dict[str, int] = defaultdict(int)
         self.arrived = threading.Condition()
 
     def __enter__(self) -> FaultyServer:
@@ -113,7 +114,7 @@ class FaultyServer:
 
     @property
     def falls_silent(self) -> bool:
-        """Whether an answer to come pauses for longer than SILENCE_SECONDS."""
+        """Whether a scripted answer pauses for longer than SILENCE_SECONDS."""
         answers = [*self.always.values(), *(answer for row in self.script.values() for answer in row)]
         return any(one.silent or max(one.drip, one.drip_head) > SILENCE_SECONDS for one in answers)
 
@@ -122,7 +123,7 @@ class FaultyServer:
         return f"{self.files}/result.mp4"
 
     def wait_for(self, route: str, count: int = 1) -> None:
-        """Until so many requests of a route came in."""
+        """Wait until `count` requests of a route have arrived."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: self.count(route) >= count, PATIENCE_SECONDS), (
                 f"no {route} came"
@@ -234,7 +235,7 @@ class FaultyServer:
         await _drip(writer, head, answer.drip_head)
         await _drip(writer, body[: answer.cut], answer.drip)
 
-    # What is documented.
+    # Documented behaviour.
 
     def _submit(self, request: Request) -> Answer:
         request_id = f"job-{len(self.jobs) + 1}"
@@ -259,8 +260,8 @@ class FaultyServer:
         request_id = request.path.split("/")[3]
         if request_id not in self.jobs:
             return Answer(404, {"error": "not found"})
-        self.looks[request_id] += 1
-        state = ("QUEUED", "PROCESSING", "COMPLETED")[min(self.looks[request_id], 3) - 1]
+        self.polls[request_id] += 1
+        state = ("QUEUED", "PROCESSING", "COMPLETED")[min(self.polls[request_id], 3) - 1]
         return Answer(200, {"status": state, "request_id": request_id})
 
     def _result(self, request: Request) -> Answer:
@@ -312,10 +313,10 @@ class FaultyServer:
         return Answer(206 if request.path in self.uploads else 404, b"x")
 
     def _file(self, request: Request) -> Answer:
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        if not asked or request.headers.get("if-range", ETAG) != ETAG:
+        requested = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        if not requested or request.headers.get("if-range", ETAG) != ETAG:
             return Answer(200, self.video, {"ETag": ETAG})
-        first, total = int(asked[1]), len(self.video)
+        first, total = int(requested[1]), len(self.video)
         place = {"Content-Range": f"bytes {first}-{total - 1}/{total}", "ETag": ETAG}
         return Answer(206, self.video[first:], place)
 

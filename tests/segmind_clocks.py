@@ -1,4 +1,4 @@
-"""Clocks for runs that wait long."""
+"""Clocks that shorten long waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from liveportrait_v2v.engines.segmind.pacing import Clock
 
 
 class QuickClock(Clock):
-    """Sleeping takes no time, and the clock is put on by as much. `jump` is what a wall clock may do."""
+    """Clock that advances instead of sleeping. `jump` shifts the wall clock."""
 
     def __init__(self) -> None:
         self.passed = 0.0
@@ -26,7 +26,7 @@ class QuickClock(Clock):
 
 
 class HastyClock(Clock):
-    """Real time, with all sleep cut short: for runs that wait for each other."""
+    """Real clock with shortened sleeps, for runs that wait for each other."""
 
     async def sleep(self, seconds: float) -> None:
         await super().sleep(min(seconds, 0.02))

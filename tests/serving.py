@@ -1,4 +1,4 @@
-"""A server in a thread of the test, and workers that compute nothing."""
+"""Server in a thread of the test, and fake workers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from liveportrait_v2v.server.config import MODEL, ServerConfig
 from liveportrait_v2v.server.listen import serve
 from liveportrait_v2v.server.worker import JobFailed, Task, Worker
 
-PATIENCE = 180  # seconds: a busy machine may take long to start a worker and to animate
+PATIENCE = 180  # seconds; a busy machine may be slow to start a worker and to animate
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """What a condition gives when it holds; fails if it never does."""
+    """Return the value of a condition once it is true; fail after PATIENCE seconds."""
     end = time.monotonic() + PATIENCE
     while not (value := condition()):
-        assert time.monotonic() < end, f"never came: {what}"
+        assert time.monotonic() < end, f"never happened: {what}"
         time.sleep(0.02)
     return value
 
 
 class FakeWorker:
-    """Writes what it was told to do into the result, as soon as its gate is open."""
+    """Worker that writes its settings to the result once its gate is open."""
 
     def __init__(self, *, is_open: bool = True):
         self.gate = threading.Event()
@@ -65,13 +65,13 @@ def failing(message: str) -> FakeWorker:
 
 
 class Client(httpx.Client):
-    """Talks to one server."""
+    """HTTP client of one server."""
 
     def submit(self, **values: Any) -> httpx.Response:
         return self.post(f"/v2/{MODEL}", json=values)
 
     def upload(self, data: bytes, kind: str = "video/mp4") -> str:
-        """The URL of an uploaded file."""
+        """Upload a file and return its URL."""
         import base64
 
         text = f"data:{kind};base64,{base64.b64encode(data).decode()}"
@@ -80,7 +80,7 @@ class Client(httpx.Client):
         return answer.json()["file_urls"][0]
 
     def job(self, **values: Any) -> str:
-        """Id of a new job, whose clips are uploaded unless they are named."""
+        """Submit a job and return its id; clips that are not given are uploaded first."""
         for name in ("input_video", "driving_video"):
             if name not in values:
                 values[name] = self.upload(name.encode())
@@ -92,7 +92,7 @@ class Client(httpx.Client):
         return self.get(f"/v2/requests/{job}/status").json()
 
     def wait(self, job: str, *states: str) -> dict[str, Any]:
-        """The status when it is one of these."""
+        """Return the status of a job once it is in one of these states."""
         states = states or ("COMPLETED", "FAILED")
         return wait_for(lambda: (s := self.status(job))["status"] in states and s, f"{job} in {states}")
 
@@ -102,7 +102,7 @@ class Client(httpx.Client):
 
 
 class Server:
-    """A server that runs; `client` talks to it with its key."""
+    """Running server; `client` sends its key."""
 
     def __init__(self, config: ServerConfig, workers: Sequence[Worker] | None):
         self.config, self.workers = config, workers
@@ -140,7 +140,7 @@ class Server:
 
 @contextmanager
 def serving(data: Path, workers: Sequence[Worker] | None = None, **options: Any) -> Iterator[Server]:
-    """A server with small limits on a free port of this machine."""
+    """Server with small limits on a free port."""
     options = {"port": 0, "clip_bytes": 1 << 20, "quota_bytes": 1 << 30, "grace_seconds": 5, **options}
     server = Server(ServerConfig(data=data, **options), workers)
     try:

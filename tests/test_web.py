@@ -1,4 +1,4 @@
-"""URLs that others chose: the rules, and fetching under attack."""
+"""Validation of untrusted URLs, and downloads under attack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def public(host: str, port: int) -> list[str]:
     return [PUBLIC]
 
 
-def nobody(host: str, port: int) -> list[str]:
+def no_addresses(host: str, port: int) -> list[str]:
     raise OSError("no such host")
 
 
@@ -94,10 +94,10 @@ def test_a_public_host_is_allowed_with_the_addresses_that_were_checked():
 
 def test_an_unknown_host_is_refused():
     with pytest.raises(UrlError, match="no address"):
-        check_url("https://clips.example/", resolver=nobody)
+        check_url("https://clips.example/", resolver=no_addresses)
 
 
-def test_loopback_is_allowed_where_it_is_asked_for_and_http_for_it_alone():
+def test_loopback_is_allowed_on_request_and_http_only_there():
     assert check_url("http://127.0.0.1:81/", allow_loopback=True).addresses == ("127.0.0.1",)
     assert check_url("http://[::1]/", allow_loopback=True).addresses == ("::1",)
     for url in ("http://clips.example/", "https://10.0.0.1/"):
@@ -113,7 +113,7 @@ def test_messages_show_a_url_without_its_query_and_user():
 
 
 class Host:
-    """A host on loopback that answers each connection with fixed bytes, after a look at the request."""
+    """Host on loopback that reads each request and answers with fixed bytes."""
 
     def __init__(self, *answers: bytes, pause: float = 0.0):
         self._answers, self._pause = list(answers), pause
@@ -149,7 +149,7 @@ def redirect(to: bytes) -> bytes:
 
 
 def fetch(path, *answers: bytes, seconds: float = 20, url="http://127.0.0.1:{port}/a", pause=0.0, **options):
-    """Fetches from a host that gives these answers; returns the size and what the host was sent."""
+    """Fetch from a host with these answers; return the size and the requests that the host received."""
 
     async def run():
         async with Host(*answers, pause=pause) as host:
@@ -255,7 +255,7 @@ def test_a_redirect_against_a_rule_is_refused(to, tmp_path):
         (b"", "connection failed"),
     ],
 )
-def test_what_is_no_whole_file_of_allowed_size_is_refused_and_leaves_nothing(given, reason, tmp_path):
+def test_an_incomplete_or_oversized_file_is_refused_and_leaves_nothing(given, reason, tmp_path):
     with pytest.raises(FetchError, match=reason):
         fetch(tmp_path / "clip", given)
     assert not list(tmp_path.iterdir())
@@ -270,7 +270,7 @@ def test_a_trickle_ends_at_the_deadline(given, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_there_is_kept(tmp_path):
+def test_an_existing_file_is_kept(tmp_path):
     (tmp_path / "clip").write_bytes(b"mine")
     with pytest.raises(FileExistsError):
         fetch(tmp_path / "clip", answer(b"video"))

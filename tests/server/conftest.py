@@ -1,4 +1,4 @@
-"""What the tests of the server share."""
+"""Fixtures of the server's tests."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def data(tmp_path) -> Path:
 
 @pytest.fixture
 def server(data, worker) -> Iterator[Server]:
-    """A server without a key, whose worker computes nothing."""
+    """Server without a key, with a fake worker."""
     with serving(data, [worker]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory) -> Iterator[Server]:
-    """A server for what is refused and changes nothing."""
+    """Shared server for refused requests, which change nothing."""
     with serving(tmp_path_factory.mktemp("shared") / "data", [FakeWorker()]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory) -> Iterator[Server]:
-    """A server with a key and a worker process that animates with the draft engine."""
+    """Server with a key and a worker process with the draft engine."""
     data = tmp_path_factory.mktemp("real") / "data"
     with serving(data, key="SG_0123456789abcdef", clip_bytes=1 << 22) as server:
         yield server

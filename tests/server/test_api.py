@@ -1,4 +1,4 @@
-"""What clients meet: states, shapes, codes, and what is refused."""
+"""HTTP API: states, shapes, codes and refusals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def client(server) -> Client:
 
 @pytest.fixture
 def closed(data):
-    """A server whose worker waits at its gate."""
+    """Server whose worker waits at its gate."""
     with serving(data, [FakeWorker(is_open=False)]) as server:
         yield server
         server.workers[0].gate.set()
@@ -91,7 +91,7 @@ def test_v1_answers_with_the_video_itself(server):
     assert {"x-cost", "x-remaining-credits", "x-generation-time"} <= set(answer.headers)
 
 
-def test_v1_tells_a_failure_as_422(data):
+def test_v1_reports_a_failure_as_422(data):
     with serving(data, [failing("no face")]) as server:
         urls = {name: server.client.upload(b"clip") for name in CLIPS}
         answer = server.client.post(f"/v1/{MODEL}", json=urls)
@@ -100,7 +100,7 @@ def test_v1_tells_a_failure_as_422(data):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({}, "input_video is missing"),
         ({"input_video": "https://8.8.8.8/a"}, "driving_video is missing"),
@@ -123,12 +123,12 @@ def test_v1_tells_a_failure_as_422(data):
         ({**CLIPS, "input_video": "\ud800"}, "input_video: .*printable ASCII"),
     ],
 )
-def test_a_value_against_its_rule_is_a_400_with_the_rule(values, said, shared):
+def test_a_value_against_its_rule_is_a_400_with_the_rule(values, message, shared):
     answer = shared.client.post(
         f"/v2/{MODEL}", content=json.dumps(values), headers={"Content-Type": "application/json"}
     )
     assert answer.status_code == 400
-    assert re.search(said, answer.json()["error"]), answer.json()
+    assert re.search(message, answer.json()["error"]), answer.json()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_value_against_its_rule_is_a_400_with_the_rule(values, said, shared):
         b"\x00" * 100,
     ],
 )
-def test_garbage_is_a_400_and_the_server_goes_on(body, client):
+def test_garbage_is_a_400_and_the_server_keeps_running(body, client):
     answer = client.post(f"/v2/{MODEL}", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert set(answer.json()) == {"error"}
@@ -170,7 +170,7 @@ def test_garbage_is_a_400_and_the_server_goes_on(body, client):
         b"\r\n" * 1000,
     ],
 )
-def test_what_is_no_http_harms_nobody(bytes_sent, shared):
+def test_invalid_http_does_no_harm(bytes_sent, shared):
     with socket.create_connection((shared.host, shared.port)) as connection:
         connection.sendall(bytes_sent)
         connection.shutdown(socket.SHUT_WR)
@@ -196,7 +196,7 @@ def test_an_upload_that_is_too_large_is_a_413_and_leaves_nothing(chunked, client
     assert not list((data / "work").iterdir())
 
 
-def test_an_upload_that_says_it_is_huge_is_refused_before_it_is_sent(shared):
+def test_an_upload_announced_as_huge_is_refused_before_it_is_sent(shared):
     with socket.create_connection((shared.host, shared.port)) as connection:
         connection.sendall(
             b"POST /upload-asset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -219,7 +219,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server, data):
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )
-def test_only_json_is_taken_so_that_pages_of_others_cannot_post(kind, shared):
+def test_only_json_is_accepted_so_that_pages_of_other_origins_cannot_post(kind, shared):
     for path in (f"/v2/{MODEL}", f"/v1/{MODEL}", "/upload-asset"):
         answer = shared.client.post(path, content=b"{}", headers={"Content-Type": kind})
         assert answer.status_code == 400
@@ -234,7 +234,7 @@ def test_compressed_bodies_are_refused(shared):
     assert shared.client.post(f"/v2/{MODEL}", content=body, headers=headers).status_code == 400
 
 
-def test_what_is_not_there_is_a_404_in_json(shared):
+def test_an_unknown_path_is_a_404_in_json(shared):
     for path in ("/", "/v2/requests/none/status", "/v2/requests/none", "/v3/x", "/files/none.mp4"):
         answer = shared.client.get(path)
         assert answer.status_code == 404
@@ -248,18 +248,18 @@ def test_a_wrong_method_is_a_405(shared):
     assert shared.client.put("/upload-asset", json={}).status_code == 405
 
 
-def test_the_queue_is_bounded_and_says_when_to_come_again(data):
+def test_the_queue_is_bounded_and_announces_when_to_retry(data):
     with serving(data, [FakeWorker(is_open=False)], queue=2) as server:
         server.client.wait(server.client.job(), "PROCESSING")
         server.client.job(), server.client.job()
         urls = {name: server.client.upload(b"clip") for name in CLIPS}
-        asked = datetime.now(timezone.utc)
+        requested = datetime.now(timezone.utc)
         answer = server.client.submit(**urls)
         assert answer.status_code == 429
         assert "queue is full" in answer.json()["error"]
         assert int(answer.headers["retry-after"]) > 0
         reset = datetime.strptime(answer.headers["x-rate-limit-reset-at-utc"], "%Y-%m-%dT%H:%M:%SZ")
-        assert reset.replace(tzinfo=timezone.utc) > asked
+        assert reset.replace(tzinfo=timezone.utc) > requested
         server.workers[0].gate.set()
 
 
@@ -291,7 +291,7 @@ def test_many_clients_at_once_each_get_their_own_result(data):
         assert all(worker.tasks for worker in workers)
 
 
-def test_results_are_told_for_a_time_and_the_history_knows_them_longer(data, worker):
+def test_results_expire_and_the_history_keeps_them_longer(data, worker):
     with serving(data, [worker], result_seconds=0.2) as server:
         job = server.client.job()
         wait_for(lambda: server.client.get(f"/v2/requests/{job}").status_code == 404, "the end of the result")
@@ -316,7 +316,7 @@ def test_files_are_kept_for_a_time(data, worker):
         assert "upload it again" in answer.json()["error"]
 
 
-def test_credits_say_that_nothing_costs_anything(shared):
+def test_credits_are_always_zero(shared):
     assert shared.client.get("/v1/get-user-credits").json() == {"credits": 0.0, "free-credits": 0.0}
 
 
@@ -398,7 +398,7 @@ def test_links_are_made_for_the_address_that_clients_see(data, worker):
         assert worker.inputs == [(b"clip", b"clip")]
 
 
-def test_videos_can_be_had_in_parts_so_that_a_download_goes_on(server):
+def test_videos_are_served_in_ranges_so_that_a_download_can_resume(server):
     url = server.client.result(server.client.job())["output"]
     whole = server.client.get(url)
     part = server.client.get(url, headers={"Range": "bytes=5-9", "If-Range": whole.headers["etag"]})

@@ -1,4 +1,4 @@
-"""The server's history as the Segmind engine needs it."""
+"""History of the server, as the Segmind engine uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs on disk: order, capacity, and what a restart finds."""
+"""Job store: order, capacity and restarts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_jobs_are_claimed_in_the_order_in_which_they_came(jobs):
     assert jobs.claim() is None
 
 
-def test_a_claimed_job_is_processing_and_knows_everything_it_was_sent(jobs):
+def test_a_claimed_job_is_processing_and_has_all_parameters(jobs):
     job = jobs.get(submit(jobs, 7))
     assert (job.status, job.started, job.request, job.settings) == (QUEUED, None, {"n": 7}, {"dsize": 64})
     assert jobs.claim().id == job.id
@@ -60,13 +60,13 @@ def test_a_job_ends_completed_or_failed(jobs):
     assert (jobs.get(bad).status, jobs.get(bad).output, jobs.get(bad).error) == (FAILED, None, "no face")
 
 
-def test_a_job_that_is_put_back_waits_at_its_old_place(jobs):
+def test_a_requeued_job_keeps_its_place(jobs):
     first, second = submit(jobs), submit(jobs)
     jobs.requeue(jobs.claim().id)
     assert [jobs.claim().id, jobs.claim().id] == [first, second]
 
 
-def test_no_more_jobs_wait_than_may(jobs):
+def test_the_queue_has_a_maximum_length(jobs):
     for _ in range(5):
         submit(jobs)
     with pytest.raises(QueueFull):
@@ -75,7 +75,7 @@ def test_no_more_jobs_wait_than_may(jobs):
     submit(jobs)
 
 
-def test_everything_is_there_after_a_restart_and_what_ran_waits_again(path):
+def test_a_restart_keeps_all_jobs_and_requeues_the_running_ones(path):
     jobs = SqliteJobs(path, 5)
     done, running, waiting = submit(jobs), submit(jobs), submit(jobs)
     jobs.claim(), jobs.claim()
@@ -99,7 +99,7 @@ def test_a_job_during_which_the_server_ended_too_often_has_failed(path):
     jobs.close()
 
 
-def test_being_put_back_in_order_is_no_failed_attempt(path):
+def test_a_requeued_job_has_no_failed_attempt(path):
     jobs = SqliteJobs(path, 5)
     job_id = submit(jobs)
     for _ in range(MAX_ATTEMPTS + 1):
@@ -119,13 +119,13 @@ def test_two_servers_never_work_on_the_same_jobs(jobs, path):
         SqliteJobs(path, 5)
 
 
-def test_a_file_that_is_no_database_is_an_error(path):
+def test_a_file_that_is_not_a_database_is_an_error(path):
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(StoreError, match="not a database"):
         SqliteJobs(path, 5)
 
 
-def test_a_full_disk_is_told_and_loses_nothing(jobs):
+def test_a_full_disk_is_reported_and_loses_nothing(jobs):
     first = submit(jobs)
     pages = jobs._base.execute("PRAGMA page_count").fetchone()[0]
     jobs._base.execute(f"PRAGMA max_page_count = {pages}")

@@ -1,4 +1,4 @@
-"""The command `serve`: started, ended in the middle of a job, killed, and started again."""
+"""Command `serve`: started, stopped during a job, killed and restarted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from liveportrait_v2v.cli import main
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
-# Long enough to be met in the middle.
+# Long enough to be interrupted.
 LONG = {"dsize": 512, "video_frame_load_cap": 40}
 
 
 class Served:
-    """A `serve` command in a process of its own."""
+    """`serve` command in a separate process."""
 
     def __init__(self, data: Path):
         self.process = subprocess.Popen(
@@ -38,7 +38,7 @@ class Served:
         self.client = Client(base_url=line.split()[-1], timeout=PATIENCE, trust_env=False)
 
     def end(self, number: int, *, group: bool = False) -> int:
-        """Sends a signal, and waits until nobody holds stderr any more: the server and its worker."""
+        """Send a signal, and wait until the server and its worker have closed stderr."""
         if group:
             os.killpg(self.process.pid, number)
         else:
@@ -104,13 +104,13 @@ def test_only_the_owner_can_read_what_the_command_writes(tmp_path):
 def test_an_engine_that_is_none_or_would_spend_the_owners_money_is_refused(engine, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["serve", "--engine", engine, "--data", str(tmp_path / "data")])
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert end.value.code == 2
-    assert "draft" in said
-    assert said.count("\n") == 1
+    assert "draft" in message
+    assert message.count("\n") == 1
 
 
-def test_without_aiohttp_the_command_says_what_to_install(tmp_path, capsys, monkeypatch):
+def test_without_aiohttp_the_command_names_the_package_to_install(tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "liveportrait_v2v.server.listen", raising=False)
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert main(["serve", "--data", str(tmp_path / "data")]) == 2

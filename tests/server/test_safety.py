@@ -1,4 +1,4 @@
-"""Keys, names, addresses and time limits: what an attacker would try."""
+"""Attacks on keys, names, addresses and time limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = "SG_0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory):
-    """A server that wants a key."""
+    """Server with a key."""
     with serving(tmp_path_factory.mktemp("locked") / "data", [FakeWorker()], key=KEY) as server:
         yield server
 
@@ -92,12 +92,12 @@ def test_a_server_that_others_can_reach_needs_a_key(data, capsys):
         {"devices": ()},
     ],
 )
-def test_a_server_with_a_setting_that_makes_no_sense_does_not_start(values, data):
+def test_a_server_with_an_invalid_setting_does_not_start(values, data):
     with pytest.raises(SettingsError):
         ServerConfig(data=data, **values)
 
 
-def test_a_quota_that_no_job_could_keep_is_refused(data):
+def test_a_quota_too_small_for_any_job_is_refused(data):
     with pytest.raises(SettingsError, match="--quota-mb"):
         ServerConfig(data=data, devices=("cuda:0", "cuda:1"), clip_bytes=100, quota_bytes=599)
     ServerConfig(data=data, devices=("cuda:0", "cuda:1"), clip_bytes=100, quota_bytes=600)
@@ -119,7 +119,7 @@ def test_a_key_file_is_one_line_that_only_its_owner_reads(tmp_path):
             read_key(path)
 
 
-def test_a_key_file_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
+def test_a_missing_key_file_is_reported_in_one_line(tmp_path, capsys):
     assert main(["serve", "--api-key-file", str(tmp_path / "none"), "--data", str(tmp_path / "data")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -136,11 +136,11 @@ def test_names_of_this_machine_are_served(host, shared):
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a/../b", "a'><script>", "user@host", "[::1", "a:b"])
-def test_a_host_that_is_no_host_is_a_400(host, locked):
+def test_an_invalid_host_is_a_400(host, locked):
     assert locked.client.get("/v1/get-user-credits", headers={"Host": host}).status_code == 400
 
 
-def test_no_answer_can_be_read_by_pages_of_others(shared):
+def test_no_answer_is_readable_by_pages_of_other_origins(shared):
     answer = shared.client.options("/v1/get-user-credits", headers={"Origin": "https://evil.example"})
     assert not [name for name in answer.headers if name.lower().startswith("access-control")]
     answer = shared.client.get("/v1/get-user-credits", headers={"Origin": "https://evil.example"})
@@ -172,7 +172,7 @@ TRICKS = [
 
 
 def raw_get(server, path: str) -> bytes:
-    """Asks for a path as it is: clients would tidy it up."""
+    """GET a path unchanged; clients would normalize it."""
     with socket.create_connection((server.host, server.port)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -239,7 +239,7 @@ def test_what_is_cleared_away_is_never_followed_outside(tmp_path):
     assert (outside / "mine").read_text() == "mine"
 
 
-def test_nobody_else_reads_the_files(server, data):
+def test_only_the_owner_can_read_the_files(server, data):
     server.client.result(server.client.job())
     for path in (data / "files", data / "work"):
         assert path.stat().st_mode & 0o077 == 0
@@ -291,7 +291,7 @@ def test_a_body_that_never_comes_is_a_408(data, worker):
         assert not list((data / "work").iterdir())
 
 
-def test_only_so_many_connections_are_held(data, worker):
+def test_the_number_of_connections_is_limited(data, worker):
     with serving(data, [worker], connections=3) as server:
         held = [socket.create_connection((server.host, server.port)) for _ in range(3)]
         for connection in held:

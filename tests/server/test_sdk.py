@@ -1,4 +1,4 @@
-"""Segmind's own client, as it is, against a server that really animates."""
+"""Segmind's official client against a server with a real engine."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_history_is_read(sdk, urls):
     assert row["request_body"] == {**urls, **QUICK}
 
 
-def test_a_file_that_is_no_clip_fails_with_its_parameters_name_and_no_path(sdk, urls, real, tmp_path):
+def test_a_file_that_is_not_a_clip_fails_with_its_parameters_name_and_no_path(sdk, urls, real, tmp_path):
     (tmp_path / "text.mp4").write_bytes(b"no clip at all" * 100)
     bad = sdk.files.upload(tmp_path / "text.mp4")["file_urls"][0]
     with pytest.raises(segmind.InferenceFailed) as caught:

@@ -1,4 +1,4 @@
-"""Clips in JSON, however the bytes come."""
+"""Uploads in JSON, in any split of the bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_clips_come_out_however_the_body_is_cut(piece, length, tmp_path):
 
 
 @pytest.mark.parametrize("piece", [1, 5, 1 << 16])
-def test_slashes_may_be_escaped_and_white_space_may_stand_between(piece, tmp_path):
+def test_slashes_may_be_escaped_and_white_space_is_allowed(piece, tmp_path):
     data = b"\xff" * 60
     text = url(data).replace("/", "\\/")
     body = f' \n{{ "data_urls" :\t[ "{text}" ]\r\n}} \n'.encode()
@@ -83,7 +83,7 @@ GOOD = url(b"clip")
     ],
 )
 @pytest.mark.parametrize("piece", [1, 13, 1 << 16])
-def test_what_is_no_upload_is_refused(body, piece, tmp_path):
+def test_a_malformed_upload_is_refused(body, piece, tmp_path):
     with pytest.raises(BadUpload):
         save(body, tmp_path, piece=piece)
 
@@ -99,7 +99,7 @@ def test_a_clip_of_the_limit_is_taken_and_one_above_it_is_not(tmp_path):
                 save(body, place)
 
 
-def test_a_clip_that_goes_on_is_given_up_before_its_end(tmp_path):
+def test_an_endless_clip_is_refused_before_its_end(tmp_path):
     class Endless:
         read = 0
 

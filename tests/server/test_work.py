@@ -1,4 +1,4 @@
-"""The way of a job: clips from elsewhere, full disks, failures, and the end of a server in the middle of it."""
+"""Processing of jobs: clips at URLs, full disks, failures, and shutdown during a job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 class Elsewhere(BaseHTTPRequestHandler):
-    """A host with clips."""
+    """Host of clips."""
 
     def do_GET(self) -> None:
         answers = {
@@ -64,7 +64,7 @@ def test_clips_are_fetched_from_their_urls(path, data, worker, elsewhere):
     ("path", "reason"),
     [("/none", "answered 404"), ("/inside", "not a public address"), ("/large", "larger than the limit")],
 )
-def test_a_clip_that_cannot_be_had_fails_the_job_with_the_reason(path, reason, data, worker, elsewhere):
+def test_a_clip_that_cannot_be_fetched_fails_the_job_with_the_reason(path, reason, data, worker, elsewhere):
     with serving(data, [worker], allow_loopback=True) as server:
         status = server.client.wait(server.client.job(driving_video=elsewhere + path))
         assert status["status"] == "FAILED"
@@ -74,7 +74,7 @@ def test_a_clip_that_cannot_be_had_fails_the_job_with_the_reason(path, reason, d
         assert not list((data / "work").iterdir())
 
 
-def test_without_being_asked_for_loopback_is_refused(server, elsewhere):
+def test_loopback_is_refused_by_default(server, elsewhere):
     answer = server.client.submit(input_video=elsewhere + "/clip.mp4", driving_video=elsewhere + "/clip.mp4")
     assert answer.status_code == 400
 
@@ -99,10 +99,10 @@ def test_an_upload_that_expires_while_its_job_waits_fails_the_job(data):
         assert "upload it again" in status["error"]
 
 
-def test_whatever_goes_wrong_in_a_job_the_next_one_is_done(data):
+def test_after_any_error_in_a_job_the_next_one_is_computed(data):
     worker = FakeWorker()
     with serving(data, [worker]) as server:
-        for error, said in [
+        for error, message in [
             (RuntimeError("/secret/path"), "internal error (RuntimeError)"),
             (OSError(errno.ENOSPC, "No space left on device", "/secret"), "No space left on device"),
             (OSError(errno.EIO, "Input/output error"), "Input/output error"),
@@ -110,7 +110,7 @@ def test_whatever_goes_wrong_in_a_job_the_next_one_is_done(data):
             worker.error = error
             status = server.client.wait(server.client.job())
             assert status["status"] == "FAILED"
-            assert said in status["error"]
+            assert message in status["error"]
             assert "secret" not in status["error"]
         worker.error = None
         assert server.client.wait(server.client.job())["status"] == "COMPLETED"
@@ -187,7 +187,7 @@ def test_a_result_is_not_lost_while_the_disk_is_too_full_to_write_it_down(data, 
     assert len(worker.tasks) == 1
 
 
-def test_room_is_set_aside_for_what_is_under_way(data):
+def test_space_is_reserved_for_running_jobs(data):
     files = Files(data, quota=1000, lifetime=100)
     with files.workplace(600) as place:
         with pytest.raises(NoSpace), files.workplace(600):
@@ -217,7 +217,7 @@ def test_a_job_that_runs_when_the_server_ends_is_stopped_and_done_after_the_next
     assert [task.settings["dsize"] for task in worker.tasks] == [100, 100, 200]
 
 
-def test_what_a_killed_server_left_half_done_is_cleared_away(data, worker):
+def test_leftovers_of_a_killed_server_are_deleted(data, worker):
     (data / "work" / "abc").mkdir(parents=True)
     data.chmod(0o700)
     (data / "work" / "abc" / ".result.1234.part").write_bytes(b"half")
@@ -262,7 +262,7 @@ def test_a_port_that_is_taken_is_an_error(server, tmp_path):
         pass
 
 
-def test_a_client_that_goes_does_not_take_its_job_along(data):
+def test_a_job_survives_the_disconnection_of_its_client(data):
     worker = FakeWorker(is_open=False)
     with serving(data, [worker]) as server:
         urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
@@ -275,7 +275,7 @@ def test_a_client_that_goes_does_not_take_its_job_along(data):
         wait_for(lambda: rows()[0]["model_status"] == "COMPLETED", "the job's end")
 
 
-def test_other_workers_go_on_while_one_is_slow(data):
+def test_other_workers_continue_while_one_is_slow(data):
     slow, quick = FakeWorker(is_open=False), FakeWorker(is_open=False)
     with serving(data, [slow, quick]) as server:
         jobs = [server.client.job() for _ in range(4)]
@@ -294,7 +294,7 @@ def test_requests_are_answered_while_a_job_is_failing_again_and_again(data):
         assert {server.client.wait(job)["error"] for job in jobs} == {"no"}
 
 
-def test_a_file_past_its_time_is_not_found_even_before_it_is_deleted(data):
+def test_an_expired_file_is_not_found_even_before_it_is_deleted(data):
     files = Files(data, quota=1000, lifetime=100)
     with files.workplace(10) as place:
         (place / "clip").write_bytes(b"clip")
@@ -307,7 +307,7 @@ def test_a_file_past_its_time_is_not_found_even_before_it_is_deleted(data):
     assert not path.exists()
 
 
-def test_the_clock_of_a_file_begins_with_its_arrival(data):
+def test_the_lifetime_of_a_file_begins_when_it_is_added(data):
     files = Files(data, quota=1000, lifetime=100)
     with files.workplace(10) as place:
         (place / "old").write_bytes(b"old")
@@ -317,7 +317,7 @@ def test_the_clock_of_a_file_begins_with_its_arrival(data):
     assert files.find(name) is not None
 
 
-def test_an_error_that_nobody_thought_of_is_a_500_in_json_without_details(data, worker, monkeypatch):
+def test_an_unexpected_error_is_a_500_in_json_without_details(data, worker, monkeypatch):
     with serving(data, [worker]) as server:
         monkeypatch.setattr(SqliteJobs, "get", lambda *_: 1 / 0)
         answer = server.client.get("/v2/requests/x")

@@ -1,4 +1,4 @@
-"""Worker processes with the draft engine: failures, limits, and their end."""
+"""Worker processes with the draft engine: failures, limits and shutdown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(scenario) -> None:
     asyncio.run(asyncio.wait_for(scenario, 4 * PATIENCE))
 
 
-def test_a_worker_does_job_after_job_and_says_why_one_failed(clips, tmp_path):
+def test_a_worker_computes_job_after_job_and_reports_why_one_failed(clips, tmp_path):
     async def scenario():
         worker = new_worker()
         await worker.start()
@@ -74,7 +74,7 @@ def test_a_worker_that_dies_takes_one_job_with_it(clips, tmp_path):
     assert (tmp_path / "result.mp4").exists()
 
 
-def test_after_an_error_that_nobody_thought_of_the_next_job_gets_a_new_process(clips, tmp_path):
+def test_after_an_unexpected_error_the_next_job_gets_a_new_process(clips, tmp_path):
     async def scenario():
         worker = new_worker()
         await worker.start()
@@ -138,12 +138,12 @@ def test_a_file_above_the_limit_fails_the_job_as_a_full_disk_does(clips, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("engine", "device", "said"),
+    ("engine", "device", "message"),
     [("segmind", "cpu", "engine"), ("draft", "gpu", "gpu")],
 )
-def test_an_engine_or_device_that_is_not_there_is_said_at_the_start(engine, device, said):
+def test_an_unknown_engine_or_device_is_reported_at_the_start(engine, device, message):
     async def scenario():
-        with pytest.raises(SettingsError, match=said):
+        with pytest.raises(SettingsError, match=message):
             await new_worker(engine, device).start()
 
     run(scenario())

@@ -1,4 +1,4 @@
-"""A run against the faulty server, and what must hold after every one of them."""
+"""Runs against the faulty server, and the checks after each of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from liveportrait_v2v.run import Result, animate
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory) -> bytes:
-    """What the model makes."""
+    """Return the model's video."""
     return make_clip(tmp_path_factory.mktemp("video") / "made.mp4", shade=100).read_bytes()
 
 
@@ -39,20 +39,20 @@ TESTS = str(Path(__file__).parents[2])
 
 
 @dataclass
-class Ran:
-    """How a run ended."""
+class Outcome:
+    """Outcome of a run."""
 
     result: Result | None
     error: BaseException | None
     states: list[JobState] = field(default_factory=list)
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         return str(self.error)
 
 
 class Bench:
-    """Runs in a folder of their own, against the faulty server, with a canary for a key."""
+    """Runs in a temporary folder against the faulty server, with a canary as the key."""
 
     def __init__(self, server: FaultyServer, folder: Path, key: str, log: pytest.LogCaptureFixture):
         self.server, self.folder, self.key, self.log = server, folder, key, log
@@ -60,28 +60,28 @@ class Bench:
         self.source = make_clip(folder / "source.mp4")
         self.driving = make_clip(folder / "driving.mp4", shade=50)
         self.output = folder / "out.mp4"
-        self.kinds: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
 
-    def engine(self, **kinds: Any) -> SegmindEngine:
-        # A busy machine may answer late: only a run that meets silence on purpose gives up early.
+    def engine(self, **options: Any) -> SegmindEngine:
+        # A busy machine may answer late: only tests of silence use the short timeout.
         read = SILENCE_SECONDS if self.server.falls_silent else PATIENCE_SECONDS
-        kinds = {"timeouts": Timeouts(read=read), "clock": self.clock, **self.kinds, **kinds}
-        kinds = {"resolver": self._resolve, "base_url": self.server.api, **kinds}
-        return SegmindEngine(folder=self.folder / "data", key_folder=self.folder / "config", **kinds)
+        options = {"timeouts": Timeouts(read=read), "clock": self.clock, **self.options, **options}
+        options = {"resolver": self._resolve, "base_url": self.server.api, **options}
+        return SegmindEngine(folder=self.folder / "data", key_folder=self.folder / "config", **options)
 
     def run(
-        self, cancelled: Callable[[], bool] | None = None, given: dict | None = None, **kinds: Any
-    ) -> Ran:
-        """Animates the two clips; `given` goes to `animate`, all else to the engine."""
+        self, cancelled: Callable[[], bool] | None = None, given: dict | None = None, **options: Any
+    ) -> Outcome:
+        """Animate the two clips; `given` goes to `animate`, `options` to the engine."""
         states: list[JobState] = []
-        engine = self.engine(on_state=states.append, **kinds)
+        engine = self.engine(on_state=states.append, **options)
         inputs = {"source": self.source, "driving": self.driving, "output": self.output, **(given or {})}
         try:
             result, error = animate(**inputs, engine=engine, cancelled=cancelled), None
         except BaseException as caught:
             result, error = None, caught
         self.check_canary(error)
-        return Ran(result, error, states)
+        return Outcome(result, error, states)
 
     def jobs(self) -> list[Job]:
         journal = self.engine().journal()
@@ -96,7 +96,7 @@ class Bench:
         return job
 
     def check_canary(self, error: BaseException | None = None) -> None:
-        """The key is in no log, exception, journal, header to another host, or file."""
+        """Check that the key is in no log, exception, journal, file, or header to another host."""
         assert self.key not in self.log.text
         chain, seen = [error], set()
         while chain:
@@ -105,15 +105,15 @@ class Bench:
                 continue
             seen.add(id(error))
             chain += [error.__cause__, error.__context__]
-            told = traceback.TracebackException.from_exception(error, capture_locals=True)
-            # The test's own frames hold the key.
-            frames = [frame for frame in told.stack if not frame.filename.startswith(TESTS)]
+            trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+            # The test's own frames have the key.
+            frames = [frame for frame in trace.stack if not frame.filename.startswith(TESTS)]
             kept = [str(error), repr(error), repr(vars(error)), *(repr(frame.locals) for frame in frames)]
             assert self.key not in "".join(kept)
-            # httpx's errors carry the request, and with it the key.
+            # httpx's errors carry the request with the key.
             assert not isinstance(error, httpx.RequestError) or self.key not in error.request.headers.values()
         for path in self.folder.rglob("*"):
-            # A part of another run may be renamed meanwhile.
+            # Another run may rename a part meanwhile.
             with suppress(FileNotFoundError):
                 assert not path.is_file() or self.key.encode() not in path.read_bytes(), path
         for request in self.server.requests:
@@ -126,7 +126,7 @@ class Bench:
 
     @staticmethod
     def _resolve(host: str, port: int) -> list[str]:
-        """Names of this machine alone: no test leaves it."""
+        """Resolve names of this machine only, so that no test leaves it."""
         if host in ("localhost", "127.0.0.1"):
             return ["127.0.0.1"]
         raise socket.gaierror(f"no address for {host}")

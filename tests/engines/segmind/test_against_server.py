@@ -1,4 +1,4 @@
-"""Our own server, which really animates, driven by the Segmind engine: the same clips as a local run gives."""
+"""Segmind engine against our own server with a real engine: results equal those of local runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = {"dsize": 128, "video_frame_load_cap": 6}
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> Iterator[Server]:
-    """A server with the draft engine."""
+    """Server with the draft engine."""
     folder = tmp_path_factory.mktemp("server")
     with serving(
         folder / "data", key=f"SG_{secrets.token_hex(8)}", allow_loopback=True, clip_bytes=8 << 20
@@ -35,19 +35,19 @@ def real(tmp_path_factory) -> Iterator[Server]:
 def engine(real, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMIND_API_KEY", real.config.key)
 
-    def make(**kinds) -> SegmindEngine:
-        kinds = {"clock": HastyClock(), "base_url": real.url, **kinds}
-        return SegmindEngine(folder=tmp_path / "data", key_folder=tmp_path / "config", **kinds)
+    def make(**options) -> SegmindEngine:
+        options = {"clock": HastyClock(), "base_url": real.url, **options}
+        return SegmindEngine(folder=tmp_path / "data", key_folder=tmp_path / "config", **options)
 
     return make
 
 
-def sound(clip: Clip):
+def samples_of(clip: Clip):
     return clip.audio(clip.info.duration).samples
 
 
 @pytest.mark.parametrize("version", ["v2", "v1"])
-def test_a_remote_run_gives_the_frames_rate_size_and_sound_of_a_local_one(engine, clips, tmp_path, version):
+def test_a_remote_run_gives_the_frames_rate_size_and_audio_of_a_local_one(engine, clips, tmp_path, version):
     inputs = {"source": clips["single_face"], "driving": clips["obama"]}
     settings = AnimationSettings(**QUICK, driving_audio=True)
     remote = animate(
@@ -56,18 +56,18 @@ def test_a_remote_run_gives_the_frames_rate_size_and_sound_of_a_local_one(engine
     local = animate(**inputs, engine=create_engine("draft"), settings=settings, output=tmp_path / "local.mp4")
     for name in ("frames", "rate", "size", "duration", "audio_source", "source_rate", "driving_rate"):
         assert getattr(remote, name) == getattr(local, name), name
-    there, here = Clip(tmp_path / "remote.mp4"), Clip(tmp_path / "local.mp4")
-    assert there.info == here.info
+    remote, local_clip = Clip(tmp_path / "remote.mp4"), Clip(tmp_path / "local.mp4")
+    assert remote.info == local_clip.info
     assert remote.notes == ()
-    assert (sound(there) == sound(here)).all()
-    # Driving frames go up at the source's rate, so the motion is close to the local one and not the same.
-    frames = [next(clip.chunks(64)).frames.float() for clip in (there, here)]
+    assert (samples_of(remote) == samples_of(local_clip)).all()
+    # Driving frames are uploaded at the source's rate, so the motion is close to the local one, not equal.
+    frames = [next(clip.chunks(64)).frames.float() for clip in (remote, local_clip)]
     assert (frames[0] - frames[1]).abs().mean() < 3
 
 
 def test_a_result_is_fetched_by_its_id_into_a_file(engine, clips, tmp_path):
     settings = AnimationSettings(**QUICK)
-    ran = animate(
+    outcome = animate(
         clips["single_face"], clips["obama"], engine=engine(), settings=settings, sink=lambda frames: None
     )
     other = SegmindEngine(
@@ -76,12 +76,12 @@ def test_a_result_is_fetched_by_its_id_into_a_file(engine, clips, tmp_path):
         clock=HastyClock(),
         base_url=engine()._endpoints.base,
     )
-    job = other.fetch(ran.job["request_id"], tmp_path / "fetched.mp4")
+    job = other.fetch(outcome.job["request_id"], tmp_path / "fetched.mp4")
     assert job.state == "SAVED"
-    assert Clip(tmp_path / "fetched.mp4").info.frame_count == ran.frames
+    assert Clip(tmp_path / "fetched.mp4").info.frame_count == outcome.frames
 
 
-def test_a_job_that_fails_there_says_why(engine, clips):
+def test_a_job_that_fails_on_the_server_reports_the_reason(engine, clips):
     settings = AnimationSettings(**QUICK, drive_face_index=5)
     with pytest.raises(JobFailedError, match=r"face 5 was found nowhere .*driving clip"):
         animate(
@@ -89,7 +89,7 @@ def test_a_job_that_fails_there_says_why(engine, clips):
         )
 
 
-def test_credits_are_told_and_a_wrong_key_is_refused(engine, monkeypatch):
+def test_credits_are_reported_and_a_wrong_key_is_refused(engine, monkeypatch):
     assert engine().credits()
     monkeypatch.setenv("SEGMIND_API_KEY", "SG_0000000000000000")
     with pytest.raises(RefusedError, match="HTTP 401"):

@@ -1,4 +1,4 @@
-"""What goes up and what comes out: frames, rate, size and sound as a local engine has them."""
+"""Uploaded clips and results: frames, rate, size and audio equal those of a local engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pitch(audio: Audio) -> float:
 
 
 def uploaded(server, number: int, folder: Path) -> Clip:
-    """The number-th clip as the server got it."""
+    """Return an upload, counted from 1, as the server received it."""
     (data,) = json.loads(server.uploads[f"/upload-{number}.mp4"])["data_urls"]
     head, _, text = data.partition(",")
     assert head == "data:video/mp4;base64"
@@ -39,8 +39,8 @@ def uploaded(server, number: int, folder: Path) -> Clip:
 
 
 def test_a_run_uploads_orders_waits_and_saves(bench, server):
-    ran = bench.run()
-    assert ran.error is None, ran.error
+    outcome = bench.run()
+    assert outcome.error is None, outcome.error
     assert Clip(bench.output).info.frame_count == 6
     assert (server.billed, bench.job.state) == (1, "SAVED")
 
@@ -68,8 +68,8 @@ def test_both_clips_go_up_frame_for_frame_as_the_result_shows_them(bench, server
     bench.driving = make_clip(bench.folder / "b.mp4", driving_frames, driving_rate, shade=16)
     given = {"settings": AnimationSettings(**settings), "options": MotionOptions(pairing=how)}
     pairing = pair(Clip(bench.source).info, Clip(bench.driving).info, *given.values())
-    ran = bench.run(given=given)
-    assert ran.error is None, ran.error
+    outcome = bench.run(given=given)
+    assert outcome.error is None, outcome.error
     source, driving = (uploaded(server, number, bench.folder) for number in (1, 2))
     assert source.info.rate == driving.info.rate == pairing.rate
     assert numbers_of(source) == [pairing.source_at(k)[1] for k in range(pairing.frames)]
@@ -78,10 +78,10 @@ def test_both_clips_go_up_frame_for_frame_as_the_result_shows_them(bench, server
     info = Clip(bench.output).info
     assert (
         (info.frame_count, info.rate)
-        == (ran.result.frames, ran.result.rate)
+        == (outcome.result.frames, outcome.result.rate)
         == (pairing.frames, pairing.rate)
     )
-    assert json.loads(json.dumps(ran.result.to_dict()))["job"]["request_id"] == "job-1"
+    assert json.loads(json.dumps(outcome.result.to_dict()))["job"]["request_id"] == "job-1"
 
 
 def test_an_mp4_that_fits_already_goes_up_untouched(bench, server):
@@ -108,8 +108,8 @@ def test_a_clip_from_memory_goes_up(bench, server):
 @pytest.mark.parametrize("which", ["source", "driving"])
 def test_a_still_goes_up_as_a_clip_as_long_as_the_other(bench, server, which):
     Image.new("RGB", (64, 48), (80, 80, 80)).save(bench.folder / "still.png")
-    ran = bench.run(given={which: bench.folder / "still.png"})
-    assert ran.error is None, ran.error
+    outcome = bench.run(given={which: bench.folder / "still.png"})
+    assert outcome.error is None, outcome.error
     clips = [uploaded(server, number, bench.folder).info for number in (1, 2)]
     assert [(info.frame_count, info.rate) for info in clips] == [(6, 25), (6, 25)]
 
@@ -117,25 +117,25 @@ def test_a_still_goes_up_as_a_clip_as_long_as_the_other(bench, server, which):
 def test_two_stills_make_one_frame(bench, server):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (64, 48), (80, 80, 80)).save(bench.folder / name)
-    ran = bench.run(given={"source": bench.folder / "a.png", "driving": bench.folder / "b.png"})
-    assert ran.error is None
-    assert ran.result.frames == 1
+    outcome = bench.run(given={"source": bench.folder / "a.png", "driving": bench.folder / "b.png"})
+    assert outcome.error is None
+    assert outcome.result.frames == 1
     assert uploaded(server, 1, bench.folder).info.frame_count == 1
 
 
 @pytest.mark.parametrize(("driving_audio", "hertz"), [(False, 440), (True, 1000)])
-def test_the_sound_is_the_chosen_clips_whatever_the_model_makes_of_it(bench, server, driving_audio, hertz):
+def test_the_audio_is_that_of_the_chosen_clip_whatever_the_model_returns(bench, server, driving_audio, hertz):
     bench.source = make_clip(bench.folder / "a.mp4", 20, audio=tone(0.8))
     bench.driving = make_clip(bench.folder / "b.mp4", 15, audio=tone(0.6, 1000))
-    ran = bench.run(given={"settings": AnimationSettings(driving_audio=driving_audio)})
+    outcome = bench.run(given={"settings": AnimationSettings(driving_audio=driving_audio)})
     made = Clip(bench.output)
-    assert ran.result.audio_source == ("driving" if driving_audio else "source")
+    assert outcome.result.audio_source == ("driving" if driving_audio else "source")
     assert made.info.frame_count == 15
     assert pitch(made.audio(made.info.duration)) == pytest.approx(hertz, rel=0.02)
     assert server.jobs["job-1"]["driving_audio"] is driving_audio
 
 
-def test_sound_that_nobody_has_is_not_asked_for(bench, server):
+def test_no_audio_is_requested_if_no_clip_has_any(bench, server):
     assert bench.run(given={"settings": AnimationSettings(driving_audio=True)}).error is None
     assert server.jobs["job-1"]["driving_audio"] is False
     assert Clip(bench.output).info.audio is None
@@ -144,22 +144,22 @@ def test_sound_that_nobody_has_is_not_asked_for(bench, server):
 def test_an_odd_size_comes_back_as_it_is(bench, server):
     Image.new("RGB", (63, 47), (80, 80, 80)).save(bench.folder / "odd.png")
     shapes = []
-    ran = bench.run(
+    outcome = bench.run(
         given={
             "source": bench.folder / "odd.png",
             "sink": lambda rendered: shapes.append(rendered.frames.shape),
         }
     )
-    assert ran.error is None
-    assert ran.result.size == (63, 47)
-    assert ran.result.notes == ()
+    assert outcome.error is None
+    assert outcome.result.size == (63, 47)
+    assert outcome.result.notes == ()
     assert {tuple(shape[1:]) for shape in shapes} == {(47, 63, 3)}
 
 
 def test_a_sink_gets_the_frames_without_a_file(bench):
     got = []
-    ran = bench.run(given={"output": None, "sink": got.append, "chunk": 4})
-    assert ran.result.output is None
+    outcome = bench.run(given={"output": None, "sink": got.append, "chunk": 4})
+    assert outcome.result.output is None
     assert [len(frames) for frames in got] == [4, 2]
     assert (
         round(torch.cat([rendered.frames for rendered in got])[:, 0, 0, 0].float().diff().mean().item()) == 8
@@ -169,8 +169,8 @@ def test_a_sink_gets_the_frames_without_a_file(bench):
 def test_a_public_url_goes_out_untouched_and_is_not_uploaded(bench, server):
     url = f"{server.files}/driving.mp4?signature=1"
     server.script["file"] = [Answer(200, bench.driving.read_bytes())]
-    ran = bench.run(given={"driving": url})
-    assert ran.error is None, ran.error
+    outcome = bench.run(given={"driving": url})
+    assert outcome.error is None, outcome.error
     payload = server.jobs["job-1"]
     assert payload["driving_video"] == url
     assert len(server.uploads) == 1
@@ -184,26 +184,26 @@ def test_a_driving_url_of_another_rate_is_refused_unless_it_is_paired_by_frame(b
     made = make_clip(bench.folder / "fast.mp4", 12, 50).read_bytes()
     server.script["file"] = [Answer(200, made), Answer(200, made)]
     url = f"{server.files}/fast.mp4"
-    assert "pairing must be 'frame'" in bench.run(given={"driving": url}).said
+    assert "pairing must be 'frame'" in bench.run(given={"driving": url}).message
     assert server.count("submit") == len(server.uploads) == 0
-    ran = bench.run(given={"driving": url, "options": MotionOptions(pairing="frame")})
-    assert ran.error is None, ran.error
+    outcome = bench.run(given={"driving": url, "options": MotionOptions(pairing="frame")})
+    assert outcome.error is None, outcome.error
 
 
 @pytest.mark.parametrize(
     "url", ["https://10.0.0.8/a.mp4", "http://files.example/a.mp4", "https://u:p@files.example/a"]
 )
 def test_an_input_url_against_the_rules_is_refused_before_anything_is_sent(bench, server, url):
-    ran = bench.run(given={"source": url})
-    assert ran.error is not None
+    outcome = bench.run(given={"source": url})
+    assert outcome.error is not None
     assert server.requests == []
 
 
-def test_an_input_url_that_is_no_video_is_refused_and_leaves_nothing(bench, server, monkeypatch):
+def test_an_input_url_without_a_video_is_refused_and_leaves_no_file(bench, server, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(bench.folder / "temporary"))
     (bench.folder / "temporary").mkdir()
     server.script["file"] = [Answer(200, b"<html>login</html>")]
-    assert "not a video" in bench.run(given={"source": f"{server.files}/a.mp4"}).said
+    assert "not a video" in bench.run(given={"source": f"{server.files}/a.mp4"}).message
     assert server.count("submit") == 0
     assert list((bench.folder / "temporary").iterdir()) == []
 
@@ -213,6 +213,6 @@ def test_an_input_url_that_is_no_video_is_refused_and_leaves_nothing(bench, serv
                 {"face_order": "left-right"}]
 )  # fmt: skip
 def test_what_only_local_engines_can_do_is_refused_by_name(bench, server, options):
-    ran = bench.run(given={"options": MotionOptions(**options)})
-    assert f"{next(iter(options))} must be" in ran.said
+    outcome = bench.run(given={"options": MotionOptions(**options)})
+    assert f"{next(iter(options))} must be" in outcome.message
     assert server.requests == []

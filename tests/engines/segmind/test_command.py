@@ -1,4 +1,4 @@
-"""The commands around the Segmind engine: animate, jobs and key."""
+"""Commands of the Segmind engine: animate, jobs and key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "SG_0123456789abcdef"
 
 @pytest.fixture
 def home(bench, server, monkeypatch):
-    """A user with folders of their own, whose clock sleeps but a moment."""
+    """User with temporary folders and a clock that hardly sleeps."""
     monkeypatch.setenv("XDG_DATA_HOME", str(bench.folder / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(bench.folder / "config"))
     monkeypatch.setenv("LOCALAPPDATA", str(bench.folder / "data"))
@@ -33,15 +33,15 @@ ANIMATE = ["animate", "source.mp4", "driving.mp4", "-o", "out.mp4", "--engine", 
 
 
 def printed(capsys, *arguments: str, code: int = 0) -> str:
-    """What a command prints on stdout, or on stderr where it fails."""
+    """Return the stdout of a command, or its stderr if it fails."""
     assert main(list(arguments)) == code
     out = capsys.readouterr()
     return out.err if code else out.out
 
 
-def test_animate_tells_the_price_and_what_is_left(home, capsys):
-    told = printed(capsys, *ANIMATE)
-    assert "job 1 (job-1): 0.29 USD, 12.5 credits left; as the model made it: " in told
+def test_animate_prints_the_price_and_the_remaining_credits(home, capsys):
+    output = printed(capsys, *ANIMATE)
+    assert "job 1 (job-1): 0.29 USD, 12.5 credits left; as the model made it: " in output
     assert Clip("out.mp4").info.frame_count == 6
 
 
@@ -53,7 +53,7 @@ def test_animate_as_json_has_the_job(home, capsys):
     assert report["notes"] == []
 
 
-def test_animate_orders_anew_only_with_another_seed(home, server, capsys):
+def test_animate_orders_again_only_with_another_seed(home, server, capsys):
     for seed in ("0", "0", "1"):
         printed(capsys, *ANIMATE, "--seed", seed)
     assert server.billed == 2
@@ -66,25 +66,25 @@ def test_animate_keeps_a_limit(home, server, capsys, limit):
     assert "must be 0 or more" in printed(capsys, *ANIMATE, limit, "-1", code=2)
 
 
-def test_animate_takes_the_old_api_where_it_is_asked_for(home, server, capsys):
+def test_animate_uses_v1_on_request(home, server, capsys):
     printed(capsys, *ANIMATE, "--api", "v1")
     assert (server.count("v1"), server.count("submit")) == (1, 0)
 
 
 def test_animate_with_an_unclear_order_ends_with_one_line(home, server, capsys):
     server.always["submit"] = Answer(504, billed=True, listed=False)
-    told = printed(capsys, *ANIMATE, code=2)
-    assert told.count("\n") == 1
-    assert "may have been accepted and billed" in told
-    assert "jobs forget 1" in told
+    output = printed(capsys, *ANIMATE, code=2)
+    assert output.count("\n") == 1
+    assert "may have been accepted and billed" in output
+    assert "jobs forget 1" in output
 
 
 def test_jobs_are_listed_and_shown(home, server, capsys):
     assert "0 jobs" in printed(capsys, "jobs", "list")
     printed(capsys, *ANIMATE)
-    told = printed(capsys, "jobs", "list")
-    assert "SAVED  job-1  0.29 USD  source.mp4 + driving.mp4" in told
-    assert "about 0.29 USD in the last 24" in told
+    output = printed(capsys, "jobs", "list")
+    assert "SAVED  job-1  0.29 USD  source.mp4 + driving.mp4" in output
+    assert "about 0.29 USD in the last 24" in output
     assert json.loads(printed(capsys, "jobs", "list", "--json"))[0]["request_id"] == "job-1"
     shown = [json.loads(printed(capsys, "jobs", "show", name)) for name in ("1", "job-1")]
     assert shown[0] == shown[1]
@@ -123,12 +123,12 @@ def test_a_job_of_another_machine_is_fetched_by_its_id_after_the_hour(home, serv
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "ä", ""])
-def test_what_is_no_request_id_is_never_asked_for(home, server, capsys, name):
+def test_an_invalid_request_id_is_never_requested(home, server, capsys, name):
     assert "a request id has" in printed(capsys, "jobs", "fetch", name, "-o", "made.mp4", code=2)
     assert server.requests == []
 
 
-def test_a_job_of_another_server_is_not_asked_for_at_this_one(home, server, capsys, monkeypatch):
+def test_a_job_of_another_server_is_not_requested_from_this_one(home, server, capsys, monkeypatch):
     server.always["status"] = Answer(401, {"error": "who are you"})
     printed(capsys, *ANIMATE, code=2)
     sent = len(server.requests)
@@ -137,7 +137,7 @@ def test_a_job_of_another_server_is_not_asked_for_at_this_one(home, server, caps
     assert len(server.requests) == sent
 
 
-def test_a_forgotten_job_is_ordered_anew(home, server, capsys):
+def test_a_forgotten_job_is_ordered_again(home, server, capsys):
     printed(capsys, *ANIMATE)
     assert "set aside" in printed(capsys, "jobs", "forget", "job-1")
     printed(capsys, *ANIMATE)
@@ -146,15 +146,15 @@ def test_a_forgotten_job_is_ordered_anew(home, server, capsys):
     assert "set aside" in printed(capsys, "jobs", "resume", "1", code=2)
 
 
-def test_a_key_is_read_from_stdin_stored_told_and_removed(home, capsys, monkeypatch):
+def test_a_key_is_read_from_stdin_stored_reported_and_removed(home, capsys, monkeypatch):
     monkeypatch.delenv("SEGMIND_API_KEY")
     assert "no key" in printed(capsys, "key", "status")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{home.key}\n"))
     stored = printed(capsys, "key", "set")
-    told = printed(capsys, "key", "status", "--check")
-    assert "a key is configured" in told
-    assert "credits: 12.5" in told
-    assert home.key not in stored + told
+    output = printed(capsys, "key", "status", "--check")
+    assert "a key is configured" in output
+    assert "credits: 12.5" in output
+    assert home.key not in stored + output
     path = home.folder / "config" / "liveportrait-v2v" / "segmind.key"
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
     assert "removed" in printed(capsys, "key", "remove")
@@ -162,7 +162,7 @@ def test_a_key_is_read_from_stdin_stored_told_and_removed(home, capsys, monkeypa
     assert "there is no" in printed(capsys, "key", "remove")
 
 
-def test_a_key_is_asked_for_without_an_echo_on_a_terminal(home, capsys, monkeypatch):
+def test_a_terminal_prompts_for_the_key_without_echo(home, capsys, monkeypatch):
     monkeypatch.delenv("SEGMIND_API_KEY")
     monkeypatch.setattr(sys, "stdin", type("Terminal", (io.StringIO,), {"isatty": lambda self: True})())
     monkeypatch.setattr("getpass.getpass", lambda prompt: KEY)
@@ -170,14 +170,14 @@ def test_a_key_is_asked_for_without_an_echo_on_a_terminal(home, capsys, monkeypa
     assert "a key is configured" in printed(capsys, "key", "status")
 
 
-def test_a_text_that_is_no_key_is_refused_and_nothing_stored(home, capsys, monkeypatch):
+def test_an_invalid_key_is_refused_and_nothing_stored(home, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("my secret\n"))
-    told = printed(capsys, "key", "set", code=2)
-    assert "an API key is" in told
-    assert "secret" not in told
+    output = printed(capsys, "key", "set", code=2)
+    assert "an API key is" in output
+    assert "secret" not in output
     assert not (home.folder / "config").exists()
 
 
-def test_the_key_is_no_argument(home, capsys):
+def test_the_key_is_not_an_argument(home, capsys):
     with pytest.raises(SystemExit):
         main(["key", "set", KEY])

@@ -1,4 +1,4 @@
-"""The record of paid jobs: one order for the same inputs, whoever runs and however often; and what spoils it."""
+"""Journal of paid jobs: one order for the same inputs across runs and processes, and damaged journals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def dying(function, when):
         if when == "before " + state:
             die()
         done = function(self, job, state, *arguments, **values)
-        # SENDING is not written down yet: it is part of what `send` does.
+        # SENDING is not committed yet: it is part of `send`.
         if when == "after " + state != "after SENDING":
             die()
         return done
@@ -101,15 +101,15 @@ def test_a_run_that_is_killed_is_picked_up_and_paid_for_once(bench, server, when
     assert killed.returncode == -9, killed.stderr
     assert not bench.output.exists()
 
-    ran = bench.run()
+    outcome = bench.run()
     assert server.count("submit") == server.billed == orders
     if orders:
-        assert ran.error is None, ran.error
+        assert outcome.error is None, outcome.error
         assert bench.job.state == "SAVED"
         assert bench.output.exists()
     else:
-        # Nobody can tell an order that was about to leave from one that has left.
-        assert "may have been accepted and billed" in ran.said
+        # An order about to leave can't be told from one that has left.
+        assert "may have been accepted and billed" in outcome.message
         assert bench.job.state == "AMBIGUOUS"
 
 
@@ -129,7 +129,7 @@ def test_two_processes_with_the_same_inputs_order_one_job(bench, server):
         for number in range(2)
     ]
     server.wait_for("submit")
-    time.sleep(1)  # the other one may come to where it would order, too
+    time.sleep(1)  # the other process may reach the point where it would order
     gate.set()
     ended = [run.communicate(timeout=PATIENCE_SECONDS) for run in runs]
     assert [out.strip() for out, _ in ended] == ["job-1"] * 2, ended
@@ -137,10 +137,10 @@ def test_two_processes_with_the_same_inputs_order_one_job(bench, server):
 
 
 def test_sixteen_runs_at_once_with_the_same_inputs_order_one_job(bench, server):
-    bench.clock, ran = HastyClock(), []
+    bench.clock, outcomes = HastyClock(), []
     threads = [
         threading.Thread(
-            target=lambda number=number: ran.append(
+            target=lambda number=number: outcomes.append(
                 bench.run(given={"output": bench.folder / f"{number}.mp4"})
             )
         )
@@ -150,20 +150,20 @@ def test_sixteen_runs_at_once_with_the_same_inputs_order_one_job(bench, server):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [str(one.error) for one in ran if one.error] == []
-    assert {one.result.job["request_id"] for one in ran} == {"job-1"}
+    assert [str(one.error) for one in outcomes if one.error] == []
+    assert {one.result.job["request_id"] for one in outcomes} == {"job-1"}
     assert (server.count("submit"), server.count("file"), bench.job.state) == (1, 1, "SAVED")
     assert list((bench.folder / "data" / "locks").iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (Answer(422, {"status": "FAILED", "error": "no face"}), "no face"),
         (Answer(504, b"", billed=True, listed=False), "may have been accepted"),
     ],
 )
-def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch, answer, said):
+def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch, answer, message):
     waiting, take = set(), locks.take
 
     def watched(path: Path):
@@ -174,9 +174,9 @@ def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch
 
     monkeypatch.setattr(locks, "take", watched)
     server.always["status" if answer.status == 422 else "submit"] = answer
-    bench.clock, gate, ran = HastyClock(), threading.Event(), []
+    bench.clock, gate, outcomes = HastyClock(), threading.Event(), []
     server.script["upload"] = [Answer(200, {"urls": [f"{server.files}/upload-1.mp4"]}, wait=gate)]
-    threads = [threading.Thread(target=lambda: ran.append(bench.run())) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: outcomes.append(bench.run())) for _ in range(4)]
     threads[0].start()
     server.wait_for("upload")
     for thread in threads[1:]:
@@ -187,7 +187,7 @@ def test_runs_that_wait_for_another_share_its_failure(bench, server, monkeypatch
     gate.set()
     for thread in threads:
         thread.join()
-    assert all(said in one.said for one in ran), [one.said for one in ran]
+    assert all(message in one.message for one in outcomes), [one.message for one in outcomes]
     assert server.count("submit") == 1
 
 
@@ -248,10 +248,10 @@ def test_a_damaged_journal_stops_before_anything_is_sent_and_stays_as_it_is(benc
     path = journal_file(bench)
     path.write_bytes(path.read_bytes()[:5000] if SPOILED[name] is None else SPOILED[name])
     before = path.read_bytes()
-    ran = bench.run()
-    assert isinstance(ran.error, JournalError)
-    assert "damaged" in ran.said
-    assert str(path) in ran.said
+    outcome = bench.run()
+    assert isinstance(outcome.error, JournalError)
+    assert "damaged" in outcome.message
+    assert str(path) in outcome.message
     assert server.requests == []
     assert path.read_bytes() == before
 
@@ -263,7 +263,7 @@ def test_another_programs_database_is_not_taken_for_the_journal(bench, server):
     other.execute("CREATE TABLE jobs (id)")
     other.commit()
     other.close()
-    assert "not a journal of this program" in bench.run().said
+    assert "not a journal of this program" in bench.run().message
     assert server.requests == []
 
 
@@ -271,8 +271,8 @@ def test_a_locked_journal_stops_before_anything_is_sent(bench, server, monkeypat
     monkeypatch.setattr(Journal.__init__, "__defaults__", (0.2,))
     other = sqlite3.connect(journal_file(bench), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    ran = bench.run()
-    assert "locked" in ran.said
+    outcome = bench.run()
+    assert "locked" in outcome.message
     assert server.requests == []
     other.close()
     assert bench.run().error is None
@@ -281,7 +281,7 @@ def test_a_locked_journal_stops_before_anything_is_sent(bench, server, monkeypat
 @pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_can_not_be_written_stops_before_anything_is_sent(bench, server):
     (bench.folder / "data").mkdir(mode=0o500)
-    assert "can't be written" in bench.run().said
+    assert "can't be written" in bench.run().message
     assert server.requests == []
 
 
@@ -300,9 +300,9 @@ def test_a_journal_that_breaks_after_the_order_names_the_job(bench, server, monk
         return advance(self, job, state, **values)
 
     monkeypatch.setattr(Journal, "advance", broken)
-    ran = bench.run()
-    assert "jobs fetch job-1" in ran.said
-    assert ran.error.request_id == "job-1"
+    outcome = bench.run()
+    assert "jobs fetch job-1" in outcome.message
+    assert outcome.error.request_id == "job-1"
     monkeypatch.setattr(Journal, "advance", advance)
     assert bench.run().error is None
     assert (server.count("submit"), bench.job.state) == (1, "SAVED")
@@ -320,16 +320,16 @@ def test_journal_and_results_are_the_owners_alone(bench):
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "message"),
     [
         (SpendingLimits(run=0.1), "one job may cost at most 0.10 USD, and one costs about 0.28 USD"),
         (SpendingLimits(day=0.2), "at most 0.20 USD may be spent in 24 hours, 0.00 USD are"),
     ],
 )
-def test_a_limit_below_the_usual_price_orders_nothing(bench, server, limits, said):
-    ran = bench.run(limits=limits)
-    assert said in ran.said
-    assert "nothing was ordered" in ran.said
+def test_a_limit_below_the_usual_price_orders_nothing(bench, server, limits, message):
+    outcome = bench.run(limits=limits)
+    assert message in outcome.message
+    assert "nothing was ordered" in outcome.message
     assert (server.count("submit"), bench.job.state) == (0, FAILED)
     assert bench.run().error is None
 
@@ -337,9 +337,9 @@ def test_a_limit_below_the_usual_price_orders_nothing(bench, server, limits, sai
 def test_a_days_limit_counts_what_the_server_reported_and_ends_with_the_day(bench, server):
     limits = SpendingLimits(day=0.8)
     assert [bench.run(seed=seed, limits=limits).error for seed in (0, 1)] == [None, None]
-    ran = bench.run(seed=2, limits=limits)
-    assert "0.58 USD are" in ran.said
-    assert "about 0.29 USD" in ran.said
+    outcome = bench.run(seed=2, limits=limits)
+    assert "0.58 USD are" in outcome.message
+    assert "about 0.29 USD" in outcome.message
     assert server.billed == 2
     bench.clock.jump += 24 * 3600
     assert bench.run(seed=2, limits=limits).error is None
@@ -353,7 +353,7 @@ def test_an_order_that_is_on_its_way_counts_for_the_limit(tmp_path):
         journal.send(second, {"n": 2}, SpendingLimits(day=0.5))
 
 
-def test_the_price_at_another_server_says_nothing_about_this_one(tmp_path):
+def test_the_price_at_another_server_does_not_count_here(tmp_path):
     journal = Journal(tmp_path, time.time)
     own = journal.begin("a", "http://127.0.0.1:8189", "a")
     journal.advance(own, SUBMITTED, cost=0.0)
@@ -361,7 +361,7 @@ def test_the_price_at_another_server_says_nothing_about_this_one(tmp_path):
     assert journal.expected_cost("https://api.segmind.com") == 0.28
 
 
-def test_a_forgotten_job_is_ordered_anew_and_what_it_cost_still_counts(bench, server):
+def test_a_forgotten_job_is_ordered_again_and_its_cost_still_counts(bench, server):
     bench.run()
     journal = bench.engine().journal()
     file = Path(bench.job.file)

@@ -1,4 +1,4 @@
-"""Where the key comes from and where it goes; proxies, certificates, and configured addresses."""
+"""Sources and recipients of the key; proxies, certificates and configured addresses."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def test_a_key_shows_itself_nowhere():
         pickle.dumps(key)
 
 
-def test_without_a_key_a_run_says_how_to_set_one(bench, server, no_variable):
-    ran = bench.run()
-    assert "SEGMIND_API_KEY" in ran.said
-    assert "key set" in ran.said
+def test_without_a_key_the_error_explains_how_to_set_one(bench, server, no_variable):
+    outcome = bench.run()
+    assert "SEGMIND_API_KEY" in outcome.message
+    assert "key set" in outcome.message
     assert server.requests == []
 
 
@@ -137,7 +137,7 @@ def test_a_server_on_this_machine_is_reached_without_a_proxy(bench, server, monk
 
 @contextmanager
 def recording_proxy():
-    """A proxy that notes what it is asked for, and refuses it."""
+    """Proxy that records requests and refuses them."""
     seen = []
 
     class Proxy(BaseHTTPRequestHandler):
@@ -161,10 +161,10 @@ def recording_proxy():
 def test_a_configured_proxy_is_used_and_sees_no_key(bench, server, monkeypatch):
     with recording_proxy() as (url, seen):
         monkeypatch.setenv("HTTPS_PROXY", url)
-        ran = bench.run(base_url="https://api.example")
+        outcome = bench.run(base_url="https://api.example")
     assert {path for path, _ in seen} == {"api.example:443"}
     assert bench.key not in str(seen)
-    assert "api.example" in ran.said
+    assert "api.example" in outcome.message
 
 
 def test_a_files_address_is_checked_before_the_proxy_is_asked_for_it(bench, server, monkeypatch):
@@ -206,7 +206,7 @@ def test_a_files_address_against_the_rules_is_refused_with_and_without_a_proxy(
 
 @pytest.fixture
 def certificate(tmp_path) -> Path:
-    """A certificate for files.example and 127.0.0.1 that nobody knows, with its key in one file."""
+    """Return a self-signed certificate for files.example and 127.0.0.1, in one file with its key."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is missing")
     path = tmp_path / "tls.pem"
@@ -220,7 +220,7 @@ def certificate(tmp_path) -> Path:
 
 @contextmanager
 def tls_file_host(certificate: Path, video: bytes):
-    """A host of one file over TLS; yields its port, and the names it was called by."""
+    """TLS host of one file; yields its port and the requested host names."""
     called = []
 
     class File(BaseHTTPRequestHandler):
@@ -255,24 +255,24 @@ def test_a_file_is_fetched_from_the_checked_address_under_its_own_name(
     with tls_file_host(certificate, server.video) as (port, called):
         url = f"https://files.example:{port}/x.mp4"
         server.always["result"] = Answer(200, {"status": "COMPLETED", "output": url})
-        ran = bench.run(resolver=lambda host, port: ["127.0.0.1"])
-    assert ran.error is None, ran.error
+        outcome = bench.run(resolver=lambda host, port: ["127.0.0.1"])
+    assert outcome.error is None, outcome.error
     assert called == ["files.example", f"files.example:{port}"]
 
 
-def test_a_certificate_that_nobody_knows_is_not_accepted(bench, server, certificate):
+def test_an_untrusted_certificate_is_not_accepted(bench, server, certificate):
     with tls_file_host(certificate, server.video) as (port, _called):
         url = f"https://files.example:{port}/x.mp4"
         server.always["result"] = Answer(200, {"status": "COMPLETED", "output": url})
-        ran = bench.run(resolver=lambda host, port: ["127.0.0.1"])
-    assert "certificate" in ran.said
+        outcome = bench.run(resolver=lambda host, port: ["127.0.0.1"])
+    assert "certificate" in outcome.message
     assert bench.job.state == "COMPLETED"
 
 
-def test_an_api_with_a_certificate_that_nobody_knows_gets_no_key(bench, server, certificate):
+def test_an_api_with_an_untrusted_certificate_gets_no_key(bench, server, certificate):
     with tls_file_host(certificate, server.video) as (port, called):
-        ran = bench.run(base_url=f"https://127.0.0.1:{port}")
-    assert ran.error is not None
+        outcome = bench.run(base_url=f"https://127.0.0.1:{port}")
+    assert outcome.error is not None
     assert not [name for name in called if name and name.startswith("127.0.0.1")]
     assert bench.job.state == "FAILED"
 

@@ -1,4 +1,4 @@
-"""Faults while a job is ordered: what is sent again, what never is, and what the user is told."""
+"""Faults while a job is ordered: requests that are and are never repeated, and messages to the user."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ HTML = b"<html><head><style>p {}</style></head><body><h1>Not allowed</h1></body>
 
 @dataclass
 class Case:
-    """What `submit` answers, and what must come of it."""
+    """Answers to `submit`, and the expected outcome."""
 
     answers: list[Answer]
     posts: int
     billed: int
     state: str
-    said: str | None = None
-    unsaid: str = "\x1b"
+    message: str | None = None
+    absent: str = "\x1b"
 
 
-def ok(**kinds) -> Answer:
+def ok(**options) -> Answer:
     body = {"request_id": "job-1", "status": "QUEUED", "status_url": "x", "response_url": "x"}
-    return Answer(200, {**body, **kinds}, billed=True)
+    return Answer(200, {**body, **options}, billed=True)
 
 
 def limited(**headers: str) -> list[Answer]:
@@ -114,18 +114,18 @@ UNCLEAR = {
 
 def check(bench, case: Case) -> None:
     bench.server.script["submit"] = list(case.answers)
-    ran = bench.run()
+    outcome = bench.run()
     assert (bench.server.count("submit"), bench.server.billed) == (case.posts, case.billed)
     assert bench.job.state == case.state
-    if case.said is None:
-        assert ran.error is None, ran.error
+    if case.message is None:
+        assert outcome.error is None, outcome.error
     else:
-        assert re.search(case.said, ran.said), ran.said
-        assert case.unsaid not in ran.said
+        assert re.search(case.message, outcome.message), outcome.message
+        assert case.absent not in outcome.message
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_order_is_not_sent_again_and_told_in_the_servers_words(bench, name):
+def test_a_refused_order_is_not_sent_again_and_quotes_the_servers_message(bench, name):
     check(bench, REFUSED[name])
     assert not bench.output.exists()
 
@@ -139,25 +139,25 @@ def test_a_limited_rate_is_waited_for(bench, name):
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_an_unclear_order_is_found_in_the_history_and_not_sent_again(bench, server, name):
     server.script["submit"] = [UNCLEAR[name]]
-    ran = bench.run()
-    assert ran.error is None, ran.error
+    outcome = bench.run()
+    assert outcome.error is None, outcome.error
     assert (server.count("submit"), server.billed, bench.job.state) == (1, 1, "SAVED")
     assert bench.job.request_id == "job-1"
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_an_unclear_order_that_no_history_shows_stops_and_says_that_it_may_have_been_billed(
+def test_an_unclear_order_missing_from_the_history_stops_the_run_and_may_have_been_billed(
     bench, server, name
 ):
     answer = Answer(**{**vars(UNCLEAR[name]), "listed": False})
     server.script["submit"] = [answer]
-    ran = bench.run()
-    assert MAYBE in ran.said
-    assert "jobs forget" in ran.said
+    outcome = bench.run()
+    assert MAYBE in outcome.message
+    assert "jobs forget" in outcome.message
     assert (server.count("submit"), server.billed, bench.job.state) == (1, 1, "AMBIGUOUS")
 
     again = bench.run()
-    assert MAYBE in again.said
+    assert MAYBE in again.message
     assert server.count("submit") == 1
 
     server.unlisted.clear()
@@ -168,8 +168,8 @@ def test_an_unclear_order_that_no_history_shows_stops_and_says_that_it_may_have_
 def test_an_unclear_order_is_not_taken_for_another_job_of_the_same_inputs(bench, server):
     assert bench.run().error is None
     server.script["submit"] = [Answer(silent=True)]
-    ran = bench.run(seed=1)
-    assert MAYBE in ran.said
+    outcome = bench.run(seed=1)
+    assert MAYBE in outcome.message
     assert [job.state for job in bench.jobs()] == ["AMBIGUOUS", "SAVED"]
 
 
@@ -177,13 +177,13 @@ def test_an_unclear_order_is_not_taken_for_a_job_of_other_settings_or_a_failed_o
     server.jobs["other"] = {"input_video": "https://elsewhere.example/a.mp4"}
     server.script["submit"] = [Answer(silent=True, billed=True)]
     server.always["find"] = Answer(200, {"data": [{"request_id": "other", "request_body": {}}]})
-    assert MAYBE in bench.run().said
+    assert MAYBE in bench.run().message
     elsewhere = {**server.jobs["job-2"], "scale": 3.0}
     server.always["find"] = Answer(200, {"data": [server.entry("job-2", request_body=elsewhere)]})
-    assert MAYBE in bench.run().said
+    assert MAYBE in bench.run().message
     found = server.entry("job-2", model_status="FAILED", generation_url=None)
     server.always["find"] = Answer(200, [found])
-    assert MAYBE in bench.run().said
+    assert MAYBE in bench.run().message
     lean = {name: server.jobs["job-2"][name] for name in ("input_video", "driving_video")}
     server.always["find"] = Answer(200, {"result": {"requests": [server.entry("job-2", request_body=lean)]}})
     assert bench.run().error is None
@@ -196,43 +196,43 @@ def test_an_unclear_order_is_not_taken_for_a_job_of_other_settings_or_a_failed_o
 def test_a_history_that_can_not_be_read_leaves_the_order_unclear(bench, server, answer):
     server.script["submit"] = [Answer(504, billed=True)]
     server.always["find"] = answer
-    assert MAYBE in bench.run().said
+    assert MAYBE in bench.run().message
     assert (server.count("submit"), bench.job.state) == (1, "AMBIGUOUS")
 
 
-def test_a_server_that_is_not_there_is_tried_again_and_then_told(bench, server):
+def test_an_unreachable_server_is_retried_and_then_reported(bench, server):
     gone = bench.run(base_url="http://127.0.0.1:9")
-    assert "127.0.0.1" in gone.said
+    assert "127.0.0.1" in gone.message
     assert server.requests == []
     assert bench.job.state == "FAILED"
     assert bench.run(base_url="http://127.0.0.1:9", given={"source": bench.driving}).error is not None
 
 
 class RefusingTransport(httpx.AsyncHTTPTransport):
-    """Transport that makes no connection for the first orders through v2."""
+    """Transport that refuses the connection of the first orders through v2."""
 
-    def __init__(self, reason: str, most: float = math.inf):
+    def __init__(self, reason: str, limit: float = math.inf):
         super().__init__()
-        self.reason, self.most = reason, most
+        self.reason, self.limit = reason, limit
         self.refused = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST" and "/v2/" in str(request.url) and self.refused < self.most:
+        if request.method == "POST" and "/v2/" in str(request.url) and self.refused < self.limit:
             self.refused += 1
             raise httpx.ConnectError(self.reason)
         return await super().handle_async_request(request)
 
 
 def test_an_order_that_never_left_is_sent_again(bench, server):
-    transport = RefusingTransport("connection refused", most=2)
+    transport = RefusingTransport("connection refused", limit=2)
     assert bench.run(transport=transport).error is None
     assert (transport.refused, server.count("submit"), bench.job.state) == (2, 1, "SAVED")
 
 
-def test_an_order_that_can_not_leave_costs_nothing_and_says_so(bench, server):
-    ran = bench.run(transport=RefusingTransport("certificate verify failed"))
-    assert "certificate verify failed" in ran.said
-    assert "nothing was ordered" in ran.said
+def test_an_order_that_can_not_leave_costs_nothing_and_the_error_says_so(bench, server):
+    outcome = bench.run(transport=RefusingTransport("certificate verify failed"))
+    assert "certificate verify failed" in outcome.message
+    assert "nothing was ordered" in outcome.message
     assert (server.count("submit"), bench.job.state) == (0, "FAILED")
 
 
@@ -246,8 +246,8 @@ def test_a_status_url_on_another_host_is_never_asked(bench, server):
 
 def test_a_server_that_repeats_the_key_is_not_quoted_with_it(bench, server):
     server.script["submit"] = [Answer(401, {"error": f"key {bench.key} is unknown"})]
-    ran = bench.run()
-    assert "key [key] is unknown" in ran.said
+    outcome = bench.run()
+    assert "key [key] is unknown" in outcome.message
 
 
 def test_settings_go_out_with_their_documented_names_and_types(bench, server):
@@ -266,15 +266,15 @@ def test_settings_go_out_with_their_documented_names_and_types(bench, server):
 
 
 def test_settings_are_checked_before_anything_is_uploaded(bench, server):
-    ran = bench.run(given={"options": MotionOptions(region="lip")})
-    assert "region must be 'all' for the segmind engine, got 'lip'" in ran.said
+    outcome = bench.run(given={"options": MotionOptions(region="lip")})
+    assert "region must be 'all' for the segmind engine, got 'lip'" in outcome.message
     assert server.requests == []
     assert not (bench.folder / "data").exists()
 
 
 def test_v1_saves_what_its_one_request_brings(bench, server):
-    ran = bench.run(version="v1")
-    assert ran.error is None, ran.error
+    outcome = bench.run(version="v1")
+    assert outcome.error is None, outcome.error
     assert (server.count("v1"), server.count("submit"), bench.job.state) == (1, 0, "SAVED")
     assert (bench.job.cost, bench.job.remaining, bench.job.request_id) == (0.31, 9.5, "job-1")
 
@@ -282,23 +282,23 @@ def test_v1_saves_what_its_one_request_brings(bench, server):
 @pytest.mark.parametrize("answer", [Answer(reset=True, billed=True), Answer(504, b"", billed=True)])
 def test_v1_that_breaks_is_found_in_the_history(bench, server, answer):
     server.script["v1"] = [answer]
-    ran = bench.run(version="v1")
-    assert ran.error is None, ran.error
+    outcome = bench.run(version="v1")
+    assert outcome.error is None, outcome.error
     assert (server.count("v1"), server.billed, bench.job.state) == (1, 1, "SAVED")
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (Answer(400, b"\x1f\x8b" * 99, {"Content-Encoding": "gzip"}), "HTTP 400"),
         (Answer(400, b" " * (50 << 20)), "HTTP 400"),
         (Answer(413, {"error": "too big"}, cut=3), "HTTP 413"),
     ],
 )
-def test_v1_that_is_refused_with_an_unreadable_body_is_refused_all_the_same(bench, server, answer, said):
+def test_a_v1_request_refused_with_an_unreadable_body_counts_as_refused(bench, server, answer, message):
     server.script["v1"] = [answer]
-    ran = bench.run(version="v1")
-    assert said in ran.said
+    outcome = bench.run(version="v1")
+    assert message in outcome.message
     assert (server.count("v1"), server.billed, bench.job.state) == (1, 0, "FAILED")
 
 
@@ -315,8 +315,8 @@ def test_v1_that_breaks_off_in_the_video_is_fetched_by_its_id(bench, server):
     assert (server.count("v1"), server.billed, bench.job.state) == (1, 1, "SAVED")
 
 
-def test_v1_that_is_refused_is_told_in_the_servers_words(bench, server):
+def test_a_refused_v1_request_quotes_the_servers_message(bench, server):
     server.script["v1"] = [Answer(406, {"error": f"Insufficient credits for {bench.key}"})]
-    ran = bench.run(version="v1")
-    assert "Insufficient credits for [key]" in ran.said
+    outcome = bench.run(version="v1")
+    assert "Insufficient credits for [key]" in outcome.message
     assert (server.billed, bench.job.state) == (0, "FAILED")

@@ -1,4 +1,4 @@
-"""Pacing, a server's words, and locks, each by itself."""
+"""Unit tests of pacing, server messages and locks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_limiter_keeps_requests_of_many_threads_apart():
     assert sorted(waits) == [0.5 * k for k in range(16)]
 
 
-def test_a_limiter_that_is_held_lets_nobody_through():
+def test_a_limiter_on_hold_delays_every_request():
     limiter = Limiter(gap=0.5)
     limiter.hold(110.0)
     assert [limiter.reserve(100.0), limiter.reserve(100.0), limiter.reserve(200.0)] == [10.0, 10.5, 0.0]
@@ -100,7 +100,7 @@ def test_waits_grow_and_are_bounded():
     assert all(15 <= backoff(attempt) <= 25 for attempt in (6, 50, 2000))
 
 
-def test_the_real_clock_goes_on():
+def test_the_real_clock_advances():
     clock = Clock()
     asyncio.run(clock.sleep(0.01))
     assert clock.monotonic() > 0
@@ -125,7 +125,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("value", "text"), SAID)
-def test_a_servers_words_become_one_clean_line(value, text):
+def test_a_servers_message_becomes_one_clean_line(value, text):
     assert one_line(value) == text
 
 
@@ -138,7 +138,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_a_servers_words_are_few(name):
+def test_a_servers_message_is_limited_in_length(name):
     assert len(one_line(LONG[name])) <= 400
 
 
@@ -163,7 +163,7 @@ def test_entries_are_found_however_they_are_wrapped():
 
 
 @pytest.mark.parametrize("cost", [float("nan"), float("inf"), True, "free", None, [1], 10**400])
-def test_a_price_that_is_no_number_is_none(cost):
+def test_a_price_that_is_not_a_number_is_none(cost):
     assert status_of({"status": "COMPLETED", "metrics": {"cost": cost}}, {}).bill.cost is None
 
 
@@ -186,7 +186,7 @@ def test_a_lock_has_one_holder_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a file that is open stays there")
+@pytest.mark.skipif(os.name == "nt", reason="open files can't be removed")
 def test_a_lock_on_a_file_that_was_just_removed_is_none(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
     first, flock, late = locks.take(tmp_path / "a"), fcntl.flock, []
@@ -201,7 +201,7 @@ def test_a_lock_on_a_file_that_was_just_removed_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lock_late)
     second = locks.take(tmp_path / "a")
     assert late, "the removal came too late"
-    # Whether it was refused or taken on a new file: it is not the removed one.
+    # Refused, or taken on a new file, but never on the removed one.
     assert second is None or os.path.samestat(os.stat(tmp_path / "a"), os.stat(second.lock_file))
     third = locks.take(tmp_path / "a")
     assert (second is None) != (third is None)

@@ -1,4 +1,4 @@
-"""A result's address and its file: which are taken, which are refused, and what is tried again."""
+"""URLs and files of results: accepted, refused and retried ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_output_is_found_in_every_shape(bench, server, shape):
     assert (server.billed, bench.job.state) == (1, "SAVED")
 
 
-def test_an_output_beside_the_output_is_found(bench, server):
+def test_an_output_under_another_name_is_found(bench, server):
     server.always["result"] = completed(
         output=None, video={"url": server.result_url, "content_type": "video/mp4"}
     )
@@ -60,7 +60,7 @@ def test_a_data_uri_is_saved_and_not_kept_in_the_journal(bench, server):
 @pytest.mark.parametrize("uri", ["data:video/mp4;base64,####", "data:video/mp4,plain", "data:"])
 def test_a_broken_data_uri_is_refused(bench, server, uri):
     server.always["result"] = completed(output=uri)
-    assert "data URI" in bench.run().said
+    assert "data URI" in bench.run().message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
 
 
@@ -82,25 +82,28 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_address_against_the_rules_is_refused_and_never_contacted(bench, server, name, monkeypatch):
-    """As with Segmind's own API, which is no loopback address: requests go to the test's server all the same."""
-    url, addresses, said = REFUSED[name]
+    """Rules of Segmind's API, which is not on loopback, although requests go to the test's server."""
+    url, addresses, message = REFUSED[name]
     _as_if_public(monkeypatch)
     server.always["result"] = completed(output=url)
-    ran = bench.run(resolver=lambda host, port: [addresses[host]] if host in addresses else [])
-    assert said in ran.said
-    assert "paid and done" in ran.said
-    assert "orders" in ran.said
-    assert "secret" not in ran.said
+    outcome = bench.run(resolver=lambda host, port: [addresses[host]] if host in addresses else [])
+    assert message in outcome.message
+    assert "paid and done" in outcome.message
+    assert "orders" in outcome.message
+    assert "secret" not in outcome.message
     assert (server.count("submit"), server.count("file"), bench.job.state) == (1, 0, "COMPLETED")
 
 
 def _as_if_public(monkeypatch):
-    """Treats the API as not being on this machine, while uploads' URLs are not looked at."""
+    """Apply the rules for an API on another machine to URLs of files."""
     from liveportrait_v2v.engines.segmind import http
 
     class Public(http.Http):
         async def __aenter__(self):
-            pinned, http.PinnedTransport = http.PinnedTransport, lambda **kinds: pinned(**{**kinds, **closed})
+            pinned, http.PinnedTransport = (
+                http.PinnedTransport,
+                lambda **options: pinned(**{**options, **closed}),
+            )
             try:
                 return await super().__aenter__()
             finally:
@@ -110,7 +113,7 @@ def _as_if_public(monkeypatch):
     monkeypatch.setattr("liveportrait_v2v.engines.segmind.engine.Http", Public)
 
 
-def test_a_name_that_changes_its_address_is_only_looked_up_once_for_each_connection(bench, server):
+def test_a_name_is_resolved_only_once_per_connection(bench, server):
     asked = []
 
     def rebinding(host: str, port: int) -> list[str]:
@@ -141,7 +144,7 @@ def test_three_redirects_are_followed_by_hand(bench, server):
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "message"),
     [
         ([redirect(f"/{hop}") for hop in range(4)], "more than 3"),
         ([redirect("https://10.0.0.8/x")], "not a public address"),
@@ -150,10 +153,10 @@ def test_three_redirects_are_followed_by_hand(bench, server):
         ([redirect("https://[/")], "URL"),
     ],
 )
-def test_a_redirect_against_the_rules_is_refused(bench, server, answers, said):
+def test_a_redirect_against_the_rules_is_refused(bench, server, answers, message):
     server.script["file"] = answers
-    ran = bench.run()
-    assert said in ran.said
+    outcome = bench.run()
+    assert message in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
     assert bench.run().error is None
 
@@ -165,11 +168,11 @@ def test_the_key_is_not_sent_where_a_file_redirects_to(bench, server):
     assert "x-api-key" not in request.headers
 
 
-def part(server, first: int, **kinds) -> Answer:
+def part(server, first: int, **options) -> Answer:
     total = len(server.video)
     place = {"Content-Range": f"bytes {first}-{total - 1}/{total}", "ETag": '"v1"'}
-    kinds["headers"] = {**place, **kinds.get("headers", {})}
-    return Answer(206, server.video[first:], **kinds)
+    options["headers"] = {**place, **options.get("headers", {})}
+    return Answer(206, server.video[first:], **options)
 
 
 FILES = {
@@ -206,16 +209,16 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_download_goes_on_until_the_file_is_whole(bench, server, name):
+def test_a_download_is_resumed_until_the_file_is_complete(bench, server, name):
     server.script["file"] = FILES[name](server)
-    ran = bench.run()
-    assert ran.error is None, ran.error
+    outcome = bench.run()
+    assert outcome.error is None, outcome.error
     assert Path(bench.job.file).read_bytes() == server.video
     assert (server.billed, bench.job.state) == (1, "SAVED")
     assert len(os.listdir(Path(bench.job.file).parent)) == 1
 
 
-def test_a_download_that_broke_off_asks_for_the_rest_alone(bench, server):
+def test_an_interrupted_download_requests_only_the_rest(bench, server):
     server.script["file"] = [Answer(200, server.video, {"ETag": '"v1"'}, cut=500)]
     assert bench.run().error is None
     first, second = [request for request in server.requests if request.path == "/result.mp4"]
@@ -225,7 +228,7 @@ def test_a_download_that_broke_off_asks_for_the_rest_alone(bench, server):
 
 
 @pytest.mark.parametrize("tag", [{}, {"ETag": 'W/"v1"'}])
-def test_a_download_without_a_tag_that_promises_the_same_bytes_begins_anew(bench, server, tag):
+def test_a_download_without_a_strong_etag_starts_over(bench, server, tag):
     server.script["file"] = [Answer(200, server.video, tag, cut=500)]
     assert bench.run().error is None
     assert not [request for request in server.requests if "range" in request.headers]
@@ -244,12 +247,12 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_is_told_keeps_the_job_and_is_fetched_by_the_next_run(bench, server, name):
-    server.always["file"], said = BAD_FILES[name]
-    ran = bench.run()
-    assert re.search(said, ran.said), ran.said
-    assert "job-1 is paid and done" in ran.said
-    assert "orders anything" in ran.said
+def test_a_bad_file_is_reported_and_the_job_kept_for_the_next_run(bench, server, name):
+    server.always["file"], message = BAD_FILES[name]
+    outcome = bench.run()
+    assert re.search(message, outcome.message), outcome.message
+    assert "job-1 is paid and done" in outcome.message
+    assert "orders anything" in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
     assert not bench.output.exists()
     assert os.listdir(bench.folder / "data" / "results") == []
@@ -261,17 +264,17 @@ def test_a_bad_file_is_told_keeps_the_job_and_is_fetched_by_the_next_run(bench, 
 def test_a_body_past_the_limit_is_cut_off(bench, server, monkeypatch):
     monkeypatch.setattr("liveportrait_v2v.engines.segmind.download.download.__defaults__", (1000,))
     server.always["file"] = Answer(200, b"x" * 100_000, {"Content-Length": None})
-    ran = bench.run()
-    assert "larger than the limit" in ran.said
+    outcome = bench.run()
+    assert "larger than the limit" in outcome.message
     assert bench.job.state == "COMPLETED"
 
 
-def test_a_picture_is_no_video(bench, server, tmp_path):
+def test_a_picture_is_not_a_video(bench, server, tmp_path):
     from PIL import Image
 
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     server.always["file"] = Answer(200, (tmp_path / "a.png").read_bytes())
-    assert "it is a picture" in bench.run().said
+    assert "it is a picture" in bench.run().message
 
 
 @pytest.mark.parametrize("code", [403, 404])
@@ -286,25 +289,25 @@ def test_a_file_that_moved_is_found_again(bench, server, code):
 
 
 @pytest.mark.parametrize("code", [403, 404])
-def test_a_file_that_is_gone_is_told_and_not_ordered_again(bench, server, code):
+def test_a_file_that_is_gone_is_reported_and_not_ordered_again(bench, server, code):
     server.always["file"] = Answer(code)
-    ran = bench.run()
-    assert "gone" in ran.said
-    assert f"HTTP {code}" in ran.said
-    assert "gone" in bench.run().said
+    outcome = bench.run()
+    assert "gone" in outcome.message
+    assert f"HTTP {code}" in outcome.message
+    assert "gone" in bench.run().message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
 
 
 def test_a_trickle_ends_at_the_deadline(bench, server):
-    def go_on() -> None:
+    def pass_most_time() -> None:
         bench.clock.passed += 895
 
     server.script["status"] = [Answer(200, {"status": "COMPLETED"})]
-    server.always["result"] = Answer(200, server.done(), do=go_on)
+    server.always["result"] = Answer(200, server.done(), do=pass_most_time)
     server.always["file"] = Answer(200, server.video, {"ETag": '"v1"'}, drip=0.05)
-    ran = bench.run()
-    assert "no result after" in ran.said
-    assert "paid and done" in ran.said
+    outcome = bench.run()
+    assert "no result after" in outcome.message
+    assert "paid and done" in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
 
 
@@ -313,9 +316,9 @@ def test_a_full_disk_keeps_the_job(bench, server, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("liveportrait_v2v.engines.segmind.download._flush_to_disk", full)
-    ran = bench.run()
-    assert "No space left" in ran.said
-    assert "job-1 is paid and done" in ran.said
+    outcome = bench.run()
+    assert "No space left" in outcome.message
+    assert "job-1 is paid and done" in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
     monkeypatch.undo()
     os.environ["SEGMIND_API_KEY"] = bench.key
@@ -330,10 +333,10 @@ def test_a_folder_of_results_that_can_not_be_written_keeps_the_job(bench, server
     bench.engine().journal().close()
     results = bench.folder / "data" / "results"
     results.write_text("a file in the place of the folder")
-    ran = bench.run()
-    assert "can't be written" in ran.said
-    assert str(results) in ran.said
-    assert "job-1 is paid and done" in ran.said
+    outcome = bench.run()
+    assert "can't be written" in outcome.message
+    assert str(results) in outcome.message
+    assert "job-1 is paid and done" in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "COMPLETED")
     results.unlink()
     assert bench.run().error is None
@@ -341,12 +344,12 @@ def test_a_folder_of_results_that_can_not_be_written_keeps_the_job(bench, server
 
 
 def test_an_output_that_can_not_be_written_is_refused_before_anything_is_sent(bench, server):
-    ran = bench.run(given={"output": bench.folder / "nowhere" / "out.mp4"})
-    assert "there is no directory" in ran.said
+    outcome = bench.run(given={"output": bench.folder / "nowhere" / "out.mp4"})
+    assert "there is no directory" in outcome.message
     assert server.requests == []
 
 
-def test_a_result_that_is_lost_here_is_fetched_again(bench, server):
+def test_a_result_deleted_locally_is_fetched_again(bench, server):
     assert bench.run().error is None
     Path(bench.job.file).write_bytes(b"damaged")
     assert bench.run().error is None
@@ -359,15 +362,15 @@ def test_a_result_of_another_length_is_brought_to_the_right_one_and_reported(
 ):
     made = make_clip(tmp_path / "made.mp4", frames=frames, shade=100)
     server.video = made.read_bytes()
-    ran = bench.run()
+    outcome = bench.run()
     assert numbers_of(Clip(bench.output), 100) == [min(number, frames - 1) for number in range(6)]
-    assert [note in said for said in ran.result.notes] == [True] * bool(note)
+    assert [note in message for message in outcome.result.notes] == [True] * bool(note)
 
 
 def test_a_result_of_another_size_and_rate_is_brought_to_the_sources(bench, server, tmp_path):
     server.video = make_clip(tmp_path / "made.mp4", frames=12, rate=50, size=(128, 96)).read_bytes()
-    ran = bench.run()
+    outcome = bench.run()
     info = Clip(bench.output).info
     assert (info.width, info.height, info.frame_count, info.rate) == (64, 48, 6, 25)
     assert numbers_of(Clip(bench.output)) == [0, 2, 4, 6, 8, 10]
-    assert len(ran.result.notes) == 2
+    assert len(outcome.result.notes) == 2

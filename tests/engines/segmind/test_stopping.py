@@ -1,4 +1,4 @@
-"""Asked to stop in each phase: noticed at once, the job kept, and what goes on told."""
+"""Stop requests in each phase: effective at once, the job kept, and its continuation reported."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from liveportrait_v2v.media import Clip
 
 pytestmark = pytest.mark.slow
 
-# Half a second is promised; the rest is for a machine that is busy. Unnoticed, each run would hang for a minute.
-NOTICED = 8.0
+# Half a second is documented; the rest is for busy machines. Without a stop each run would hang for a minute.
+NOTICED_SECONDS = 8.0
 
-# Route at which the server stays silent: state of the job afterwards, and what is told.
+# Route at which the server stays silent: state of the job afterwards, and message.
 PHASES = {
     "upload": ("INTENT", "nothing was ordered"),
     "submit": ("AMBIGUOUS", "may have been accepted and billed"),
@@ -39,8 +39,8 @@ PHASES = {
 }
 
 
-class Asked:
-    """True from the moment it is set; remembers when that was."""
+class StopRequest:
+    """`cancelled` callback that returns True once it is set, with the time of that."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -52,32 +52,30 @@ class Asked:
         return self.since is not None
 
 
-def stop_at(bench, route: str, **kinds):
-    """A run that is asked to stop once a request of this route has come, and how long it took."""
-    asked = Asked()
+def stop_at(bench, route: str, **options):
+    """Return the outcome of a run stopped at its first request of a route, and the seconds that stopping took."""
+    stop = StopRequest()
 
-    def ask() -> None:
+    def stop_it() -> None:
         bench.server.wait_for(route)
-        asked.set()
+        stop.set()
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=stop_it)
     thread.start()
-    ran = bench.run(cancelled=asked, **kinds)
-    took = time.monotonic() - asked.since
+    outcome = bench.run(cancelled=stop, **options)
+    took = time.monotonic() - stop.since
     thread.join()
-    return ran, took
+    return outcome, took
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_stop_while_a_request_is_in_flight_is_noticed_at_once_and_the_next_run_goes_on(
-    bench, server, phase
-):
-    state, said = PHASES[phase]
+def test_a_stop_during_a_request_takes_effect_at_once_and_the_next_run_resumes(bench, server, phase):
+    state, message = PHASES[phase]
     server.script[phase] = [Answer(silent=True, billed=phase == "submit")]
-    ran, took = stop_at(bench, phase, timeouts=Timeouts(read=60))
-    assert isinstance(ran.error, JobStoppedError)
-    assert took < NOTICED
-    assert re.search(said, ran.error.goes_on), ran.error.goes_on
+    outcome, took = stop_at(bench, phase, timeouts=Timeouts(read=60))
+    assert isinstance(outcome.error, JobStoppedError)
+    assert took < NOTICED_SECONDS
+    assert re.search(message, outcome.error.goes_on), outcome.error.goes_on
     assert bench.job.state == state
     assert not bench.output.exists()
     orders = server.count("submit")
@@ -86,27 +84,27 @@ def test_a_stop_while_a_request_is_in_flight_is_noticed_at_once_and_the_next_run
     assert bench.job.state == "SAVED"
 
 
-def test_a_stop_between_two_looks_is_noticed_at_once(bench, server):
+def test_a_stop_between_two_polls_takes_effect_at_once(bench, server):
     class SleepyClock(Clock):
         async def sleep(self, seconds: float) -> None:
             await super().sleep(60 if server.count("status") else 0)
 
     server.always["status"] = Answer(200, {"status": "QUEUED"})
-    ran, took = stop_at(bench, "status", clock=SleepyClock())
-    assert took < NOTICED
-    assert ran.error.request_id == "job-1"
+    outcome, took = stop_at(bench, "status", clock=SleepyClock())
+    assert took < NOTICED_SECONDS
+    assert outcome.error.request_id == "job-1"
 
 
-def test_a_stop_while_another_run_of_the_same_job_is_waited_for_is_noticed_at_once(bench, server):
+def test_a_stop_while_waiting_for_another_run_of_the_same_job_takes_effect_at_once(bench, server):
     bench.clock, gate, first = HastyClock(), threading.Event(), []
     server.script["submit"] = [Answer(200, {"request_id": "job-1"}, wait=gate, billed=True)]
     thread = threading.Thread(target=lambda: first.append(bench.run(given={"output": None}, timeouts=None)))
     thread.start()
     server.wait_for("submit")
-    asked = Asked()
-    threading.Timer(0.5, asked.set).start()
-    second = bench.run(cancelled=asked)
-    assert time.monotonic() - asked.since < NOTICED
+    stop = StopRequest()
+    threading.Timer(0.5, stop.set).start()
+    second = bench.run(cancelled=stop)
+    assert time.monotonic() - stop.since < NOTICED_SECONDS
     assert isinstance(second.error, JobStoppedError)
     gate.set()
     thread.join()
@@ -114,27 +112,27 @@ def test_a_stop_while_another_run_of_the_same_job_is_waited_for_is_noticed_at_on
     assert server.billed == 1
 
 
-def test_a_stop_while_a_name_is_looked_up_is_noticed_at_once(bench, server):
-    hangs, asked = threading.Event(), Asked()
+def test_a_stop_during_a_dns_lookup_takes_effect_at_once(bench, server):
+    hangs, stop = threading.Event(), StopRequest()
 
     def hanging(host: str, port: int) -> list[str]:
-        asked.set()
+        stop.set()
         hangs.wait(60)
         raise socket.gaierror("no answer")
 
     server.always["result"] = Answer(200, {"status": "COMPLETED", "output": "https://files.example/x.mp4"})
-    ran = bench.run(cancelled=asked, resolver=hanging)
-    assert time.monotonic() - asked.since < NOTICED
-    assert isinstance(ran.error, JobStoppedError)
+    outcome = bench.run(cancelled=stop, resolver=hanging)
+    assert time.monotonic() - stop.since < NOTICED_SECONDS
+    assert isinstance(outcome.error, JobStoppedError)
     assert bench.job.state == "COMPLETED"
     hangs.set()
 
 
-def test_a_stop_while_clips_are_prepared_is_noticed_at_once(bench, server, monkeypatch):
-    asked, frames_at = Asked(), prepare.frames_at
+def test_a_stop_while_clips_are_prepared_takes_effect_at_once(bench, server, monkeypatch):
+    stop, frames_at = StopRequest(), prepare.frames_at
 
     def slowly(clip, numbers):
-        asked.set()
+        stop.set()
         for frame in frames_at(clip, numbers):
             time.sleep(0.2)
             yield frame
@@ -142,22 +140,22 @@ def test_a_stop_while_clips_are_prepared_is_noticed_at_once(bench, server, monke
     monkeypatch.setattr(prepare, "frames_at", slowly)
     bench.source = make_clip(bench.folder / "odd.mp4", frames=25, rate=30)
     bench.driving = make_clip(bench.folder / "even.mp4", frames=25, rate=24)
-    ran = bench.run(cancelled=asked)
-    assert time.monotonic() - asked.since < NOTICED
-    assert "nothing was ordered" in ran.said
+    outcome = bench.run(cancelled=stop)
+    assert time.monotonic() - stop.since < NOTICED_SECONDS
+    assert "nothing was ordered" in outcome.message
     assert server.requests == []
 
 
 def test_a_stop_while_the_result_is_written_leaves_no_file_and_keeps_the_job(bench, server):
-    asked = Asked()
-    ran = bench.run(
-        cancelled=asked,
+    stop = StopRequest()
+    outcome = bench.run(
+        cancelled=stop,
         given={
-            "on_progress": lambda progress: asked.set() if progress.stage == "writing" else None,
+            "on_progress": lambda progress: stop.set() if progress.stage == "writing" else None,
             "chunk": 1,
         },
     )
-    assert isinstance(ran.error, Cancelled)
+    assert isinstance(outcome.error, Cancelled)
     assert not bench.output.exists()
     assert (server.billed, bench.job.state) == (1, "SAVED")
     assert bench.run().error is None
@@ -166,18 +164,18 @@ def test_a_stop_while_the_result_is_written_leaves_no_file_and_keeps_the_job(ben
 
 
 class Interrupt(BaseException):
-    """As ComfyUI's, which is no Exception."""
+    """Like ComfyUI's interrupt, which is not an Exception."""
 
 
-def test_an_exception_of_the_callers_own_ends_the_run_and_gives_the_job_free(bench, server):
+def test_an_exception_of_the_caller_ends_the_run_and_releases_the_job(bench, server):
     def interrupted() -> bool:
         if server.count("submit"):
             raise Interrupt
         return False
 
     server.script["submit"] = [Answer(silent=True, billed=True)]
-    ran = bench.run(cancelled=interrupted, timeouts=Timeouts(read=60))
-    assert isinstance(ran.error, Interrupt)
+    outcome = bench.run(cancelled=interrupted, timeouts=Timeouts(read=60))
+    assert isinstance(outcome.error, Interrupt)
     assert bench.job.state == "AMBIGUOUS"
     assert list((bench.folder / "data" / "locks").iterdir()) == []
     assert bench.run().error is None
@@ -185,7 +183,7 @@ def test_an_exception_of_the_callers_own_ends_the_run_and_gives_the_job_free(ben
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process")
-def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
+def test_ctrl_c_on_the_command_line_prints_how_to_resume(bench, server):
     server.always["status"] = Answer(200, {"status": "PROCESSING"})
     command = [
         sys.executable,
@@ -213,10 +211,10 @@ def test_ctrl_c_on_the_command_line_tells_how_to_come_back(bench, server):
     )
     server.wait_for("status")
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=PATIENCE_SECONDS)
+    _, message = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 130
-    assert "job job-1 continues" in said
-    assert "jobs fetch job-1" in said
-    assert said.count("\n") == 1
+    assert "job job-1 continues" in message
+    assert "jobs fetch job-1" in message
+    assert message.count("\n") == 1
     assert not bench.output.exists()
     bench.check_canary()

@@ -1,4 +1,4 @@
-"""Clips on their way up: streamed, not sent twice, and what an upload's faults come to."""
+"""Uploads of clips: streaming, reuse and faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shades import make_clip
 from liveportrait_v2v.engines.segmind import upload
 
 
-def test_a_clip_that_is_still_there_is_not_uploaded_again(bench, server):
+def test_a_clip_that_is_still_available_is_not_uploaded_again(bench, server):
     assert bench.run().error is None
     assert bench.run(seed=1).error is None
     assert (len(server.uploads), server.count("check"), server.billed) == (2, 2, 2)
@@ -73,10 +73,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_upload_that_fails_orders_nothing_and_says_why(bench, server, name):
-    server.always["upload"], said = REFUSED[name]
-    ran = bench.run()
-    assert re.search(said, ran.said), ran.said
+def test_a_failed_upload_orders_nothing_and_gives_the_reason(bench, server, name):
+    server.always["upload"], message = REFUSED[name]
+    outcome = bench.run()
+    assert re.search(message, outcome.message), outcome.message
     assert (server.count("submit"), server.billed, bench.job.state) == (0, 0, "FAILED")
     del server.always["upload"]
     assert bench.run().error is None
@@ -111,7 +111,7 @@ from pathlib import Path
 from liveportrait_v2v.engines.segmind import upload
 async def all_of(path):
     return sum([len(block) async for block in upload._body(path)])
-def peak():  # kB; ru_maxrss would begin at the memory of the process that started this one
+def peak():  # kB; ru_maxrss would start from the memory of the parent process
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 small, large = map(Path, sys.argv[1:])
 asyncio.run(all_of(small))
@@ -137,6 +137,6 @@ def test_memory_does_not_grow_with_the_clip(tmp_path):
 
 def test_a_clip_above_the_limit_is_refused(bench, server, monkeypatch):
     monkeypatch.setattr(upload, "MAX_BYTES", 100)
-    ran = bench.run(given={"source": make_clip(bench.folder / "big.mp4", 6, shade=3)})
-    assert "MB are uploaded" in ran.said
+    outcome = bench.run(given={"source": make_clip(bench.folder / "big.mp4", 6, shade=3)})
+    assert "MB are uploaded" in outcome.message
     assert server.requests == []

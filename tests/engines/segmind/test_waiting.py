@@ -1,4 +1,4 @@
-"""Faults while a job runs: nothing of them orders a second one, and none loses the first."""
+"""Faults while a job runs: none orders a second job, and none loses the first."""
 
 from __future__ import annotations
 
@@ -62,38 +62,38 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("name", RECOVERED)
-def test_a_fault_that_passes_is_waited_out(bench, server, name):
+def test_a_temporary_fault_is_waited_out(bench, server, name):
     for route, answers in RECOVERED[name].items():
         server.script[route] = list(answers)
-    ran = bench.run()
-    assert ran.error is None, ran.error
+    outcome = bench.run()
+    assert outcome.error is None, outcome.error
     assert (server.count("submit"), server.billed, bench.job.state) == (1, 1, "SAVED")
 
 
 @pytest.mark.parametrize("route", ["status", "result"])
 @pytest.mark.parametrize("name", FAILED)
-def test_a_failed_job_is_told_in_the_servers_words_and_ordered_anew_by_the_next_run(
+def test_a_failed_job_quotes_the_servers_message_and_is_ordered_again_by_the_next_run(
     bench, server, name, route
 ):
-    answer, said = FAILED[name]
+    answer, message = FAILED[name]
     server.script[route] = [answer]
-    ran = bench.run()
-    assert said in ran.said
-    assert "not billed" in ran.said
-    assert "job-1" in ran.said
-    assert len(ran.said) < 700
-    assert "\x1b" not in ran.said
+    outcome = bench.run()
+    assert message in outcome.message
+    assert "not billed" in outcome.message
+    assert "job-1" in outcome.message
+    assert len(outcome.message) < 700
+    assert "\x1b" not in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "FAILED")
     assert bench.run().error is None
     assert [job.state for job in bench.jobs()] == ["SAVED", "FAILED"]
 
 
 @pytest.mark.parametrize("name", STOPPED)
-def test_a_fault_that_stays_stops_the_run_and_keeps_the_job(bench, server, name):
-    answer, said = STOPPED[name]
+def test_a_permanent_fault_stops_the_run_and_keeps_the_job(bench, server, name):
+    answer, message = STOPPED[name]
     server.always["status"] = answer
-    ran = bench.run()
-    assert re.search(said, ran.said), ran.said
+    outcome = bench.run()
+    assert re.search(message, outcome.message), outcome.message
     assert (server.count("submit"), bench.job.state, bench.job.request_id) == (1, "SUBMITTED", "job-1")
     del server.always["status"]
     assert bench.run().error is None
@@ -103,11 +103,11 @@ def test_a_fault_that_stays_stops_the_run_and_keeps_the_job(bench, server, name)
 @pytest.mark.parametrize("state", ["QUEUED", "PROCESSING", "whatever", None])
 def test_the_deadline_ends_the_wait_and_names_the_job(bench, server, state):
     server.always["status"] = status(state)
-    ran = bench.run()
-    assert isinstance(ran.error, DeadlineError)
-    assert ran.error.request_id == "job-1"
-    assert "no result after" in ran.said
-    assert "jobs fetch job-1" in ran.said
+    outcome = bench.run()
+    assert isinstance(outcome.error, DeadlineError)
+    assert outcome.error.request_id == "job-1"
+    assert "no result after" in outcome.message
+    assert "jobs fetch job-1" in outcome.message
     assert 890 < bench.clock.passed < 905
     assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
     del server.always["status"]
@@ -115,29 +115,29 @@ def test_the_deadline_ends_the_wait_and_names_the_job(bench, server, state):
     assert server.count("submit") == 1
 
 
-def test_the_deadline_tells_what_was_wrong_at_last(bench, server):
+def test_the_deadline_reports_the_last_problem(bench, server):
     server.always["status"] = Answer(503, b"<h1>Maintenance</h1>")
-    ran = bench.run()
-    assert "(last problem: HTTP 503 Maintenance): job job-1 continues" in ran.said
+    outcome = bench.run()
+    assert "(last problem: HTTP 503 Maintenance): job job-1 continues" in outcome.message
     assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
 
 
-def test_a_job_that_nobody_knows_any_more_is_told_and_not_ordered_again(bench, server):
+def test_a_job_unknown_to_server_and_history_is_reported_and_not_ordered_again(bench, server):
     server.always["status"] = server.always["history"] = Answer(404, {"error": "unknown"})
-    ran = bench.run()
-    assert "job-1" in ran.said
-    assert "neither does its history" in ran.said
-    assert "neither does its history" in bench.run().said
+    outcome = bench.run()
+    assert "job-1" in outcome.message
+    assert "neither does its history" in outcome.message
+    assert "neither does its history" in bench.run().message
     assert (server.count("submit"), bench.job.state) == (1, "SUBMITTED")
 
 
-def test_a_job_that_failed_while_nobody_looked_is_known_from_the_history(bench, server):
+def test_a_job_that_failed_between_runs_is_found_in_the_history(bench, server):
     server.always["status"] = Answer(404, {"error": "expired"})
     server.script["history"] = [
         Answer(200, {"request_id": "job-1", "model_status": "FAILED", "error": "no face"})
     ]
-    ran = bench.run()
-    assert '"no face"' in ran.said
+    outcome = bench.run()
+    assert '"no face"' in outcome.message
     assert bench.job.state == "FAILED"
 
 
@@ -152,7 +152,7 @@ def test_a_wall_clock_that_jumps_by_a_day_changes_nothing(bench, server, day):
     assert (server.count("submit"), bench.job.state) == (1, "SAVED")
 
 
-def test_looks_at_a_job_come_slower_and_slower(bench, server):
+def test_polls_of_a_job_become_less_frequent(bench, server):
     moments = []
     server.always["status"] = Answer(
         200, {"status": "PROCESSING"}, do=lambda: moments.append(bench.clock.monotonic())
@@ -164,12 +164,12 @@ def test_looks_at_a_job_come_slower_and_slower(bench, server):
     assert server.count("status") < 120
 
 
-def test_states_tell_the_seconds_the_request_id_and_the_price(bench, server):
-    ran = bench.run()
-    told = [state.text for state in ran.states]
-    assert next(text for text in told if text.startswith("PROCESSING")).endswith("job job-1")
-    assert re.fullmatch(r"done, \d+ s, job job-1, 0.29 USD, 12.5 credits left", told[-1])
-    names = [state.state for state in ran.states]
+def test_states_report_the_seconds_the_request_id_and_the_price(bench, server):
+    outcome = bench.run()
+    lines = [state.text for state in outcome.states]
+    assert next(text for text in lines if text.startswith("PROCESSING")).endswith("job job-1")
+    assert re.fullmatch(r"done, \d+ s, job job-1, 0.29 USD, 12.5 credits left", lines[-1])
+    names = [state.state for state in outcome.states]
     assert list(dict.fromkeys(names)) == [
         *(
             "preparing the clips",
@@ -182,11 +182,11 @@ def test_states_tell_the_seconds_the_request_id_and_the_price(bench, server):
             "done",
         )
     ]
-    assert ran.result.job["cost"] == 0.29
-    assert ran.result.job["remaining_credits"] == 12.5
+    assert outcome.result.job["cost"] == 0.29
+    assert outcome.result.job["remaining_credits"] == 12.5
 
 
-def test_the_key_follows_no_redirect_of_a_look(bench, server):
+def test_the_key_follows_no_redirect_of_a_poll(bench, server):
     server.script["status"] = [Answer(307, b"", {"Location": f"{server.files}/steal"})]
-    assert "redirects" in bench.run().said
+    assert "redirects" in bench.run().message
     assert server.count("file") == 0

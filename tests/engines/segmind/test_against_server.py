@@ -56,12 +56,12 @@ def test_a_remote_run_gives_the_frames_rate_size_and_audio_of_a_local_one(engine
     local = animate(**inputs, engine=create_engine("draft"), settings=settings, output=tmp_path / "local.mp4")
     for name in ("frames", "rate", "size", "duration", "audio_source", "source_rate", "driving_rate"):
         assert getattr(remote, name) == getattr(local, name), name
-    remote, local_clip = Clip(tmp_path / "remote.mp4"), Clip(tmp_path / "local.mp4")
-    assert remote.info == local_clip.info
+    remote_clip, local_clip = Clip(tmp_path / "remote.mp4"), Clip(tmp_path / "local.mp4")
+    assert remote_clip.info == local_clip.info
     assert remote.notes == ()
-    assert (samples_of(remote) == samples_of(local_clip)).all()
+    assert (samples_of(remote_clip) == samples_of(local_clip)).all()
     # Driving frames are uploaded at the source's rate, so the motion is close to the local one, not equal.
-    frames = [next(clip.chunks(64)).frames.float() for clip in (remote, local_clip)]
+    frames = [next(clip.chunks(64)).frames.float() for clip in (remote_clip, local_clip)]
     assert (frames[0] - frames[1]).abs().mean() < 3
 
 

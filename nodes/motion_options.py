@@ -21,8 +21,8 @@ class MotionOptions(io.ComfyNode):
             category=host.CATEGORY,
             node_id="LPV2V_MotionOptions",
             display_name="LivePortrait Motion Options",
-            description="What engines on this machine can do beyond the documented parameters: regions of motion, "
-            "strength, smoothing, the order of faces.",
+            description="Options of the engines on this machine beyond the documented parameters: region and strength "
+            "of the motion, smoothing, the order of faces.",
             search_aliases=["live portrait smoothing", "motion region", "driving multiplier", "face order"],
             inputs=widgets(Options, _ADVANCED),
             outputs=[OPTIONS.Output("motion_options", display_name="motion_options")],

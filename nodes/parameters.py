@@ -1,4 +1,4 @@
-"""Widgets of the library's parameters: one for each rule."""
+"""Widgets for the library's parameters, one for each rule."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 if TYPE_CHECKING:
-    from ..liveportrait_v2v.settings import Rule
+    from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions, Rule
 
 
-def widgets(kind, advanced: tuple[str, ...]) -> list[io.Input]:
-    """Return the inputs for a class of parameters, in its order; `advanced` names those that are folded away.
+def widgets(kind: type[AnimationSettings] | type[MotionOptions], advanced: tuple[str, ...]) -> list[io.Input]:
+    """Return the inputs for a class of parameters, in its order.
 
-    Saved graphs hold widgets by place: a parameter that is new must come last.
+    Saved graphs store widget values by position: a new parameter must come last.
 
     Args:
         kind: AnimationSettings or MotionOptions.
+        advanced: names of the parameters that are folded away.
     """
     defaults = kind().to_dict()
     return [_widget(name, rule, defaults[name], name in advanced) for name, rule in kind.rules().items()]
@@ -35,6 +36,6 @@ def _widget(name: str, rule: Rule, default: Any, advanced: bool) -> io.Input:
 
 
 def _step(default: float) -> float:
-    """Return a hundredth, or the last digit of the default where that is finer: widgets round to their step."""
+    """Return 0.01, or the place of the default's last digit if that is finer: widgets round to their step."""
     digits = Decimal(repr(default)).as_tuple().exponent
     return 10.0 ** min(-2, int(digits))

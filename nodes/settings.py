@@ -31,14 +31,14 @@ class Settings(io.ComfyNode):
             node_id="LPV2V_Settings",
             display_name="LivePortrait Settings",
             description="The parameters of LivePortrait video-to-video, as the hosted model documents them. Every "
-            "engine takes them.",
+            "engine accepts them.",
             search_aliases=["live portrait parameters", "retargeting", "stitching", "face index", "lip zero"],
             inputs=[
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
                     default="none",
-                    tooltip=f"Sets some of the parameters below, whatever they show. {_presets()}",
+                    tooltip=f"Overrides some of the parameters below, whatever the widgets show. {_presets()}",
                 ),
                 *widgets(AnimationSettings, _ADVANCED),
             ],

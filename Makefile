@@ -15,13 +15,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 
-.PHONY: help install demo test test-fast lint bench clean
+.PHONY: help install demo test test-fast lint docs bench clean
 
 help:
 	@echo "make demo     fetch two real clips, animate one by the other, leave the videos in demo/"
 	@echo "make test     run all tests: about a quarter of an hour on two cores"
 	@echo "make test-fast  run those that take less than two minutes together, without a ComfyUI"
 	@echo "make lint     run ruff and mypy"
+	@echo "make docs     write docs/parameters.md and the other texts that follow from the code"
 	@echo "make bench    measure what the README's figures come from"
 	@echo "make install  only make .venv with the library in it"
 	@echo "make clean    remove .venv, demo/ and what builds and tests leave"
@@ -60,6 +61,9 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/check_types.py
+
+docs: $(INSTALLED)
+	$(BIN)/python scripts/make_docs.py
 
 bench: $(INSTALLED_TEST)
 	$(BIN)/python -m benchmarks

@@ -1,14 +1,16 @@
-"""Help pages and translations: complete, and true to the schemas."""
+"""Help pages, translations and generated texts match the schemas."""
 
 from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 from real_comfyui import published_files
 
+import make_docs
 from liveportrait_v2v.settings import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,7 @@ def page(node_id: str) -> str:
 
 
 def items(text: str, heading: str) -> dict[str, str]:
-    """What the list below a heading says, by the name that each of its points begins with."""
+    """The points of the list below a heading, by the name at their beginning."""
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     points = re.findall(r"^- `([\w ]+)`(.*(?:\n  .*)*)", section, re.MULTILINE)
     return {name: " ".join(point.split()) for name, point in points}
@@ -42,29 +44,23 @@ def texts(value: dict | str) -> list[str]:
     return [text for part in value.values() for text in texts(part)]
 
 
-def without_empty(**values: str | None) -> dict[str, str]:
-    return {key: value for key, value in values.items() if value}
+def keys(value: dict | str, path: str = "") -> set[str]:
+    """The paths of all texts, such as "LPV2V_Settings.inputs.scale.tooltip"."""
+    if isinstance(value, str):
+        return {path}
+    return {key for name, part in value.items() for key in keys(part, f"{path}.{name}" if path else name)}
 
 
-def in_english(schema) -> dict:
-    """The schema's own texts in the form of nodeDefs.json."""
-    return {
-        "display_name": schema.display_name,
-        "description": schema.description,
-        "inputs": {
-            item.id: without_empty(name=item.display_name or item.id, tooltip=item.tooltip)
-            for item in schema.inputs
-        },
-        "outputs": {
-            str(slot): without_empty(name=item.display_name or item.id, tooltip=item.tooltip)
-            for slot, item in enumerate(schema.outputs)
-        },
-    }
+def untranslated(english: dict, translated: dict) -> list[str]:
+    """Paths of descriptions and tooltips that are missing in a translation, or still English."""
 
+    def text(tree: dict, path: str) -> str | None:
+        for name in path.split("."):
+            tree = tree.get(name, {})
+        return tree or None
 
-def shape(value: dict | str) -> dict | None:
-    """The keys, without the texts."""
-    return {key: shape(part) for key, part in value.items()} if isinstance(value, dict) else None
+    prose = [path for path in keys(english) if path.endswith((".description", ".tooltip"))]
+    return sorted(path for path in prose if text(translated, path) in (None, text(english, path)))
 
 
 def test_every_node_has_a_help_page_and_every_page_a_node(schemas):
@@ -100,62 +96,75 @@ def test_a_help_page_names_every_choice(schemas):
         assert f"`{choice}`" in page(node_id), (node_id, choice)
 
 
-def test_the_settings_page_tells_what_each_preset_sets():
-    told = items(page("LPV2V_Settings"), "Presets")
-    assert {name: set(re.findall(r"`(\w+)`", text)) for name, text in told.items()} == {
+def test_the_settings_page_lists_what_each_preset_sets():
+    listed = items(page("LPV2V_Settings"), "Presets")
+    assert {name: set(re.findall(r"`(\w+)`", text)) for name, text in listed.items()} == {
         name: set(preset.values) for name, preset in PRESETS.items()
     }
 
 
-def test_a_help_page_tells_the_default_of_every_number_and_what_is_advanced(schemas):
+def test_a_help_page_gives_the_default_of_every_number_and_marks_what_is_advanced(schemas):
     for node_id, schema in schemas.items():
-        told = items(page(node_id), "Inputs")
+        listed = items(page(node_id), "Inputs")
         for item in schema.inputs:
-            text, default = told[item.id], getattr(item, "default", None)
+            text, default = listed[item.id], getattr(item, "default", None)
             assert text.startswith("(advanced)") == bool(getattr(item, "advanced", None)), item.id
             if type(default) in (int, float):
                 number = re.escape(f"{default:.10f}".rstrip("0").rstrip("."))
                 assert re.search(rf"(?<![\d.]){number}(?![\d]|\.\d)", text), (node_id, item.id, default)
 
 
-def test_every_help_page_shows_pictures_that_are_there_and_none_is_left_over(schemas):
+def test_every_help_page_shows_existing_pictures_and_every_picture_is_shown(schemas):
     shown = {node_id: pictures(page(node_id)) for node_id in schemas}
     assert all(shown.values())
-    # The frontend looks for them beside the pages.
+    # The frontend resolves them relative to the pages.
     assert {name for names in shown.values() for name in names} == {path.name for path in HELP.glob("*.png")}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_language_has_every_text_of_every_node_and_no_others(schemas, language):
-    assert shape(translations(language)) == {
-        node_id: shape(in_english(schema)) for node_id, schema in schemas.items()
-    }
+def test_a_language_has_texts_of_existing_nodes_only(schemas, language):
+    english = {node_id: make_docs.node_texts(schema) for node_id, schema in schemas.items()}
+    assert keys(translations(language)) - keys(english) == set()
 
 
 def test_the_english_texts_are_those_of_the_schemas(schemas):
-    assert translations("en") == {node_id: in_english(schema) for node_id, schema in schemas.items()}
+    assert translations("en") == {
+        node_id: make_docs.node_texts(schema) for node_id, schema in schemas.items()
+    }
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_descriptions_and_tooltips_are_translated(language):
+def test_every_text_is_translated_or_warned_about(language):
     english, translated = translations("en"), translations(language)
-    for node_id, node in translated.items():
-        assert node["description"] != english[node_id]["description"]
-        for part in ("inputs", "outputs"):
-            for key, item in node[part].items():
-                assert "tooltip" not in item or item["tooltip"] != english[node_id][part][key]["tooltip"]
+    missing = keys(english) - keys(translated)
+    for path in sorted(missing | set(untranslated(english, translated))):
+        warnings.warn(f"locales/{language}/nodeDefs.json: {path} is not translated", stacklevel=1)
+
+
+def test_a_missing_and_an_english_text_both_count_as_untranslated():
+    english = {"A": {"description": "Text.", "inputs": {"x": {"name": "x", "tooltip": "Tip."}}}}
+    assert untranslated(english, {}) == ["A.description", "A.inputs.x.tooltip"]
+    same = {"A": {"description": "文", "inputs": {"x": {"name": "x", "tooltip": "Tip."}}}}
+    assert untranslated(english, same) == ["A.inputs.x.tooltip"]
+
+
+def test_generated_files_are_up_to_date(schemas):
+    """If this fails, run `make docs`."""
+    for path, text in make_docs.generate(schemas).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(ROOT)}: run make docs"
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_the_tooltip_of_a_translated_input_names_the_parameter_as_errors_do(language):
     for node in translations(language).values():
         for name, item in node["inputs"].items():
-            assert item["name"] == name or name in item["tooltip"]
+            # A missing text is shown in English, which has the parameter's own name.
+            assert item.get("name", name) == name or name in item.get("tooltip", name)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_text_has_characters_that_the_frontend_reads_as_syntax(language):
-    """vue-i18n, which shows them: {name} is a value, @:key a link, | parts singular and plural."""
+    """In vue-i18n {name} is a value, @:key a link, and | separates singular and plural."""
     assert not [text for text in texts(translations(language)) if set(text) & set("{}@|")]
 
 

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Write the texts that follow from the code: parameter tables, English node texts, parts of the help pages.
+
+    python scripts/make_docs.py
+
+The node schemas come from the pack inside the tests' stand-in for ComfyUI.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
+
+from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions, Rule  # noqa: E402 - from ROOT
+
+PARAMETERS = ROOT / "docs" / "parameters.md"
+ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
+PAGES = {
+    "LPV2V_Settings": (ROOT / "web" / "docs" / "LPV2V_Settings.md", AnimationSettings),
+    "LPV2V_MotionOptions": (ROOT / "web" / "docs" / "LPV2V_MotionOptions.md", MotionOptions),
+}
+
+PARAMETERS_INTRO = """\
+# Parameters
+
+<!-- Written by `make docs` from liveportrait_v2v/settings.py: edit that file instead. -->
+
+A wrong name, type or value raises a `SettingsError` that names the parameter, its rule and the value.
+"""
+SETTINGS_INTRO = """\
+## AnimationSettings
+
+The parameters of the hosted model `live-portrait-video-to-video`, with its names, ranges and defaults. Every engine
+accepts them.
+"""
+OPTIONS_INTRO = """\
+## MotionOptions
+
+Options of local engines. A value other than the default of an option that an engine does not support is an error.
+"""
+PRESETS_INTRO = """\
+## Presets
+
+The node LivePortrait Settings offers them. The values of a preset override those of the widgets.
+"""
+ADVANCED_INTRO = 'Inputs marked as advanced may be folded away; "Show advanced inputs" shows them.\n'
+WIDGETS_INTRO = "A preset does not move the widgets: its values override what they show.\n"
+PRESET_INPUT = "Overrides some of the parameters below, whatever the widgets show; default `none`."
+
+
+def generate(schemas: Mapping[str, Any]) -> dict[Path, str]:
+    """Return the text of every generated file.
+
+    Args:
+        schemas: the schema of every node, by its id.
+    """
+    texts = {
+        PARAMETERS: parameters_page(),
+        ENGLISH: json.dumps(
+            {node_id: node_texts(schema) for node_id, schema in schemas.items()}, indent=2, ensure_ascii=False
+        )
+        + "\n",
+    }
+    for node_id, (path, kind) in PAGES.items():
+        page = path.read_text(encoding="utf-8")
+        page = replace_section(page, "Inputs", input_list(schemas[node_id], kind))
+        if kind is AnimationSettings:
+            page = replace_section(page, "Presets", preset_list())
+        texts[path] = page
+    return texts
+
+
+def node_texts(schema: Any) -> dict[str, Any]:
+    """Return a schema's texts in the form of nodeDefs.json."""
+
+    def texts(item: Any) -> dict[str, str]:
+        named = {"name": item.display_name or item.id, "tooltip": item.tooltip}
+        return {key: value for key, value in named.items() if value}
+
+    return {
+        "display_name": schema.display_name,
+        "description": schema.description,
+        "inputs": {item.id: texts(item) for item in schema.inputs},
+        "outputs": {str(slot): texts(item) for slot, item in enumerate(schema.outputs)},
+    }
+
+
+def parameters_page() -> str:
+    """Return docs/parameters.md: a table for each class of parameters, and one of the presets."""
+    presets = [
+        (
+            f"`{name}`",
+            preset.help,
+            ", ".join(f"`{key}={_plain(value)}`" for key, value in preset.values.items()),
+        )
+        for name, preset in PRESETS.items()
+    ]
+    parts = [
+        PARAMETERS_INTRO,
+        SETTINGS_INTRO,
+        _parameter_table(AnimationSettings),
+        OPTIONS_INTRO,
+        _parameter_table(MotionOptions),
+        PRESETS_INTRO,
+        _table(("name", "purpose", "values"), presets),
+    ]
+    return "\n".join(parts)
+
+
+def input_list(schema: Any, kind: type[AnimationSettings] | type[MotionOptions]) -> str:
+    """Return the list of a node's inputs for its help page."""
+    rules, defaults = kind.rules(), kind().to_dict()
+    points = []
+    for item in schema.inputs:
+        mark = " (advanced)" if item.advanced else ""
+        if item.id in rules:
+            rule = rules[item.id]
+            text = " ".join(filter(None, (_range_text(rule, defaults[item.id]), rule.help, rule.details)))
+        else:
+            text = PRESET_INPUT
+        points.append(_point(f"`{item.id}`{mark}: {text}"))
+    return "\n".join([ADVANCED_INTRO, *points, ""])
+
+
+def preset_list() -> str:
+    """Return the list of presets for the help page of LivePortrait Settings."""
+    points = []
+    for name, preset in PRESETS.items():
+        values = ", ".join(f"`{key}` {_shown(value)}" for key, value in preset.values.items())
+        points.append(_point(f"`{name}`: {preset.help}.{f' Sets {values}.' if values else ''}"))
+    return "\n".join([WIDGETS_INTRO, *points, ""])
+
+
+def replace_section(page: str, heading: str, body: str) -> str:
+    """Return a page with another body below one of its second-level headings."""
+    before, rest = page.split(f"\n## {heading}\n")
+    after = rest[rest.index("\n## ") :]
+    return f"{before}\n## {heading}\n\n{body}{after}"
+
+
+def _parameter_table(kind: type[AnimationSettings] | type[MotionOptions]) -> str:
+    defaults = kind().to_dict()
+    rows = [
+        (
+            f"`{name}`",
+            _plain(defaults[name]),
+            _range_cell(rule),
+            " ".join(filter(None, (rule.help, rule.details))),
+        )
+        for name, rule in kind.rules().items()
+    ]
+    return _table(("name", "default", "range", "meaning"), rows)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _range_cell(rule: Rule) -> str:
+    if rule.type is bool:
+        return ""
+    if rule.choices:
+        return ", ".join(rule.choices)
+    return f"≥ {rule.low:g}" if rule.high is None else f"{rule.low:g} … {rule.high:g}"
+
+
+def _range_text(rule: Rule, default: Any) -> str:
+    """Return range and default as a sentence."""
+    if rule.type is bool:
+        return f"Default {_shown(default)}."
+    if rule.choices:
+        choices = [f"`{choice}`{' (default)' if choice == default else ''}" for choice in rule.choices]
+        return f"{', '.join(choices[:-1])} or {choices[-1]}."
+    span = f"{rule.low:g} or more" if rule.high is None else f"{rule.low:g} to {rule.high:g}"
+    return f"{span}, default {_shown(default)}."
+
+
+def _shown(value: Any) -> str:
+    """Return a value as its widget shows it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    # Widgets show no exponents.
+    return f"{value:.10f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> str:
+    """Return a value as `--set NAME=VALUE` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _point(text: str) -> str:
+    return textwrap.fill(
+        text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
+
+
+def main() -> None:
+    """Write the generated files that differ, and print their paths."""
+    import standin_comfyui as standin
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "input").mkdir()
+        sys.modules.update(standin.install(standin.Host(Path(folder))))
+        nodes = standin.nodes_of(standin.load_pack())
+        schemas = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
+        for path, text in generate(schemas).items():
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8", newline="\n")
+                print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,9 +19,9 @@ from .info import Audio, AudioInfo
 from .probe import audio_info, find_audio
 from .source import MAX_BYTES, Source, packets
 
-# Timestamps that stray less than this from the sample count are rounding; more is a gap, or an overlap.
+# Timestamps within this distance of the sample count are rounding; beyond it they are a gap or an overlap.
 _DRIFT_SECONDS = 0.05
-# Decoding begins this much early, so that the decoder has settled where the window begins.
+# Decoding begins this much earlier, so that the decoder has settled when the window begins.
 _LEAD_SECONDS = 1
 _SCALE = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648}
 
@@ -33,11 +33,12 @@ def read_audio(
     duration: Fraction | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Audio | None:
-    """Read the audio of any file that has some, music without a video included.
+    """Read the audio of a file, with or without a video.
 
     Args:
         source: a path or a binary file object.
-        start, duration: seconds from the beginning of the audio; no duration means to its end.
+        start: seconds from the beginning of the audio.
+        duration: seconds; None reads to the end.
 
     Returns:
         exactly round(duration * rate) samples, padded with silence where the audio is shorter; None if the
@@ -69,8 +70,8 @@ def read_audio(
 def samples(source: Source, index: int, info: AudioInfo, start: Fraction, duration: Fraction) -> Audio:
     """Decode the samples from `start`, in absolute seconds of the file, for `duration`.
 
-    Each decoded block is put where its timestamp says: what comes late leaves silence before it, what comes
-    early, such as an encoder's priming, is cut. Only the window is ever held in memory.
+    Each decoded block is placed by its timestamp: a gap becomes silence, and samples before the window, such as an
+    encoder's priming, are cut. Only the window is held in memory.
 
     Returns:
         float32 [C, round(duration * rate)].
@@ -109,7 +110,7 @@ def samples(source: Source, index: int, info: AudioInfo, start: Fraction, durati
 def _frames(
     container: av.container.InputContainer, stream: av.audio.stream.AudioStream, info: AudioInfo
 ) -> Iterator[av.AudioFrame]:
-    """Decode audio frames at the track's rate and layout; damaged ones are passed over."""
+    """Yield audio frames at the track's rate and layout; damaged ones are skipped."""
     resamplers: dict[tuple[int, str, str], av.AudioResampler] = {}
     for packet in chain(packets(container, stream), [None]):
         with suppress(av.error.FFmpegError):
@@ -119,7 +120,7 @@ def _frames(
                 if same and (frame.format.is_packed or info.channels < 8):
                     yield frame
                     continue
-                # Broadcasts change their format on the way.
+                # Broadcasts change their format midway.
                 kind = frame.sample_rate, frame.layout.name, frame.format.name
                 if kind not in resamplers:
                     resamplers[kind] = av.AudioResampler("flt", info.layout, info.sample_rate)

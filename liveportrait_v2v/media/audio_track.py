@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import MediaError
 from .info import USUAL_LAYOUTS, Audio
 
-# What the encoders take as it is. FFmpeg's AAC encoder has no 6.1 of its own that players agree on.
+# Layouts that are encoded without conversion. Players disagree on the 6.1 of FFmpeg's AAC encoder.
 _KNOWN_LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"),
     "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
@@ -24,7 +24,7 @@ _BITS_PER_CHANNEL = 96_000
 
 
 class AudioTrack:
-    """Encodes an `Audio` step by step, so that it interleaves with the video."""
+    """Encoder of an `Audio`, in steps that interleave with the video."""
 
     def __init__(self, container: av.container.OutputContainer, codec: str, audio: Audio, name: str):
         """Add the stream to a file.
@@ -46,7 +46,7 @@ class AudioTrack:
         stream = container.add_stream(codec, rate=rate)
         assert isinstance(
             stream, av.audio.stream.AudioStream
-        )  # every codec of _KNOWN_LAYOUTS is one of audio
+        )  # every codec of _KNOWN_LAYOUTS is an audio codec
         self._stream = stream
         stream.codec_context.layout = av.AudioLayout(layout)
         stream.codec_context.bit_rate = _BITS_PER_CHANNEL * stream.codec_context.layout.nb_channels
@@ -78,7 +78,7 @@ class AudioTrack:
 
 
 def _layout(name: str | None, channels: int) -> str | None:
-    """Return the layout's name, if FFmpeg knows it and it fits: files may leave the order of channels open."""
+    """Return the name if FFmpeg has a layout of it with this many channels: files may leave the order open."""
     try:
         return name if name and av.AudioLayout(name).nb_channels == channels else None
     except ValueError:

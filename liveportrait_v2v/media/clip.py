@@ -1,4 +1,4 @@
-"""A clip: a video, an animation or a still, as facts, frames and audio."""
+"""Clip of a video, an animation or a still: facts, frames and audio."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Clip:
     """A video, an animation or a still picture, given as a path, a binary file object or frames in memory.
 
     Frames come out as uint8 RGB [N, H, W, 3]: upright (rotation metadata, EXIF orientation), in square pixels
-    (anamorphic clips are stretched along the shorter way), with the YUV matrix and range that the stream is
+    (anamorphic clips are stretched along the shorter side), with the YUV matrix and range that the stream is
     tagged with (untagged: BT.709 above 576 lines or 1279 columns, else BT.601; limited range), transparent
     parts over black. HDR transfer curves are left as they are.
 
-    Frame k of `chunks()` belongs at time k / info.rate. A clip of constant rate gives its frames as they are.
-    One of variable rate is resampled by its timestamps to its average rate; how the two are distinguished:
-    `timeline.make_timeline`.
+    Frame k of `chunks()` belongs at time k / info.rate. Frames of a clip with a constant rate are unchanged. A clip
+    with a variable rate is resampled by its timestamps to its average rate; `timeline.make_timeline` distinguishes
+    the two.
 
     The file is probed once, at the first use. A path is opened again for every `chunks()` and `audio()`; a
-    file object is read into memory here. So any number of generators may run at once, in several threads.
+    file object is read into memory here. Any number of generators may therefore run at once, in several threads.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Clip:
 
         Args:
             max_bytes: the largest file that is accepted.
-            start, duration: a trim window in seconds. Frames outside of it don't come out, times and audio
-                are relative to its start. A still has no time and ignores it.
+            start, duration: a trim window in seconds. Frames outside it are left out; times and audio are relative
+                to its start. A still ignores it.
 
         Raises:
             MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
@@ -63,7 +63,7 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """Name as the user gave it."""
+        """Path as the user gave it, or the name of a file object."""
         return self._source.name
 
     @property
@@ -73,11 +73,11 @@ class Clip:
 
     @property
     def window(self) -> tuple[Fraction, Fraction | None]:
-        """Trim window as it was given: start and duration in seconds."""
+        """Trim window as given: start and duration in seconds, None to the end."""
         return self._start, self._duration
 
     def digest(self) -> str:
-        """Return the SHA-256 of the whole content, whatever the trim window, as hexadecimal."""
+        """Return the hexadecimal SHA-256 of the whole content, regardless of the trim window."""
         return self._source.digest()
 
     @property
@@ -85,7 +85,7 @@ class Clip:
         """Facts about the clip inside its trim window.
 
         Raises:
-            MediaError: it can't be read as a clip, or nothing of it is in the trim window.
+            MediaError: it can't be read as a clip, or the trim window contains none of its frames.
         """
         reader, window = self._probe()
         if window is None:
@@ -95,12 +95,12 @@ class Clip:
         )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
-        """Return width and height of the frames that `chunks` gives."""
+        """Return width and height of the frames of `chunks`."""
         info = self.info
         return fit_size(info.width, info.height, max_side)
 
     def output_rate(self, every_nth: int = 1, rate: Fraction | None = None) -> Fraction | None:
-        """Return the frame rate of what `chunks` gives with these options; None for a still."""
+        """Return the frame rate of `chunks` with these options; None for a still."""
         info = self.info
         if info.is_still:
             return None
@@ -111,7 +111,7 @@ class Clip:
     def output_count(
         self, *, skip: int = 0, cap: int = 0, every_nth: int = 1, rate: Fraction | None = None
     ) -> int:
-        """Return the number of frames that `chunks` gives with these options.
+        """Return the number of frames of `chunks` with these options.
 
         Raises:
             SettingsError, MediaError: as `chunks` does.
@@ -133,16 +133,16 @@ class Clip:
     ) -> Iterator[Chunk]:
         """Decode the clip from its start, `size` frames at a time (fewer in the last chunk).
 
-        The options apply in this order: `skip` leaves out the first frames, `every_nth` takes
-        the first of every n that follow, `rate` resamples these to a constant rate (output frame k shows the
-        frame that is on screen k / rate later than the first), `cap` limits the output frames (0: no
-        end). Without `rate` the result runs at info.rate / every_nth: see `output_rate`.
+        The options apply in this order: `skip` leaves out the first frames, `every_nth` takes the first of every n
+        that follow, `rate` resamples these to a constant rate (output frame k is the one on screen k / rate seconds
+        after the first), `cap` limits the number of output frames (0 = all). Without `rate` the frame rate is
+        info.rate / every_nth: see `output_rate`.
 
-        Times count from the clip's (trimmed) start: after a skip the first one is above zero, and that is
-        where the audio that goes with the frames begins.
+        Times count from the clip's (trimmed) start: after a skip the first one is above zero, and the audio of
+        the frames begins there.
 
-        A frame that is damaged is passed over and the one before it held; a file that is truncated is an
-        error (`probe.probe_video`, `decode.rgb_pictures`).
+        A damaged frame is replaced by the one before it; a truncated file is an error (`probe.probe_video`,
+        `decode.rgb_pictures`).
 
         A still is one frame, at time 0; only `max_side` applies to it.
 
@@ -151,7 +151,7 @@ class Clip:
 
         Raises:
             SettingsError: an option out of range.
-            MediaError: nothing is left by the options, or the file can't be decoded (while iterating).
+            MediaError: the options leave no frame, or the file can't be decoded (while iterating).
         """
         if size < 1 or max_side < 0:
             raise SettingsError(f"size must be 1 or more and max_side 0 or more; got {size} and {max_side}")
@@ -161,9 +161,9 @@ class Clip:
         return _chunks(reader, self._select(window, skip, cap, every_nth, rate), size, max_side)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
-        """Return the audio that is heard from `start`, in seconds from the clip's (trimmed) start.
+        """Return the audio from `start`, in seconds from the clip's (trimmed) start.
 
-        Audio that begins later than the video has silence before it; what precedes the window is cut.
+        Audio that begins later than the video is preceded by silence; audio before the window is cut.
 
         Returns:
             exactly round(duration * rate) samples, in the track's own rate and layout, with silence where the
@@ -193,7 +193,7 @@ class Clip:
         )
 
 
-# One frame at time 0; there is no second one whose time the rate would give.
+# One frame at time 0; the rate is never used, as there is no second one.
 _STILL = Selection(np.zeros(1, np.int64), Fraction(1), Fraction(0))
 
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-# swscale's numbers of the YUV matrices (SWS_CS_*), and FFmpeg's tags (AVCOL_SPC_*) that ask for them.
+# swscale's numbers of the YUV matrices (SWS_CS_*), by FFmpeg's tag (AVCOL_SPC_*).
 _BT709, _BT601 = 1, 5
 _MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
@@ -37,7 +37,7 @@ def yuv_range(frame: av.VideoFrame) -> int:
 
 
 def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatter) -> np.ndarray:
-    """Convert and scale a frame to uint8 [height, width, 3]; transparent parts are over black."""
+    """Convert and scale a frame to uint8 [height, width, 3]; alpha is composited over black."""
     alpha = "a" in frame.format.name.replace("gray", "").replace("pal8", "a")
     matrix = yuv_matrix(frame)
     scaling = _BILINEAR if (width, height) == (frame.width, frame.height) else BICUBIC
@@ -47,7 +47,7 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatt
         height,
         "rgba" if alpha else "rgb24",
         src_colorspace=matrix,
-        # Means nothing for RGB, but older PyAV ignores the source's matrix and range where it is the same.
+        # Has no meaning for RGB, but older PyAV ignores the source's matrix and range if it is the same.
         dst_colorspace=_BT709 if matrix != _BT709 else _BT601,
         src_color_range=yuv_range(frame),
         dst_color_range=FULL,
@@ -61,14 +61,14 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatt
 
 
 def over_black(rgba: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 4] with straight alpha -> uint8 [H, W, 3], composited over black."""
+    """Composite uint8 [H, W, 4] with straight alpha over black, to uint8 [H, W, 3]."""
     product = rgba[..., :3] * rgba[..., 3:].astype(np.uint16)
     return ((product + 127) // 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How a stored picture is turned to be upright: swap its axes, then mirror."""
+    """Transform from a stored picture to the upright one: swap the axes, then mirror."""
 
     swap: bool = False
     mirror_x: bool = False
@@ -76,12 +76,12 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Orientation:
-        """Read the frame's display matrix; the nearest right angle is taken.
+        """Read the frame's display matrix, rounded to the nearest right angle.
 
         The matrix maps a stored point to the screen: x' = a x + c y, y' = b x + d y
         (ISO/IEC 14496-12, 6.2.2).
         """
-        side_data: Any = frame.side_data  # whose stubs lack it
+        side_data: Any = frame.side_data  # PyAV's stubs lack it
         if _DISPLAY_MATRIX not in side_data:
             return cls()
         data = memoryview(side_data[_DISPLAY_MATRIX])
@@ -100,10 +100,10 @@ class Orientation:
 
 
 def square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """Display size of a picture whose pixels are `aspect` times as wide as high.
+    """Return the display size of a picture whose pixels are `aspect` times as wide as high.
 
-    The shorter way is stretched, so that no detail is lost, to an even length, as encoders want it. Ratios
-    beyond 4:1 are taken as errors in the file.
+    The shorter side is stretched, so that no detail is lost, to an even length, as encoders require. Ratios
+    beyond 4:1 are treated as errors in the file.
     """
     if not aspect or aspect == 1 or not Fraction(1, 4) <= aspect <= 4:
         return width, height
@@ -113,7 +113,7 @@ def square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int
 
 
 def fit_size(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """Scale a size down so that the longest side is at most `max_side`; 0 leaves it alone."""
+    """Scale a size down so that the longest side is at most `max_side`; 0 keeps it."""
     longest = max(width, height)
     if not max_side or longest <= max_side:
         return width, height

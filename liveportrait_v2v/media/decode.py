@@ -1,4 +1,4 @@
-"""Decoding of a video file's pictures, matched to their places in time."""
+"""Decoding of a video file's frames, matched to their times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .colour import fit_size, to_rgb
 from .probe import VideoTrack, decoder_of
 from .source import Source, packets
 
-# More than this undecodable at the end, and more than 5 % of the clip, is no longer one damaged frame.
+# If more than this and 5 % of the clip can't be decoded at the end, the file is truncated.
 _LOST_SECONDS = 1
 
 
@@ -25,16 +25,15 @@ def rgb_pictures(
 
     Unwanted frames are decoded, as others may depend on them, but not converted.
 
-    A frame that can't be decoded is passed over, and the one before it is held in its place (at the beginning
-    of the clip: the one after it). If more than a second and 5 % of the clip are lost at its end, the file is
-    truncated.
+    A frame that can't be decoded is replaced by the one before it (at the beginning of the clip: the one after it).
+    If more than a second and 5 % of the clip are lost at its end, the file is truncated.
 
     Args:
         wanted: int64 [n], frame numbers that never decrease.
         max_side: of the pictures; 0 for full size.
 
     Yields:
-        uint8 [H, W, 3], valid until the next one, and how many of `wanted` it stands for.
+        uint8 [H, W, 3], valid until the next one, and the number of elements of `wanted` that it covers.
 
     Raises:
         MediaError: truncated, or nothing can be decoded.
@@ -73,10 +72,10 @@ def rgb_pictures(
 
 
 def _numbered(source: Source, track: VideoTrack, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Yield the decoded frames with their numbers, rising; from the first wanted one or somewhat before it."""
+    """Yield decoded frames with increasing numbers, from the first wanted one or somewhat earlier."""
     if track.pts is not None:
         key = int(np.searchsorted(track.key_pts, track.pts[first], side="right")) - 1
-        # A jump pays only past the first key frame.
+        # A seek pays only past the first key frame.
         if key > 0:
             frames = _by_pts(source, track, track.pts, int(track.key_pts[key]))
             earliest = next(frames, None)
@@ -117,7 +116,7 @@ def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av
                 return
         for packet in packets(container, stream):
             yield from _frames(decoder, packet)
-        # Frame threads report a damaged frame late, so draining may need several calls.
+        # Frame threads report damaged frames late, so draining may need several calls.
         for _ in range(64):
             rest = _frames(decoder, None)
             yield from rest

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
-"""FFmpeg's names of the channel layouts that 1, 2, ... 8 channels are taken for."""
+"""FFmpeg's names of the default channel layouts of 1, 2, ... 8 channels."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """Facts about a clip as it comes out of `Clip.chunks()` with no options, inside its trim window.
+    """Facts about a clip inside its trim window, as `Clip.chunks()` yields it without options.
 
     Attributes:
         width, height: size of a frame in square pixels, after rotation.
-        rate: frames per second. A variable frame rate clip has its average rate. None for a still.
+        rate: frames per second, the average of a variable frame rate. None for a still.
         duration: seconds, exactly `frame_count / rate`. None for a still.
         frame_count: number of frames. 1 for a still.
         is_still: a single picture without time.
-        audio: the audio track, None where there is none.
+        audio: the audio track, or None.
     """
 
     width: int
@@ -52,12 +52,12 @@ class ClipInfo:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some consecutive frames of a clip.
+    """Consecutive frames of a clip.
 
     Attributes:
-        frames: uint8 [N, H, W, 3], RGB. Memory of its own: the receiver may keep or change it.
-        times: N times in seconds from the clip's (trimmed) start.
-        index: place of the first frame in the output sequence.
+        frames: uint8 [N, H, W, 3], RGB. Not shared: the receiver may keep or change it.
+        times: N times, in seconds from the clip's (trimmed) start.
+        index: index of the first frame in the output sequence.
     """
 
     frames: torch.Tensor
@@ -72,7 +72,7 @@ class Audio:
     Attributes:
         samples: float32 [C, T], full scale is -1..1.
         rate: samples per second.
-        layout: FFmpeg's name of the channel layout; None means the usual one for C channels.
+        layout: FFmpeg's name of the channel layout; None means the default for C channels.
     """
 
     samples: torch.Tensor

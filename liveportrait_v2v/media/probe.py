@@ -1,4 +1,4 @@
-"""Probing of a video file: its headers, all its packets, and one decoded picture."""
+"""Probing of a video file: its headers, all its packets and one decoded frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .timeline import Timeline, make_timeline
 
 # Containers that state a duration; for others FFmpeg estimates it.
 _STATES_DURATION = ("mov,mp4", "matroska", "avi", "flv", "asf")
-# A file may end this much earlier than it states before it counts as truncated.
+# A file that ends earlier than it states by more than this is truncated.
 _MISSING_SECONDS = Fraction(1, 2)
 _MISSING_SHARE = Fraction(2, 100)
 # Codecs reorder at most 16 frames; twice that separates B-frames from a clock that jumped back.
@@ -29,15 +29,15 @@ class VideoTrack:
     """The video stream of a file.
 
     Attributes:
-        index: of the stream.
-        width, height: upright, in square pixels.
+        index: index of the stream.
+        width, height: size of the upright frames, in square pixels.
         orientation: from the stored picture to the upright one.
-        timeline: of all its frames.
-        pts: int64 [n], the frames' timestamps in display order, in time_base units; None where the file has
-            none that can be trusted, and the frames are counted instead.
-        key_pts: int64, sorted: the frames among them where decoding can begin.
-        start: absolute time of the first frame in seconds, to which audio is related.
-        audio: the audio stream of the file that goes with it, and its index.
+        timeline: display times of all its frames.
+        pts: int64 [n], the frames' timestamps in display order, in time_base units; None if the file has none
+            that can be trusted, and the frames are counted instead.
+        key_pts: int64, sorted timestamps of the key frames, where decoding can begin.
+        start: absolute time of the first frame in seconds, the zero of the audio.
+        audio, audio_index: the file's audio stream and its index; None without one.
     """
 
     index: int
@@ -53,14 +53,14 @@ class VideoTrack:
 
 
 def probe_video(source: Source) -> VideoTrack:
-    """Read every packet of the file once, and decode only until the first picture comes out.
+    """Read every packet of the file once, and decode only the first frame.
 
-    The pass over the packets gives what headers leave out or get wrong: the number of frames, their true
-    times, whether the rate is constant, and whether the file is whole. The one picture is decoded because
-    PyAV shows a stream's rotation on decoded frames alone.
+    Headers omit or misstate the number of frames, their times, whether the rate is constant and whether the file is
+    complete; the packets give them. The first frame is decoded because PyAV reports a stream's rotation on decoded
+    frames only.
 
-    A file is truncated if its packets end more than half a second and 2 % earlier than the file states; for
-    MP4, MOV, MKV, WebM, AVI, FLV and ASF, which state a duration. Shorter losses at the end are passed over.
+    An MP4, MOV, MKV, WebM, AVI, FLV or ASF file, which states a duration, is truncated if its packets end more than
+    half a second and 2 % earlier. Shorter losses at the end are ignored.
 
     Raises:
         MediaError: no video stream, no decoder, no frames, truncated, or frames that are too large.
@@ -110,7 +110,11 @@ def probe_video(source: Source) -> VideoTrack:
 
 
 def video_stream(container: av.container.InputContainer, name: str) -> av.video.stream.VideoStream:
-    """Return the stream that a player would show; cover pictures of music don't count."""
+    """Return the stream that a player would show, ignoring cover pictures of music.
+
+    Raises:
+        MediaError: there is none.
+    """
     covers = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & covers]
     if not streams:
@@ -121,7 +125,11 @@ def video_stream(container: av.container.InputContainer, name: str) -> av.video.
 
 
 def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codeccontext.VideoCodecContext:
-    """Return the stream's decoder; VP8 and VP9 with transparency need libvpx, FFmpeg's own ones drop it."""
+    """Return the stream's decoder: libvpx for transparent VP8 and VP9, as FFmpeg's own decoders drop the alpha.
+
+    Raises:
+        MediaError: there is none.
+    """
     if stream.codec_context is None:
         raise MediaError(name, "this build of FFmpeg has no decoder for its video codec; convert it to H.264")
     libvpx = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
@@ -144,7 +152,7 @@ def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
         return None
     layout = stream.codec_context.layout
     count = layout.nb_channels
-    # FFmpeg's name where the file leaves the layout open is "2 channels".
+    # Without a layout in the file, FFmpeg's name for it is "2 channels".
     unnamed = layout.name.endswith("channels") and count <= len(USUAL_LAYOUTS)
     return AudioInfo(stream.sample_rate, count, USUAL_LAYOUTS[count - 1] if unnamed else layout.name)
 
@@ -159,7 +167,7 @@ def _first_picture(
 
 
 class _Packets:
-    """Times of a video stream's packets, gathered in the order of the file."""
+    """Times of a video stream's packets, in the order of the file."""
 
     def __init__(self, stream: av.video.stream.VideoStream):
         self.pts: list[int | None] = []
@@ -181,8 +189,8 @@ class _Packets:
     def timing(self, stream: av.video.stream.VideoStream, avi: bool) -> _Timing:
         """Return the frames' timestamps.
 
-        Those that are missing, double or jump back are replaced by the decoding times in their order, and these, if
-        they are no better, by the average rate. AVI stores decoding times only.
+        If some are missing, doubled or jump back, the sorted decoding times replace them, or the average rate if those
+        are no better. AVI stores decoding times only.
         """
         rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
         tick = stream.time_base or Fraction(1, av.time_base)
@@ -200,7 +208,7 @@ class _Packets:
 
 @dataclass(frozen=True)
 class _Timing:
-    """See VideoTrack."""
+    """Timing of a video stream, as in VideoTrack."""
 
     timeline: Timeline
     pts: np.ndarray | None
@@ -208,7 +216,7 @@ class _Timing:
 
 
 def _increasing(times: list[int | None]) -> np.ndarray | None:
-    """Return the times in order, or None if one is missing, double, or too far off to be B-frames' reordering."""
+    """Return the sorted times, or None if one is missing, doubled, or moved further than B-frames are."""
     if any(time is None for time in times):
         return None
     values = np.array(times, dtype=np.int64)
@@ -225,7 +233,11 @@ def _check_whole(
     video_end: Fraction,
     others_end: Fraction,
 ) -> None:
-    """Compare the stated length with the data: the video's own if the file states it, else that of all streams."""
+    """Compare the stated length with the data, for the video stream or, if it states none, for the whole file.
+
+    Raises:
+        MediaError: truncated.
+    """
     if not container.format.name.startswith(_STATES_DURATION):
         return
     if stream.duration and stream.time_base:

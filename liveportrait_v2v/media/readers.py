@@ -26,13 +26,13 @@ from .timeline import Timeline
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames in memory, to be taken as a clip.
+    """Frames in memory, for use as a clip.
 
     Attributes:
         images: [N, H, W, C], N >= 1; uint8, or floating point where 0..1 is black to white. C is 1 (grey), 3 (RGB)
             or 4 (RGBA).
-        rate: frames per second; None makes the first image a still, and needs N = 1.
-        audio: begins with the first frame.
+        rate: frames per second; None makes a still, and requires N = 1.
+        audio: its first sample is heard with the first frame.
     """
 
     images: torch.Tensor
@@ -43,7 +43,7 @@ class Frames:
     path: ClassVar[None] = None
 
     def digest(self) -> str:
-        """SHA-256 of images, rate and audio, as hexadecimal."""
+        """Return the hexadecimal SHA-256 of images, rate and audio."""
         facts = (str(self.images.dtype), tuple(self.images.shape), str(self.rate))
         digest = hashlib.sha256(repr(facts).encode())
         for image in self.images:
@@ -57,19 +57,19 @@ class Frames:
 
 
 class Reader(Protocol):
-    """A clip as it is stored."""
+    """Access to a clip as stored: a video file, a picture file or frames in memory."""
 
     @property
     def name(self) -> str:
-        """For errors."""
+        """Name of the clip in errors."""
 
     @property
     def width(self) -> int:
-        """Of the upright frames, in square pixels."""
+        """Width of the upright frames, in square pixels."""
 
     @property
     def height(self) -> int:
-        """Of the upright frames, in square pixels."""
+        """Height of the upright frames, in square pixels."""
 
     @property
     def timeline(self) -> Timeline | None:
@@ -77,12 +77,12 @@ class Reader(Protocol):
 
     @property
     def audio_info(self) -> AudioInfo | None:
-        """Facts about the audio track, None where there is none."""
+        """Facts about the audio track, or None."""
 
     def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
-        """Yield the frames of these numbers, int64 [n] and never decreasing.
+        """Yield the frames with these numbers, int64 [n] in non-decreasing order.
 
-        Each is uint8 [H, W, 3] and comes with the number of times in a row that it is wanted.
+        Each is uint8 [H, W, 3], with the number of times that it occurs in `wanted`.
         """
 
     def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
@@ -193,7 +193,7 @@ class _MemoryReader:
 
 
 def _rgb(image: torch.Tensor) -> np.ndarray:
-    """uint8 [H, W, 3]; transparent parts lie over black."""
+    """Return an image as uint8 [H, W, 3], with alpha composited over black."""
     if image.is_floating_point():
         image = image.float().nan_to_num(0.0).mul(255).round_().clamp_(0, 255).to(torch.uint8)
     pixels = image.cpu().numpy()

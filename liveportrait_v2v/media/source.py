@@ -32,11 +32,11 @@ class Source:
     """A file that can be opened any number of times, from several threads at once.
 
     A path is opened each time. A file object is read once, here, from its beginning, and its bytes are
-    kept: so it may be closed afterwards, and its size counts against the memory.
+    kept in memory, so that it may be closed afterwards.
 
     Attributes:
-        name: as the user gave it.
-        path: None for a file object.
+        name: path as the user gave it, or the name of a file object.
+        path: path of the file; None for a file object.
     """
 
     def __init__(self, source: str | os.PathLike[str] | BinaryIO, max_bytes: int = MAX_BYTES):
@@ -91,7 +91,7 @@ class Source:
             # FFmpeg reads a text file as terminal art.
             if container.format.name == "tty":
                 raise MediaError(self.name, _NOT_MEDIA)
-            # They name other files, which may be private.
+            # Playlists refer to other files, which may be private.
             if container.format.name in _PLAYLISTS:
                 raise MediaError(self.name, _IS_PLAYLIST)
             yield container
@@ -115,7 +115,7 @@ class Source:
 def packets(
     container: av.container.InputContainer, *streams: av.stream.Stream
 ) -> Iterator[av.Packet[av.stream.Stream]]:
-    """Yield the packets of some streams; data that can't be read ends them, like the end of the file."""
+    """Yield the packets of some streams, up to the end of the file or to data that can't be read."""
     demuxed = container.demux(list(streams))
     while True:
         try:
@@ -136,7 +136,7 @@ def check_size(name: str, width: int, height: int) -> None:
     """Check the size of a frame.
 
     Raises:
-        MediaError: a frame of this size is empty, or too large to be handled.
+        MediaError: the frame is empty or too large.
     """
     if width < 1 or height < 1:
         raise MediaError(name, f"the frame size is unknown or empty ({width}x{height})")

@@ -26,7 +26,7 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True)
 class Picture:
-    """A still, or an animation where `timeline` is given; the size is upright."""
+    """Facts about a picture file: the upright size, and the timeline of an animation (None for a still)."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class Picture:
 
 
 def is_picture(source: Source) -> bool:
-    """Return whether Pillow is to read it, by its first bytes."""
+    """Return whether the first bytes are those of a format that Pillow reads."""
     head = source.head(16)
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     avif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis")
@@ -61,7 +61,7 @@ def probe_picture(source: Source) -> Picture:
 
 
 def read_still(source: Source, max_side: int) -> np.ndarray:
-    """Read the picture as uint8 [H, W, 3], upright by its EXIF orientation; transparent parts are over black.
+    """Read the picture as uint8 [H, W, 3], upright by its EXIF orientation, with alpha over black.
 
     Raises:
         MediaError: damaged or truncated.
@@ -73,7 +73,7 @@ def read_still(source: Source, max_side: int) -> np.ndarray:
 def animation_pictures(
     source: Source, wanted: np.ndarray, max_side: int
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Yield the wanted frames of an animation, as `decode.rgb_pictures` those of a video.
+    """Yield the wanted frames of an animation, like `decode.rgb_pictures` for a video.
 
     Raises:
         MediaError: damaged or truncated.
@@ -91,7 +91,7 @@ def animation_pictures(
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
-    """Open the picture with Pillow; errors of Pillow inside the block become MediaErrors."""
+    """Open the picture with Pillow, whose errors inside the block become MediaErrors."""
     with source.open() as file:
         try:
             with warnings.catch_warnings():
@@ -102,7 +102,9 @@ def _opened(source: Source) -> Iterator[Image.Image]:
         except Image.DecompressionBombError as error:
             raise MediaError(source.name, f"the picture is too large: {error}") from error
         except UnidentifiedImageError as error:
-            raise MediaError(source.name, "the picture can't be read: it is damaged or no picture") from error
+            raise MediaError(
+                source.name, "the picture can't be read: it is damaged or not a picture"
+            ) from error
         except MediaError:
             raise
         except Exception as error:  # errors of Pillow's parsers on damaged files
@@ -110,7 +112,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Greyscale of 16 bits or more as 8 bits; Pillow's own conversion would clip it."""
+    """Convert greyscale of 16 bits or more to 8 bits; Pillow's own conversion clips it."""
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         eight = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
@@ -133,7 +135,7 @@ def _rgb(image: Image.Image, max_side: int) -> np.ndarray:
 
 
 def _durations(source: Source, image: Image.Image) -> list[int]:
-    """Return the milliseconds that each frame is shown; up to 10 ms means 100, as in browsers."""
+    """Return the display time of each frame in milliseconds; up to 10 ms means 100, as in browsers."""
     frames = getattr(image, "n_frames", 1)  # which only animated formats have
     with source.open() as file:
         data = file.read()
@@ -154,7 +156,7 @@ def _durations(source: Source, image: Image.Image) -> list[int]:
 
 
 def _webp_durations(data: bytes) -> list[int]:
-    """From the ANMF chunks (WebP container specification, "Animation"): 24 bits at offset 12."""
+    """Read the ANMF chunks (WebP container specification, "Animation"): 24 bits at offset 12."""
     found, at = [], 12
     while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -165,7 +167,7 @@ def _webp_durations(data: bytes) -> list[int]:
 
 
 def _apng_durations(data: bytes) -> list[int]:
-    """From the fcTL chunks (PNG specification, third edition, 11.3.6.2): a fraction of a second."""
+    """Read the fcTL chunks (PNG specification, third edition, 11.3.6.2): a fraction of a second."""
     found, at = [], 8
     while at + 12 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")

@@ -16,11 +16,9 @@ _STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60,
 ]
 MAX_DENOMINATOR = 100_000
 """Rates given as floats become the nearest fraction up to this denominator, so that 29.97 is 2997/100."""
-# 92 hours at 30 frames a second.
-_MAX_FRAMES = 10_000_000
-# Of a frame.
-_JITTER = 0.4
-_FILLED = 0.95
+_MAX_FRAMES = 10_000_000  # 92 hours at 30 frames a second
+_JITTER = 0.4  # of a frame
+_FILLED = 0.95  # least fraction of an even grid that has frames
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,9 @@ class Timeline:
     Attributes:
         ticks: int64 [n], strictly increasing, in `tick` seconds from the first frame.
         tick: seconds.
-        end: when the last frame ends, in ticks.
+        end: end of the last frame, in ticks.
         rate: frames per second; the average where the rate is variable.
-        constant: the frames lie on an even grid: frame i is shown at i / rate.
+        constant: whether frame i is shown at i / rate for all i.
     """
 
     ticks: np.ndarray
@@ -52,8 +50,8 @@ class Timeline:
     def on_screen(self, start: Fraction, step: Fraction, count: int) -> np.ndarray:
         """Return the frame shown at start + k * step seconds, for k in 0..count-1, as int64 [count].
 
-        Timestamps are rounded when they are stored, to a millisecond in many files, so a frame that begins up
-        to that much later counts as begun.
+        Stored timestamps are rounded, to a millisecond in many files, so a frame that begins up to that much later
+        counts as begun.
         """
         slack = min(max(self.tick, Fraction(1, 1000)), step / 4)
         # (a + k * b) // c is floor((start + slack + k * step) / tick), in integers and so exact.
@@ -74,19 +72,19 @@ def make_timeline(
 ) -> Timeline:
     """Distinguish a constant frame rate from a variable one.
 
-    The rates that the file claims, the usual ones near the average and the average itself are tried in turn.
-    The rate is constant if on the grid of one of them every frame keeps its number: the timestamps stray
-    from it by less than 0.4 of a frame, from the earliest to the latest one. So timestamps rounded to
-    milliseconds, or a camera's jitter, neither double nor drop a frame. Among several that would do, the
-    first that explains the timestamps down to their rounding wins. Where up to 5 % of the frames are missing
-    from such a grid, the clip keeps its rate, and the frame before a gap is held. All else is variable.
+    The candidates are, in this order, the rates that the file claims, the standard ones near the average, and the
+    average itself. The rate is constant if every frame keeps its number on the grid of a candidate: the deviations
+    of the timestamps span less than 0.4 of a frame. Timestamps rounded to milliseconds, or a camera's jitter,
+    therefore neither double nor drop a frame. Of several matching candidates, the first that explains the
+    timestamps down to their rounding is taken. If up to 5 % of the frames are missing from such a grid, the clip
+    keeps its rate, and the frame before a gap is held. All other rates are variable.
 
     Args:
         ticks: int64 [n], display times, strictly increasing.
         tick: seconds.
-        last_duration: how long the last frame is shown, in ticks; 0 if unknown.
+        last_duration: display time of the last frame, in ticks; 0 if unknown.
         claimed_rates: rates from the file's headers, the most trusted first.
-        exact: the times are meant as they are, the last frame's end included; only rounding is forgiven.
+        exact: the times are exact up to rounding, including the last frame's end.
     """
     ticks = ticks - ticks[0]
     count = len(ticks)
@@ -126,7 +124,7 @@ def make_timeline(
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a timeline that a trim window leaves, as frames at the timeline's rate.
+    """Part of a timeline inside a trim window, as frames at the timeline's rate.
 
     Attributes:
         timeline: of the whole clip.
@@ -175,7 +173,7 @@ def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fracti
             f"a trim window needs start >= 0 and duration > 0, got {_seconds(start)}, {_seconds(duration)}",
         )
     if timeline.constant:
-        # A hundredth of a frame forgives times that were given in rounded seconds.
+        # Tolerates times given in rounded seconds.
         first = math.ceil(start * timeline.rate - Fraction(1, 100))
         stop = min(timeline.count, math.ceil(end * timeline.rate - Fraction(1, 100)))
         count = stop - first
@@ -186,7 +184,7 @@ def make_window(name: str, timeline: Timeline, start: Fraction, duration: Fracti
     if window.count < 1:
         raise MediaError(
             name,
-            f"no frame lies in the trim window (start {_seconds(start)}, duration {_seconds(duration)}): "
+            f"no frame is in the trim window (start {_seconds(start)}, duration {_seconds(duration)}): "
             f"the clip is {_seconds(total)} long",
         )
     return window
@@ -201,8 +199,8 @@ class Selection:
     """Frame of the clip that each output frame shows.
 
     Attributes:
-        frames: int64 [n], never decreasing.
-        rate: of the output.
+        frames: int64 [n], in non-decreasing order.
+        rate: frame rate of the output.
         offset: time of the first output frame, in seconds from the window's zero.
     """
 
@@ -239,7 +237,7 @@ def select_frames(
         frames = window.frames(np.arange(skip, window.count, every_nth))
         return Selection(frames[: cap or None], thinned, offset)
 
-    # A variable rate's length need not be whole frames: never none, never one past the end.
+    # The length of a variable-rate clip may be a fraction of a frame: at least one, none past the end.
     count = max(1, math.ceil((window.length - offset) * rate))
     count = min(count, cap) if cap else count
     if count > _MAX_FRAMES:

@@ -45,28 +45,28 @@ _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve 
 
 
 def usual_crf(width: int, height: int) -> int:
-    """Return the usual constant quality: 17, and down to 8 for frames of under 360 pixels on their shorter side.
+    """Return the default CRF: 17, down to 8 for frames with a shorter side of less than 360 pixels.
 
-    Small frames are viewed enlarged. Half the side is a quarter of the pixels, and 12 less is four times the bits for
-    each (x264's bits double about every 6): so small videos get about as many bits as larger ones.
+    Small frames are viewed enlarged. Half the side is a quarter of the pixels, and a CRF lower by 12 is four times the
+    bits per pixel (x264's bits double about every 6), so small videos get about as many bits as larger ones.
     """
     return max(8, min(17, round(17 + 12 * math.log2(min(width, height) / 360))))
 
 
 class VideoWriter:
-    """Writes a video file; a context manager.
+    """Writer of a video file; a context manager.
 
     The extension chooses the kind: .mp4, .m4v, .mov and .mkv hold H.264 and AAC, .webm holds VP9 and Opus.
-    Colours are 8 bit 4:2:0, BT.709, limited range, and tagged so. A side of odd length, which 4:2:0 does not
-    allow for, is made even by repeating the last row or column: players show every pixel that was written.
+    Colours are 8 bit 4:2:0, BT.709, limited range, and tagged so. An odd side, which 4:2:0 does not
+    allow, is made even by repeating the last row or column, so that players show every pixel that was written.
 
     The frame rate is kept exactly (a float becomes the nearest fraction of moderate size). The audio starts
     with the first frame, is written along with the frames, and on leaving the block is cut, or padded with
-    silence, to the length of the video. A sample rate or a channel layout that the codec does not know is
-    converted, the latter to stereo.
+    silence, to the length of the video. A sample rate that the codec does not support is converted, and an
+    unsupported channel layout becomes stereo.
 
     The file grows under a hidden name next to the target. Leaving the block normally renames it into place,
-    replacing a file of that name; leaving it by any exception deletes it, and the target stays as it was.
+    replacing any file of that name; leaving it by an exception deletes it, and the target is unchanged.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class VideoWriter:
 
         Args:
             rate: frames per second.
-            audio: what is heard, from the first frame on.
+            audio: audio of the video, from the first frame on.
             crf: constant quality, 0 to 51; lower is better and larger. None: `usual_crf` of the frames' size.
             preset: x264's speed, "ultrafast" to "veryslow"; VP9 has none.
 
@@ -198,10 +198,10 @@ class VideoWriter:
 
 
 class _OpenFile:
-    """A file whose frame size is known: its container, streams and scaler.
+    """Container, streams and scaler of a file whose frame size is known.
 
     Attributes:
-        audio: the audio stream, None if it has none.
+        audio: the audio stream, or None.
         size: width and height of the frames.
         count: frames written so far.
     """
@@ -241,7 +241,7 @@ class _OpenFile:
         frame = self._scaler.reformat(
             self._rgb,
             format="yuv420p",
-            src_colorspace=5,  # means nothing for RGB, but must differ: see colour.to_rgb
+            src_colorspace=5,  # has no meaning for RGB, but must differ: see colour.to_rgb
             dst_colorspace=_BT709,
             src_color_range=FULL,
             dst_color_range=LIMITED,

@@ -1,4 +1,4 @@
-"""The documented parameters: names, ranges, defaults, and what is said when they are not kept."""
+"""The documented parameters: names, ranges, defaults and errors."""
 
 from __future__ import annotations
 
@@ -92,22 +92,22 @@ def test_a_value_of_the_wrong_kind_is_refused(name, value):
         AnimationSettings(**{name: value})
 
 
-def test_a_whole_number_serves_where_a_number_is_asked_for():
+def test_an_integer_is_accepted_for_a_float_parameter():
     scale = AnimationSettings(scale=2).scale
     assert scale == 2.0
     assert type(scale) is float
 
 
-def test_a_dict_makes_the_settings_it_was_made_from():
+def test_settings_survive_conversion_to_a_dict_and_back():
     settings = AnimationSettings(scale=3.0, mismatch_method="circle", lip_zero=False)
     assert AnimationSettings.from_dict(settings.to_dict()) == settings
 
 
-def test_what_a_dict_leaves_out_has_its_default():
+def test_parameters_missing_from_a_dict_have_their_defaults():
     assert AnimationSettings.from_dict({"scale": 3.0}) == AnimationSettings(scale=3.0)
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
+def test_an_unknown_name_is_refused_with_a_list_of_the_known_ones():
     with pytest.raises(SettingsError, match=r"'scael'; known are dsize, scale"):
         AnimationSettings.from_dict({"scael": 3.0})
 
@@ -129,24 +129,24 @@ def test_settings_are_frozen_and_can_be_compared_and_hashed():
         ("mismatch_method", "none", "none"),
     ],
 )
-def test_words_of_the_command_line_become_values(name, text, value):
+def test_text_from_the_command_line_is_parsed(name, text, value):
     assert AnimationSettings.rules()[name].parse(name, text) == value
 
 
 @pytest.mark.parametrize(
     ("name", "text"), [("dsize", "2.5"), ("lip_zero", "maybe"), ("scale", "nan"), ("scale", "")]
 )
-def test_a_word_that_is_no_value_is_refused(name, text):
+def test_text_that_is_not_a_valid_value_is_refused(name, text):
     with pytest.raises(SettingsError, match=name):
         AnimationSettings.rules()[name].parse(name, text)
 
 
-def test_every_parameter_says_what_it_does():
+def test_every_parameter_is_documented():
     for kind in (AnimationSettings, MotionOptions):
         assert all(len(rule.help) > 15 for rule in kind.rules().values())
         assert all(name in kind.__doc__ for name in kind.rules())
 
 
-def test_motion_options_keep_their_rules_too():
+def test_motion_options_are_checked_too():
     with pytest.raises(LivePortraitError, match="pairing must be one of time, frame, got 'index'"):
         MotionOptions(pairing="index")

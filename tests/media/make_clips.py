@@ -1,4 +1,4 @@
-"""Small clips with every oddity of the field, made on the spot, and what tells their frames apart."""
+"""Generators of small clips with the oddities of real files, and of frames that can be identified."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numbered(number: int, width: int = 144, height: int = 96) -> np.ndarray:
 
 
 def number_of(frame) -> int:
-    """The number that `numbered` put into a frame, at any size."""
+    """The number that `numbered` encoded in a frame, at any size."""
     frame = np.asarray(frame)
     height, width = frame.shape[:2]
     row = frame[height // 2].mean(-1)
@@ -41,7 +41,7 @@ def count_up(count: int, **size) -> Iterator[np.ndarray]:
 
 
 def quadrants(width: int = 96, height: int = 64) -> np.ndarray:
-    """Red, green / blue, white: shows how a picture is turned."""
+    """Red, green / blue, white: identifies the orientation of a picture."""
     frame = np.zeros((height, width, 3), np.uint8)
     frame[: height // 2, : width // 2] = (220, 20, 20)
     frame[: height // 2, width // 2 :] = (20, 220, 20)
@@ -80,7 +80,7 @@ def encode(
     audio_start: Fraction = Fraction(0),
     audio_gap: tuple[float, float] = (0, 0),
 ) -> Path:
-    """Any video file that PyAV can write.
+    """Write a video file of any kind that PyAV supports.
 
     Args:
         frames: RGB or RGBA arrays, or ready frames.
@@ -88,7 +88,7 @@ def encode(
         time_base: of the pts; one frame by default.
         tags: matrix and range (AVCOL_SPC_*, AVCOL_RANGE_*).
         audio: float32 [C, T].
-        audio_start: when it begins, in seconds.
+        audio_start: start of the audio, in seconds.
         audio_gap: the blocks that begin between these seconds are left out.
     """
     time_base = time_base or 1 / rate
@@ -97,10 +97,10 @@ def encode(
         stream.pix_fmt = pix_fmt
         context = stream.codec_context
         context.time_base = time_base
-        sound = None
+        audio_stream = None
         if audio is not None:
-            sound = container.add_stream(audio_codec, rate=audio_rate)
-            sound.codec_context.layout = audio_layout
+            audio_stream = container.add_stream(audio_codec, rate=audio_rate)
+            audio_stream.codec_context.layout = audio_layout
         opened = False
         for index, pixels in enumerate(frames):
             frame = pixels if isinstance(pixels, av.VideoFrame) else _frame(pixels)
@@ -119,8 +119,8 @@ def encode(
             frame.time_base = time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-        if sound is not None:
-            _encode_audio(container, sound, audio, audio_rate, audio_layout, audio_start, audio_gap)
+        if audio_stream is not None:
+            _encode_audio(container, audio_stream, audio, audio_rate, audio_layout, audio_start, audio_gap)
     return path
 
 
@@ -149,7 +149,7 @@ def encode_audio(
     layout: str = "stereo",
     start: Fraction = Fraction(0),
 ) -> Path:
-    """A file with audio alone."""
+    """Write a file with audio only."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
         stream.codec_context.layout = layout
@@ -166,7 +166,7 @@ def beep(at: float, seconds: float = 3.0, rate: int = 48000, channels: int = 2) 
 
 
 def beep_time(samples, rate: int) -> float:
-    """When the tone of `beep` begins, in seconds, from where the energy of its 20 ms is highest."""
+    """Start of the tone of `beep` in seconds: where the energy of 20 ms is highest."""
     power = np.asarray(samples)[0].astype(np.float64) ** 2
     energy = np.convolve(power, np.ones(rate // 50), "valid")
     return int(energy.argmax()) / rate
@@ -206,7 +206,7 @@ def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
 
 
 def set_edit_list(path: Path, media_time: int, duration: int) -> Path:
-    """Change the first edit of an MP4: where it begins in media time, how long it is in movie time."""
+    """Change the first edit of an MP4: its start in media time and its duration in movie time."""
     data = bytearray(path.read_bytes())
     at = data.index(b"elst") + 4
     assert data[at] == 0

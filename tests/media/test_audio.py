@@ -62,14 +62,14 @@ def test_the_number_of_samples_is_exact(tmp_path, duration):
     assert clip.audio(duration).samples.shape == (2, round(duration * 44100))
 
 
-def test_audio_shorter_than_asked_for_is_padded_with_silence(tmp_path):
+def test_audio_shorter_than_requested_is_padded_with_silence(tmp_path):
     clip = clip_with(tmp_path, np.full((2, 24000), 0.5, np.float32), **PCM)
     samples = clip.audio(Fraction(2)).samples
     assert (samples[:, :24000] == 0.5).all()
     assert (samples[:, 24000:] == 0).all()
 
 
-def test_audio_longer_than_asked_for_is_cut(tmp_path):
+def test_audio_longer_than_requested_is_cut(tmp_path):
     clip = clip_with(tmp_path, beep(0.5, 4), **PCM)
     assert beep_time(clip.audio(Fraction(1)).samples, 48000) == 0.5
 
@@ -83,13 +83,13 @@ def test_digital_silence_stays_silent(tmp_path, codec):
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts"])
 def test_the_encoders_priming_is_cut(tmp_path, name):
     clip = clip_with(tmp_path, beep(0.5, 2), name=name)
-    # MPEG-TS can't tell priming from sound, so there one block of 1024 samples is left.
+    # MPEG-TS can't mark priming, so one block of 1024 samples is left.
     slack = 0.03 if name == "a.ts" else 0.003
     assert beep_time(clip.audio(Fraction(2)).samples, 48000) == pytest.approx(0.5, abs=slack)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_late_audio_has_silence_before_it(tmp_path, name):
+def test_late_audio_is_preceded_by_silence(tmp_path, name):
     clip = clip_with(tmp_path, beep(0.5, 2), name=name, audio_start=Fraction(1, 2))
     audio = clip.audio(Fraction(2)).samples
     assert beep_time(audio, 48000) == pytest.approx(1.0, abs=0.003)
@@ -145,7 +145,7 @@ def test_audio_of_a_missing_file_is_an_error(tmp_path):
         read_audio(tmp_path / "missing.wav")
 
 
-def test_audio_that_changes_its_format_on_the_way_goes_on_in_the_first_one(tmp_path):
+def test_audio_that_changes_its_format_midway_keeps_the_first_format(tmp_path):
     first = encode_audio(tmp_path / "one.aac", beep(0.5, 1), rate=48000)
     second = encode_audio(tmp_path / "two.aac", beep(0.5, 1, 24000, 1), rate=24000, layout="mono")
     path = tmp_path / "both.aac"
@@ -154,5 +154,5 @@ def test_audio_that_changes_its_format_on_the_way_goes_on_in_the_first_one(tmp_p
     assert audio.rate == 48000
     assert audio.samples.shape == (2, 96000)
     assert beep_time(audio.samples[:, :48000], 48000) == pytest.approx(0.5, abs=0.03)
-    # Bare AAC has no timestamps: FFmpeg guesses when the second tone is heard, but heard it is.
+    # Bare AAC has no timestamps: FFmpeg guesses the time of the second tone, but the tone is there.
     assert audio.samples[:, 52000:].abs().max() > 0.3

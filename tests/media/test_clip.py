@@ -1,4 +1,4 @@
-"""Frames of a video file: which come out, where, at which size."""
+"""Frames of a video file: selection, times and size."""
 
 import io
 import os
@@ -21,7 +21,7 @@ def clip_path(tmp_path_factory):
     return encode(path, count_up(100), options={"g": "12", "bf": "2"})
 
 
-def test_probing_tells_size_rate_duration_and_frame_count(clip_path):
+def test_probing_gives_size_rate_duration_and_frame_count(clip_path):
     info = Clip(clip_path).info
     assert (info.width, info.height) == (144, 96)
     assert info.rate == 25
@@ -31,7 +31,7 @@ def test_probing_tells_size_rate_duration_and_frame_count(clip_path):
     assert not info.is_still
 
 
-def test_chunks_hold_the_asked_number_of_frames_and_count_on(clip_path):
+def test_chunks_have_the_requested_number_of_frames_and_consecutive_indices(clip_path):
     chunks = list(Clip(clip_path).chunks(32))
     assert [len(chunk.frames) for chunk in chunks] == [32, 32, 32, 4]
     assert [chunk.index for chunk in chunks] == [0, 32, 64, 96]
@@ -45,7 +45,7 @@ def test_frames_are_uint8_rgb_with_exact_times(clip_path):
     assert chunk.times == [Fraction(k, 25) for k in range(8)]
 
 
-def test_a_chunk_is_the_receivers_own(clip_path):
+def test_a_chunk_may_be_changed_by_its_receiver(clip_path):
     chunks = Clip(clip_path).chunks(4)
     first = next(chunks)
     before = first.frames.clone()
@@ -112,7 +112,7 @@ def test_the_longest_side_is_scaled_down_and_never_up(clip_path):
     assert next(clip.chunks(max_side=1000)).frames.shape[1:] == (96, 144, 3)
 
 
-def test_odd_sizes_come_out_whole(tmp_path):
+def test_odd_sizes_are_kept(tmp_path):
     path = encode(tmp_path / "odd.mkv", count_up(3, width=145, height=97), codec="ffv1", pix_fmt="yuv444p")
     clip = Clip(path)
     assert (clip.info.width, clip.info.height) == (145, 97)
@@ -120,13 +120,13 @@ def test_odd_sizes_come_out_whole(tmp_path):
     assert abs(last.astype(int) - numbered(2, 145, 97)).max() < 6
 
 
-def test_odd_sizes_of_subsampled_video_come_out_whole(tmp_path):
+def test_odd_sizes_of_subsampled_video_are_kept(tmp_path):
     path = encode(tmp_path / "odd.webm", count_up(3, width=145, height=97), codec="libvpx-vp9")
     assert next(Clip(path).chunks()).frames.shape == (3, 97, 145, 3)
 
 
 @pytest.mark.parametrize(("aspect", "size"), [(Fraction(16, 11), (210, 96)), (Fraction(1, 2), (144, 192))])
-def test_pixels_that_are_not_square_are_stretched_along_the_shorter_way(tmp_path, aspect, size):
+def test_pixels_that_are_not_square_are_stretched_along_the_shorter_side(tmp_path, aspect, size):
     clip = Clip(encode(tmp_path / "wide.mp4", count_up(3), aspect=aspect))
     assert (clip.info.width, clip.info.height) == size
     assert next(clip.chunks()).frames.shape[1:] == (size[1], size[0], 3)
@@ -163,7 +163,7 @@ def test_interleaved_generators_do_not_disturb_each_other(clip_path):
     assert all(numbers_of([late]) == [n + 5 for n in numbers_of([early])] for early, late in pairs)
 
 
-def test_a_generator_that_is_closed_early_lets_go_of_the_file(clip_path):
+def test_a_generator_that_is_closed_early_closes_the_file(clip_path):
     folder = Path("/proc/self/fd")
     if not folder.is_dir():
         pytest.skip("needs /proc")

@@ -63,7 +63,7 @@ def test_grey_stays_grey_at_every_level(tmp_path):
     assert max(abs(v - level) for v, level in zip(got, range(0, 256, 5), strict=True)) <= 1
 
 
-def test_a_clip_grows_no_darker_with_the_times_it_is_written_and_read(tmp_path):
+def test_writing_and_reading_a_clip_repeatedly_does_not_darken_it(tmp_path):
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(60, 160, (1, 3, 4, 6), generator=generator).float()
     smooth = torch.nn.functional.interpolate(coarse, (96, 128), mode="bilinear")

@@ -1,4 +1,4 @@
-"""Whatever can't be read is one clear error with the file and the reason."""
+"""A file that can't be read is a MediaError with its name and the reason."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
     assert "can't be opened" in error_of(path)
 
 
-def test_a_name_no_file_can_have():
+def test_an_impossible_file_name():
     assert "can't be opened" in error_of("a\0b.mp4")
 
 
@@ -87,12 +87,12 @@ def test_audio_only(tmp_path):
 def test_a_video_without_frames(tmp_path):
     path = encode(tmp_path / "a.avi", count_up(1), codec="mjpeg", pix_fmt="yuvj420p", audio=beep(0, 1))
     data = path.read_bytes()
-    # Rename the one video chunk, and its index entry, to something that no player shows.
+    # Rename the one video chunk and its index entry to an unknown type.
     path.write_bytes(data.replace(b"00dc", b"JUNK"))
     assert "frame" in error_of(path)
 
 
-def test_a_codec_that_nobody_knows(tmp_path):
+def test_an_unknown_codec(tmp_path):
     path = encode(tmp_path / "a.mp4", count_up(3))
     path.write_bytes(path.read_bytes().replace(b"avc1", b"xyz1"))
     assert "codec" in error_of(path)

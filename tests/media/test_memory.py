@@ -1,4 +1,4 @@
-"""Frames in memory, taken as a clip."""
+"""Frames in memory as a clip."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from liveportrait_v2v.media import Audio, Clip, Frames
 
 
 def numbered(count: int, channels: int = 3) -> torch.Tensor:
-    """Float frames whose k-th is k / 255 all over."""
+    """Float frames; all values of the k-th are k / 255."""
     return (torch.arange(count) / 255).view(-1, 1, 1, 1).expand(count, 4, 6, channels)
 
 
 def levels(clip: Clip, **options) -> list[int]:
-    """The level of each frame that comes out."""
+    """The level of each decoded frame."""
     return [int(frame[0, 0, 0]) for chunk in clip.chunks(2, **options) for frame in chunk.frames]
 
 
@@ -42,7 +42,7 @@ def test_floats_come_out_rounded_and_clamped():
     assert levels(Clip(Frames(images, Fraction(25)))) == [0, 0, 1, 255, 0]
 
 
-def test_bytes_come_out_as_they_are():
+def test_bytes_come_out_unchanged():
     images = torch.randint(0, 256, (3, 4, 6, 3), dtype=torch.uint8)
     assert torch.equal(next(Clip(Frames(images, Fraction(25))).chunks(3)).frames, images)
 
@@ -53,13 +53,13 @@ def test_grey_becomes_three_channels():
     assert (chunk.frames[1] == 1).all()
 
 
-def test_transparent_parts_lie_over_black():
+def test_transparent_parts_are_composited_over_black():
     images = torch.ones(1, 4, 6, 4)
     images[..., 3] = 0.5
     assert levels(Clip(Frames(images))) == [pytest.approx(128, abs=1)]
 
 
-def test_the_options_of_a_clip_hold_for_frames_too():
+def test_the_options_of_a_clip_apply_to_frames_too():
     clip = Clip(Frames(numbered(10), Fraction(10)))
     assert levels(clip, skip=1, every_nth=3) == [1, 4, 7]
     assert levels(clip, rate=Fraction(5), cap=3) == [0, 2, 4]
@@ -67,9 +67,9 @@ def test_the_options_of_a_clip_hold_for_frames_too():
     assert levels(Clip(Frames(numbered(10), Fraction(10)), start=0.5, duration=0.2)) == [5, 6]
 
 
-def test_its_audio_is_cut_and_padded_to_what_is_asked_for():
-    sound = Audio(torch.arange(1, 101).float().view(1, 100), 100)
-    clip = Clip(Frames(numbered(10), Fraction(10), sound))
+def test_its_audio_is_cut_and_padded_to_the_requested_length():
+    audio = Audio(torch.arange(1, 101).float().view(1, 100), 100)
+    clip = Clip(Frames(numbered(10), Fraction(10), audio))
     assert clip.info.audio.layout == "mono"
     part = clip.audio(Fraction(1, 2), start=Fraction(7, 10)).samples
     assert part.shape == (1, 50)
@@ -87,24 +87,24 @@ def test_its_audio_is_cut_and_padded_to_what_is_asked_for():
         (torch.zeros(2, 4, 6, 3), None),
     ],
 )
-def test_what_is_no_batch_of_frames_is_an_error_that_gives_its_shape_or_number(images, rate):
+def test_a_wrong_batch_of_frames_is_an_error_that_gives_its_shape_or_number(images, rate):
     with pytest.raises(MediaError, match=r"got \[|got 2"):
         Clip(Frames(images, rate))
 
 
 def test_audio_of_more_channels_than_a_layout_has_is_an_error():
-    sound = Audio(torch.zeros(9, 100), 100)
+    audio = Audio(torch.zeros(9, 100), 100)
     with pytest.raises(MediaError, match="1 to 8 channels, got 9"):
-        Clip(Frames(numbered(2), Fraction(25), sound))
+        Clip(Frames(numbered(2), Fraction(25), audio))
 
 
-def test_its_digest_tells_other_images_rates_and_sounds_apart():
-    sound = Audio(torch.zeros(1, 100), 100)
+def test_its_digest_depends_on_images_rate_and_audio():
+    audio = Audio(torch.zeros(1, 100), 100)
     clips = [
         Frames(numbered(3), Fraction(25)),
         Frames(numbered(3) + 1 / 255, Fraction(25)),
         Frames(numbered(3), Fraction(24)),
-        Frames(numbered(3), Fraction(25), sound),
+        Frames(numbered(3), Fraction(25), audio),
     ]
     digests = [Clip(frames).digest() for frames in clips]
     assert len(set(digests)) == 4

@@ -31,7 +31,7 @@ UPRIGHT = "rgbw"
 
 
 def encoder(name):
-    """Skips a test where this build of FFmpeg can't make its clip."""
+    """Skip the test if this build of FFmpeg can't make its clip."""
     if name not in av.codecs_available:
         pytest.skip(f"no encoder {name}")
     return name
@@ -101,7 +101,7 @@ def test_every_frame_of_a_kind_of_file_comes_out_once_at_its_rate(tmp_path, name
 
 
 @pytest.mark.parametrize("name", ["h264.avi", "h264.ts", "elementary.h264", "b.mkv"])
-def test_a_trim_window_is_right_even_where_timestamps_are_poor(tmp_path, name):
+def test_a_trim_window_is_right_even_with_poor_timestamps(tmp_path, name):
     path = encode(tmp_path / name, count_up(60), options={"g": "10"})
     assert numbers_of(Clip(path, start=1, duration=Fraction(1, 5)).chunks()) == [25, 26, 27, 28, 29]
 
@@ -165,7 +165,7 @@ def test_doubled_timestamps_are_replaced_by_the_average_rate(tmp_path):
     assert numbers_of(clip.chunks()) == list(range(50))
 
 
-def test_a_damaged_frame_is_passed_over_and_the_one_before_it_held(tmp_path):
+def test_a_damaged_frame_is_replaced_by_the_one_before_it(tmp_path):
     path = encode(tmp_path / "damaged.avi", count_up(40), codec="mjpeg", pix_fmt="yuvj420p")
     shown = numbers_of(Clip(damage_packets(path, [20, 21])).chunks())
     assert shown == [*range(20), 19, 19, *range(22, 40)]
@@ -179,7 +179,7 @@ def test_a_damaged_key_frame_costs_no_frame_and_no_time(tmp_path):
     assert shown[30:] == list(range(30, 60))
 
 
-def test_before_the_first_good_frame_that_one_is_shown(tmp_path):
+def test_the_first_good_frame_is_shown_before_its_time(tmp_path):
     path = encode(tmp_path / "damaged.avi", count_up(10), codec="mjpeg", pix_fmt="yuvj420p")
     assert numbers_of(Clip(damage_packets(path, [0, 1])).chunks()) == [2, 2, *range(2, 10)]
 
@@ -193,14 +193,14 @@ def test_a_tail_that_cannot_be_decoded_is_a_truncated_file(tmp_path):
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.avi", "a.flv"])
 @pytest.mark.parametrize("with_audio", [False, True])
 def test_a_file_cut_short_is_truncated(tmp_path, name, with_audio):
-    codec, sound = ("libvpx-vp9", "libopus") if name == "a.webm" else ("libx264", "aac")
+    codec, audio_codec = ("libvpx-vp9", "libopus") if name == "a.webm" else ("libx264", "aac")
     path = encode(
         tmp_path / name,
         count_up(100),
         codec=codec,
         container_options={"movflags": "+faststart"} if name == "a.mp4" else {},
         audio=beep(1, 4) if with_audio else None,
-        audio_codec=sound,
+        audio_codec=audio_codec,
     )
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
@@ -216,12 +216,12 @@ def test_a_recording_that_was_never_finished_is_truncated(tmp_path):
         Clip(path).info  # noqa: B018
 
 
-def test_a_video_with_audio_that_ends_earlier_is_whole(tmp_path):
+def test_a_video_with_audio_that_ends_earlier_is_complete(tmp_path):
     path = encode(tmp_path / "a.mkv", count_up(100), audio=beep(0.5, 1))
     assert numbers_of(Clip(path).chunks()) == list(range(100))
 
 
-def test_a_video_that_ends_before_its_audio_is_whole(tmp_path):
+def test_a_video_that_ends_before_its_audio_is_complete(tmp_path):
     path = encode(tmp_path / "a.mkv", count_up(25), audio=beep(0.5, 4))
     assert Clip(path).info.frame_count == 25
 
@@ -242,7 +242,7 @@ def alpha_frames():
         ("a.mkv", "ffv1", "bgra"),
     ],
 )
-def test_transparent_parts_of_a_video_lie_over_black(tmp_path, name, codec, pix_fmt):
+def test_transparent_parts_of_a_video_are_composited_over_black(tmp_path, name, codec, pix_fmt):
     path = encode(tmp_path / name, alpha_frames(), codec=encoder(codec), pix_fmt=pix_fmt, tags=(6, 1))
     frame = next(Clip(path).chunks()).frames[1].numpy()
     assert frame[:, 80:].max() <= 8
@@ -269,7 +269,7 @@ def test_a_cover_picture_is_not_a_video(tmp_path):
 
 
 def _id3(path):
-    """The ID3 tag that FFmpeg itself put at the beginning."""
+    """The ID3 tag that FFmpeg wrote at the beginning."""
     data = path.read_bytes()
     if data[:3] != b"ID3":
         return b""
@@ -297,7 +297,7 @@ def test_an_edited_clip_can_be_trimmed(tmp_path, start):
     assert numbers_of(clip.chunks()) == list(range(first, first + 5))
 
 
-def test_a_video_that_starts_seconds_after_its_audio_is_whole(tmp_path):
+def test_a_video_that_starts_seconds_after_its_audio_is_complete(tmp_path):
     pts = [n + 75 for n in range(25)]
     for name in ("late.mp4", "late.mkv"):
         path = encode(tmp_path / name, count_up(25), pts=pts, audio=beep(3.5, 4))
@@ -325,7 +325,7 @@ def test_a_second_audio_track_that_is_longer_does_not_make_the_video_truncated(t
     assert Clip(path).info.frame_count == 25
 
 
-def test_the_damaged_key_frame_before_a_trim_window_is_gone_around(tmp_path):
+def test_a_damaged_key_frame_before_a_trim_window_is_avoided(tmp_path):
     path = encode(tmp_path / "damaged.mp4", count_up(60), options={"g": "10", "bf": "0"})
     clip = Clip(damage_packets(path, [30]), start=Fraction(42, 25), duration=Fraction(3, 25))
     assert numbers_of(clip.chunks()) == [42, 43, 44]

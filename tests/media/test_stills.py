@@ -72,7 +72,7 @@ def test_exif_orientation_is_honoured(tmp_path, orientation, corners):
     assert corners_of(frame) == corners
 
 
-def test_transparent_parts_of_a_still_lie_over_black(tmp_path):
+def test_transparent_parts_of_a_still_are_composited_over_black(tmp_path):
     picture = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
     picture[:, 4:, 3] = 0
     picture[:4, :, 3] //= 2
@@ -84,7 +84,7 @@ def test_transparent_parts_of_a_still_lie_over_black(tmp_path):
         assert frame[6, 6].tolist() == [0, 0, 0]
 
 
-def test_a_palette_with_a_transparent_colour_lies_over_black(tmp_path):
+def test_a_palette_with_a_transparent_colour_is_composited_over_black(tmp_path):
     picture = Image.fromarray(quadrants()).quantize(4)
     white = picture.getpixel((90, 60))
     picture.save(tmp_path / "a.png", transparency=white)
@@ -160,7 +160,7 @@ def test_a_gif_with_no_durations_runs_at_ten_frames_a_second(tmp_path):
     assert Clip(animation(tmp_path / "a.gif", [0] * 5)).info.rate == 10
 
 
-def test_transparent_parts_of_an_animation_lie_over_black(tmp_path):
+def test_transparent_parts_of_an_animation_are_composited_over_black(tmp_path):
     frames = [np.dstack([numbered(n), np.full((96, 144), 255, np.uint8)]) for n in (1, 2)]
     for frame in frames:
         frame[80:] = (255, 255, 255, 0)
@@ -172,7 +172,7 @@ def test_transparent_parts_of_an_animation_lie_over_black(tmp_path):
     assert [number_of(frame) for frame in shown] == [1, 2]
 
 
-def test_an_animated_webp_of_the_field_comes_out_whole(clips):
+def test_a_real_animated_webp_is_read_completely(clips):
     clip = Clip(clips["ltxv"])
     assert sum(len(chunk.frames) for chunk in clip.chunks()) == clip.info.frame_count == 75
 

@@ -56,7 +56,7 @@ def test_a_clip_that_lost_a_few_frames_keeps_its_rate_and_holds_the_frame_before
     assert shown == [k if k not in (50, 51) else 49 for k in range(100)]
 
 
-def test_uneven_frames_have_the_average_rate_and_each_is_shown_when_its_time_has_come():
+def test_uneven_frames_have_the_average_rate_and_each_is_shown_at_its_time():
     clip = window([0, 100, 133, 400, 900], last=100)
     times = [k / clip.rate for k in range(clip.count)]
     assert clip.rate == 5
@@ -65,7 +65,7 @@ def test_uneven_frames_have_the_average_rate_and_each_is_shown_when_its_time_has
     assert select_frames("clip", clip).frames.tolist() == [0, 2, 3, 3, 3]
 
 
-def test_a_long_last_frame_counts_with_its_whole_duration():
+def test_a_long_last_frame_counts_with_its_full_duration():
     clip = window([0, 100, 200], last=800)
     assert clip.duration == 1
 
@@ -80,7 +80,7 @@ def test_a_single_frame_has_the_rate_that_its_file_claims():
     assert window([0], last=40, rates=(Fraction(30),)).duration == Fraction(1, 30)
 
 
-def test_without_options_the_frames_of_a_constant_clip_come_as_they_are():
+def test_without_options_the_frames_of_a_constant_clip_are_unchanged():
     selection = select_frames("clip", constant())
     assert selection.frames.tolist() == list(range(10))
     assert selection.rate == 10
@@ -157,7 +157,7 @@ def test_options_out_of_range_are_errors(options):
         select_frames("clip", constant(), **options)
 
 
-def test_skipping_everything_is_an_error_that_says_how_many_frames_there_are():
+def test_skipping_everything_is_an_error_that_gives_the_number_of_frames():
     with pytest.raises(MediaError, match="10 frames"):
         select_frames("clip", constant(10), skip=10)
 

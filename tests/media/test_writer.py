@@ -1,4 +1,4 @@
-"""Video files written as their frames come."""
+"""Video files written frame by frame."""
 
 import os
 import re
@@ -68,7 +68,7 @@ def test_mp4_timestamps_are_exact_to_the_tick(tmp_path):
         ]
 
 
-def test_a_rate_given_as_a_float_is_the_fraction_that_was_meant(tmp_path):
+def test_a_rate_given_as_a_float_becomes_the_intended_fraction(tmp_path):
     assert Clip(write(tmp_path / "a.mp4", 5, 29.97)).info.rate == Fraction(2997, 100)
 
 
@@ -111,19 +111,19 @@ def test_a_flash_and_its_beep_stay_together(tmp_path, suffix, rate):
 
 
 @pytest.mark.parametrize("seconds", [0.3, 5])
-def test_audio_is_as_long_as_the_video_whatever_it_was(tmp_path, seconds):
+def test_audio_is_cut_or_padded_to_the_length_of_the_video(tmp_path, seconds):
     audio = Audio(torch.from_numpy(beep(0.1, seconds)), 48000)
     path = write(tmp_path / "a.mp4", 37, audio=audio)
     with av.open(str(path)) as container:
-        sound, video = container.streams.audio[0], container.streams.video[0]
-        assert sound.duration * sound.time_base == video.duration * video.time_base == Fraction(37, 25)
+        audio, video = container.streams.audio[0], container.streams.video[0]
+        assert audio.duration * audio.time_base == video.duration * video.time_base == Fraction(37, 25)
 
 
 @pytest.mark.parametrize("suffix", KINDS)
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (96000, 2), (11025, 1), (37800, 2)])
 def test_any_sample_rate_is_written_in_sync(tmp_path, suffix, rate, channels):
-    sound = Audio(torch.from_numpy(beep(1, 2, rate, channels)), rate)
-    path = write(tmp_path / f"a{suffix}", 50, audio=sound)
+    audio = Audio(torch.from_numpy(beep(1, 2, rate, channels)), rate)
+    path = write(tmp_path / f"a{suffix}", 50, audio=audio)
     audio = Clip(path).audio(Fraction(2))
     assert audio.samples.shape[0] == channels
     assert beep_time(audio.samples, audio.rate) == pytest.approx(1, abs=0.005)
@@ -141,7 +141,7 @@ def test_surround_sound_keeps_its_channels_in_their_order(tmp_path, suffix):
         assert beep_time(back[channel : channel + 1], 48000) == pytest.approx(0.2 * channel + 0.1, abs=0.01)
 
 
-def test_a_layout_that_the_codec_does_not_know_becomes_stereo(tmp_path):
+def test_a_layout_that_the_codec_does_not_support_becomes_stereo(tmp_path):
     audio = Audio(torch.from_numpy(beep(0.5, 1, channels=7)), 48000)
     clip = Clip(write(tmp_path / "a.mp4", audio=audio))
     assert clip.info.audio.layout == "stereo"
@@ -170,12 +170,12 @@ def test_odd_sizes_are_made_even_by_repeating_the_edge(tmp_path, suffix, width, 
 @pytest.mark.parametrize(
     ("size", "crf"), [((1920, 1080), 17), ((360, 640), 17), ((480, 270), 12), ((320, 240), 10), ((64, 64), 8)]
 )
-def test_the_smaller_a_video_the_finer_it_is_written(size, crf):
+def test_smaller_videos_have_a_lower_crf(size, crf):
     assert usual_crf(*size) == crf
 
 
 @pytest.mark.parametrize("suffix", KINDS)
-def test_a_small_video_keeps_more_of_itself_than_the_quality_of_large_ones_would(tmp_path, suffix):
+def test_a_small_video_keeps_more_detail_than_with_the_crf_of_large_ones(tmp_path, suffix):
     grain = torch.rand(1, 144, 176, 1, generator=torch.Generator().manual_seed(1))
     made = (100 + 40 * grain).to(torch.uint8).expand(4, -1, -1, 3)
     misses = []
@@ -201,7 +201,7 @@ def test_mp4_can_start_playing_before_it_is_loaded(tmp_path):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_frames_may_lie_anyhow_in_memory(tmp_path):
+def test_frames_may_have_any_memory_layout(tmp_path):
     turned = frames(4).permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3)
     with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
         writer.write(turned)
@@ -209,7 +209,7 @@ def test_frames_may_lie_anyhow_in_memory(tmp_path):
     assert numbers_of(Clip(tmp_path / "a.mp4").chunks()) == [0, 1, 2, 3]
 
 
-def test_the_target_appears_only_when_it_is_whole(tmp_path):
+def test_the_target_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"the old one")
     with VideoWriter(path, Fraction(25)) as writer:
@@ -230,7 +230,7 @@ def test_any_exception_leaves_nothing_behind(tmp_path, error, written):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exception_leaves_the_old_file_as_it_was(tmp_path):
+def test_an_exception_leaves_the_old_file_unchanged(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"the old one")
     with pytest.raises(RuntimeError), VideoWriter(path, Fraction(25)) as writer:
@@ -308,7 +308,7 @@ def test_frames_of_changing_size_are_an_error(tmp_path):
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has had in memory at once since the last call."""
+    """Peak memory of this process in bytes since the last call."""
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again: other tests may have needed more
     return int(peak) * 1024
@@ -332,7 +332,7 @@ def test_a_long_video_is_written_and_read_in_bounded_memory(tmp_path):
     assert write_and_read(1600) - before < 60e6
 
 
-def test_numbers_survive_a_hard_compression(tmp_path):
+def test_numbers_survive_strong_compression(tmp_path):
     path = write(tmp_path / "a.mp4", 20, crf=40)
     assert [number_of(f) for chunk in Clip(path).chunks() for f in chunk.frames] == list(range(20))
 

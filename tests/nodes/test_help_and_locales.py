@@ -84,7 +84,7 @@ def test_a_help_page_names_every_choice(schemas):
     fixed = [
         (node_id, item) for node_id, schema in schemas.items() for item in schema.inputs if item.id != "file"
     ]
-    # Folders of weights are the machine's own.
+    # Folders of weights depend on the machine.
     choices = [
         (node_id, choice)
         for node_id, item in fixed

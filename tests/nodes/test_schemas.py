@@ -1,4 +1,4 @@
-"""What the nodes offer, seen without a ComfyUI."""
+"""Schemas of the nodes, without a ComfyUI."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def inputs_of(schema) -> dict:
     return {item.id: item for item in schema.inputs}
 
 
-def test_the_nodes_have_the_ids_that_graphs_know_them_by(schemas):
+def test_the_nodes_have_the_ids_of_saved_graphs(schemas):
     assert list(schemas) == [f"LPV2V_{name}" for name in LISTED]
 
 
-def test_the_nodes_that_animate_can_take_each_others_place(schemas):
+def test_the_nodes_that_animate_are_interchangeable(schemas):
     draft, local, segmind = (schemas[f"LPV2V_Animate{name}"] for name in ("Draft", "Local", "Segmind"))
     for other in (local, segmind):
         assert [(item.id, item.io_type) for item in other.outputs] == [
@@ -42,12 +42,12 @@ def test_the_nodes_that_animate_can_take_each_others_place(schemas):
             assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
 
 
-def test_the_seed_that_orders_a_paid_job_stays_as_it_is_from_run_to_run(schemas):
-    # The frontend changes what is called seed after every run, unless this says no.
+def test_the_seed_of_a_paid_job_is_unchanged_from_run_to_run(schemas):
+    # The frontend changes an input named seed after every run unless this is False.
     assert inputs_of(schemas["LPV2V_AnimateSegmind"])["seed"].control_after_generate is False
 
 
-def test_every_node_can_be_found_and_says_what_it_is(schemas):
+def test_every_node_has_a_name_a_description_and_search_aliases(schemas):
     for schema in schemas.values():
         assert "LivePortrait" in schema.display_name
         assert schema.description
@@ -55,7 +55,7 @@ def test_every_node_can_be_found_and_says_what_it_is(schemas):
         assert schema.category == "video/LivePortrait"
 
 
-def test_every_input_says_what_it_is_for(schemas):
+def test_every_input_has_a_tooltip_in_sentences(schemas):
     for schema in schemas.values():
         for item in schema.inputs:
             assert item.tooltip, item.id
@@ -86,7 +86,7 @@ def test_a_widget_steps_finely_enough_to_hold_its_default(schemas):
                 assert item.default / item.step == pytest.approx(round(item.default / item.step)), item.id
 
 
-def test_the_widgets_as_they_come_give_the_librarys_defaults(nodes):
+def test_the_default_widget_values_give_the_librarys_defaults(nodes):
     for node, kind in ((nodes.Settings, AnimationSettings), (nodes.MotionOptions, MotionOptions)):
         values = {item.id: item.default for item in node.GET_SCHEMA().inputs}
         (made,) = node.execute(**values).args
@@ -94,7 +94,7 @@ def test_the_widgets_as_they_come_give_the_librarys_defaults(nodes):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_sets_what_its_tooltip_says_and_leaves_the_rest(nodes, preset):
+def test_a_preset_sets_the_values_in_its_tooltip_and_no_others(nodes, preset):
     values = {**AnimationSettings().to_dict(), "scale": 1.7}
     (made,) = nodes.Settings.execute(preset=preset, **values).args
     assert made.to_dict() == {**values, **PRESETS[preset].values}
@@ -108,7 +108,7 @@ def test_base64_is_refused_before_anything_runs(nodes):
     assert "must be off" in nodes.Settings.validate_inputs(base64=True)
 
 
-def test_a_node_that_cannot_be_loaded_leaves_the_others_where_they_are(pack, monkeypatch, caplog):
+def test_a_node_that_cannot_be_loaded_does_not_affect_the_others(pack, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, f"{standin.NAME}.nodes.preview_faces", None)
     ids = [node.GET_SCHEMA().node_id for node in standin.nodes_of(pack)]
     assert ids == [f"LPV2V_{name}" for name in LISTED if name != "PreviewFaces"]

@@ -1,4 +1,4 @@
-"""What goes through the sockets: VIDEO, IMAGE and AUDIO as clips, and back."""
+"""Conversion of VIDEO, IMAGE and AUDIO values to clips and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def values(pack):
 
 @pytest.fixture
 def ramp(tmp_path):
-    """A clip of 25 frames at 25 frames a second, each 8 levels brighter, with sound."""
+    """A clip of 25 frames at 25 frames a second, each 8 levels brighter, with silent audio."""
     path = tmp_path / "ramp.mp4"
     with VideoWriter(path, Fraction(25), audio=Audio(torch.zeros(2, 44100), 44100), crf=1) as writer:
         for k in range(25):
@@ -62,7 +62,7 @@ def test_a_window_without_a_duration_goes_to_the_end(values, ramp):
     assert clip.info.frame_count == 10
 
 
-def test_the_window_is_found_on_cores_that_keep_it_to_themselves(values, ramp):
+def test_the_window_is_found_on_cores_that_keep_it_private(values, ramp):
     class OldVideo:
         _VideoFromFile__start_time, _VideoFromFile__duration = -0.4, 0.2
 
@@ -77,21 +77,21 @@ def test_the_window_is_found_on_cores_that_keep_it_to_themselves(values, ramp):
     assert first_level(clip) == 15
 
 
-def test_a_video_made_of_images_is_read_as_they_are_with_its_sound(values):
+def test_a_video_made_of_images_is_read_unchanged_with_its_audio(values):
     images = torch.rand(5, 4, 6, 3)
-    sound = {"waveform": torch.ones(1, 2, 8000), "sample_rate": 8000}
-    video = standin.VideoFromComponents(standin.VideoComponents(images, Fraction(24), sound))
+    audio = {"waveform": torch.ones(1, 2, 8000), "sample_rate": 8000}
+    video = standin.VideoFromComponents(standin.VideoComponents(images, Fraction(24), audio))
     (clip,) = values.clips(video)
     assert torch.equal(next(clip.chunks(5)).frames, images.mul(255).round().byte())
     assert (clip.info.rate, clip.info.audio.channels) == (24, 2)
     assert clip.audio(Fraction(1, 2)).samples.shape == (2, 4000)
 
 
-def test_sound_is_a_plain_dict_and_silence_is_none(values):
-    sound = values.audio_value(Audio(torch.zeros(2, 100), 8000))
-    assert type(sound) is dict
-    assert sound["waveform"].shape == (1, 2, 100)
-    assert sound["sample_rate"] == 8000
+def test_audio_is_a_plain_dict_and_silence_is_none(values):
+    audio = values.audio_value(Audio(torch.zeros(2, 100), 8000))
+    assert type(audio) is dict
+    assert audio["waveform"].shape == (1, 2, 100)
+    assert audio["sample_rate"] == 8000
     assert values.audio_value(None) is None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from .networks import is_out_of_memory
+
 
 class MemoryWarning(UserWarning):
     """Memory ran out; fewer frames are computed at a time from now on."""
@@ -30,7 +32,7 @@ class Batches:
         """function(*inputs) for tensors [N, ...], in parts.
 
         Raises:
-            torch.cuda.OutOfMemoryError: not even one frame fits.
+            RuntimeError: not even one frame fits.
         """
         parts: list[torch.Tensor] = []
         done = 0
@@ -47,8 +49,8 @@ class Batches:
         """None where memory ran out. The traceback, which holds what was computed so far, is gone by then."""
         try:
             return function(*inputs)
-        except torch.cuda.OutOfMemoryError:
-            if self.size == 1:
+        except RuntimeError as error:
+            if self.size == 1 or not is_out_of_memory(error):
                 raise
             return None
 

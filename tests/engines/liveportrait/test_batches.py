@@ -13,12 +13,13 @@ from liveportrait_v2v.engines.liveportrait.batches import Batches, MemoryWarning
 class Scarce:
     """Doubles numbers, as long as there are no more than so many at a time."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, error: Exception | None = None):
         self.most, self.sizes = most, []
+        self.error = error or torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if len(x) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         self.sizes.append(len(x))
         return 2 * x
 
@@ -51,10 +52,38 @@ def test_a_smaller_batch_is_kept_for_later_calls():
 
 
 def test_a_single_frame_that_does_not_fit_is_an_error():
-    with pytest.raises(torch.OutOfMemoryError), pytest.warns(MemoryWarning):
+    with pytest.raises(torch.cuda.OutOfMemoryError), pytest.warns(MemoryWarning):
         Batches(2)(Scarce(0), torch.arange(2))
 
 
 def test_several_inputs_are_cut_at_the_same_places():
     a, b = torch.arange(5), torch.arange(5) * 10
     assert torch.equal(Batches(2)(torch.add, a, b), a + b)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+        "CUDA error: out of memory",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+    ],
+)
+def test_a_library_short_of_workspace_halves_the_batch_too(message):
+    double = Scarce(2, RuntimeError(message))
+    with pytest.warns(MemoryWarning):
+        assert torch.equal(Batches(4)(double, torch.arange(4)), 2 * torch.arange(4))
+    assert double.sizes == [2, 2]
+
+
+def test_a_library_that_cannot_do_a_single_frame_says_so():
+    error = RuntimeError("unable to find an engine to execute this computation")
+    with pytest.raises(RuntimeError, match="unable to find an engine"), pytest.warns(MemoryWarning):
+        Batches(2)(Scarce(0, error), torch.arange(2))
+
+
+def test_other_errors_are_no_matter_of_memory():
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        Batches(4)(Scarce(0, RuntimeError("sizes differ")), torch.arange(4))

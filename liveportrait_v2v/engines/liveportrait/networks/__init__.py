@@ -4,6 +4,7 @@ Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retar
 """
 
 from .bundle import PRECISIONS, CompileWarning, Networks, PrecisionWarning, resolve_precision
+from .memory import is_out_of_memory
 from .motion import KEYPOINTS, MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights
@@ -17,6 +18,7 @@ __all__ = [
     "Networks",
     "PrecisionWarning",
     "blank_network",
+    "is_out_of_memory",
     "random_weights",
     "resolve_precision",
 ]

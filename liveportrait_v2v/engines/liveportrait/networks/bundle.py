@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ....errors import SettingsError
 from .layers import convolutions_to, fold
+from .memory import is_out_of_memory
 from .motion import MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights
@@ -32,9 +33,9 @@ class CompileWarning(UserWarning):
 
 
 def resolve_precision(precision: str, device: str | torch.device) -> str:
-    """Return the precision that "auto" stands for on a device: fp16 on CUDA, else fp32.
+    """Return the precision that "auto" stands for on a device: fp16 on CUDA from compute capability 7.0, else fp32.
 
-    GeForce 16xx cards give NaN in fp16 and count as fp32.
+    Older cards compute fp16 slowly or not at all; GeForce 16xx cards give NaN in it.
 
     Raises:
         SettingsError: there is no such precision.
@@ -44,9 +45,9 @@ def resolve_precision(precision: str, device: str | torch.device) -> str:
     if precision != "auto":
         return precision
     device = torch.device(device)
-    if device.type != "cuda" or "GTX 16" in torch.cuda.get_device_name(device):
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
         return "fp32"
-    return "fp16"
+    return "fp32" if "GTX 16" in torch.cuda.get_device_name(device) else "fp16"
 
 
 class Networks:
@@ -163,9 +164,9 @@ class Networks:
         assert self._compiled is not None
         try:
             return self._compiled(*arguments)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # of whatever kind the compiler or its backend has
+            if is_out_of_memory(error):
+                raise
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"torch.compile failed, going on without it: {first}", CompileWarning, stacklevel=4)
             self._compiled = None

@@ -268,10 +268,17 @@ def test_precision_follows_the_device_unless_it_is_chosen(asked, device, resolve
 
 
 @pytest.mark.parametrize(
-    ("card", "resolved"), [("NVIDIA GeForce RTX 4090", "fp16"), ("NVIDIA GeForce GTX 1660 Ti", "fp32")]
+    ("card", "capability", "resolved"),
+    [
+        ("NVIDIA GeForce RTX 4090", (8, 9), "fp16"),
+        ("Tesla V100-SXM2-16GB", (7, 0), "fp16"),
+        ("NVIDIA GeForce GTX 1660 Ti", (7, 5), "fp32"),
+        ("NVIDIA GeForce GTX 1080", (6, 1), "fp32"),
+    ],
 )
-def test_cards_that_cannot_do_half_precision_are_known(monkeypatch, card, resolved):
+def test_cards_that_cannot_do_half_precision_are_known(monkeypatch, card, capability, resolved):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert resolve_precision("auto", "cuda") == resolved
 
 

@@ -169,7 +169,7 @@ class DenseMotion(nn.Module):
         features = F.relu_(self.compress(volume.to(dtype))).float()
         # Of each motion: its heat, then its four channels.
         x = volume.new_zeros(len(shift), MOTIONS, 5, *size)
-        torch.sub(heatmaps(kp_driving, size), heatmaps(kp_source, size), out=x[:, 1:, 0])
+        x[:, 1:, 0] = heatmaps(kp_driving, size) - heatmaps(kp_source, size)
         x[:, :, 1:] = shifted_volumes(features, shift)
         x = self.hourglass(x.flatten(1, 2).to(dtype))
         mask = self.mask(x).float().softmax(1)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from kernels import Kernels
 
 from liveportrait_v2v.smoothing import PROCESS_VARIANCE, FixedLagSmoother
 
 
 def smooth(values: torch.Tensor, variance: float, lag: int) -> torch.Tensor:
     smoother = FixedLagSmoother(variance, lag)
-    done = [frame for value in values for frame in smoother.push(value)]
-    return torch.stack(done + smoother.flush())
+    done = [smoother.push(value[None]) for value in values]
+    return torch.cat([*done, smoother.flush()])
 
 
 def matrix_smoother(values: np.ndarray, variance: float) -> np.ndarray:
@@ -60,7 +61,7 @@ def test_every_frame_comes_out_once_and_in_order(walk):
 
 def test_no_more_than_the_lag_is_held_back(walk):
     smoother = FixedLagSmoother(3e-6, lag=4)
-    assert [len(smoother.push(value)) for value in walk[:7]] == [0, 0, 0, 0, 1, 1, 1]
+    assert [len(smoother.push(value[None])) for value in walk[:7]] == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_constant_values_stay_constant(walk):
@@ -74,12 +75,39 @@ def test_jitter_shrinks(walk):
 
 def test_zero_variance_passes_everything_at_once(walk):
     smoother = FixedLagSmoother(0.0)
-    assert all(torch.equal(smoother.push(value)[0], value) for value in walk)
-    assert smoother.flush() == []
+    assert torch.equal(smoother.push(walk), walk)
+    assert smoother.flush() is None
 
 
 def test_after_a_flush_it_starts_over(walk):
     smoother = FixedLagSmoother(3e-6, lag=4)
-    first = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
-    second = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
-    assert torch.equal(torch.stack(first), torch.stack(second))
+    first = torch.cat((smoother.push(walk[:10]), smoother.flush()))
+    second = torch.cat((smoother.push(walk[:10]), smoother.flush()))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("cuts", [[40], [3, 8, 8, 1, 20], [1] * 40], ids=str)
+def test_it_does_not_matter_how_many_frames_come_at_a_time(walk, cuts):
+    smoother = FixedLagSmoother(1e-5, lag=8)
+    done = [smoother.push(part) for part in walk.split(cuts)]
+    wanted = smooth(walk, 1e-5, lag=8)
+    torch.testing.assert_close(torch.cat([*done, smoother.flush()]), wanted, atol=1e-12, rtol=1e-12)
+
+
+def test_float32_landmarks_stay_exact_to_a_thousandth_of_a_pixel(walk):
+    marks = 1000 + 20 * walk
+    wanted = smooth(marks, 3e-6, lag=8)
+    torch.testing.assert_close(smooth(marks.float(), 3e-6, lag=8).double(), wanted, atol=5e-4, rtol=0)
+
+
+def test_frames_of_any_shape_are_smoothed_number_by_number(walk):
+    faces = torch.stack((walk, walk.flip(1)), dim=1)
+    assert torch.equal(smooth(faces, 3e-6, lag=8)[:, 0], smooth(walk, 3e-6, lag=8))
+
+
+def test_however_many_frames_come_one_product_smooths_them(walk):
+    smoother = FixedLagSmoother(3e-6, lag=8)
+    smoother.push(walk[:20])
+    with Kernels("cpu") as seen:
+        smoother.push(walk[20:])
+    assert sorted(seen.names) == ["aten.cat", "aten.mm"]

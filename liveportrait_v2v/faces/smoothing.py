@@ -56,6 +56,7 @@ def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None
     """
     smoother = FixedLagSmoother(variance_at(variance, rate))
     waiting: deque[S] = deque()
+    run: list[torch.Tensor] = []  # that the smoother has yet to take
     done: list[torch.Tensor] = []
     last: torch.Tensor | None = None
 
@@ -69,14 +70,26 @@ def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None
                 del done[:count]
             yield replace(chunk, landmarks=landmarks)
 
+    def smooth() -> None:
+        if run:
+            done.extend(smoother.push(torch.stack(run)))
+            run.clear()
+
+    def flush() -> None:
+        smooth()
+        held = smoother.flush()
+        if held is not None:
+            done.extend(held)
+
     for chunk in chunks:
         waiting.append(chunk)
         for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
             if not present or (last is not None and not is_continuous(last, landmarks)):
-                done += smoother.flush()
+                flush()
             last = landmarks if present else None
             if present:
-                done += smoother.push(landmarks)
+                run.append(landmarks)
+        smooth()
         yield from ready()
-    done += smoother.flush()
+    flush()
     yield from ready()

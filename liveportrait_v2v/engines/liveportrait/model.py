@@ -7,7 +7,7 @@ import torch
 from ...settings import AnimationSettings, MotionOptions
 from .batches import Batches
 from .landmarks203 import Landmarks203
-from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of, place
+from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of
 from .networks import Networks
 from .retarget import refine
 
@@ -126,11 +126,11 @@ class LivePortraitModel:
         )
         rows, kp = self.read(source, *(source_openings or _usual_openings(source)))
         openings = driving_openings or _usual_openings(driving)
-        drive = Motion.unpack(self.read(driving, *openings)[0])
+        drive = Motion.of_rows(self.read(driving, *openings)[0])
         start = drive[:1]
         if reference is not None:
-            start = Motion.unpack(self.read(reference, *(part[:1] for part in openings))[0])
-        own, volume = Motion.unpack(rows), self.appearance(source)
+            start = Motion.of_rows(self.read(reference, *(part[:1] for part in openings))[0])
+        own, volume = Motion.of_rows(rows), self.appearance(source)
         if transfer.source_is_still:
             count = len(driving)
             own, kp = own.expand(count), kp.expand(count, 21, 3)
@@ -138,7 +138,7 @@ class LivePortraitModel:
         faces = transfer.faces(kp, own, own[:1].expand(len(own)), drive, start)
         ratio = transfer.volume_ratio(faces[:1], start) if transfer.by_volume else None
         x = self.target_keypoints(transfer, faces, start, ratio)
-        return self.render(source.expand(len(x), -1, -1, -1), volume, place(kp, own), x)
+        return self.render(source.expand(len(x), -1, -1, -1), volume, faces.kp_source, x)
 
 
 def _usual_openings(crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

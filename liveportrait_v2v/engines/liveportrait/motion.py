@@ -7,6 +7,7 @@ pointed out where they are.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 
 import torch
 
@@ -46,12 +47,16 @@ class Motion(TensorStruct):
         return torch.cat([getattr(self, item.name).flatten(1) for item in fields(self)], dim=1)
 
     @classmethod
-    def unpack(cls, rows: torch.Tensor) -> Motion:
-        """Return the motion of rows [N, 79] made by `pack`, or of means of such: rotations become orthonormal."""
+    def of_rows(cls, rows: torch.Tensor) -> Motion:
+        """Return the motion of rows [N, 79] made by `pack`, in views of them."""
         rotation, exp, scale, t, eyes, lips = rows.split((9, 63, 1, 3, 2, 1), dim=1)
-        return cls(
-            orthonormal(rotation.unflatten(1, (3, 3))), exp.unflatten(1, (21, 3)), scale, t, eyes, lips
-        )
+        return cls(rotation.unflatten(1, (3, 3)), exp.unflatten(1, (21, 3)), scale, t, eyes, lips)
+
+    @classmethod
+    def unpack(cls, rows: torch.Tensor) -> Motion:
+        """Return the motion of means of rows made by `pack`, [N, 79]: rotations become orthonormal."""
+        motion = cls.of_rows(rows)
+        return replace(motion, rotation=orthonormal(motion.rotation))
 
 
 # Numbers of a row, and those of them that smoothing is for: rotation and expression.
@@ -96,6 +101,16 @@ class Faces(TensorStruct):
     base: Motion
     target: Motion
     driving: Motion
+
+    @cached_property
+    def kp_source(self) -> torch.Tensor:
+        """Keypoints of the source's faces, [N, 21, 3]."""
+        return place(self.kp, self.source)
+
+    @cached_property
+    def kp_base(self) -> torch.Tensor:
+        """Keypoints of the faces that motion is added to, [N, 21, 3]."""
+        return self.kp_source if self.base is self.source else place(self.kp, self.base)
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,7 @@ class Transfer:
         Args:
             ratios: for `expression-friendly`, the volume ratio of each frame, [N, 1, 1], or of all, [].
         """
-        start = place(faces.kp, faces.base)
+        start = faces.kp_base
         if self.by_volume and ratios is not None:
             moved = self._absolute(faces.base, faces.driving)
             resting = self._absolute(faces.base, reference.expand(len(faces.base)))
@@ -185,7 +200,7 @@ class Transfer:
     def volume_ratio(self, faces: Faces, reference: Motion) -> torch.Tensor:
         """Return the root of the volumes' ratio, base over reference on the same face; of one frame, []."""
         resting = place(faces.kp, self._absolute(faces.base, reference))
-        return (hull_volume(place(faces.kp, faces.base)[0]) / hull_volume(resting[0])).sqrt()
+        return (hull_volume(faces.kp_base[0]) / hull_volume(resting[0])).sqrt()
 
     def _relative(self, base: Motion, driving: Motion, reference: Motion) -> Motion:
         strength = self.options.driving_multiplier
@@ -225,29 +240,26 @@ def place(kp: torch.Tensor, motion: Motion) -> torch.Tensor:
     return transform(kp, motion.rotation, motion.exp, motion.scale, motion.t)
 
 
-def driven_axes(region: str, whole: bool, device="cpu") -> torch.Tensor:
-    """Return which axes of which keypoints take the driving expression, bool [21, 3].
+@lru_cache(maxsize=32)
+def driven_axes(region: str, whole: bool, device: str | torch.device = "cpu") -> torch.Tensor:
+    """Return which axes of which keypoints take the driving expression, bool [21, 3]; not to be written to.
 
     Args:
         region: as `MotionOptions` has it.
         whole: all of them in `all` and `exp`; otherwise without those that hold the shape of the head.
     """
-    index = torch.arange(21, device=device).unsqueeze(1)
-    axis = torch.arange(3, device=device)
-    if region == "pose":
-        return (index < 0).expand(21, 3)
+    driven = torch.zeros(21, 3, dtype=torch.bool)
     if region == "lip":
-        return _any_of(index, LIPS).expand(21, 3)
-    if region == "eyes":
-        return _any_of(index, EYES).expand(21, 3)
-    if whole:
-        return (index >= 0).expand(21, 3)
-    free = _any_of(index, (1, 2, 6)) | (index >= 11)
-    return free | (_any_of(index, (3, 4, 9)) & (axis == 1)) | (_any_of(index, (5, 8, 9)) & (axis == 2))
-
-
-def _any_of(index: torch.Tensor, numbers: tuple[int, ...]) -> torch.Tensor:
-    return torch.stack([index == number for number in numbers]).any(0)
+        driven[list(LIPS)] = True
+    elif region == "eyes":
+        driven[list(EYES)] = True
+    elif region != "pose" and whole:
+        driven[:] = True
+    elif region != "pose":
+        driven[[1, 2, 6, *range(11, 21)]] = True
+        driven[[3, 4, 9], 1] = True
+        driven[[5, 8, 9], 2] = True
+    return driven.to(device)
 
 
 def _opened(base: torch.Tensor, change: torch.Tensor, moves: bool) -> torch.Tensor:

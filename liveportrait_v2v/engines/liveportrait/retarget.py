@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from .motion import USUAL_EYES, Faces, Transfer, place
+from .motion import USUAL_EYES, Faces, Transfer
 
 # Eyes narrower than this are shut (the published code's constant).
 SHUT_EYES = 0.18
@@ -36,7 +36,7 @@ def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch
         wanted = faces.driving.lips * settings.lip_retargeting_multiplier
         final = final + networks.lip_delta(x, torch.cat((faces.target.lips, wanted), dim=1))
     if settings.stitching:
-        final = networks.stitch(place(faces.kp, faces.source), final)
+        final = networks.stitch(faces.kp_source, final)
     if settings.relative and settings.lip_zero and transfer.moves_lips and not settings.lip_retargeting:
         final = final + _shut_lips(networks, faces, settings.lip_zero_threshold)
     if settings.relative and not transfer.source_is_still and not settings.eye_retargeting:
@@ -47,7 +47,7 @@ def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch
 def _shut_lips(networks, faces: Faces, threshold: float) -> torch.Tensor:
     """Return the step that shuts the base's lips, [N, 21, 3], in frames in which they are open by the threshold."""
     lips = faces.base.lips
-    step = networks.lip_delta(place(faces.kp, faces.base), torch.cat((lips, torch.zeros_like(lips)), dim=1))
+    step = networks.lip_delta(faces.kp_base, torch.cat((lips, torch.zeros_like(lips)), dim=1))
     return torch.where((lips >= threshold).unsqueeze(-1), step, 0.0)
 
 
@@ -60,7 +60,7 @@ def _rest_eyes(networks, transfer: Transfer, faces: Faces) -> torch.Tensor:
     rest = faces.rest.eyes.mean(1, keepdim=True)
     shut = rest < SHUT_EYES
     wanted = torch.where(shut, USUAL_EYES, rest)
-    step = networks.eye_delta(place(faces.kp, faces.base), torch.cat((faces.base.eyes, wanted), dim=1))
+    step = networks.eye_delta(faces.kp_base, torch.cat((faces.base.eyes, wanted), dim=1))
     if transfer.options.source_eye_retargeting:
         return step
     replaced = transfer.options.source_motion == "replace" and transfer.moves_eyes

@@ -23,8 +23,13 @@ from ..base import RenderedFrames, reference_chunk
 from . import crops
 from .landmarks203 import eye_openings, lip_opening
 from .model import LivePortraitModel
-from .motion import SMOOTHED, Faces, Motion, Transfer, neutral, place
+from .motion import SMOOTHED, Faces, Motion, Transfer, neutral
 from .template import LivePortraitTemplate
+
+_DrivingFrame = tuple[torch.Tensor | None, bool]
+"""A row of `Motion.pack`, None without the face, and whether the face does not continue from the frame before."""
+_TEMPLATE_CHUNK = 16
+"""Frames of a template that are smoothed together."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class LivePortraitSession:
         self._driving_rate = driving_rate
         self._transfer = Transfer(settings, options, source_rate is None, driving_rate is None)
         self._square: FaceSquare | None = None
-        self._reference: torch.Tensor | None = None  # a row of `Motion.pack`, as the next one
-        self._rest: torch.Tensor | None = None
+        self._reference: Motion | None = None  # of one frame, as the next one
+        self._rest: Motion | None = None
         self._ratio: torch.Tensor | None = None  # of the scene
         self._last: torch.Tensor | None = None  # landmarks of the last frame that was rendered
         self._read: tuple[int, _SourceFaces] | None = (
@@ -100,26 +105,30 @@ class LivePortraitSession:
             deque(passing, maxlen=0)
             self._square = mean.get()
         if reference is not None:
-            self._reference = self._read_driving(reference)[0]
+            self._reference = Motion.unpack(self._read_driving(reference))
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         return smooth_landmarks(self._with_points(chunks), self._options.smoothing, self._source_rate)
 
     def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
         """Yield a row of `Motion.pack` for each driving frame, its rotation and expression smoothed."""
-        return self._smoothed(self.unsmoothed_motions(chunks))
+        return self._smoothed(self._unsmoothed(chunks))
 
-    def unsmoothed_motions(
-        self, chunks: Iterable[TrackedChunk]
-    ) -> Iterator[tuple[torch.Tensor | None, bool]]:
+    def unsmoothed_motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[_DrivingFrame]:
         """Yield a row for each driving frame, and whether the face does not continue from the frame before."""
+        return chain.from_iterable(self._unsmoothed(chunks))
+
+    def _unsmoothed(self, chunks: Iterable[TrackedChunk]) -> Iterator[list[_DrivingFrame]]:
+        """Yield the same, chunk by chunk."""
         last: torch.Tensor | None = None
         for chunk in self._with_points(chunks):
             rows = iter(self._read_driving(chunk))
+            frames: list[_DrivingFrame] = []
             for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
                 begins = not present or last is None or not is_continuous(last, landmarks)
-                yield (next(rows) if present else None), begins
+                frames.append((next(rows) if present else None, begins))
                 last = landmarks if present else None
+            yield frames
 
     def motions_of(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
         """Yield the rows of a template's first frames, smoothed: stands for `survey` and `motions`.
@@ -145,32 +154,48 @@ class LivePortraitSession:
                 f"got {start} of {len(present)}"
             )
         rows = motion[:count].pack().to(self._model.device)
-        self._reference = rows[present.index(True, start)]
-        return self._smoothed(
+        self._reference = Motion.unpack(rows[present.index(True, start)][None])
+        frames = [
             (row if seen else None, begin) for row, seen, begin in zip(rows, present, begins, strict=True)
-        )
+        ]
+        return self._smoothed(frames[k : k + _TEMPLATE_CHUNK] for k in range(0, len(frames), _TEMPLATE_CHUNK))
 
-    def _smoothed(self, frames: Iterable[tuple[torch.Tensor | None, bool]]) -> Iterator[torch.Tensor | None]:
-        """Smooth rows; None is a frame without the face, and True starts the smoother again."""
+    def _smoothed(self, chunks: Iterable[list[_DrivingFrame]]) -> Iterator[torch.Tensor | None]:
+        """Smooth rows, those of a chunk together."""
         smoother = FixedLagSmoother(variance_at(self._options.smoothing, self._driving_rate))
-        waiting: deque[torch.Tensor | None] = deque()
-        smooth: deque[torch.Tensor] = deque()
+        missing: deque[bool] = deque()  # of each frame that was not yielded yet
+        raw: deque[torch.Tensor] = deque()  # rows that are not final yet
+        run: list[torch.Tensor] = []  # of these, the ones that the smoother has yet to take
+        done: deque[torch.Tensor] = deque()
+
+        def finish(smooth: torch.Tensor | None) -> None:
+            if smooth is not None and len(smooth):
+                rest = torch.stack([raw.popleft() for _ in range(len(smooth))])[:, SMOOTHED:]
+                done.extend(torch.cat((smooth, rest), dim=1))
+
+        def push() -> None:
+            if run:
+                finish(smoother.push(torch.stack(run)[:, :SMOOTHED]))
+                run.clear()
 
         def ready() -> Iterator[torch.Tensor | None]:
-            while waiting and (waiting[0] is None or smooth):
-                row = waiting.popleft()
-                yield None if row is None else torch.cat((smooth.popleft(), row[SMOOTHED:]))
+            while missing and (missing[0] or done):
+                yield None if missing.popleft() else done.popleft()
 
-        for row, begins in frames:
-            if begins:
-                smooth += smoother.flush()
-            waiting.append(row)
-            if row is not None:
-                if self._reference is None:
-                    self._reference = row
-                smooth += smoother.push(row[:SMOOTHED])
+        for chunk in chunks:
+            for row, begins in chunk:
+                if begins:
+                    push()
+                    finish(smoother.flush())
+                missing.append(row is None)
+                if row is not None:
+                    if self._reference is None:
+                        self._reference = Motion.unpack(row[None])
+                    run.append(row)
+                    raw.append(row)
+            push()
             yield from ready()
-        smooth += smoother.flush()
+        finish(smoother.flush())
         yield from ready()
 
     @torch.no_grad()
@@ -202,13 +227,15 @@ class LivePortraitSession:
         square = crops.source_squares(landmarks, self._settings)
         pictures = crops.source_crops(frames, square, self._settings)
         rows, kp = self._read_crops(pictures, landmarks)
-        return _SourceFaces(square, pictures, self._model.appearance(pictures), kp, Motion.unpack(rows))
+        return _SourceFaces(square, pictures, self._model.appearance(pictures), kp, Motion.of_rows(rows))
 
     def _read_driving(self, chunk: TrackedChunk) -> torch.Tensor:
         """Return rows of `Motion.pack`, one for each frame of a driving chunk that shows the face."""
         frames = chunk.frames
         if not chunk.present.all():
-            frames = frames[chunk.present.to(frames.device)]
+            # By number: to select by a mask, the host would wait for how many there are.
+            shown = chunk.present.nonzero().squeeze(1)
+            frames = frames[shown.to(frames.device, non_blocking=frames.device.type == "cuda")]
         if not len(frames):
             return torch.empty(0)
         pictures = crops.driving_crops(frames, self._square)
@@ -233,12 +260,12 @@ class LivePortraitSession:
             reference = neutral(driving[:1])
         else:
             assert self._reference is not None  # set by the first motion
-            reference = Motion.unpack(self._reference[None])
+            reference = self._reference
         begins, rest = self._scenes(landmarks, source.motion)
         faces = self._transfer.faces(source.kp, source.motion, rest, driving, reference)
         ratios = self._ratios(begins, faces, reference) if self._transfer.by_volume else None
         target = self._model.target_keypoints(self._transfer, faces, reference, ratios)
-        return place(source.kp, source.motion), target
+        return faces.kp_source, target
 
     def _scenes(self, landmarks: torch.Tensor, source: Motion) -> tuple[list[bool], Motion]:
         """Return whether each frame begins a scene, and the resting face of each one's scene.
@@ -246,13 +273,15 @@ class LivePortraitSession:
         A scene begins where the source continues with another face, or with the same one at another place.
         """
         begins, rests = [], []
-        for marks, row in zip(landmarks, source.pack(), strict=True):
+        for k, marks in enumerate(landmarks):
             begins.append(self._last is None or not is_continuous(self._last, marks))
             if begins[-1] or self._rest is None:
-                self._rest = row
+                self._rest = source[k : k + 1]
             self._last = marks
             rests.append(self._rest)
-        return begins, Motion.unpack(torch.stack(rests))
+        if rests[0] is rests[-1]:
+            return begins, rests[0].expand(len(rests))
+        return begins, Motion.cat(rests)
 
     def _ratios(self, begins: list[bool], faces: Faces, reference: Motion) -> torch.Tensor:
         """Return the volume ratio of each frame's scene, [N, 1, 1], taken where the scene begins."""

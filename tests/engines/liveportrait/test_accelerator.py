@@ -11,10 +11,12 @@ from functools import partial
 
 import pytest
 import torch
+from kernels import Kernels
 from made_faces import landmarks
 from made_networks import MadeNetworks
 
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.motion import Motion
 from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -124,6 +126,32 @@ def test_frames_without_a_face_are_left_out_on_the_device(engine):
     source.present[1] = False
     frames = splice(session.render, source, [DrivingMotion(motion, motion, 0.0) for motion in motions]).frames
     assert (frames.device.type, frames.shape) == ("meta", (4, 240, 240, 3))
+
+
+def test_driving_frames_without_a_face_are_left_out_on_the_device(engine):
+    session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
+    driving = shot(4)
+    driving.present[2] = False
+    motions = list(session.motions([driving]))
+    assert [motion is None for motion in motions] == [False, False, True, False]
+    assert motions[0].device.type == "meta"
+
+
+KERNELS = {"pose-friendly": 95, "expression-friendly": 105}
+"""Most kernels for a chunk's keypoints besides those of the networks, whatever its number of frames."""
+
+
+@pytest.mark.parametrize("driving_option", KERNELS)
+@pytest.mark.parametrize("frames", [1, 8])
+def test_keypoints_of_a_chunk_take_few_kernels(engine, driving_option, frames):
+    session = engine.session(AnimationSettings(), MotionOptions(driving_option=driving_option), RATE, RATE)
+    driving = torch.stack([row for row in session.motions([shot(frames)]) if row is not None])
+    source = next(iter(session.source([shot(frames)])))
+    session.render(source, driving)  # which makes what is made once a run
+    faces = session._source_faces(source)
+    with Kernels("meta") as seen:
+        session._keypoints(faces, source.landmarks, Motion.unpack(driving))
+    assert len(seen.names) < KERNELS[driving_option]
 
 
 def test_the_networks_animate_given_crops_on_the_device(networks, monkeypatch):

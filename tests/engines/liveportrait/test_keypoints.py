@@ -52,6 +52,41 @@ def test_a_rotation_stays_what_it_is():
     torch.testing.assert_close(orthonormal(turned(20, 30, 40)), turned(20, 30, 40), atol=1e-6, rtol=0)
 
 
+def nearest_rotation(matrices: torch.Tensor) -> torch.Tensor:
+    """By singular value decomposition, as in the textbook."""
+    u, _, v = torch.linalg.svd(matrices.double())
+    return (u @ v).float()
+
+
+@pytest.mark.parametrize(("apart", "error"), [(5, 1e-6), (30, 1e-6), (60, 1e-4), (90, 1e-3)])
+def test_the_mean_of_turns_becomes_the_nearest_rotation(apart, error):
+    angles = torch.rand(3, 200, generator=torch.Generator().manual_seed(0)) * 120 - 60
+    change = torch.nn.functional.normalize(
+        torch.randn(3, 200, generator=torch.Generator().manual_seed(1)), dim=0
+    )
+    first, second = rotation_matrix(*angles), rotation_matrix(*(change * apart))
+    means = torch.lerp(first, first @ second, 0.3)
+    torch.testing.assert_close(orthonormal(means), nearest_rotation(means), atol=error, rtol=0)
+
+
+@pytest.mark.parametrize("apart", [1, 45, 90, 150, 175])
+def test_what_is_made_orthonormal_is_a_rotation_to_rounding(apart):
+    angles = torch.rand(3, 200, generator=torch.Generator().manual_seed(0)) * apart - apart / 2
+    turns = orthonormal((rotation_matrix(*angles) + torch.eye(3)) / 2)
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(3).expand(200, 3, 3), atol=1e-6, rtol=0)
+    assert (torch.linalg.det(turns) > 0).all()
+
+
+def test_rotations_stay_what_they_are_to_rounding():
+    angles = torch.rand(3, 500, generator=torch.Generator().manual_seed(0)) * 180 - 90
+    turns = rotation_matrix(*angles)
+    torch.testing.assert_close(orthonormal(turns), turns, atol=6e-7, rtol=0)
+
+
+def test_frames_without_a_face_which_are_zeros_stay_zeros():
+    assert torch.equal(orthonormal(torch.zeros(2, 3, 3)), torch.zeros(2, 3, 3))
+
+
 def test_keypoints_are_turned_shifted_by_the_expression_scaled_and_moved():
     make = torch.Generator().manual_seed(0)
     kp, exp = torch.randn(2, 3, 21, 3, generator=make)

@@ -1,4 +1,4 @@
-"""The fixed-lag smoother."""
+"""The fixed-lag smoothers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 from kernels import Kernels
 
-from liveportrait_v2v.smoothing import PROCESS_VARIANCE, FixedLagSmoother
+from liveportrait_v2v.smoothing import PROCESS_VARIANCE, ChunkSmoother, FixedLagSmoother
 
 
 def smooth(values: torch.Tensor, variance: float, lag: int) -> torch.Tensor:
     smoother = FixedLagSmoother(variance, lag)
-    done = [smoother.push(value[None]) for value in values]
-    return torch.cat([*done, smoother.flush()])
+    done = [frame for value in values for frame in smoother.push(value)]
+    return torch.stack(done + smoother.flush())
 
 
 def matrix_smoother(values: np.ndarray, variance: float) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_every_frame_comes_out_once_and_in_order(walk):
 
 def test_no_more_than_the_lag_is_held_back(walk):
     smoother = FixedLagSmoother(3e-6, lag=4)
-    assert [len(smoother.push(value[None])) for value in walk[:7]] == [0, 0, 0, 0, 1, 1, 1]
+    assert [len(smoother.push(value)) for value in walk[:7]] == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_constant_values_stay_constant(walk):
@@ -75,38 +75,61 @@ def test_jitter_shrinks(walk):
 
 def test_zero_variance_passes_everything_at_once(walk):
     smoother = FixedLagSmoother(0.0)
-    assert torch.equal(smoother.push(walk), walk)
-    assert smoother.flush() is None
+    assert all(torch.equal(smoother.push(value)[0], value) for value in walk)
+    assert smoother.flush() == []
 
 
 def test_after_a_flush_it_starts_over(walk):
     smoother = FixedLagSmoother(3e-6, lag=4)
+    first = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
+    second = [frame for value in walk[:10] for frame in smoother.push(value)] + smoother.flush()
+    assert torch.equal(torch.stack(first), torch.stack(second))
+
+
+def smooth_chunks(values: torch.Tensor, variance: float, lag: int, cuts: list[int]) -> torch.Tensor:
+    smoother = ChunkSmoother(variance, lag)
+    done = [smoother.push(part) for part in values.split(cuts)]
+    return torch.cat([*done, smoother.flush()])
+
+
+@pytest.mark.parametrize("variance", [3e-7, 3e-6, 1e-4])
+@pytest.mark.parametrize("cuts", [[40], [3, 8, 8, 1, 20], [1] * 40], ids=str)
+def test_chunks_are_smoothed_as_frame_by_frame(walk, variance, cuts):
+    wanted = smooth(walk, variance, lag=8)
+    torch.testing.assert_close(smooth_chunks(walk, variance, 8, cuts), wanted, atol=1e-10, rtol=1e-10)
+    single = smooth_chunks(walk.float(), variance, 8, cuts).double()
+    torch.testing.assert_close(single, wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_of_chunks_no_more_than_the_lag_is_held_back(walk):
+    smoother = ChunkSmoother(3e-6, lag=4)
+    assert [len(smoother.push(part)) for part in walk.split([3, 3, 8, 26])] == [0, 2, 8, 26]
+    assert len(smoother.flush()) == 4
+    assert smoother.flush() is None
+
+
+def test_after_a_flush_chunks_start_over(walk):
+    smoother = ChunkSmoother(3e-6, lag=4)
     first = torch.cat((smoother.push(walk[:10]), smoother.flush()))
     second = torch.cat((smoother.push(walk[:10]), smoother.flush()))
     assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("cuts", [[40], [3, 8, 8, 1, 20], [1] * 40], ids=str)
-def test_it_does_not_matter_how_many_frames_come_at_a_time(walk, cuts):
-    smoother = FixedLagSmoother(1e-5, lag=8)
-    done = [smoother.push(part) for part in walk.split(cuts)]
-    wanted = smooth(walk, 1e-5, lag=8)
-    torch.testing.assert_close(torch.cat([*done, smoother.flush()]), wanted, atol=1e-12, rtol=1e-12)
-
-
-def test_float32_landmarks_stay_exact_to_a_thousandth_of_a_pixel(walk):
-    marks = 1000 + 20 * walk
-    wanted = smooth(marks, 3e-6, lag=8)
-    torch.testing.assert_close(smooth(marks.float(), 3e-6, lag=8).double(), wanted, atol=5e-4, rtol=0)
+def test_zero_variance_passes_chunks_at_once(walk):
+    smoother = ChunkSmoother(0.0)
+    assert torch.equal(smoother.push(walk), walk)
+    assert smoother.flush() is None
 
 
 def test_frames_of_any_shape_are_smoothed_number_by_number(walk):
     faces = torch.stack((walk, walk.flip(1)), dim=1)
-    assert torch.equal(smooth(faces, 3e-6, lag=8)[:, 0], smooth(walk, 3e-6, lag=8))
+    smoothed = smooth_chunks(faces, 3e-6, 8, [40])
+    assert smoothed.shape == faces.shape
+    torch.testing.assert_close(smoothed[:, 0], smooth_chunks(walk, 3e-6, 8, [40]), atol=1e-12, rtol=0)
 
 
 def test_however_many_frames_come_one_product_smooths_them(walk):
-    smoother = FixedLagSmoother(3e-6, lag=8)
+    smoother = ChunkSmoother(3e-6, lag=8)
     smoother.push(walk[:20])
     with Kernels("cpu") as seen:
         smoother.push(walk[20:])

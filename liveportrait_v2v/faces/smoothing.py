@@ -56,7 +56,6 @@ def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None
     """
     smoother = FixedLagSmoother(variance_at(variance, rate))
     waiting: deque[S] = deque()
-    run: list[torch.Tensor] = []  # that the smoother has yet to take
     done: list[torch.Tensor] = []
     last: torch.Tensor | None = None
 
@@ -70,26 +69,14 @@ def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None
                 del done[:count]
             yield replace(chunk, landmarks=landmarks)
 
-    def smooth() -> None:
-        if run:
-            done.extend(smoother.push(torch.stack(run)))
-            run.clear()
-
-    def flush() -> None:
-        smooth()
-        held = smoother.flush()
-        if held is not None:
-            done.extend(held)
-
     for chunk in chunks:
         waiting.append(chunk)
         for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
             if not present or (last is not None and not is_continuous(last, landmarks)):
-                flush()
+                done += smoother.flush()
             last = landmarks if present else None
             if present:
-                run.append(landmarks)
-        smooth()
+                done += smoother.push(landmarks)
         yield from ready()
-    flush()
+    done += smoother.flush()
     yield from ready()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .forms import laid_out_for
 from .layers import Affine, Conv, ConvNorm, fold_norm
 
 
@@ -49,6 +50,7 @@ class AppearanceFeatureExtractor(nn.Module):
         for block in self.down_blocks:
             x = F.avg_pool2d(F.relu_(block(x)), 2)
         x = self.second(x).float().view(-1, 32, 16, 64, 64)
+        x = laid_out_for(x, self.resblocks_3d["3dr0"].conv1.weight)
         for block in self.resblocks_3d.values():
             x = block(x, dtype)
-        return x
+        return x.contiguous()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .forms import laid_out_for
 from .fourier import TILE, convolve_by_fourier
 from .nnpack import convolve_by_nnpack, nnpack_works
 from .winograd import convolve_by_winograd
@@ -34,7 +35,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
         return form(x, weight, bias).to(given)
     padding = [0 if padded else size // 2 for size in weight.shape[2:]]
     plain = F.conv2d if weight.dim() == 4 else F.conv3d
-    return plain(x, weight, bias, padding=padding).to(given)
+    return plain(laid_out_for(x, weight), weight, bias, padding=padding).to(given)
 
 
 def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Any], Tensor] | None:

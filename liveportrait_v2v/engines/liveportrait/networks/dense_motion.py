@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .convolution import convolve
 from .enlarged import convolve_enlarged, enlarged_kernels
+from .forms import Forms, in_channels_last, laid_out_for, next_multiple, of_planes, padded, plain_kernel
 from .layers import Conv, ConvNorm, fold_norm
 from .motion import KEYPOINTS
 
@@ -81,10 +83,19 @@ class UpBlock(ConvNorm):
         assert self.conv.bias is not None
         self.bias = self.conv.bias
         self.kernels = nn.ParameterDict(enlarged_kernels(self.conv.weight))
+        self.weight: nn.Parameter | None = None  # in place of the kernels, where maps are really enlarged
         del self.conv
 
+    def arrange(self, forms: Forms) -> None:
+        if forms.plain_volumes:
+            self.weight = nn.Parameter(plain_kernel(self.kernels), requires_grad=False)
+            del self.kernels
+
     def forward(self, x: Tensor) -> Tensor:
-        return convolve_enlarged(x, self.kernels, self.bias, 2)
+        if self.weight is None:
+            return convolve_enlarged(x, self.kernels, self.bias, 2)
+        x = of_planes(lambda planes: F.interpolate(planes, scale_factor=2, mode="nearest"), x)
+        return F.relu_(convolve(x, self.weight, self.bias))
 
 
 class DownBlock(ConvNorm):
@@ -95,8 +106,7 @@ class DownBlock(ConvNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu_(super().forward(x))
-        # In two dimensions, as not every device can do it in three.
-        return F.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
+        return of_planes(lambda planes: F.avg_pool2d(planes, 2), x)
 
 
 class Encoder(nn.Module):
@@ -143,6 +153,62 @@ class Hourglass(nn.Module):
         return self.decoder(self.encoder(x))
 
 
+class ByPlanes(nn.Module):
+    """A convolution of volumes as one of their planes: the kernel's planes are output channels, added up by place.
+
+    forward(x [N, cin, D, H, W]) -> float32 [N, cout, D, H, W].
+    """
+
+    def __init__(self, conv: Conv, pad: bool):
+        super().__init__()
+        assert conv.bias is not None
+        self.cout, _, self.deep = conv.weight.shape[:3]
+        flat = conv.weight.permute(2, 0, 1, 3, 4).flatten(0, 1)
+        flat = padded(flat, next_multiple(len(flat))) if pad else flat.contiguous()
+        self.weight = nn.Parameter(flat, requires_grad=False)
+        self.bias = conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, depth = len(x), x.shape[2]
+        found = convolve(x.transpose(1, 2).flatten(0, 1), self.weight, None)[:, : self.deep * self.cout]
+        found = found.unflatten(1, (self.deep, self.cout)).unflatten(0, (count, depth))
+        middle = self.deep // 2
+        total = found[:, :, middle].float() + self.bias.float().view(-1, 1, 1)
+        for k in range(self.deep):
+            # Output plane of the first input plane under this plane of the kernel.
+            shift = middle - k
+            first, last = max(0, shift), min(depth, depth + shift)
+            if shift and first < last:
+                total[:, first:last] += found[:, first - shift : last - shift, k]
+        return total.transpose(1, 2)
+
+
+class ToOne(nn.Module):
+    """A convolution of all planes of a volume to one map: products with each tap of the kernel, which a fold sums up.
+
+    forward(x [N, C, D, H, W]) -> float32 [N, 1, H, W].
+    """
+
+    def __init__(self, conv: Conv):
+        super().__init__()
+        assert conv.bias is not None
+        self.size = conv.weight.shape[2:]
+        self.weight = nn.Parameter(conv.weight.flip(2, 3).flatten(2)[0].t().contiguous(), requires_grad=False)
+        self.bias = conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, depth, height, width = x.shape[1:]
+        weight = self.weight.to(x.dtype)  # [taps, C D]
+        if in_channels_last(x):
+            samples = x.permute(0, 2, 3, 4, 1).flatten(2, 3)  # [N, D, H W, C], as it lies
+            by_plane = weight.unflatten(1, (channels, depth)).permute(2, 1, 0)
+            taps = (samples @ by_plane).sum(1, dtype=torch.float32).transpose(1, 2)
+        else:
+            taps = (weight @ x.flatten(1, 2).flatten(2)).float()
+        around = self.size[0] // 2, self.size[1] // 2
+        return F.fold(taps, (height, width), tuple(self.size), padding=around) + self.bias.float()
+
+
 class DenseMotion(nn.Module):
     """Where to read the volume for the driving keypoints, and how much of each place can be seen.
 
@@ -155,29 +221,50 @@ class DenseMotion(nn.Module):
         self.compress = Conv(32, 4, 1, 1, 1)
         self.norm = nn.BatchNorm3d(4)
         self.hourglass = Hourglass()
-        self.mask = Conv(142, MOTIONS, 7, 7, 7)
-        self.occlusion = Conv(142 * 16, 1, 7, 7)
+        self.mask: Conv | ByPlanes = Conv(142, MOTIONS, 7, 7, 7)
+        self.occlusion: Conv | ToOne = Conv(142 * 16, 1, 7, 7)
 
     def fold(self) -> None:
         fold_norm(self.compress, self.norm)
         del self.norm
 
+    def arrange(self, forms: Forms) -> None:
+        mask, occlusion, last = self.mask, self.occlusion, self.hourglass.decoder.conv
+        assert isinstance(mask, Conv)
+        assert isinstance(occlusion, Conv)
+        if forms.padded:
+            first = self.hourglass.encoder.down_blocks[0].conv
+            first.pad(next_multiple(first.weight.shape[1]), len(first.weight))
+            channels = next_multiple(len(last.weight))
+            planes = occlusion.weight.shape[1] // len(last.weight)
+            last.pad(channels, channels)
+            mask.pad(channels, len(mask.weight) if forms.planes else next_multiple(len(mask.weight)))
+            # Its input channels are those of the volume, with their planes.
+            by_plane = occlusion.weight.unflatten(1, (-1, planes))
+            occlusion.weight.data = padded(by_plane, 1, channels).flatten(1, 2)
+        if forms.planes:
+            self.mask = ByPlanes(mask, forms.padded)
+        if forms.to_one:
+            self.occlusion = ToOne(occlusion)
+
     def forward(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> tuple[Tensor, Tensor]:
         depth, height, width = volume.shape[2:]
         size = depth, height, width
         shift = F.pad(kp_source - kp_driving, (0, 0, 1, 0))  # [N, 22, 3]
-        features = F.relu_(self.compress(volume.to(dtype))).float()
+        features = F.relu_(self.compress(laid_out_for(volume, self.compress.weight, dtype))).float()
+        first = self.hourglass.encoder.down_blocks[0].conv.weight
+        x = volume.new_zeros(len(shift), first.shape[1], *size)
         # Of each motion: its heat, then its four channels.
-        x = volume.new_zeros(len(shift), MOTIONS, 5, *size)
-        x[:, 1:, 0] = heatmaps(kp_driving, size) - heatmaps(kp_source, size)
-        x[:, :, 1:] = shifted_volumes(features, shift)
-        x = self.hourglass(x.flatten(1, 2).to(dtype))
-        mask = self.mask(x).float().softmax(1)
+        motions = x[:, : 5 * MOTIONS].unflatten(1, (MOTIONS, 5))
+        motions[:, 1:, 0] = heatmaps(kp_driving, size) - heatmaps(kp_source, size)
+        motions[:, :, 1:] = shifted_volumes(features, shift)
+        x = self.hourglass(laid_out_for(x, first, dtype))
+        mask = self.mask(x)[:, :MOTIONS].float().softmax(1)
         # The masks sum to one: what they mix is the place itself and the shifts.
         moved = torch.einsum("nkdhw,nkc->ndhwc", mask, shift)
         z, y, x_axis = (axis(length, shift) for length in size)
         moved[..., 0] += x_axis
         moved[..., 1] += y[:, None]
         moved[..., 2] += z[:, None, None]
-        visible = self.occlusion(x.reshape(-1, 142 * depth, height, width))
+        visible = self.occlusion(x if isinstance(self.occlusion, ToOne) else x.flatten(1, 2))
         return moved, visible.float().sigmoid()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .convolution import convolve, quicker_form
 from .enlarged import convolve_enlarged, enlarged_kernels
+from .forms import Forms, fused_instance_norm, plain_kernel
 from .layers import Conv
 from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
@@ -61,15 +62,23 @@ class SharedConv(nn.Module):
         self.scale = scale
         self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs if conv.bias is not None]))
         weight = torch.cat([conv.weight for conv in convs])
-        if scale == 1:
-            self.weight = nn.Parameter(weight)
-        else:
+        self.weight = nn.Parameter(weight) if scale == 1 else None
+        if scale > 1:
             self.kernels = nn.ParameterDict(enlarged_kernels(weight))
 
+    def arrange(self, forms: Forms) -> None:
+        if forms.plain and self.scale > 1:
+            self.weight = nn.Parameter(plain_kernel(self.kernels), requires_grad=False)
+            del self.kernels
+
     def forward(self, features: Tensor, cells: slice = slice(None)) -> Tensor:
-        if self.scale == 1:
-            return F.relu_(convolve(features, self.weight, self.bias))[:, :, cells]
-        return convolve_enlarged(features, self.kernels, self.bias, self.scale, cells)
+        if self.weight is None:
+            return convolve_enlarged(features, self.kernels, self.bias, self.scale, cells)
+        first, last, _ = cells.indices(features.shape[2])
+        if self.scale > 1:
+            features = F.interpolate(features, scale_factor=self.scale, mode="nearest")
+        found = F.relu_(convolve(features, self.weight, self.bias))
+        return found[:, :, self.scale * first : self.scale * last]
 
 
 class Spade(nn.Module):
@@ -150,6 +159,7 @@ class SpadeBlock(nn.Module):
         middle = min(cin, cout)
         self.scale = scale
         self.shortcut = cin != cout
+        self.instance_norm: Callable[[Tensor], Tensor] = F.instance_norm
         self.conv_0 = SpectralConv(cin, middle, 3)
         self.conv_1 = SpectralConv(middle, cout, 3)
         self.norm_0 = Spade(cin, features)
@@ -165,13 +175,17 @@ class SpadeBlock(nn.Module):
         for norm in (*ahead, self.norm_1):
             del norm.mlp_shared
 
+    def arrange(self, forms: Forms) -> None:
+        if forms.fused_norm:
+            self.instance_norm = fused_instance_norm
+
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         # Enlarging by nearest neighbours changes neither mean nor variance.
-        normalized = F.instance_norm(x)
+        normalized = self.instance_norm(x)
         y, *past = in_strips(self._ahead, self.norm_0, normalized, self.shared_0, features)
         x = past[0] if past else x
         del normalized
-        (y,) = in_strips(self._after, self.norm_1, F.instance_norm(y), self.shared_1, features)
+        (y,) = in_strips(self._after, self.norm_1, self.instance_norm(y), self.shared_1, features)
         return y.add_(x)
 
     def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .convolution import convolve
+from .forms import Forms, padded, to_channels_last
 
 
 class Conv(nn.Module):
@@ -28,6 +29,12 @@ class Conv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return convolve(x, self.weight, self.bias)
 
+    def pad(self, cin: int, cout: int) -> None:
+        """Give a folded layer more channels, whose weights are zeros."""
+        self.weight.data = padded(self.weight, cout, cin)
+        if self.bias is not None:
+            self.bias.data = padded(self.bias, cout)
+
 
 @runtime_checkable
 class Folds(Protocol):
@@ -35,6 +42,14 @@ class Folds(Protocol):
 
     def fold(self) -> None:
         """Fold every layer of a network that can be folded; the network is then fit for inference only."""
+
+
+@runtime_checkable
+class Arranges(Protocol):
+    """A layer that computes in one way or another."""
+
+    def arrange(self, forms: Forms) -> None:
+        """Take the forms, once the layer is folded."""
 
 
 class ConvNorm(nn.Module):
@@ -90,6 +105,19 @@ def fold(network: nn.Module) -> nn.Module:
         if isinstance(module, Folds):
             module.fold()
     return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def arrange(network: nn.Module, forms: Forms) -> None:
+    """Have a folded network compute in these forms."""
+    for module in list(network.modules()):
+        if isinstance(module, Arranges):
+            module.arrange(forms)
+    if forms.layout == "channels_last":
+        for module in network.modules():
+            for parameter in module.parameters(recurse=False):
+                if parameter.dim() >= 4 and not isinstance(module, Affine):
+                    parameter.data = to_channels_last(parameter)
 
 
 def convolutions_to(network: nn.Module, dtype: torch.dtype) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 
-from liveportrait_v2v.engines.liveportrait.networks import MotionOutput
+from liveportrait_v2v.engines.liveportrait.networks import Forms, MotionOutput
 
 
 class MadeNetworks:
@@ -24,6 +24,7 @@ class MadeNetworks:
 
     device = torch.device("cpu")
     precise = False
+    forms = Forms()
 
     def __init__(self, stitch: float = 0.0, lip: float = 0.0, eye: float = 0.0, most: int = 10**6):
         self.calls: list[tuple] = []
@@ -49,8 +50,8 @@ class MadeNetworks:
         self._called("render", volume, kp_source, kp_driving)
         return F.interpolate(volume, size=(512, 512), mode="bilinear", align_corners=False)
 
-    def finite(self, pictures: torch.Tensor) -> bool:
-        return bool(pictures.isfinite().all())
+    def finite(self, pictures: torch.Tensor) -> Callable[[], bool] | None:
+        return lambda: bool(pictures.isfinite().all())
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:

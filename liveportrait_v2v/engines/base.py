@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
@@ -35,11 +35,26 @@ class RenderedFrames:
         mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None unless asked for.
         squares: of each role, the square of each frame that was pasted, N; its side is 0 where nothing was. Empty for
             hosted engines, which do not report it.
+        check: waits until the frames are computed, and gives those to be shown in their place, if any; None where
+            nothing is left to be found out.
     """
 
     frames: torch.Tensor
     mask: torch.Tensor | None = None
     squares: tuple[FaceSquare, ...] = ()
+    check: Callable[[], torch.Tensor | None] | None = None
+
+    def settled(self) -> RenderedFrames:
+        """Return the frames as they are to be shown.
+
+        An engine may hand out frames before their device has computed them, and find out later that they have to be
+        computed another way. So whoever reads them, in whatever thread, reads the settled ones, once: this waits for
+        the device, so that it belongs where the frames are waited for anyway, as for their copy to the host.
+        """
+        if self.check is None:
+            return self
+        frames = self.check()
+        return replace(self, frames=self.frames if frames is None else frames, check=None)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -73,7 +88,7 @@ class Session(Protocol):
             masks: give the mask as well.
 
         Returns:
-            N frames, and the one square of each.
+            N frames, and the one square of each; to be `settled` before anyone reads them.
         """
 
 

@@ -28,20 +28,30 @@ class Batches:
         self.size = size
         self._warned = False
 
-    def __call__(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor, fixed: bool = False
+    ) -> torch.Tensor:
         """function(*inputs) for tensors [N, ...], in parts.
+
+        Args:
+            fixed: give the function `size` frames each time; the last one is repeated, and what comes of the repeated
+                ones is left out.
 
         Raises:
             RuntimeError: not even one frame fits.
         """
         parts: list[torch.Tensor] = []
-        done = 0
-        while done < len(inputs[0]):
-            part = self._try(function, [x[done : done + self.size] for x in inputs])
+        done, count = 0, len(inputs[0])
+        while done < count:
+            given = [x[done : done + self.size] for x in inputs]
+            lacking = self.size - len(given[0]) if fixed else 0
+            if lacking:
+                given = [torch.cat((x, x[-1:].expand(lacking, *x.shape[1:]))) for x in given]
+            part = self._try(function, given)
             if part is None:
                 self._halve()
                 continue
-            parts.append(part)
+            parts.append(part[: count - done])
             done += len(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -55,7 +65,7 @@ class Batches:
             return None
 
     def _halve(self) -> None:
-        self.size //= 2
+        self.size = max(1, self.size // 2)  # two threads may come here at once
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if not self._warned:

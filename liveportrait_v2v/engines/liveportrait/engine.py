@@ -11,7 +11,7 @@ from ...settings import AnimationSettings, MotionOptions
 from ..base import ALL_OPTIONS
 from .landmarks203 import Landmarks203
 from .model import LivePortraitModel
-from .networks import Networks, random_weights
+from .networks import Forms, Networks, random_weights
 from .session import LivePortraitSession
 from .weights import default_folders, load_networks
 
@@ -49,6 +49,7 @@ class LivePortraitEngine:
         device: str = "cpu",
         precision: str = "auto",
         compile: bool = False,  # noqa: A002 - the field's word
+        forms: Forms | None = None,
     ) -> LivePortraitEngine:
         """Return the engine with the published weights, and with `landmark.onnx` where it is among them.
 
@@ -57,6 +58,7 @@ class LivePortraitEngine:
                 usual places.
             precision: "auto", "fp16", "bf16-convs" or "fp32", see `networks.resolve_precision`.
             compile: compile the networks that take most of the time, at their first use.
+            forms: how the networks compute, see `networks.Forms`; None for what is usual on the device.
 
         Raises:
             WeightsError: weights are missing, damaged or not those of the networks.
@@ -66,7 +68,7 @@ class LivePortraitEngine:
             folders = default_folders()
         else:
             folders = [folder] if isinstance(folder, (str, os.PathLike)) else folder
-        return cls(load_networks(folders, device, precision, compile), Landmarks203.find(folders))
+        return cls(load_networks(folders, device, precision, compile, forms), Landmarks203.find(folders))
 
     @classmethod
     def random(
@@ -75,9 +77,10 @@ class LivePortraitEngine:
         device: str = "cpu",
         precision: str = "auto",
         compile: bool = False,  # noqa: A002
+        forms: Forms | None = None,
     ) -> LivePortraitEngine:
         """Return the engine with random weights: faces become noise. For tests and timing."""
-        return cls(Networks(partial(random_weights, seed), device, precision, compile))
+        return cls(Networks(partial(random_weights, seed), device, precision, compile, forms))
 
     def session(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from ...settings import AnimationSettings, MotionOptions
@@ -11,6 +13,8 @@ from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of
 from .networks import Networks
 from .retarget import refine
 
+Rescue = Callable[[], torch.Tensor | None]
+"""Gives pictures in place of those that aren't finite, None where all are."""
 CPU_BATCH, GPU_BATCH = 1, 8
 """Most frames at a time: on a CPU more gain nothing."""
 
@@ -53,13 +57,13 @@ class LivePortraitModel:
             output = self.networks.motion(crops)
             return torch.cat((motion_of(output, eyes, lips).pack(), output.kp.flatten(1)), dim=1)
 
-        rows = self.batches(read, crops, eyes, lips)
+        rows = self.batches(read, crops, eyes, lips, fixed=self.networks.forms.graphs)
         return rows[:, :ROW], rows[:, ROW:].unflatten(1, (21, 3))
 
     @torch.no_grad()
     def appearance(self, crops: torch.Tensor) -> torch.Tensor:
         """Return the feature volumes [N, 32, 16, 64, 64] of crops float32 [N, 3, 256, 256] in 0..1."""
-        return self.batches(self.networks.appearance, crops)
+        return self.batches(self.networks.appearance, crops, fixed=self.networks.forms.graphs)
 
     @torch.no_grad()
     def target_keypoints(
@@ -76,23 +80,34 @@ class LivePortraitModel:
     @torch.no_grad()
     def render(
         self, crops: torch.Tensor, volume: torch.Tensor, kp_source: torch.Tensor, kp_target: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, Rescue | None]:
         """Return pictures of faces warped to the target's keypoints, float32 [N, 3, 512, 512] in 0..1.
-
-        Their finiteness is checked once all are there; where half precision failed they are computed again, features
-        included.
 
         Args:
             crops: float32 [N, 3, 256, 256] in 0..1, from which the volume was computed.
             volume: feature volumes, [N, 32, 16, 64, 64].
             kp_source, kp_target: [N, 21, 3].
+
+        Returns:
+            the pictures, and in half precision what waits until they are there and, where they aren't finite, computes
+            them again in float32, features included. It may be called in another thread.
         """
-        pictures = self.batches(self.networks.render, volume, kp_source, kp_target)
-        if not self.networks.finite(pictures):
+        forms = self.networks.forms
+        fixed = forms.graphs or forms.compiled
+        pictures = self.batches(self.networks.render, volume, kp_source, kp_target, fixed=fixed)
+        finite = self.networks.finite(pictures)
+        if finite is None:
+            return pictures, None
+
+        @torch.no_grad()
+        def rescue() -> torch.Tensor | None:
+            if finite():
+                return None
             with self.networks.in_float32():
-                volume = self.appearance(crops)
-                pictures = self.batches(self.networks.render, volume, kp_source, kp_target)
-        return pictures
+                volume = self.batches(self.networks.appearance, crops)
+                return self.batches(self.networks.render, volume, kp_source, kp_target)
+
+        return pictures, rescue
 
     @torch.no_grad()
     def animate_crops(
@@ -138,7 +153,9 @@ class LivePortraitModel:
         faces = transfer.faces(kp, own, own[:1].expand(len(own)), drive, start)
         ratio = transfer.volume_ratio(faces[:1], start) if transfer.by_volume else None
         x = self.target_keypoints(transfer, faces, start, ratio)
-        return self.render(source.expand(len(x), -1, -1, -1), volume, faces.kp_source, x)
+        pictures, rescue = self.render(source.expand(len(x), -1, -1, -1), volume, faces.kp_source, x)
+        again = rescue() if rescue is not None else None
+        return pictures if again is None else again
 
 
 def _usual_openings(crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,13 +16,13 @@ from ...faces import FaceSquare
 from ...faces.smoothing import is_continuous, smooth_landmarks, variance_at
 from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
-from ...smoothing import FixedLagSmoother
+from ...smoothing import ChunkSmoother
 from ...tensors import TensorStruct
 from ...tracking import TrackedChunk
 from ..base import RenderedFrames, reference_chunk
 from . import crops
 from .landmarks203 import eye_openings, lip_opening
-from .model import LivePortraitModel
+from .model import LivePortraitModel, Rescue
 from .motion import SMOOTHED, Faces, Motion, Transfer, neutral
 from .template import LivePortraitTemplate
 
@@ -54,6 +54,28 @@ class _SourceFaces(TensorStruct):
         """Return the last frame, in memory of its own."""
         last = self[-1:]
         return replace(last, crops=last.crops.clone(), volume=last.volume.clone())
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Looks whether half precision gave finite pictures, and pastes others back where it did not."""
+
+    frames: torch.Tensor
+    square: FaceSquare
+    rescue: Rescue
+    stream: torch.cuda.Stream | None
+    """The one that all of these were computed in, on CUDA."""
+
+    @torch.no_grad()
+    def __call__(self) -> torch.Tensor | None:
+        with torch.cuda.stream(self.stream):  # None leaves everything as it is
+            pictures = self.rescue()
+            if pictures is None:
+                return None
+            frames = compose.paste_back(self.frames, pictures, self.square)
+        if self.stream is not None:
+            self.stream.synchronize()
+        return frames
 
 
 class LivePortraitSession:
@@ -162,7 +184,7 @@ class LivePortraitSession:
 
     def _smoothed(self, chunks: Iterable[list[_DrivingFrame]]) -> Iterator[torch.Tensor | None]:
         """Smooth rows, those of a chunk together."""
-        smoother = FixedLagSmoother(variance_at(self._options.smoothing, self._driving_rate))
+        smoother = ChunkSmoother(variance_at(self._options.smoothing, self._driving_rate))
         missing: deque[bool] = deque()  # of each frame that was not yielded yet
         raw: deque[torch.Tensor] = deque()  # rows that are not final yet
         run: list[torch.Tensor] = []  # of these, the ones that the smoother has yet to take
@@ -202,10 +224,17 @@ class LivePortraitSession:
     def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
         source = self._source_faces(chunk)
         kp_source, kp_target = self._keypoints(source, chunk.landmarks, Motion.unpack(driving))
-        pictures = self._model.render(source.crops, source.volume, kp_source, kp_target)
+        pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
         frames = compose.paste_back(chunk.frames, pictures, source.square)
         mask = compose.pasted_mask(chunk.frames, source.square) if masks else None
-        return RenderedFrames(frames, mask, (source.square,))
+        if rescue is None:
+            return RenderedFrames(frames, mask, (source.square,))
+        device = self._model.device
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        check = _Check(chunk.frames, source.square, rescue, stream)
+        rendered = RenderedFrames(frames, mask, (source.square,), check)
+        # Nothing is gained by waiting later for what a CPU has computed already.
+        return rendered.settled() if device.type == "cpu" else rendered
 
     def _with_points(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         """Pass chunks on with the 203 points, where their network is there."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...errors import LivePortraitError
 from ...files import atomic_write
-from .networks import NETWORKS, Networks, blank_network
+from .networks import NETWORKS, Forms, Networks, blank_network
 
 # Below a folder of weights, in the order in which they are looked into.
 LAYOUTS = (
@@ -120,6 +120,7 @@ def load_networks(
     device: str | torch.device = "cpu",
     precision: str = "auto",
     compile: bool = False,  # noqa: A002 - the field's word
+    forms: Forms | None = None,
 ) -> Networks:
     """Load the networks with the weights of a folder.
 
@@ -128,6 +129,7 @@ def load_networks(
             stands for the default folders.
         precision: "auto", "fp16", "bf16-convs" or "fp32", see `resolve_precision`.
         compile: compile W and G at their first use.
+        forms: how they compute; None for what is usual on the device.
 
     Raises:
         WeightsError: weights are missing, damaged or not those of the networks.
@@ -135,7 +137,7 @@ def load_networks(
     if folder is None:
         folder = default_folders()
     files = find_weights([folder] if isinstance(folder, (str, os.PathLike)) else folder)
-    return Networks(lambda name: read_weights(name, files[name]), device, precision, compile)
+    return Networks(lambda name: read_weights(name, files[name]), device, precision, compile, forms)
 
 
 def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:

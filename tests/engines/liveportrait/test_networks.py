@@ -171,13 +171,13 @@ def test_what_is_not_finite_in_half_precision_can_be_computed_in_float32_which_i
     expected = extractor(crops[:1], torch.float32)
     overflowing = lambda crops, dtype: extractor(crops, torch.float32) / (dtype == torch.float32)  # noqa: E731
     networks.module["appearance_feature_extractor"] = _Called(overflowing)
-    assert not networks.finite(networks.appearance(crops[:1]))
+    assert not networks.finite(networks.appearance(crops[:1]))()
     with pytest.warns(PrecisionWarning, match="fp16 gives values that aren't finite on cpu") as warned:
         for _ in range(2):
             with networks.in_float32():
                 assert torch.equal(networks.appearance(crops[:1]), expected)
     assert len(warned) == 1
-    assert not networks.finite(networks.appearance(crops[:1]))
+    assert not networks.finite(networks.appearance(crops[:1]))()
 
 
 @torch.no_grad()
@@ -194,7 +194,7 @@ class _Called(nn.Module):
 
 
 def test_a_compiler_that_fails_is_done_without(monkeypatch):
-    def broken(function):
+    def broken(function, **_):
         def compiled(*arguments):
             raise RuntimeError("no compiler here\nand much more text")
 
@@ -204,7 +204,7 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch):
     networks = Networks(lambda name: random_weights(0, name), compile=True)
     monkeypatch.setattr(networks, "_decode", lambda *arguments: torch.zeros(1))
     with pytest.warns(CompileWarning, match="going on without it: no compiler here$") as warned:
-        pictures = [networks.render(None, None, None) for _ in range(2)]
+        pictures = [networks.render(*torch.zeros(3, 1, 1)) for _ in range(2)]
     assert len(warned) == 1
     assert [picture.item() for picture in pictures] == [0.5, 0.5]
 

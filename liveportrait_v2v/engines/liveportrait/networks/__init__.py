@@ -4,6 +4,7 @@ Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retar
 """
 
 from .bundle import PRECISIONS, CompileWarning, Networks, PrecisionWarning, resolve_precision
+from .forms import Forms
 from .memory import is_out_of_memory
 from .motion import KEYPOINTS, MotionOutput
 from .published import NETWORKS, blank_network
@@ -14,6 +15,7 @@ __all__ = [
     "NETWORKS",
     "PRECISIONS",
     "CompileWarning",
+    "Forms",
     "MotionOutput",
     "Networks",
     "PrecisionWarning",

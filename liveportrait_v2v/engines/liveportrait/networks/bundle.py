@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import SettingsError
-from .layers import convolutions_to, fold
+from .forms import Forms
+from .graphs import Graphed
+from .layers import arrange, convolutions_to, fold
 from .memory import is_out_of_memory
 from .motion import MotionOutput
 from .published import NETWORKS, blank_network
@@ -29,7 +33,7 @@ class PrecisionWarning(UserWarning):
 
 
 class CompileWarning(UserWarning):
-    """torch.compile failed; the networks run as they are."""
+    """torch.compile or the capture of a CUDA graph failed; the networks run as they are."""
 
 
 def resolve_precision(precision: str, device: str | torch.device) -> str:
@@ -56,13 +60,14 @@ class Networks:
     Crops are float32 [N, 3, 256, 256], RGB in 0..1. Keypoints are float32 [N, 21, 3] in half crop sides from the crop's
     centre: x right, y down, z inward. Everything given must lie on `device`. N may be any number.
 
-    Only the convolutions of F, W and G compute in half precision, where that was chosen. `finite` returns whether what
+    Only the convolutions of F, W and G compute in half precision, where that was chosen. `finite` looks whether what
     came of it can be used; if not, `in_float32` is for computing it again. A volume that isn't finite makes pictures
     that aren't, so that looking at these is enough.
 
     Attributes:
         module: one module that holds all parameters, for whoever moves or counts them.
         precision: "fp16", "bf16-convs" or "fp32".
+        forms: how they compute.
     """
 
     def __init__(
@@ -71,33 +76,54 @@ class Networks:
         device: str | torch.device = "cpu",
         precision: str = "auto",
         compile: bool = False,  # noqa: A002 - the field's word
+        forms: Forms | None = None,
     ):
         """Load the networks.
 
         Args:
             weights: gives the tensors of each of NETWORKS, float32 under their published names.
-            compile: compile W and G at their first use.
+            compile: compile W and G at their first use, whatever the forms.
+            forms: how to compute; None for what is usual on the device.
 
         Raises:
             RuntimeError: the tensors are not those of the networks.
         """
         self.precision = resolve_precision(precision, device)
+        forms = forms or Forms.usual(device, self.precision)
+        self.forms = replace(forms, compiled=True) if compile else forms
         self._dtype = _DTYPES[self.precision]
+        self._thread = threading.local()
+        self._warned = False
         self.module = nn.ModuleDict()
         for name in NETWORKS:
             network = blank_network(name)
             network.load_state_dict(weights(name), strict=True, assign=True)
             fold(network)
             if name in IN_HALF:
+                arrange(network, self.forms)
                 convolutions_to(network, self._dtype)
             self.module[name] = network.to(device)
-        self._compiled = torch.compile(self._decode) if compile else None
-        self._warned = False
+        self._compiled = torch.compile(self._decode, dynamic=False) if self.forms.compiled else None
+        self._functions: dict[str, Callable[..., Any]] = {
+            "appearance": lambda crops: self.module["appearance_feature_extractor"](crops, self._dtype),
+            "motion": lambda crops: self.module["motion_extractor"](crops),
+            "render": self._decode_usual,
+        }
+        graphs = self._functions if self.forms.graphs else {}
+        self._graphs = {name: Graphed(function) for name, function in graphs.items()}
+        self._parameters = list(self.module.parameters())
+        self._addresses: list[int] = []
 
     @classmethod
-    def random(cls, seed: int, device: str | torch.device = "cpu", precision: str = "fp32") -> Networks:
+    def random(
+        cls,
+        seed: int,
+        device: str | torch.device = "cpu",
+        precision: str = "fp32",
+        forms: Forms | None = None,
+    ) -> Networks:
         """Return networks with random weights: noise that follows the input. For tests and timing."""
-        return cls(partial(random_weights, seed), device, precision)
+        return cls(partial(random_weights, seed), device, precision, forms=forms)
 
     @property
     def device(self) -> torch.device:
@@ -117,16 +143,20 @@ class Networks:
     @torch.no_grad()
     def appearance(self, crops: Tensor) -> Tensor:
         """Return the source's feature volume, float32 [N, 32, 16, 64, 64]."""
-        return self.module["appearance_feature_extractor"](crops, self._dtype)
+        if self._precise:
+            return self.module["appearance_feature_extractor"](crops, torch.float32)
+        return self._run("appearance", crops)
 
     @torch.no_grad()
     def motion(self, crops: Tensor) -> MotionOutput:
         """Return pose, expression and canonical keypoints of faces."""
-        return self.module["motion_extractor"](crops)
+        return self._run("motion", crops)
 
     @torch.no_grad()
     def render(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
         """Return the source's face in the driving keypoints' motion.
+
+        Compiled and captured, this is meant for batches of one size; each other size takes a compilation of its own.
 
         Args:
             volume: float32 [N or 1, 32, 16, 64, 64], by `appearance`.
@@ -135,16 +165,40 @@ class Networks:
         Returns:
             float32 [N, 3, 512, 512], RGB in 0..1.
         """
-        run = self._decode if self._compiled is None else self._decode_compiled
-        return run(volume, kp_source, kp_driving, self._dtype).sigmoid()
+        if self._precise:
+            return self._decode(volume, kp_source, kp_driving, torch.float32).sigmoid()
+        if self.forms.compiled or self.forms.graphs:
+            # A still's volume has strides of its own, for which the compiler would begin anew.
+            count = len(kp_driving)
+            volume, kp_source = (x.expand(count, *x.shape[1:]).contiguous() for x in (volume, kp_source))
+            kp_driving = kp_driving.contiguous()
+        return self._run("render", volume, kp_source, kp_driving).sigmoid()
 
-    def finite(self, pictures: Tensor) -> bool:
-        """Return whether pictures can be used. In half precision this waits for the device; float32 is trusted."""
-        return self._dtype is torch.float32 or bool(pictures.isfinite().all())
+    def finite(self, pictures: Tensor) -> Callable[[], bool] | None:
+        """Look whether pictures can be used, without waiting for the device.
+
+        Returns:
+            what waits for the answer and gives it, in whatever thread; None where float32 is trusted.
+        """
+        if self._dtype is torch.float32:
+            return None
+        flag = pictures.isfinite().all()
+        if flag.device.type != "cuda":
+            return lambda: bool(flag)
+        answer = torch.empty((), dtype=torch.bool, pin_memory=True)
+        answer.copy_(flag, non_blocking=True)
+        there = torch.cuda.Event()
+        there.record(torch.cuda.current_stream(flag.device))
+
+        def wait() -> bool:
+            there.synchronize()
+            return bool(answer)
+
+        return wait
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Context manager in which everything computes in float32, after half precision failed.
+        """Context manager in which everything in this thread computes in float32, after half precision failed.
 
         A PrecisionWarning is given once.
 
@@ -154,23 +208,51 @@ class Networks:
             text = f"{self.precision} gives values that aren't finite on {self.device}: computing in fp32 instead"
             warnings.warn(f"{text}; choose precision fp32", PrecisionWarning, stacklevel=3)
             self._warned = True
-        usual, self._dtype = self._dtype, torch.float32
+        self._thread.precise = True
         try:
             yield
         finally:
-            self._dtype = usual
+            self._thread.precise = False
 
-    def _decode_compiled(self, *arguments: Any) -> Tensor:
-        assert self._compiled is not None
-        try:
-            return self._compiled(*arguments)
-        except Exception as error:  # of whatever kind the compiler or its backend has
-            if is_out_of_memory(error):
-                raise
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"torch.compile failed, going on without it: {first}", CompileWarning, stacklevel=4)
-            self._compiled = None
-            return self._decode(*arguments)
+    @property
+    def _precise(self) -> bool:
+        return getattr(self._thread, "precise", False)
+
+    def _run(self, name: str, *inputs: Tensor) -> Any:
+        """Run one of the functions, as a graph where there is one."""
+        with self.forms.switches(self.device):
+            if not self._graphs or self.device.type != "cuda":
+                return self._functions[name](*inputs)
+            # Whoever moves the module need not say so.
+            addresses = [parameter.data_ptr() for parameter in self._parameters]
+            if addresses != self._addresses:
+                self._addresses = addresses
+                for graph in self._graphs.values():
+                    graph.clear()
+            try:
+                return self._graphs[name](*inputs)
+            except Exception as error:  # of whatever kind
+                if is_out_of_memory(error):
+                    raise
+                self._go_on_without("the capture of a CUDA graph", error)
+                self._graphs = {}
+                return self._functions[name](*inputs)
+
+    def _decode_usual(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        """Run W and G, compiled where that was chosen and works."""
+        if self._compiled is not None:
+            try:
+                return self._compiled(volume, kp_source, kp_driving, self._dtype)
+            except Exception as error:  # of whatever kind the compiler or its backend has
+                if is_out_of_memory(error):
+                    raise
+                self._go_on_without("torch.compile", error)
+                self._compiled = None
+        return self._decode(volume, kp_source, kp_driving, self._dtype)
+
+    def _go_on_without(self, what: str, error: Exception) -> None:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"{what} failed, going on without it: {first}", CompileWarning, stacklevel=5)
 
     def _decode(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype) -> Tensor:
         features = self.module["warping_module"](volume, kp_source, kp_driving, dtype)

@@ -6,6 +6,7 @@ looked at without a server.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..liveportrait_v2v.run import Progress
 
 CATEGORY = "video/LivePortrait"
+_log = logging.getLogger(__name__)
 # Memory of a batch of eight frames besides the weights, in half precision; with less, batches get smaller.
 _RUN_BYTES = 3 << 30
 _PREVIEW_SECONDS = 1.0
@@ -205,11 +207,13 @@ class Model:
         from comfy.model_patcher import ModelPatcher
 
         from ..liveportrait_v2v.engines.liveportrait.landmarks203 import Landmarks203
-        from ..liveportrait_v2v.engines.liveportrait.networks import resolve_precision
+        from ..liveportrait_v2v.engines.liveportrait.networks import Forms, resolve_precision
         from ..liveportrait_v2v.engines.liveportrait.weights import load_networks
 
         device, rest = model_management.get_torch_device(), model_management.unet_offload_device()
-        self._networks = load_networks(folders, rest, resolve_precision(precision, device), compile)
+        precision = resolve_precision(precision, device)
+        forms = Forms.usual(device, precision)
+        self._networks = load_networks(folders, rest, precision, compile, forms)
         self._landmarks = Landmarks203.find(folders)
         self._patcher = ModelPatcher(self._networks.module, load_device=device, offload_device=rest)
 
@@ -220,6 +224,13 @@ class Model:
         from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 
         load_models_gpu([self._patcher], memory_required=_RUN_BYTES, force_full_load=True)
+        device = self._patcher.load_device
+        if self._networks.device.type != device.type:
+            # With --novram ComfyUI leaves modules where they are that don't cast weights layer by layer.
+            _log.warning(
+                "LivePortrait's networks don't compute in parts: moving them to %s as a whole", device
+            )
+            self._networks.to(device)
         return LivePortraitEngine(self._networks, self._landmarks)
 
 

@@ -228,6 +228,8 @@ class Host:
         bars: value, total and preview of each progress update.
         stop: the run is to be interrupted.
         free: free memory in bytes.
+        device: what computes.
+        moves: models are moved to it before they are used; with --novram ComfyUI leaves them where they are.
     """
 
     base: Path
@@ -235,6 +237,8 @@ class Host:
     bars: list[tuple[int, int, Any]] = field(default_factory=list)
     stop: bool = False
     free: int = 1 << 34
+    device: str = "cpu"
+    moves: bool = True
 
     def folder(self, name: str) -> str:
         return str(self.base / name)
@@ -252,6 +256,19 @@ def install(host: Host) -> dict[str, types.ModuleType]:
 
         def update_absolute(self, value: int, total: int | None = None, preview: Any = None) -> None:
             host.bars.append((value, total, preview))
+
+    class ModelPatcher:
+        def __init__(self, model: Any, load_device: Any, offload_device: Any):
+            self.model, self.load_device, self.offload_device = model, load_device, offload_device
+
+    def load_models_gpu(models: list, memory_required: int = 0, force_full_load: bool = False) -> None:
+        for patcher in models if host.moves else []:
+            patcher.model.to(patcher.load_device)
+
+    def device(kind: str) -> Any:
+        import torch
+
+        return torch.device(kind)
 
     def exists(name: str) -> bool:
         return ".." not in Path(name).parts and Path(host.path(name)).is_file()
@@ -288,7 +305,11 @@ def install(host: Host) -> dict[str, types.ModuleType]:
             "interrupt_current_processing": lambda value: setattr(host, "stop", value),
             "InterruptProcessingException": InterruptProcessingException,
             "get_free_memory": lambda device: host.free,
+            "get_torch_device": lambda: device(host.device),
+            "unet_offload_device": lambda: device("cpu"),
+            "load_models_gpu": load_models_gpu,
         },
+        "comfy.model_patcher": {"ModelPatcher": ModelPatcher},
         "comfy_execution": {},
         "comfy_execution.graph": {"ExecutionBlocker": ExecutionBlocker},
         "folder_paths": {

@@ -26,6 +26,7 @@ class ResBlock3d(nn.Module):
         del self.norm2
 
     def forward(self, x: Tensor, dtype) -> Tensor:
+        x = laid_out_for(x, self.conv1.weight)
         y = F.relu_(self.norm1(x)).to(dtype)
         return x + self.conv2(F.relu_(self.conv1(y)))
 
@@ -50,7 +51,6 @@ class AppearanceFeatureExtractor(nn.Module):
         for block in self.down_blocks:
             x = F.avg_pool2d(F.relu_(block(x)), 2)
         x = self.second(x).float().view(-1, 32, 16, 64, 64)
-        x = laid_out_for(x, self.resblocks_3d["3dr0"].conv1.weight)
         for block in self.resblocks_3d.values():
             x = block(x, dtype)
         return x.contiguous()

@@ -116,6 +116,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairwise(widths))
 
+    @property
+    def first(self) -> Conv:
+        """The convolution of the input."""
+        block = self.down_blocks[0]
+        assert isinstance(block, DownBlock)
+        return block.conv
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """All maps, the finest and first of them the input."""
         maps = [x]
@@ -233,7 +240,7 @@ class DenseMotion(nn.Module):
         assert isinstance(mask, Conv)
         assert isinstance(occlusion, Conv)
         if forms.padded:
-            first = self.hourglass.encoder.down_blocks[0].conv
+            first = self.hourglass.encoder.first
             first.pad(next_multiple(first.weight.shape[1]), len(first.weight))
             channels = next_multiple(len(last.weight))
             planes = occlusion.weight.shape[1] // len(last.weight)
@@ -252,7 +259,7 @@ class DenseMotion(nn.Module):
         size = depth, height, width
         shift = F.pad(kp_source - kp_driving, (0, 0, 1, 0))  # [N, 22, 3]
         features = F.relu_(self.compress(laid_out_for(volume, self.compress.weight, dtype))).float()
-        first = self.hourglass.encoder.down_blocks[0].conv.weight
+        first = self.hourglass.encoder.first.weight
         x = volume.new_zeros(len(shift), first.shape[1], *size)
         # Of each motion: its heat, then its four channels.
         motions = x[:, : 5 * MOTIONS].unflatten(1, (MOTIONS, 5))

@@ -24,7 +24,7 @@ class Graphed:
 
     def __init__(self, function: Callable[..., Any], capture: Capture | None = None):
         self._function = function
-        self._capture = capture or capture_cuda_graph
+        self._capture = capture
         self._captured: dict[Any, tuple[list[Tensor], Callable[[], None], Any]] = {}
 
     def __call__(self, *inputs: Tensor) -> Any:
@@ -36,7 +36,7 @@ class Graphed:
         key = tuple((x.shape, x.dtype) for x in inputs)
         if key not in self._captured:
             buffers = [x.clone(memory_format=torch.contiguous_format) for x in inputs]
-            self._captured[key] = (buffers, *self._capture(self._function, buffers))
+            self._captured[key] = (buffers, *(self._capture or capture_cuda_graph)(self._function, buffers))
         buffers, replay, output = self._captured[key]
         for buffer, x in zip(buffers, inputs, strict=True):
             buffer.copy_(x)

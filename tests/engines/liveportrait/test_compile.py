@@ -99,8 +99,7 @@ def test_a_run_compiles_once(monkeypatch, half):
     for count in (8, 8, 5, 1):
         pictures, _ = model.render(*rendering(count))
         assert pictures.shape == (count, 3, 512, 512)
-    crops, volume, kp_source, kp_target = rendering(1)
-    still = (x.expand(8, *x.shape[1:]) for x in (crops, volume, kp_source))
+    still = (x.expand(8, *x.shape[1:]) for x in rendering(1)[:3])
     model.render(*still, rendering(8)[3])
     monkeypatch.setattr(networks, "finite", lambda pictures: lambda: False)
     _, rescue = model.render(*rendering(2))

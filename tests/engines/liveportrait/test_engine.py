@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -19,6 +20,7 @@ from liveportrait_v2v import compose
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.crops import source_crops
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.model import LivePortraitModel
 from liveportrait_v2v.engines.liveportrait.motion import Motion, driven_axes, place
 from liveportrait_v2v.engines.liveportrait.networks import Networks
 from liveportrait_v2v.errors import SettingsError
@@ -299,6 +301,44 @@ def test_a_chunk_that_half_precision_cannot_do_is_computed_again_with_its_featur
     assert sum(len(arguments[0]) for arguments in networks.calls_of("appearance")) == 9
 
 
+def test_on_a_gpu_a_chunk_is_looked_at_when_it_is_settled_in_whatever_thread(monkeypatch):
+    class Overflowing(MadeNetworks):
+        overflows = True
+
+        def render(self, volume, kp_source, kp_driving):
+            return super().render(volume, kp_source, kp_driving) / (self.precise or not self.overflows)
+
+    monkeypatch.setattr(LivePortraitModel, "device", torch.device("mps"))  # tensors stay on the CPU
+    frames, made, rendered = pictures(3), [], []
+    for networks in (Overflowing(), MadeNetworks()):
+        session = begin(networks)
+        cues = lead(session, shot(pictures(1, seed=1))) * 3
+        rendered.append(splice(session.render, shot(frames), cues))
+        networks.overflows = False
+        later = splice(session.render, shot(frames), cues)
+        with ThreadPoolExecutor(1) as sink:
+            made += [sink.submit(part.settled).result().frames for part in (rendered[-1], later)]
+    assert not torch.equal(rendered[0].frames, made[0])
+    assert all(torch.equal(part, made[2]) for part in made)
+
+
+def test_settled_frames_hold_nothing_for_a_rescue(monkeypatch):
+    monkeypatch.setattr(LivePortraitModel, "device", torch.device("mps"))
+    session = begin()
+    rendered = splice(session.render, shot(pictures(2)), lead(session, shot(pictures(1, seed=1))) * 2)
+    assert rendered.check is not None
+    settled = rendered.settled()
+    assert settled.check is None
+    assert settled.frames is rendered.frames
+    assert settled.settled() is settled
+
+
+def test_on_a_cpu_frames_are_settled_at_once():
+    session = begin()
+    rendered = splice(session.render, shot(pictures(2)), lead(session, shot(pictures(1, seed=1))) * 2)
+    assert rendered.check is None
+
+
 def test_features_of_past_frames_are_let_go():
     alive: list[weakref.ref] = []
 
@@ -554,15 +594,3 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
     splice(session.render, source, cues)
     ratios = torch.cat([call[1] for call in networks.calls_of("lip_delta")])
     torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_what_the_processor_gives(clips):
-    settings, results = AnimationSettings(video_frame_load_cap=3), []
-    for device in ("cpu", "cuda"):
-        parts = []
-        engine = LivePortraitEngine(Networks.random(1, device))
-        animate(clips["single_face"], clips["jwp_intro"], engine=engine, settings=settings, sink=parts.append)
-        results.append(torch.cat([part.frames for part in parts]).cpu().float())
-    assert (results[0] - results[1]).abs().mean() < 1

@@ -47,7 +47,7 @@ def test_forms_are_named_by_a_text_and_give_it_back():
 
 
 def test_an_unknown_form_is_refused():
-    with pytest.raises(SettingsError, match="forms must be some of contiguous, .*, got 'fast'"):
+    with pytest.raises(SettingsError, match=r"forms must be some of contiguous, .*, got 'fast'"):
         Forms.parse("planes,fast")
 
 

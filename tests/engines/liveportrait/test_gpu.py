@@ -1,0 +1,182 @@
+"""The networks on a CUDA GPU, held to those on the CPU. Random weights make the most of every difference."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache, partial
+
+import pytest
+import torch
+from made_faces import landmarks
+from torch import Tensor
+
+from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
+from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.networks import (
+    CompileWarning,
+    Forms,
+    Networks,
+    PrecisionWarning,
+    random_weights,
+)
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+
+BOUNDS = {"fp32": 5e-3, "fp16": 2e-2, "bf16-convs": 0.1}
+"""Root mean square errors, relative to the spread of float32 pictures of the CPU. In float32 convolutions round to TF32,
+which gives up to 5e-3; fp16 gives 8e-3 to 9e-3 in all forms, bf16 6e-2."""
+HALF_FORMS = [
+    "",
+    "channels_last",
+    "channels_last,fused_norm",
+    "channels_last,fused_norm,planes",
+    "channels_last,fused_norm,planes,to_one",
+    "channels_last,fused_norm,planes,to_one,padded",
+    "channels_last,fused_norm,plain,plain_volumes",
+    "planes,to_one",
+    "benchmark",
+    "tf32",
+]
+weights = lru_cache(random_weights)  # making them takes longer than the tests
+
+
+def networks(device: str, precision: str = "fp32", forms: str | None = "") -> Networks:
+    return Networks(
+        partial(weights, 0), device, precision, forms=None if forms is None else Forms.parse(forms)
+    )
+
+
+def crops(count: int, seed: int = 0) -> Tensor:
+    """Smooth pictures, as faces are."""
+    small = torch.rand(count, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(small, (256, 256), mode="bicubic").clamp(0, 1)
+
+
+def animated(device: str, precision: str, forms: str | None = "") -> Tensor:
+    """Two pictures: given crops, so that no tracker decides anything."""
+    model = LivePortraitEngine(networks(device, precision, forms), batch=2).model
+    return model.animate_crops(crops(1).to(device), crops(2, seed=1).to(device)).cpu()
+
+
+@pytest.fixture(scope="module")
+def wanted() -> Tensor:
+    return animated("cpu", "fp32")
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    assert found.isfinite().all()
+    return ((found - wanted).square().mean().sqrt() / wanted.std()).item()
+
+
+@pytest.mark.parametrize("precision", BOUNDS)
+def test_given_crops_are_animated_as_on_the_cpu(wanted, precision):
+    assert error(animated("cuda", precision, None), wanted) < BOUNDS[precision]
+
+
+@pytest.mark.parametrize("forms", HALF_FORMS)
+def test_every_form_stays_within_the_bound_of_its_precision(wanted, forms):
+    assert error(animated("cuda", "fp16", forms), wanted) < BOUNDS["fp16"]
+
+
+def test_graphs_give_what_the_networks_give_without(recwarn):
+    made, captured = networks("cuda", "fp16"), networks("cuda", "fp16", "graphs")
+    kp = 0.3 * torch.randn(4, 21, 3, generator=torch.Generator().manual_seed(0)).cuda()
+    for seed in range(3):
+        given = crops(4, seed).cuda()
+        volume, again = made.appearance(given), captured.appearance(given)
+        torch.testing.assert_close(again, volume)
+        torch.testing.assert_close(captured.motion(given).exp, made.motion(given).exp)
+        torch.testing.assert_close(captured.render(volume, kp, 0.9 * kp), made.render(volume, kp, 0.9 * kp))
+    assert not [w for w in recwarn if issubclass(w.category, CompileWarning)]
+
+
+def test_graphs_are_captured_anew_after_the_networks_were_moved():
+    captured = networks("cuda", "fp16", "graphs")
+    given = crops(2).cuda()
+    before = captured.motion(given).exp
+    captured.to("cpu")
+    kept = torch.empty(2**28, dtype=torch.uint8, device="cuda")  # where the weights were
+    captured.to("cuda")
+    torch.testing.assert_close(captured.motion(given).exp, before)
+    del kept
+
+
+def test_memory_that_runs_out_halves_the_batch():
+    engine = LivePortraitEngine(networks("cuda", "fp16", None), batch=32)
+    given = crops(32).cuda()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (3 << 30)) / total)
+    try:
+        with pytest.warns(MemoryWarning):
+            pictures = engine.model.animate_crops(given, given)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert pictures.shape == (32, 3, 512, 512)
+    assert engine.model.batches.size < 32
+
+
+def session_frames(made: Networks) -> tuple[Tensor, Tensor]:
+    """Frames of a chunk as they are rendered, and settled."""
+    session = LivePortraitEngine(made).session(
+        AnimationSettings(), MotionOptions(), Fraction(25), Fraction(25)
+    )
+    frames = (crops(4) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cuda()
+    faces = torch.stack([landmarks(at=(128, 128), size=5.0)] * 4)
+    chunk = TrackedChunk(frames, faces, torch.ones(4, dtype=torch.bool))
+    session.survey([chunk])
+    driving = torch.stack(list(session.motions([chunk])))
+    (source,) = session.source([chunk])
+    rendered = session.render(source, driving)
+    return rendered.frames, rendered.settled().frames
+
+
+def test_a_session_renders_without_waiting_for_the_gpu():
+    made = networks("cuda", "fp16", None)
+    session_frames(made)  # libraries set themselves up
+    session = LivePortraitEngine(made).session(
+        AnimationSettings(), MotionOptions(), Fraction(25), Fraction(25)
+    )
+    frames = (crops(4) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cuda()
+    faces = torch.stack([landmarks(at=(128, 128), size=5.0)] * 4)
+    chunk = TrackedChunk(frames, faces, torch.ones(4, dtype=torch.bool))
+    driving = torch.stack(list(session.motions([chunk])))
+    (source,) = session.source([chunk])
+    session.render(source, driving)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rendered = session.render(source, driving)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert rendered.check is not None
+
+
+def test_finite_pictures_are_shown_as_they_were_rendered():
+    rendered, settled = session_frames(networks("cuda", "fp16", None))
+    assert settled is rendered
+
+
+def test_pictures_that_are_not_finite_are_computed_again_in_float32():
+    precise, made = networks("cuda", "fp16", None), networks("cuda", "fp16", None)
+    generator = made.module["spade_generator"]
+    plain = generator.forward
+    generator.forward = lambda x: plain(x) / (x.dtype == torch.float32)
+    with pytest.warns(PrecisionWarning):
+        _, settled = session_frames(made)
+    with precise.in_float32(), pytest.warns(PrecisionWarning):
+        _, wanted = session_frames(precise)
+    assert (settled.int() - wanted.int()).abs().float().mean() < 1
+
+
+def test_one_bad_value_is_seen():
+    made = networks("cuda", "fp16")
+    pictures = torch.rand(2, 3, 512, 512, device="cuda")
+    assert made.finite(pictures)()
+    pictures[1, 2, 3, 4] = torch.nan
+    assert not made.finite(pictures)()

@@ -232,7 +232,7 @@ def test_channels_last_convolutions_get_inputs_and_weights_in_that_layout(as_on_
     """Contiguous volumes in half precision leave cuDNN in torch 2.9 and 2.10."""
     run(EVERYTHING)
     assert len(as_on_a_gpu) > 10
-    assert all(in_channels_last(weight) and in_channels_last(x) for x, weight in as_on_a_gpu)
+    assert all(in_channels_last(weight) and x.stride(1) == 1 for x, weight in as_on_a_gpu)
 
 
 @pytest.mark.slow

@@ -29,8 +29,8 @@ pytestmark = [
 ]
 
 BOUNDS = {"fp32": 5e-3, "fp16": 2e-2, "bf16-convs": 0.1}
-"""Root mean square errors, relative to the spread of float32 pictures of the CPU. In float32 convolutions round to TF32,
-which gives up to 5e-3; fp16 gives 8e-3 to 9e-3 in all forms, bf16 6e-2."""
+"""Root mean square errors, relative to the spread of float32 pictures of the CPU. In float32 convolutions round to
+TF32, which gives up to 5e-3; fp16 gives 8e-3 to 9e-3 in all forms, bf16 6e-2."""
 HALF_FORMS = [
     "",
     "channels_last",

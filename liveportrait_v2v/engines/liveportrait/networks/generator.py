@@ -115,7 +115,7 @@ class Spade(nn.Module):
         both = convolve(hidden, self.weight, self.bias).unflatten(3, (width, -1)).unflatten(2, (height, -1))
         gamma, beta = both.chunk(2, 1)
         # In gamma's place, as fresh memory takes time on CPUs. GPUs' convolutions want a batch in one piece.
-        out = gamma if gamma.device.type == "cpu" else None
+        out = gamma if gamma.device.type == "cpu" and not torch.compiler.is_compiling() else None
         x = torch.addcmul(beta, gamma, normalized[:, :, :, None, :, None], out=out).flatten(4).flatten(2, 3)
         return x if slope is None else F.leaky_relu_(x, slope)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from made_networks import MadeNetworks
 
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.motion import Motion
-from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights
+from liveportrait_v2v.engines.liveportrait.networks import Forms, Networks, random_weights
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
@@ -55,10 +55,19 @@ def engine() -> LivePortraitEngine:
     return LivePortraitEngine(NetworksThere(), batch=3)
 
 
-@pytest.fixture(scope="module")
-def networks() -> Networks:
-    """The real ones."""
-    return Networks(partial(random_weights, 0), "cpu", "fp16").to("meta")
+weights = lru_cache(random_weights)  # making them takes longer than the tests
+FORMS = [
+    "",
+    "channels_last,fused_norm,planes",
+    "channels_last,fused_norm,planes,to_one,padded,plain,plain_volumes",
+]
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def networks(request) -> Networks:
+    """The real ones, in several forms."""
+    forms = Forms.parse(request.param)
+    return Networks(partial(weights, 0), "cpu", "fp16", forms=forms).to("meta")
 
 
 def shot(count: int, width: int = 240) -> TrackedChunk:

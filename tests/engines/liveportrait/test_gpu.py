@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import lru_cache, partial
 
@@ -10,6 +12,7 @@ import torch
 from made_faces import landmarks
 from torch import Tensor
 
+from liveportrait_v2v.engines.base import RenderedFrames
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import (
@@ -122,8 +125,8 @@ def test_memory_that_runs_out_halves_the_batch():
     assert engine.model.batches.size < 32
 
 
-def session_frames(made: Networks) -> tuple[Tensor, Tensor]:
-    """Frames of a chunk as they are rendered, and settled."""
+def renderer(made: Networks) -> Callable[[], RenderedFrames]:
+    """Return what renders the four frames of a chunk in a session."""
     session = LivePortraitEngine(made).session(
         AnimationSettings(), MotionOptions(), Fraction(25), Fraction(25)
     )
@@ -133,33 +136,23 @@ def session_frames(made: Networks) -> tuple[Tensor, Tensor]:
     session.survey([chunk])
     driving = torch.stack(list(session.motions([chunk])))
     (source,) = session.source([chunk])
-    rendered = session.render(source, driving)
-    return rendered.frames, rendered.settled().frames
+    return partial(session.render, source, driving)
 
 
 def test_a_session_renders_without_waiting_for_the_gpu():
-    made = networks("cuda", "fp16", None)
-    session_frames(made)  # libraries set themselves up
-    session = LivePortraitEngine(made).session(
-        AnimationSettings(), MotionOptions(), Fraction(25), Fraction(25)
-    )
-    frames = (crops(4) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cuda()
-    faces = torch.stack([landmarks(at=(128, 128), size=5.0)] * 4)
-    chunk = TrackedChunk(frames, faces, torch.ones(4, dtype=torch.bool))
-    driving = torch.stack(list(session.motions([chunk])))
-    (source,) = session.source([chunk])
-    session.render(source, driving)
+    render = renderer(networks("cuda", "fp16", None))
+    render()  # libraries set themselves up, and what is made once is made
     torch.cuda.set_sync_debug_mode("error")
     try:
-        rendered = session.render(source, driving)
+        rendered = render()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert rendered.check is not None
 
 
 def test_finite_pictures_are_shown_as_they_were_rendered():
-    rendered, settled = session_frames(networks("cuda", "fp16", None))
-    assert settled is rendered
+    rendered = renderer(networks("cuda", "fp16", None))()
+    assert rendered.settled().frames is rendered.frames
 
 
 def test_pictures_that_are_not_finite_are_computed_again_in_float32():
@@ -167,10 +160,11 @@ def test_pictures_that_are_not_finite_are_computed_again_in_float32():
     generator = made.module["spade_generator"]
     plain = generator.forward
     generator.forward = lambda x: plain(x) / (x.dtype == torch.float32)
-    with pytest.warns(PrecisionWarning):
-        _, settled = session_frames(made)
-    with precise.in_float32(), pytest.warns(PrecisionWarning):
-        _, wanted = session_frames(precise)
+    render = renderer(made)
+    with pytest.warns(PrecisionWarning), ThreadPoolExecutor(1) as sink:
+        settled = sink.submit(render().settled).result().frames
+    with pytest.warns(PrecisionWarning), precise.in_float32():
+        wanted = renderer(precise)().frames
     assert (settled.int() - wanted.int()).abs().float().mean() < 1
 
 

@@ -144,4 +144,4 @@ def _weights(
             gain = posterior[i] / (posterior[i] + PROCESS_VARIANCE)
             smoothed = filtered[i] + gain * (smoothed - filtered[i])
         weights[k] = smoothed
-    return torch.from_numpy(weights).to(dtype).to(device, non_blocking=True)
+    return torch.from_numpy(weights).to(dtype).to(device, non_blocking=device.type == "cuda")

@@ -1,7 +1,7 @@
-"""Stages of a run in threads of their own, so that decoding, tracking, rendering and encoding overlap.
+"""Stages of a run in threads and CUDA streams of their own, so that they overlap.
 
-`Ahead` runs a generator in a thread, `Behind` a function; both hold only a few items. All parts are context managers:
-leaving the block ends the thread.
+`Ahead` runs a generator in a thread, `Behind` a function; both hold only a few items, and are context managers:
+leaving the block ends the thread. `OwnStream` and `HostCopies` are the same for a GPU, and do nothing on a CPU.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def torch_thread(threads: int, prepare: Callable[[], object] | None = None) -> T
 class OwnStream:
     """A CUDA stream for one thread, so that it waits for its own work alone; a no-op on other devices.
 
-    Use it as a context manager to enqueue work on the stream.
+    Use it as a context manager to enqueue work on the stream. What it makes is for the stream that is current where
+    this object is made, a caller's own one included.
     """
 
     def __init__(self, device: str) -> None:
@@ -63,7 +64,7 @@ class OwnStream:
         self._usual: torch.cuda.Stream | None = None
         self._stream: torch.cuda.Stream | None = None
         if torch.device(device).type == "cuda":
-            self._usual, self._stream = torch.cuda.default_stream(device), torch.cuda.Stream(device)
+            self._usual, self._stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
         self._entered: list[AbstractContextManager[Any]] = []
 
     def __enter__(self) -> OwnStream:
@@ -83,6 +84,51 @@ class OwnStream:
         if self._stream is not None and self._usual is not None:
             self._stream.synchronize()
             tensor.record_stream(self._usual)
+
+
+class HostCopy:
+    """Tensors on their way to the host."""
+
+    def __init__(self, tensors: tuple[torch.Tensor, ...], done: torch.cuda.Event | None) -> None:
+        """Take the host's tensors, and the event from which they are complete; None if they are."""
+        self._tensors = tensors
+        self._done = done
+
+    def get(self) -> tuple[torch.Tensor, ...]:
+        """Wait for the copies, but for nothing that was queued after them, and return them; from any thread."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._tensors
+
+
+class HostCopies:
+    """Copies of CUDA tensors to the host, on a stream of their own; tensors of other devices stay as they are.
+
+    A copy waits for the work that made its tensors, and neither the host nor later work waits for the copy. It goes
+    into page-locked memory. PyTorch uses a block of that again once no tensor refers to it, so that a receiver may
+    keep what it got, and the number of blocks is the number of copies under way or kept.
+    """
+
+    def __init__(self) -> None:
+        self._stream: torch.cuda.Stream | None = None
+
+    def start(self, *tensors: torch.Tensor) -> HostCopy:
+        """Start copying tensors of one device behind the current stream's work so far; they must not change later."""
+        import torch
+
+        device = tensors[0].device
+        if device.type != "cuda":
+            return HostCopy(tensors, None)
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(device)
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self._stream):
+            copies = []
+            for tensor in tensors:
+                copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                copies.append(copy.copy_(tensor, non_blocking=True))
+                tensor.record_stream(self._stream)
+            return HostCopy(tuple(copies), self._stream.record_event())
 
 
 class Stopwatch:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import types
+from contextlib import contextmanager
 
 import pytest
 import torch
 
-from liveportrait_v2v.concurrency import Ahead, Behind, Stopwatch, torch_thread
+from liveportrait_v2v.concurrency import Ahead, Behind, HostCopies, OwnStream, Stopwatch, torch_thread
 
 
 def until(condition) -> bool:
@@ -132,3 +134,142 @@ def test_torch_threads_made_at_once_leave_the_usual_number_as_it_was():
         for maker in makers:
             maker.join()
     assert seen == [usual] * 80
+
+
+class Stream:
+    """A CUDA stream: what is queued on it runs when an event on it is waited for, and never by itself."""
+
+    def __init__(self, device=None):
+        self.queued = []
+
+    def record_event(self):
+        def mark():
+            pass
+
+        def synchronize():
+            while mark in self.queued:
+                self.queued.pop(0)()
+
+        self.queued.append(mark)
+        return types.SimpleNamespace(synchronize=synchronize)
+
+    def wait_stream(self, other):
+        self.queued.append(other.record_event().synchronize)
+
+    def synchronize(self):
+        self.record_event().synchronize()
+
+
+class OnGpu:
+    """A tensor in a GPU's memory.
+
+    Attributes:
+        values: there once the work that makes them has run.
+        used_on: streams that its memory is kept for.
+    """
+
+    device, shape, dtype = torch.device("cuda", 0), (2,), torch.uint8
+
+    def __init__(self):
+        self.values, self.used_on = None, []
+
+    def record_stream(self, stream):
+        self.used_on.append(stream)
+
+
+class Pinned(torch.Tensor):
+    """Page-locked memory: copies into it are queued on the current stream."""
+
+    def copy_(self, source, non_blocking=False):
+        assert non_blocking
+        torch.cuda.current_stream().queued.append(lambda: self.set_(source.values.untyped_storage()))
+        return self
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> Stream:
+    """A GPU of a kind; gives the stream that is current in the beginning."""
+    usual = Stream()
+    current = [usual]
+
+    @contextmanager
+    def on(stream):
+        current.append(stream)
+        yield
+        current.pop()
+
+    def empty(shape, dtype, pin_memory):
+        assert pin_memory
+        return torch.zeros(shape, dtype=dtype).as_subclass(Pinned)
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: current[-1])
+    monkeypatch.setattr(torch, "empty", empty)
+    return usual
+
+
+def drawn(stream: Stream, *values: int) -> OnGpu:
+    """A tensor that work on a stream makes."""
+    there = OnGpu()
+    stream.queued.append(lambda: setattr(there, "values", torch.tensor(values, dtype=torch.uint8)))
+    return there
+
+
+def test_a_copy_to_the_host_waits_for_what_makes_the_tensor(gpu):
+    (copy,) = HostCopies().start(drawn(gpu, 1, 2)).get()
+    assert copy.tolist() == [1, 2]
+
+
+def test_starting_a_copy_waits_for_nothing(gpu):
+    there = drawn(gpu, 1, 2)
+    HostCopies().start(there)
+    assert there.values is None
+
+
+def test_a_copy_to_the_host_does_not_wait_for_later_work(gpu):
+    copies, later = HostCopies(), []
+    first = copies.start(drawn(gpu, 1, 2))
+    gpu.queued.append(lambda: later.append(1))
+    copies.start(drawn(gpu, 3, 4))
+    first.get()
+    assert later == []
+
+
+def test_the_tensor_is_kept_until_its_copy_is_made(gpu):
+    copies, there = HostCopies(), drawn(gpu, 1, 2)
+    copies.start(there)
+    assert there.used_on == [copies._stream]
+    assert copies._stream is not gpu
+
+
+def test_a_copy_that_a_receiver_keeps_is_not_written_again(gpu):
+    copies = HostCopies()
+    kept = [copies.start(drawn(gpu, k, k)).get()[0] for k in range(8)]
+    assert [copy.tolist() for copy in kept] == [[k, k] for k in range(8)]
+
+
+def test_tensors_on_the_cpu_are_handed_on_as_they_are():
+    frames, mask = torch.zeros(2), torch.ones(2)
+    got = HostCopies().start(frames, mask).get()
+    assert got[0] is frames
+    assert got[1] is mask
+
+
+def test_what_an_own_stream_makes_is_kept_for_the_stream_that_was_current_where_it_was_made(gpu):
+    callers, there = Stream(), OnGpu()
+    with torch.cuda.stream(callers):
+        own = OwnStream("cuda")
+    thread = threading.Thread(target=lambda: own.hand_over(there))
+    thread.start()
+    thread.join()
+    assert there.used_on == [callers]
+
+
+def test_an_own_stream_is_current_inside_its_block_and_done_when_it_hands_over(gpu):
+    own, done = OwnStream("cuda"), []
+    with own:
+        torch.cuda.current_stream().queued.append(lambda: done.append(1))
+        own.hand_over(OnGpu())
+    assert done == [1]
+    assert torch.cuda.current_stream() is gpu

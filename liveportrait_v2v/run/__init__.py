@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..concurrency import Behind, Stopwatch
+from ..concurrency import Behind, HostCopies, Stopwatch
 from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
 from ..errors import Cancelled
 from ..media import Clip, VideoWriter
@@ -113,7 +114,7 @@ def run_plan(
 
     Args:
         output: video file to write, replaced once the new one is complete; None writes none.
-        sink: called with each chunk of the result, in order, in a thread of its own.
+        sink: called with each chunk of the result, in order, in a thread of its own; frames and masks are on the CPU.
         masks: give the sink the mask of what was pasted as well, 4 bytes a pixel; a hosted engine has none.
         on_progress: called after each chunk, and during an engine's survey of the driving clip.
         cancelled: asked before each chunk, and several times a second while a hosted engine works; True ends the run.
@@ -134,7 +135,7 @@ def run_plan(
         run = HostedRun(plan, engine, clock, on_progress=on_progress, cancelled=cancelled)
     else:
         run = StreamingRun(plan, engine, clock, masks=masks, on_progress=on_progress, cancelled=cancelled)
-    done = 0
+    done, copies = 0, HostCopies()
 
     with ExitStack() as stack:
         sinks = [] if sink is None else [sink]
@@ -142,10 +143,12 @@ def run_plan(
             # Opened before the engine starts: nothing is computed or paid for an output that can't be written.
             writer = stack.enter_context(VideoWriter(output, plan.rate, audio=plan.audio, crf=crf))
             sinks.append(lambda rendered: writer.write(rendered.frames))
-        behind = stack.enter_context(Behind[RenderedFrames](lambda rendered: _feed(sinks, rendered, clock)))
+        behind = stack.enter_context(
+            Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), clock))
+        )
         stack.enter_context(run)
         for rendered in _until_cancelled(run.frames(), cancelled, plan.frame_count):
-            behind.put(rendered)
+            behind.put(_OnItsWay(rendered, copies))
             done += len(rendered)
             if on_progress is not None:
                 on_progress(run.progress(done, time.perf_counter() - start))
@@ -185,6 +188,21 @@ def _until_cancelled(
             return
         yield chunk
         done += len(chunk)
+
+
+class _OnItsWay:
+    """A chunk of the result whose frames and mask are being copied to the host."""
+
+    def __init__(self, rendered: RenderedFrames, copies: HostCopies):
+        tensors = (rendered.frames,) if rendered.mask is None else (rendered.frames, rendered.mask)
+        self._copy = copies.start(*tensors)
+        self._rendered = rendered
+
+    def get(self, clock: Stopwatch) -> RenderedFrames:
+        """Return the chunk on the host once it is there."""
+        with clock("copy"):
+            frames, *mask = self._copy.get()
+        return replace(self._rendered, frames=frames, mask=mask[0] if mask else None)
 
 
 def _feed(

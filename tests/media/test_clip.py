@@ -53,6 +53,20 @@ def test_a_chunk_may_be_changed_by_its_receiver(clip_path):
     assert torch.equal(first.frames, before)
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_frames_are_decoded_into_page_locked_memory_where_asked_for(clip_path, monkeypatch, pinned):
+    asked, empty = [], torch.empty
+
+    def watched(*arguments, pin_memory=False, **options):
+        asked.append(pin_memory)
+        return empty(*arguments, **options)
+
+    monkeypatch.setattr(torch, "empty", watched)
+    chunks = list(Clip(clip_path).chunks(32, pinned=pinned))
+    assert asked == [pinned] * 4
+    assert numbers_of(chunks) == list(range(100))
+
+
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), 50, Fraction(749, 25)])
 def test_the_frame_rate_is_exact(tmp_path, rate):
     info = Clip(encode(tmp_path / "a.mp4", count_up(10), rate=Fraction(rate))).info

@@ -1,13 +1,16 @@
-"""Decoding a clip and tracking its faces: the one step behind every pass through a clip."""
+"""Decoding a clip and tracking its faces: the one step behind every pass through a clip.
+
+A clip is decoded in a thread of its own, up to two chunks ahead of the tracker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from .concurrency import OwnStream, Stopwatch
+from .concurrency import Ahead, OwnStream, Stopwatch
 from .faces import FaceTracker, Tracks
 from .media import Chunk, Clip
 
@@ -80,26 +83,114 @@ def track(
     clock = clock or Stopwatch()
     tracker = FaceTracker(device=device, order=order, only=only)
     own_stream = OwnStream(device)
-    for part in clock.each("decode", clip.chunks(chunk, cap=cap)):
-        with clock("track"), own_stream:
-            frames = part.frames.to(device)
-            tracks = tracker.track(frames)
-            own_stream.hand_over(frames)
-        yield Chunk(frames, part.times, part.index), tracks
+    with _decoded(clip, device, chunk, cap, clock) as parts:
+        for part in parts:
+            with clock("track"), own_stream:
+                frames = part.frames.to(device, non_blocking=True)
+                tracks = tracker.track(frames)
+                own_stream.hand_over(frames)
+            yield Chunk(frames, part.times, part.index), tracks
 
 
-def track_face(
-    clip: Clip,
-    number: int,
-    *,
-    device: str = "cpu",
-    order: str = "large-small",
-    chunk: int = 8,
-    cap: int = 0,
-    clock: Stopwatch | None = None,
-) -> Iterator[TrackedChunk]:
-    """Decode a clip and track the face of this number; arguments and errors are those of `track`."""
-    for part, tracks in track(
-        clip, device=device, order=order, only=number, chunk=chunk, cap=cap, clock=clock
+class TrackedClip:
+    """A clip with the tracks of some of its faces, read in passes, one at a time; leaving the block forgets them.
+
+    A pass may keep its tracks, 6 KB a frame and face. Later passes give the same ones again, and only decode. Past the
+    last kept frame they go on tracking where that gives what tracking from the start gives, and otherwise start anew.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        numbers: Sequence[int],
+        *,
+        device: str = "cpu",
+        order: str = "large-small",
+        chunk: int = 8,
+        clock: Stopwatch | None = None,
     ):
-        yield TrackedChunk(part.frames, *tracks.face(number), part.index)
+        """Prepare the passes; nothing is read yet.
+
+        Args:
+            numbers: of the faces, each as often as it is to be given.
+            device, order, chunk, clock: as in `track`.
+        """
+        self._clip = clip
+        self._numbers = tuple(numbers)
+        self._device = device
+        self._order = order
+        self._chunk = chunk
+        self._clock = clock or Stopwatch()
+        self._stream = OwnStream(device)
+        self._tracker: FaceTracker | None = None
+        self._tracked = 0  # frames that the tracker has seen
+        self._kept: list[tuple[tuple[torch.Tensor, torch.Tensor], ...]] = []
+        """Of each chunk from the first on, landmarks and `present` of each number."""
+
+    def __enter__(self) -> TrackedClip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tracker = None
+        self._kept.clear()
+
+    def chunks(self, cap: int = 0, keep: bool = False) -> Iterator[tuple[TrackedChunk, ...]]:
+        """Read the clip once from its start.
+
+        Args:
+            cap: most frames to read; 0 = all.
+            keep: keep the tracks for later passes.
+
+        Yields:
+            the same frames, on the device, with the track of each number's face.
+
+        Raises:
+            MediaError: the clip can't be decoded.
+            SettingsError: an option out of range.
+        """
+        tracker = self._ready(cap)
+        with _decoded(self._clip, self._device, self._chunk, cap, self._clock) as parts:
+            for place, part in enumerate(parts):
+                with self._clock("track"), self._stream:
+                    frames = part.frames.to(self._device, non_blocking=True)
+                    if place < len(self._kept):
+                        tracks = self._kept[place]
+                    else:
+                        tracks = self._track(tracker, frames)
+                        if keep:
+                            self._kept.append(tracks)
+                    self._stream.hand_over(frames)
+                count = len(frames)  # in the last chunk, less than a longer pass kept
+                yield tuple(
+                    TrackedChunk(frames, landmarks[:count], present[:count], part.index)
+                    for landmarks, present in tracks
+                )
+
+    def _ready(self, cap: int) -> FaceTracker:
+        """Return the tracker, in the state behind the last kept frame if the pass reads further than that."""
+        kept = sum(len(tracks[0][1]) for tracks in self._kept)
+        # What the tracker finds depends in its last digits on where chunks end.
+        goes_on = self._tracked == kept and kept % self._chunk == 0
+        further = self._clip.output_count(cap=cap) > kept
+        if self._tracker is None or (further and not goes_on):
+            only = self._numbers[0] if len(self._numbers) == 1 else None
+            self._tracker = FaceTracker(device=self._device, order=self._order, only=only)
+            self._tracked = 0
+            self._kept.clear()
+        return self._tracker
+
+    def _track(
+        self, tracker: FaceTracker, frames: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """Return landmarks and `present` of each number's face in the frames that follow."""
+        self._tracked += len(frames)
+        tracks = tracker.track(frames)
+        faces = (tracks.face(number) for number in self._numbers)
+        # Memory of their own, without the other faces'.
+        return tuple((landmarks.contiguous(), present.contiguous()) for landmarks, present in faces)
+
+
+def _decoded(clip: Clip, device: str, chunk: int, cap: int, clock: Stopwatch) -> Ahead[Chunk]:
+    """Return the clip's chunks, decoded ahead where a GPU of this device reads them directly."""
+    pinned = torch.device(device).type == "cuda"
+    return Ahead(clock.each("decode", clip.chunks(chunk, cap=cap, pinned=pinned)), depth=1)

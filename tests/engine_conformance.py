@@ -17,6 +17,7 @@ import torch
 
 from liveportrait_v2v.engines.base import ALL_OPTIONS, Engine, RenderedFrames
 from liveportrait_v2v.errors import Cancelled, SettingsError
+from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.media import Clip, Frames
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -124,6 +125,19 @@ class EngineConformance:
         self.rendered(clip, leading, engine)
         assert unchanged
         assert all(unchanged)
+
+    def test_a_wide_driving_clip_is_tracked_once(self, clip, clips, monkeypatch):
+        wide, tracked = next(Clip(clips["single_face"]).chunks(COUNT)).frames, []
+        assert wide.shape[1:] == (360, 640, 3)
+        track = FaceTracker.track
+
+        def watched(tracker, frames):
+            tracked.append(tuple(frames.shape))
+            return track(tracker, frames)
+
+        monkeypatch.setattr(FaceTracker, "track", watched)
+        self.rendered(clip, Clip(Frames(wide, Fraction(25))), options=MotionOptions(reference_frame=1))
+        assert sum(shape[0] for shape in tracked if shape[2] == 640) == COUNT
 
     @pytest.mark.parametrize("which", ["source", "driving"])
     def test_a_frame_without_a_face_shows_the_source(self, clip, leading, gap, face, which):

@@ -18,8 +18,8 @@ class Passes(Generic[T]):
     A context manager; leaving the block ends the current pass.
     """
 
-    def __init__(self, make: Callable[[int], Iterator[T]]):
-        """Take the function that makes a pass of at most `cap` frames; 0 = all."""
+    def __init__(self, make: Callable[[int, bool], Iterator[T]]):
+        """Take the function that makes a pass, of `cap` and `keep`."""
         self._make = make
         self._current = ExitStack()
 
@@ -29,10 +29,10 @@ class Passes(Generic[T]):
     def __exit__(self, *_: object) -> None:
         self._current.close()
 
-    def begin(self, cap: int) -> Iterator[T]:
-        """Start a pass of at most `cap` frames; 0 = all."""
+    def begin(self, cap: int, keep: bool = False) -> Iterator[T]:
+        """Start a pass of at most `cap` frames, 0 = all; `keep` its tracks if other passes follow."""
         self._current.close()
-        return iter(self._current.enter_context(Ahead(self._make(cap))))
+        return iter(self._current.enter_context(Ahead(self._make(cap, keep))))
 
 
 def fan_out(rows: Iterator[tuple[T, ...]], count: int) -> list[Iterator[T]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import count, islice
 
 import torch
@@ -12,7 +13,7 @@ from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
 from ..errors import FaceNotFoundError, SettingsError
 from ..media import Clip
 from ..plan import MotionTemplate, Pairing, Role
-from ..tracking import TrackedChunk, track_face
+from ..tracking import TrackedChunk, TrackedClip
 from .passes import Passes
 from .splice import DrivingMotion, Render, splice
 
@@ -42,20 +43,25 @@ class RoleRun:
         self._render = render
         self._clock = clock
         self._chunk = chunk
+        self._clip = self._tracked_clip()
         self._passes = Passes(self._track)
+        self._stack = ExitStack()
+        self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())
         self.lost_source = self.lost_driving = 0
 
     def __enter__(self) -> RoleRun:
-        self._passes.__enter__()
+        if self._clip is not None:
+            self._stack.enter_context(self._clip)
+        self._stack.enter_context(self._passes)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._passes.__exit__()
+        self._stack.close()
 
     def driving_chunks(self) -> Iterator[TrackedChunk]:
-        """Start one pass through the driving clip."""
-        return self._passes.begin(self._pairing.driving_frames)
+        """Start one pass through the driving clip, before the run."""
+        return self._passes.begin(self._pairing.driving_frames, keep=True)
 
     def survey(self, chunks: Iterable[TrackedChunk]) -> None:
         """Show the session the driving clip, as far as it takes it; a template has no pictures."""
@@ -114,21 +120,27 @@ class RoleRun:
         """Start one pass through the driving motion."""
         driving, frames = self._role.driving, self._pairing.driving_frames
         if isinstance(driving, Clip):
-            return self._session.motions(self._passes.begin(frames))
+            return self._session.motions(self._passes.begin(frames, self._again))
         if not isinstance(self._session, TemplateSession):
             raise SettingsError(
                 f"the {self._engine.name} engine takes no motion templates; give the driving clip"
             )
         return self._session.motions_of(driving, frames)
 
-    def _track(self, cap: int) -> Iterator[TrackedChunk]:
-        assert isinstance(self._role.driving, Clip)
-        return track_face(
+    def _tracked_clip(self) -> TrackedClip | None:
+        """Return the driving clip with its face; None for a template."""
+        if isinstance(self._role.driving, MotionTemplate):
+            return None
+        return TrackedClip(
             self._role.driving,
-            self._role.settings.drive_face_index,
+            (self._role.settings.drive_face_index,),
             device=self._engine.device,
             order=self._role.options.face_order,
             chunk=self._chunk,
-            cap=cap,
             clock=self._clock,
         )
+
+    def _track(self, cap: int, keep: bool) -> Iterator[TrackedChunk]:
+        assert self._clip is not None
+        for (tracked,) in self._clip.chunks(cap, keep):
+            yield tracked

@@ -13,7 +13,7 @@ from ..concurrency import Stopwatch, torch_thread
 from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
 from ..plan import RunPlan
-from ..tracking import TrackedChunk, track
+from ..tracking import TrackedChunk, TrackedClip
 from .passes import Passes, fan_out
 from .result import Progress
 from .role import RoleRun
@@ -134,32 +134,31 @@ class StreamingRun:
     def _source(self) -> Iterator[tuple[TrackedChunk, ...]]:
         """Yield the source, for each role, as the result shows it: repeated, held or cut to the result's length."""
         left, pairing = self._plan.frame_count, self._plan.pairings[0]
-        passes = self._stack.enter_context(Passes(self._track))
+        repeats = pairing.source_frames > 0 and pairing.repeats
+        clip = self._stack.enter_context(self._clip())
+        passes = self._stack.enter_context(Passes(clip.chunks))
         chunks: tuple[TrackedChunk, ...] = ()
         while left:
-            columns = fan_out(passes.begin(left), len(self._roles))
+            again = repeats and left > pairing.source_frames
+            columns = fan_out(passes.begin(left, again), len(self._roles))
             streams = [role.source(column) for role, column in zip(self._roles, columns, strict=True)]
             for chunks in zip(*streams, strict=True):
                 yield chunks
                 left -= len(chunks[0])
-            if not (pairing.source_frames and pairing.repeats):
+            if not repeats:
                 break
         while left:
             count = min(self._plan.chunk, left)
             yield tuple(chunk.hold(count) for chunk in chunks)
             left -= count
 
-    def _track(self, cap: int) -> Iterator[tuple[TrackedChunk, ...]]:
-        """Decode and track one pass through the source clip: the chunks of each role's face."""
-        numbers = [role.settings.input_face_index for role in self._plan.roles]
-        tracked = track(
+    def _clip(self) -> TrackedClip:
+        """Return the source clip with each role's face."""
+        return TrackedClip(
             self._plan.source,
+            [role.settings.input_face_index for role in self._plan.roles],
             device=self._engine.device,
             order=self._plan.roles[0].options.face_order,
-            only=numbers[0] if len(numbers) == 1 else None,
             chunk=self._plan.chunk,
-            cap=cap,
             clock=self._clock,
         )
-        for part, tracks in tracked:
-            yield tuple(TrackedChunk(part.frames, *tracks.face(number), part.index) for number in numbers)

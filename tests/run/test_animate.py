@@ -17,7 +17,7 @@ import torch
 from liveportrait_v2v.engines import RenderedFrames, create_engine
 from liveportrait_v2v.engines.base import ALL_OPTIONS
 from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError, SettingsError
-from liveportrait_v2v.faces import FaceSquare
+from liveportrait_v2v.faces import FaceSquare, FaceTracker
 from liveportrait_v2v.media import Audio, Clip, VideoWriter
 from liveportrait_v2v.plan import Role, make_plan
 from liveportrait_v2v.run import Progress, Result, animate, run_plan
@@ -195,6 +195,19 @@ def test_circle_starts_the_shorter_clip_again(make):
     assert seen.sources == [k % 7 for k in range(18)]
     _, _, seen = run(make(18, 25), make(7, 25), mismatch_method="circle")
     assert seen.driving == [k % 7 for k in range(18)]
+
+
+@pytest.mark.parametrize(("source", "driving"), [(7, 18), (18, 7)])
+def test_what_circle_repeats_is_tracked_once(make, monkeypatch, source, driving):
+    tracked, track = [], FaceTracker.track
+
+    def watched(tracker, frames):
+        tracked.append(len(frames))
+        return track(tracker, frames)
+
+    monkeypatch.setattr(FaceTracker, "track", watched)
+    run(make(source, 25), make(driving, 25), mismatch_method="circle")
+    assert sum(tracked) == source + driving
 
 
 def test_none_holds_the_shorter_clips_last_frame(make):

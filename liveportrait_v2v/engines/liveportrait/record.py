@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
+from ...concurrency import Ahead
 from ...errors import Cancelled
 from ...media import Clip
 from ...settings import AnimationSettings, MotionOptions
-from ...tracking import TrackedChunk, track_face
+from ...tracking import TrackedChunk, TrackedClip
 from .engine import LivePortraitEngine
 from .motion import ROW, Motion
 from .template import LivePortraitTemplate, TemplateError
@@ -44,21 +45,30 @@ def record_template(
     if rate is None:
         raise TemplateError("a template is made of a clip, and this is a still; animate by the still itself")
 
-    def chunks() -> Iterator[TrackedChunk]:
-        cap, order = settings.video_frame_load_cap, options.face_order
-        for part in track_face(clip, number, device=engine.device, order=order, chunk=chunk, cap=cap):
-            if cancelled is not None and cancelled():
-                raise Cancelled("stopped while reading the driving clip")
-            yield part
-
     session = engine.session(settings, options, rate, rate)
-    session.survey(chunks())
     rows, begins = [], []
-    for row, begin in session.unsmoothed_motions(chunks()):
-        rows.append(row)
-        begins.append(begin)
-        if on_frames is not None:
-            on_frames(len(rows))
+    with TrackedClip(
+        clip,
+        (number,),
+        device=engine.device,
+        order=options.face_order,
+        chunk=chunk,
+    ) as tracked:
+
+        def watched(chunks: Iterable[tuple[TrackedChunk, ...]]) -> Iterator[TrackedChunk]:
+            for (part,) in chunks:
+                if cancelled is not None and cancelled():
+                    raise Cancelled("stopped while reading the driving clip")
+                yield part
+
+        with Ahead(tracked.chunks(settings.video_frame_load_cap, keep=True)) as chunks:
+            session.survey(watched(chunks))
+        with Ahead(tracked.chunks(settings.video_frame_load_cap)) as chunks:
+            for row, begin in session.unsmoothed_motions(watched(chunks)):
+                rows.append(row)
+                begins.append(begin)
+                if on_frames is not None:
+                    on_frames(len(rows))
     present = torch.tensor([row is not None for row in rows])
     if not present.any():
         raise TemplateError(f"face {number} is in none of the {len(rows)} frames read; set drive_face_index")

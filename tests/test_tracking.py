@@ -1,0 +1,189 @@
+"""Passes through a clip: decoded ahead of the tracker, and tracked once where passes follow each other."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from fractions import Fraction
+
+import pytest
+import torch
+
+from liveportrait_v2v import tracking
+from liveportrait_v2v.faces import FaceTracker, Tracks
+from liveportrait_v2v.media import Clip, Frames
+from liveportrait_v2v.tracking import TrackedClip
+
+WAIT_SECONDS = 60
+
+
+class Mark:
+    """A tracker of clips whose frames are numbered by their first pixel.
+
+    Landmarks are that number and the number of frames so far; face 1 has a depth, face 0 has none.
+
+    Attributes:
+        seen: numbers of the frames, in order.
+    """
+
+    seen: list[int]
+
+    def __init__(self, device="cpu", order="large-small", only=None):
+        self._so_far = 0
+
+    def track(self, frames: torch.Tensor) -> Tracks:
+        numbers = frames[:, 0, 0, 0]
+        self.seen += numbers.tolist()
+        landmarks = torch.zeros(len(frames), 2, 478, 3)
+        for k, number in enumerate(numbers.tolist()):
+            self._so_far += 1
+            landmarks[k, :, :, 0], landmarks[k, :, :, 1] = number, self._so_far
+        landmarks[:, 1, :, 2] = 1
+        return Tracks(landmarks, torch.ones(len(frames), 2, dtype=torch.bool), torch.ones(len(frames), 2))
+
+
+@pytest.fixture
+def marks(monkeypatch) -> list[int]:
+    """The numbers of all frames that trackers see."""
+    monkeypatch.setattr(Mark, "seen", [], raising=False)
+    monkeypatch.setattr(tracking, "FaceTracker", Mark)
+    return Mark.seen
+
+
+def numbered(count: int, kind: type[Clip] = Clip) -> Clip:
+    frames = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 4, 6, 3).contiguous()
+    return kind(Frames(frames, Fraction(25)))
+
+
+def whole(chunks) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Frames, landmarks and `present` of a pass, as one."""
+    got = list(chunks)
+    return tuple(
+        torch.cat([getattr(chunk, name) for (chunk,) in got]) for name in ("frames", "landmarks", "present")
+    )
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_later_pass_gives_the_kept_tracks_and_does_not_track(marks):
+    clip = TrackedClip(numbered(20), (0,))
+    first, second = whole(clip.chunks(keep=True)), whole(clip.chunks())
+    assert marks == list(range(20))
+    assert same(first, second)
+
+
+def test_a_pass_that_keeps_nothing_is_tracked_anew(marks):
+    clip = TrackedClip(numbered(20), (0,))
+    first, second = whole(clip.chunks()), whole(clip.chunks())
+    assert marks == list(range(20)) * 2
+    assert same(first, second)
+
+
+def test_a_shorter_pass_gives_the_beginning_of_the_kept_tracks(marks):
+    clip = TrackedClip(numbered(20), (0,))
+    first, second = whole(clip.chunks(keep=True)), whole(clip.chunks(cap=13))
+    assert marks == list(range(20))
+    assert same([part[:13] for part in first], second)
+
+
+def test_a_pass_after_one_that_was_left_early_goes_on_tracking_behind_the_kept_frames(marks):
+    clip = TrackedClip(numbered(20), (0,))
+    with closing(clip.chunks(keep=True)) as chunks:
+        next(chunks)
+    assert marks == list(range(8))
+    second = whole(clip.chunks())
+    assert marks == list(range(20))
+    assert same(second, whole(TrackedClip(numbered(20), (0,)).chunks()))
+
+
+def test_a_pass_behind_a_chunk_that_was_cut_short_is_tracked_anew(marks):
+    clip = TrackedClip(numbered(20), (0,))
+    whole(clip.chunks(cap=11, keep=True))
+    second = whole(clip.chunks())
+    assert marks == [*range(11), *range(20)]
+    assert same(second, whole(TrackedClip(numbered(20), (0,)).chunks()))
+
+
+def test_a_pass_behind_frames_that_were_tracked_but_not_kept_is_tracked_anew(marks):
+    clip = TrackedClip(numbered(24), (0,))
+    whole(clip.chunks(cap=8, keep=True))
+    whole(clip.chunks(cap=16))
+    last = whole(clip.chunks())
+    assert marks == [*range(16), *range(24)]
+    assert same(last, whole(TrackedClip(numbered(24), (0,)).chunks()))
+
+
+def test_each_number_gets_the_track_of_its_face_over_the_same_frames(marks):
+    for part in TrackedClip(numbered(9), (1, 0, 5)).chunks(keep=True):
+        assert [bool(chunk.landmarks[:, :, 2].all()) for chunk in part] == [True, False, False]
+        assert [bool(chunk.present.all()) for chunk in part] == [True, True, False]
+        assert len({chunk.frames.data_ptr() for chunk in part}) == 1
+
+
+def test_kept_tracks_hold_no_other_faces(marks):
+    clip = TrackedClip(numbered(8), (0,))
+    ((chunk,),) = clip.chunks(keep=True)
+    assert chunk.landmarks.untyped_storage().nbytes() == 8 * 478 * 3 * 4
+
+
+def test_the_next_chunks_are_decoded_while_the_tracker_works(marks, monkeypatch):
+    decoded, later = [], threading.Event()
+
+    class Watched(Clip):
+        def chunks(self, *arguments, **options):
+            for chunk in super().chunks(*arguments, **options):
+                decoded.append(chunk.index)
+                if len(decoded) == 3:
+                    later.set()
+                yield chunk
+
+    track = Mark.track
+
+    def waiting(tracker, frames):
+        assert later.wait(WAIT_SECONDS)
+        return track(tracker, frames)
+
+    monkeypatch.setattr(Mark, "track", waiting)
+    with closing(TrackedClip(numbered(80, Watched), (0,)).chunks()) as chunks:
+        next(chunks)
+        # One with the tracker, one in the queue and one on the way to it; as one is through, one more.
+        assert len(decoded) <= 4
+
+
+def test_leaving_a_pass_ends_its_thread_and_the_decoder(marks):
+    ended, threads = [], threading.active_count()
+
+    class Watched(Clip):
+        def chunks(self, *arguments, **options):
+            try:
+                yield from super().chunks(*arguments, **options)
+            finally:
+                ended.append(True)
+
+    with closing(TrackedClip(numbered(80, Watched), (0,)).chunks()) as chunks:
+        next(chunks)
+    assert ended == [True]
+    assert threading.active_count() == threads
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["single_face", "wolfgang"])
+def test_real_tracks_of_wide_clips_are_the_same_to_the_last_bit(clips, name, monkeypatch):
+    seen, track = [], FaceTracker.track
+
+    def counted(tracker, frames):
+        seen.append(len(frames))
+        return track(tracker, frames)
+
+    monkeypatch.setattr(FaceTracker, "track", counted)
+    with TrackedClip(Clip(clips[name], duration=1), (0,)) as clip:
+        alone = whole(TrackedClip(Clip(clips[name], duration=1), (0,)).chunks())
+        seen.clear()
+        with closing(clip.chunks(keep=True)) as chunks:
+            next(chunks)
+        passes = [whole(clip.chunks(keep=True)), whole(clip.chunks())]
+    assert sum(seen) == len(alone[0])
+    assert all(same(passed, alone) for passed in passes)
+    assert alone[2].any()

@@ -148,7 +148,9 @@ def run_plan(
         )
         stack.enter_context(run)
         for rendered in _until_cancelled(run.frames(), cancelled, plan.frame_count):
-            behind.put(_OnItsWay(rendered, copies))
+            leaving = _OnItsWay(rendered, copies)
+            with clock("wait sink"):
+                behind.put(leaving)
             done += len(rendered)
             if on_progress is not None:
                 on_progress(run.progress(done, time.perf_counter() - start))

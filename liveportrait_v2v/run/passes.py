@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Generic, TypeVar
 
-from ..concurrency import Ahead
+from ..concurrency import Ahead, Stopwatch
 
 T = TypeVar("T")
 
@@ -18,9 +18,11 @@ class Passes(Generic[T]):
     A context manager; leaving the block ends the current pass.
     """
 
-    def __init__(self, make: Callable[[int, bool], Iterator[T]]):
-        """Take the function that makes a pass, of `cap` and `keep`."""
+    def __init__(self, make: Callable[[int, bool], Iterator[T]], clock: Stopwatch, stage: str):
+        """Take the function that makes a pass, of `cap` and `keep`, and the stage that waiting for it counts for."""
         self._make = make
+        self._clock = clock
+        self._stage = stage
         self._current = ExitStack()
 
     def __enter__(self) -> Passes[T]:
@@ -32,7 +34,8 @@ class Passes(Generic[T]):
     def begin(self, cap: int, keep: bool = False) -> Iterator[T]:
         """Start a pass of at most `cap` frames, 0 = all; `keep` its tracks if other passes follow."""
         self._current.close()
-        return iter(self._current.enter_context(Ahead(self._make(cap, keep))))
+        ahead = self._current.enter_context(Ahead(self._make(cap, keep)))
+        return self._clock.each(self._stage, ahead)
 
 
 def fan_out(rows: Iterator[tuple[T, ...]], count: int) -> list[Iterator[T]]:

@@ -42,7 +42,18 @@ class Result:
         size: width and height of the frames (a file's sides are even: an odd one is a pixel longer there).
         duration: seconds.
         audio_source: the clip whose audio the result has: "source", "driving" or None.
-        seconds: time spent, by stage, summed over threads; "total" is wall-clock time.
+        seconds: time spent, by stage, summed over threads, which overlap; "total" is wall-clock time.
+
+            | stage | in which thread | what |
+            |---|---|---|
+            | decode | each clip's own | reading, decoding, conversion to RGB; of a hosted engine's clip: the run's |
+            | track | each clip's own | upload to the device, tracking, the engine's own points |
+            | render | the run's | drawing; motion is read between this and the waits |
+            | wait source, wait driving | the run's | until the clip's next chunk is tracked |
+            | wait sink | the run's | until the sinks have room for another chunk |
+            | copy | the sinks' | until a chunk is rendered and copied to the CPU |
+            | write | the sinks' | encoding and all other sinks |
+            | engine | the run's | a hosted engine, start to end |
         output: the file written, None if there is none.
         audio: exactly as long as the result, None if it has none.
         notes: what was done to make a hosted engine's clip fit the plan, a sentence each.

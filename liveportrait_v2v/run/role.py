@@ -44,7 +44,7 @@ class RoleRun:
         self._clock = clock
         self._chunk = chunk
         self._clip = self._tracked_clip()
-        self._passes = Passes(self._track)
+        self._passes = Passes(self._track, clock, "wait driving")
         self._stack = ExitStack()
         self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())

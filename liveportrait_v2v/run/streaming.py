@@ -136,7 +136,7 @@ class StreamingRun:
         left, pairing = self._plan.frame_count, self._plan.pairings[0]
         repeats = pairing.source_frames > 0 and pairing.repeats
         clip = self._stack.enter_context(self._clip())
-        passes = self._stack.enter_context(Passes(clip.chunks))
+        passes = self._stack.enter_context(Passes(clip.chunks, self._clock, "wait source"))
         chunks: tuple[TrackedChunk, ...] = ()
         while left:
             again = repeats and left > pairing.source_frames

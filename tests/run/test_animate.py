@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from liveportrait_v2v.concurrency import Behind
 from liveportrait_v2v.engines import RenderedFrames, create_engine
 from liveportrait_v2v.engines.base import ALL_OPTIONS
 from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError, SettingsError
@@ -342,7 +343,65 @@ def test_the_report_can_be_written_as_json(make):
     report = json.loads(json.dumps(result.to_dict()))
     assert report["rate"] == "30000/1001"
     assert report["frames"] == result.frames
-    assert {"decode", "track", "render", "total"} <= report["seconds"].keys()
+    assert set(report["seconds"]) == {
+        *("decode", "track", "render", "write", "copy", "total"),
+        *("wait source", "wait driving", "wait sink"),
+    }
+
+
+class Late(Clip):
+    """A clip whose first frames come half a second after `due` is set."""
+
+    due: threading.Event
+
+    def chunks(self, *arguments, **options):
+        assert self.due.wait(60)
+        time.sleep(0.5)
+        yield from super().chunks(*arguments, **options)
+
+
+def test_the_report_says_how_long_the_run_waited_for_the_source(make):
+    late = Late(make(20, 25))
+    late.due = threading.Event()
+
+    class Waiting(Recorder):
+        def source(self, chunks):
+            late.due.set()
+            yield from chunks
+
+    assert animate(late, make(20, 25), engine=Waiting()).seconds["wait source"] > 0.3
+
+
+def test_the_report_says_how_long_the_run_waited_for_the_driving_clip(make):
+    late = Late(make(20, 25))
+    late.due = threading.Event()
+
+    class Waiting(Recorder):
+        def source(self, chunks):
+            for chunk in chunks:
+                late.due.set()
+                yield chunk
+
+    assert animate(make(20, 25), late, engine=Waiting()).seconds["wait driving"] > 0.3
+
+
+def test_the_report_says_how_long_the_run_waited_for_the_sinks(make, monkeypatch):
+    put, puts, full = Behind.put, [], threading.Event()
+
+    def counted(behind, item):
+        puts.append(item)
+        if len(puts) == 4:  # one with the sink, two waiting
+            full.set()
+        put(behind, item)
+
+    def sink(rendered):
+        if not full.is_set():
+            assert full.wait(60)
+            time.sleep(0.5)
+
+    monkeypatch.setattr(Behind, "put", counted)
+    result = animate(make(20, 25), make(20, 25), engine=Recorder(), sink=sink, chunk=4)
+    assert result.seconds["wait sink"] > 0.3
 
 
 def test_progress_counts_up_to_the_total(make):

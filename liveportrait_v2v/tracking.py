@@ -5,7 +5,7 @@ A clip is decoded in a thread of its own, up to two chunks ahead of the tracker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -107,12 +107,14 @@ class TrackedClip:
         device: str = "cpu",
         order: str = "large-small",
         chunk: int = 8,
+        add_points: Callable[[TrackedChunk], TrackedChunk] | None = None,
         clock: Stopwatch | None = None,
     ):
         """Prepare the passes; nothing is read yet.
 
         Args:
             numbers: of the faces, each as often as it is to be given.
+            add_points: an engine's, called with each chunk and face that is tracked, in the thread that tracks.
             device, order, chunk, clock: as in `track`.
         """
         self._clip = clip
@@ -120,6 +122,7 @@ class TrackedClip:
         self._device = device
         self._order = order
         self._chunk = chunk
+        self._add_points = add_points or (lambda tracked: tracked)
         self._clock = clock or Stopwatch()
         self._stream = OwnStream(device)
         self._tracker: FaceTracker | None = None
@@ -156,7 +159,7 @@ class TrackedClip:
                     if place < len(self._kept):
                         tracks = self._kept[place]
                     else:
-                        tracks = self._track(tracker, frames)
+                        tracks = self._track(tracker, frames, part.index)
                         if keep:
                             self._kept.append(tracks)
                     self._stream.hand_over(frames)
@@ -180,14 +183,15 @@ class TrackedClip:
         return self._tracker
 
     def _track(
-        self, tracker: FaceTracker, frames: torch.Tensor
+        self, tracker: FaceTracker, frames: torch.Tensor, index: int
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
         """Return landmarks and `present` of each number's face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
-        faces = (tracks.face(number) for number in self._numbers)
+        faces = (TrackedChunk(frames, *tracks.face(number), index) for number in self._numbers)
+        marked = [self._add_points(face) for face in faces]
         # Memory of their own, without the other faces'.
-        return tuple((landmarks.contiguous(), present.contiguous()) for landmarks, present in faces)
+        return tuple((face.landmarks.contiguous(), face.present.contiguous()) for face in marked)
 
 
 def _decoded(clip: Clip, device: str, chunk: int, cap: int, clock: Stopwatch) -> Ahead[Chunk]:

@@ -21,6 +21,7 @@ from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.media import Clip, Frames
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.tracking import TrackedChunk
 
 OTHER_VALUES = {
     "pairing": "frame",
@@ -125,6 +126,28 @@ class EngineConformance:
         self.rendered(clip, leading, engine)
         assert unchanged
         assert all(unchanged)
+
+    def test_points_of_its_own_come_after_the_trackers_and_change_nothing_else(self, face):
+        present = torch.ones(COUNT, dtype=torch.bool)
+        present[WITHOUT] = False
+        tracked = TrackedChunk(face, torch.rand(COUNT, 478, 3) * 240, present, index=16)
+        chunk = self.make_engine().add_points(tracked)
+        assert torch.equal(chunk.landmarks[:, :478], tracked.landmarks)
+        assert torch.equal(chunk.present, present)
+        assert (chunk.frames is face, chunk.index, chunk.held) == (True, 16, False)
+
+    def test_its_points_are_added_in_the_threads_that_track(self, clip, leading, monkeypatch):
+        engine, threads = self.make_engine(), []
+        add_points = engine.add_points
+
+        def watched(chunk):
+            threads.append((threading.current_thread(), len(chunk)))
+            return add_points(chunk)
+
+        monkeypatch.setattr(engine, "add_points", watched)
+        self.rendered(clip, leading, engine)
+        assert sum(count for _, count in threads) == 2 * COUNT
+        assert threading.current_thread() not in {thread for thread, _ in threads}
 
     def test_a_wide_driving_clip_is_tracked_once(self, clip, clips, monkeypatch):
         wide, tracked = next(Clip(clips["single_face"]).chunks(COUNT)).frames, []

@@ -12,7 +12,7 @@ import torch
 from liveportrait_v2v import tracking
 from liveportrait_v2v.faces import FaceTracker, Tracks
 from liveportrait_v2v.media import Clip, Frames
-from liveportrait_v2v.tracking import TrackedClip
+from liveportrait_v2v.tracking import TrackedChunk, TrackedClip
 
 WAIT_SECONDS = 60
 
@@ -120,6 +120,23 @@ def test_each_number_gets_the_track_of_its_face_over_the_same_frames(marks):
         assert [bool(chunk.landmarks[:, :, 2].all()) for chunk in part] == [True, False, False]
         assert [bool(chunk.present.all()) for chunk in part] == [True, True, False]
         assert len({chunk.frames.data_ptr() for chunk in part}) == 1
+
+
+def test_an_engines_points_are_added_once_to_each_chunk(marks):
+    added = []
+
+    def add_points(chunk: TrackedChunk) -> TrackedChunk:
+        added.append((chunk.index, len(chunk)))
+        more = torch.full((len(chunk), 203, 3), float(chunk.index))
+        return TrackedChunk(
+            chunk.frames, torch.cat((chunk.landmarks, more), 1), chunk.present, chunk.index, chunk.held
+        )
+
+    clip = TrackedClip(numbered(20), (0,), add_points=add_points)
+    first, second = whole(clip.chunks(keep=True)), whole(clip.chunks())
+    assert added == [(0, 8), (8, 8), (16, 4)]
+    assert first[1].shape == (20, 681, 3)
+    assert same(first, second)
 
 
 def test_kept_tracks_hold_no_other_faces(marks):

@@ -1,7 +1,8 @@
 """The contract of an engine: streaming engines take chunks of frames, hosted ones whole clips.
 
-A streaming engine starts a session for each role of a run. The run decodes and tracks both clips, asks the session for
-the driving motion, and has it render the frames in which both faces are present; every other frame stays as it is.
+A streaming engine starts a session for each role of a run. The run decodes and tracks both clips, has the engine add
+points of its own, asks the session for the driving motion, and has it render the frames in which both faces are
+present; every other frame stays as it is.
 `tests/engine_conformance.py` is the suite that a new engine runs.
 """
 
@@ -122,6 +123,12 @@ class Engine(Protocol):
     @property
     def render_threads(self) -> int | None:
         """Cores that `render` uses next to decoding, tracking and encoding; None: as many as torch is set to."""
+
+    def add_points(self, chunk: TrackedChunk) -> TrackedChunk:
+        """Append landmarks of the engine's own to those of the tracker, if it has any.
+
+        Runs in the threads that track both clips, on the frames of each once; sessions get the chunks that it returns.
+        """
 
     def session(
         self,

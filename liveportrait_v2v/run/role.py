@@ -137,6 +137,7 @@ class RoleRun:
             device=self._engine.device,
             order=self._role.options.face_order,
             chunk=self._chunk,
+            add_points=self._engine.add_points,
             clock=self._clock,
         )
 

@@ -160,5 +160,6 @@ class StreamingRun:
             device=self._engine.device,
             order=self._plan.roles[0].options.face_order,
             chunk=self._plan.chunk,
+            add_points=self._engine.add_points,
             clock=self._clock,
         )

@@ -42,6 +42,9 @@ class Recorder:
         self.alive: list[int] = []
         self._chunks: list[weakref.ref] = []
 
+    def add_points(self, chunk):
+        return chunk
+
     def session(self, settings, options, source_rate, driving_rate):
         return self
 

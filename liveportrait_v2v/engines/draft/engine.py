@@ -53,6 +53,9 @@ class DraftEngine:
         # Two trackings and the encoder take a core each.
         self.render_threads = max(1, torch.get_num_threads() - 3) if device == "cpu" else None
 
+    def add_points(self, chunk: TrackedChunk) -> TrackedChunk:
+        return chunk
+
     def session(
         self,
         settings: AnimationSettings,

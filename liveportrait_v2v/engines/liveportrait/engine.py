@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 
 from ...settings import AnimationSettings, MotionOptions
+from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS
 from .landmarks203 import Landmarks203
 from .model import LivePortraitModel
@@ -81,6 +82,10 @@ class LivePortraitEngine:
     ) -> LivePortraitEngine:
         """Return the engine with random weights: faces become noise. For tests and timing."""
         return cls(Networks(partial(random_weights, seed), device, precision, compile, forms))
+
+    def add_points(self, chunk: TrackedChunk) -> TrackedChunk:
+        """Append the 203 points, where their network is there."""
+        return chunk if self.model.landmarks is None else self.model.landmarks.extend(chunk)
 
     def session(
         self,

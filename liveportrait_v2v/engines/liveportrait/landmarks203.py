@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +54,7 @@ class Landmarks203:
         self._session = importlib.import_module("onnxruntime").InferenceSession(
             str(path), providers=["CPUExecutionProvider"]
         )
+        self._any_batch = not isinstance(self._session.get_inputs()[0].shape[0], int)
 
     @classmethod
     def find(cls, folders: Iterable[str | os.PathLike[str]]) -> Landmarks203 | None:
@@ -66,22 +67,26 @@ class Landmarks203:
     def __call__(self, frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
         """float32 [N, 203, 2] in pixels, of frames uint8 [N, H, W, 3] with landmarks float32 [N, 478, 3]."""
         square = crop_square(landmarks, scale=1.5, vy_ratio=-0.1)
-        crops = compose.crop(frames, square, _SIDE).cpu().numpy()
-        points = [self._session.run(None, {"input": crops[k : k + 1]})[2] for k in range(len(crops))]
+        crops = compose.crop(frames, square, _SIDE).cpu().numpy()  # the one wait for a GPU
+        step = len(crops) if self._any_batch else 1
+        points = [
+            self._session.run(None, {"input": crops[k : k + step]})[2] for k in range(0, len(crops), step)
+        ]
         places = torch.from_numpy(np.concatenate(points)).view(-1, 203, 2)
         return square.to_frame(places * _SIDE, _SIDE)
 
-    def extend(self, shots: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """Append the 203 points to the landmarks of chunks: [N, 478 + 203, 3]; their z is 0."""
-        for shot in shots:
-            landmarks = torch.zeros(len(shot), MESH + 203, 3)
-            landmarks[:, :MESH] = shot.landmarks
-            seen = shot.present
-            if seen.any():
-                landmarks[seen, MESH:, :2] = self(
-                    shot.frames[seen.to(shot.frames.device)], shot.landmarks[seen]
-                )
-            yield replace(shot, landmarks=landmarks)
+    def extend(self, chunk: TrackedChunk) -> TrackedChunk:
+        """Append the 203 points to a chunk's landmarks: [N, 478 + 203, 3]; their z is 0."""
+        landmarks = torch.zeros(len(chunk), MESH + 203, 3)
+        landmarks[:, :MESH] = chunk.landmarks
+        seen = chunk.present
+        if seen.any():
+            frames = chunk.frames
+            if not seen.all():
+                # By number: a mask on a GPU is counted there, and the host waits for it.
+                frames = frames[seen.nonzero().flatten().to(frames.device)]
+            landmarks[seen, MESH:, :2] = self(frames, chunk.landmarks[seen])
+        return replace(chunk, landmarks=landmarks)
 
 
 def eye_openings(landmarks: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,7 @@ def record_template(
         device=engine.device,
         order=options.face_order,
         chunk=chunk,
+        add_points=engine.add_points,
     ) as tracked:
 
         def watched(chunks: Iterable[tuple[TrackedChunk, ...]]) -> Iterator[TrackedChunk]:

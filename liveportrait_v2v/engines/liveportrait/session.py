@@ -106,8 +106,8 @@ class LivePortraitSession:
 
     def survey(self, chunks: Iterable[TrackedChunk]) -> None:
         """Find the driving clip's square, if it is to be cut, and its reference frame, if it isn't the first."""
-        marked = self._with_points(chunks)
-        first = next(marked, None)
+        chunks = iter(chunks)
+        first = next(chunks, None)
         if first is None:
             return
         height, width = first.frames.shape[1:3]
@@ -117,7 +117,7 @@ class LivePortraitSession:
         mean = crops.MeanSquare()
 
         def watched() -> Iterator[TrackedChunk]:
-            for chunk in chain((first,), marked):
+            for chunk in chain((first,), chunks):
                 mean.add(chunk.landmarks[chunk.present])
                 yield chunk
 
@@ -130,7 +130,7 @@ class LivePortraitSession:
             self._reference = Motion.unpack(self._read_driving(reference))
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        return smooth_landmarks(self._with_points(chunks), self._options.smoothing, self._source_rate)
+        return smooth_landmarks(chunks, self._options.smoothing, self._source_rate)
 
     def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
         """Yield a row of `Motion.pack` for each driving frame, its rotation and expression smoothed."""
@@ -143,7 +143,7 @@ class LivePortraitSession:
     def _unsmoothed(self, chunks: Iterable[TrackedChunk]) -> Iterator[list[_DrivingFrame]]:
         """Yield the same, chunk by chunk."""
         last: torch.Tensor | None = None
-        for chunk in self._with_points(chunks):
+        for chunk in chunks:
             rows = iter(self._read_driving(chunk))
             frames: list[_DrivingFrame] = []
             for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
@@ -235,11 +235,6 @@ class LivePortraitSession:
         rendered = RenderedFrames(frames, mask, (source.square,), check)
         # Nothing is gained by waiting later for what a CPU has computed already.
         return rendered.settled() if device.type == "cpu" else rendered
-
-    def _with_points(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """Pass chunks on with the 203 points, where their network is there."""
-        network = self._model.landmarks
-        return iter(chunks) if network is None else network.extend(chunks)
 
     def _source_faces(self, chunk: TrackedChunk) -> _SourceFaces:
         """Read the source's faces; those of a held frame once."""

@@ -573,24 +573,19 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
     class Points:
         """Finds mouths wide open."""
 
-        def extend(self, shots):
-            for given in shots:
-                points = torch.zeros(len(given), 681, 3)
-                points[:, :478] = given.landmarks
-                points[:, 478:, :2] = given.landmarks[:, :203, :2]
-                points[:, 478 + 48, :2], points[:, 478 + 66, :2] = torch.tensor(
-                    [[100.0, 150.0], [140.0, 150.0]]
-                )
-                points[:, 478 + 90, :2], points[:, 478 + 102, :2] = torch.tensor(
-                    [[120.0, 140.0], [120.0, 160.0]]
-                )
-                yield TrackedChunk(given.frames, points, given.present)
+        def extend(self, given):
+            points = torch.zeros(len(given), 681, 3)
+            points[:, :478] = given.landmarks
+            points[:, 478:, :2] = given.landmarks[:, :203, :2]
+            points[:, 478 + 48, :2], points[:, 478 + 66, :2] = torch.tensor([[100.0, 150.0], [140.0, 150.0]])
+            points[:, 478 + 90, :2], points[:, 478 + 102, :2] = torch.tensor([[120.0, 140.0], [120.0, 160.0]])
+            return TrackedChunk(given.frames, points, given.present)
 
     networks = MadeNetworks(lip=1)
     engine = LivePortraitEngine(networks, Points())
     session = engine.session(AnimationSettings(), MotionOptions(), RATE, RATE)
-    cues = lead(session, shot(pictures(2, seed=1)))
-    (source,) = session.source([shot(pictures(2))])
+    cues = lead(session, engine.add_points(shot(pictures(2, seed=1))))
+    (source,) = session.source([engine.add_points(shot(pictures(2)))])
     splice(session.render, source, cues)
     ratios = torch.cat([call[1] for call in networks.calls_of("lip_delta")])
     torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)

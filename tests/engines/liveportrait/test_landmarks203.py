@@ -49,7 +49,10 @@ def points203(face: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def runtime(monkeypatch, tmp_path):
-    """An onnxruntime whose network finds the points of `runtime.points` in `runtime.square`; and a file for it."""
+    """An onnxruntime whose network finds the points of `runtime.points` in `runtime.square`; and a file for it.
+
+    `runtime.batch` is the network's batch size, 1 or "batch" for any.
+    """
     made = types.ModuleType("onnxruntime")
     made.inputs = []
 
@@ -57,13 +60,19 @@ def runtime(monkeypatch, tmp_path):
         def __init__(self, path, providers):
             made.path = path
 
+        def get_inputs(self):
+            return [types.SimpleNamespace(name="input", shape=[made.batch, 3, 224, 224])]
+
         def run(self, outputs, inputs):
             assert outputs is None
             made.inputs.append(inputs["input"])
+            count = len(inputs["input"])
+            assert made.batch in (count, "batch")
             there = made.square.to_crop(made.points[None], 1.0)
-            other = np.zeros((1, 406), dtype=np.float32)
-            return [other, other, there.reshape(1, 406).numpy()]
+            other = np.zeros((count, 406), dtype=np.float32)
+            return [other, other, there.reshape(1, 406).expand(count, 406).numpy()]
 
+    made.batch = 1
     made.InferenceSession = InferenceSession
     made.__spec__ = types.SimpleNamespace(name="onnxruntime")
     monkeypatch.setitem(sys.modules, "onnxruntime", made)
@@ -131,16 +140,20 @@ def test_the_network_reads_the_turned_square_and_its_third_answer_comes_back_in_
     assert runtime.path.endswith("landmark.onnx")
 
 
-def test_shots_get_the_points_of_the_frames_that_show_the_face(runtime, tmp_path):
-    face = marks()
+@pytest.mark.parametrize(("batch", "calls"), [(1, 2), ("batch", 1)])
+def test_a_chunk_gets_the_points_of_the_frames_that_show_the_face(runtime, tmp_path, batch, calls):
+    face, runtime.batch = marks(), batch
     runtime.square, runtime.points = crop_square(face, scale=1.5, vy_ratio=-0.1), points203(face)
     frames = torch.zeros(3, 240, 320, 3, dtype=torch.uint8)
-    shot = TrackedChunk(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]))
-    (extended,) = Landmarks203.find([tmp_path]).extend([shot])
+    chunk = TrackedChunk(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]), index=8)
+    extended = Landmarks203.find([tmp_path]).extend(chunk)
     assert extended.landmarks.shape == (3, 681, 3)
-    assert len(runtime.inputs) == 2
-    torch.testing.assert_close(extended.landmarks[2, 478:, :2], runtime.points, atol=1e-2, rtol=0)
-    assert torch.equal(extended.landmarks[:, :478], shot.landmarks)
+    assert len(runtime.inputs) == calls
+    for k in (0, 2):
+        torch.testing.assert_close(extended.landmarks[k, 478:, :2], runtime.points, atol=1e-2, rtol=0)
+    assert not extended.landmarks[1, 478:].any()
+    assert torch.equal(extended.landmarks[:, :478], chunk.landmarks)
+    assert (extended.frames is frames, extended.index) == (True, 8)
 
 
 def test_without_the_file_or_without_onnxruntime_there_is_none(runtime, tmp_path, monkeypatch):

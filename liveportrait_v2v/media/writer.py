@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import warnings
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,8 @@ _PRESETS = (
     "slower",
     "veryslow",
 )
+_HARDWARE = "h264_nvenc"  # the encoder of NVIDIA's GPUs; those made for data centres lack it
+_ENCODERS = ("software", "hardware", "auto")
 _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve and primaries
 
 
@@ -77,6 +80,7 @@ class VideoWriter:
         audio: Audio | None = None,
         crf: int | None = None,
         preset: str = "veryfast",
+        encoder: str = "software",
     ):
         """Prepare a file; it is created on entering the block.
 
@@ -85,9 +89,11 @@ class VideoWriter:
             audio: audio of the video, from the first frame on.
             crf: constant quality, 0 to 51; lower is better and larger. None: `usual_crf` of the frames' size.
             preset: x264's speed, "ultrafast" to "veryslow"; VP9 has none.
+            encoder: "software"; "hardware", an NVIDIA GPU's H.264 encoder, quicker, but larger at the same quality; or
+                "auto", software with a warning where there is no such GPU, or where it can't encode this file.
 
         Raises:
-            SettingsError: a parameter out of range.
+            SettingsError: a parameter out of range, or a .webm file by hardware.
             MediaError: unknown extension, or no such directory. On entering: nothing can be written there.
         """
         self._path = Path(path)
@@ -98,13 +104,21 @@ class VideoWriter:
                 f"a video needs a rate above 0, crf from 0 to 51 and a preset of {', '.join(_PRESETS)}; got "
                 f"rate={rate}, crf={crf}, preset={preset}"
             )
+        if encoder not in _ENCODERS:
+            raise SettingsError(f"encoder must be one of {', '.join(_ENCODERS)}, got {encoder!r}")
         if self._path.suffix.lower() not in _KINDS:
             raise MediaError(path, f"the extension must be one of {', '.join(_KINDS)}")
+        by_hardware = _KINDS[self._path.suffix.lower()][1] == "libx264"
+        if encoder == "hardware" and not by_hardware:
+            raise SettingsError(
+                f"encoder must be software or auto for a {self._path.suffix} file, got 'hardware'; choose .mp4 for it"
+            )
         if not self._path.parent.is_dir():
             raise MediaError(path, f"there is no directory {self._path.parent}; create it first")
         if self._path.is_dir():
             raise MediaError(path, "is a directory; give a file name")
         self._crf, self._preset, self._audio = crf, preset, audio
+        self._encoder = encoder if by_hardware else "software"
         self._part = self._path.with_name(f".{self._path.stem}.{secrets.token_hex(4)}.part")
         self._file: _OpenFile | None = None
 
@@ -161,20 +175,36 @@ class VideoWriter:
     def _opened(self, width: int, height: int) -> _OpenFile:
         """Open the file for frames of this size."""
         check_size(str(self._path), width, height)
-        kind, video_codec, audio_codec = _KINDS[self._path.suffix.lower()]
+        video_codec = _KINDS[self._path.suffix.lower()][1]
+        crf = usual_crf(width, height) if self._crf is None else self._crf
+        if self._encoder != "software":
+            # Quality 0 would be NVENC's own choice.
+            options = {"rc": "vbr", "cq": str(max(crf, 1)), "b": "0", "preset": "p5"}
+            try:
+                return self._opened_by(_HARDWARE, options, width, height)
+            except (MediaError, av.error.FFmpegError) as error:
+                why = f"{_HARDWARE} does not encode this file: {getattr(error, 'reason', None) or error}"
+                if self._encoder == "hardware":
+                    raise MediaError(self._path, f"{why}; take the software encoder") from error
+                warnings.warn(f"{why}; encoding by software", stacklevel=2)
+        if video_codec == "libx264":
+            options = {"crf": str(crf), "preset": self._preset}
+        else:
+            options = {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+        return self._opened_by(video_codec, options, width, height)
+
+    def _opened_by(self, video_codec: str, options: dict[str, str], width: int, height: int) -> _OpenFile:
+        """Open the file with this encoder."""
         if video_codec not in av.codecs_available:
             raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
-        crf = str(usual_crf(width, height) if self._crf is None else self._crf)
-        if video_codec == "libx264":
-            options = {"crf": crf, "preset": self._preset}
-        else:
-            options = {"crf": crf, "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+        kind, _, audio_codec = _KINDS[self._path.suffix.lower()]
         faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
         container = av.open(str(self._part), "w", format=kind, options=faststart)
         try:
             stream = container.add_stream(video_codec, rate=self._rate, options=options)
             assert isinstance(stream, av.video.stream.VideoStream)
             file = _OpenFile(container, stream, self._rate, (width, height))
+            stream.codec_context.open()
             if self._audio is not None:
                 file.audio = AudioTrack(container, audio_codec, self._audio, str(self._path))
         except BaseException:

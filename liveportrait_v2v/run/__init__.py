@@ -63,6 +63,7 @@ def animate(
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
     crf: int | None = None,
+    encoder: str = "software",
 ) -> Result:
     """Animate the source clip's face by the driving clip's: the plan with one role, made and carried out.
 
@@ -96,6 +97,7 @@ def animate(
         on_progress=on_progress,
         cancelled=cancelled,
         crf=crf,
+        encoder=encoder,
     )
 
 
@@ -109,6 +111,7 @@ def run_plan(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     crf: int | None = None,
+    encoder: str = "software",
 ) -> Result:
     """Carry out a plan.
 
@@ -118,7 +121,7 @@ def run_plan(
         masks: give the sink the mask of what was pasted as well, 4 bytes a pixel; a hosted engine has none.
         on_progress: called after each chunk, and during an engine's survey of the driving clip.
         cancelled: asked before each chunk, and several times a second while a hosted engine works; True ends the run.
-        crf: quality of the video file, as in `VideoWriter`; lower is better and larger.
+        crf, encoder: quality and encoder of the video file, as in `VideoWriter`; a lower crf is better and larger.
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
@@ -141,7 +144,9 @@ def run_plan(
         sinks = [] if sink is None else [sink]
         if output is not None:
             # Opened before the engine starts: nothing is computed or paid for an output that can't be written.
-            writer = stack.enter_context(VideoWriter(output, plan.rate, audio=plan.audio, crf=crf))
+            writer = stack.enter_context(
+                VideoWriter(output, plan.rate, audio=plan.audio, crf=crf, encoder=encoder)
+            )
             sinks.append(lambda rendered: writer.write(rendered.frames))
         behind = stack.enter_context(
             Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), clock))

@@ -13,7 +13,7 @@ import torch
 from make_clips import beep, beep_time, count_up, encode, number_of, numbered, numbers_of
 
 from liveportrait_v2v.errors import MediaError, SettingsError
-from liveportrait_v2v.media import Audio, Clip, VideoWriter
+from liveportrait_v2v.media import Audio, Clip, VideoWriter, writer
 from liveportrait_v2v.media.writer import usual_crf
 
 KINDS = [".mp4", ".mkv", ".webm", ".mov"]
@@ -351,3 +351,59 @@ def test_nine_channels_are_an_error_that_leaves_nothing_behind(tmp_path):
     with refused, VideoWriter(tmp_path / "a.mp4", Fraction(25), audio=audio) as writer:
         writer.write(frames(2))
     assert list(tmp_path.iterdir()) == []
+
+
+def codec_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.name
+
+
+@pytest.fixture
+def hardware(monkeypatch):
+    """An encoder that stands in for a GPU's: another one of the CPU's."""
+    monkeypatch.setattr(writer, "_HARDWARE", "mpeg4")
+
+
+@pytest.fixture
+def no_hardware(monkeypatch):
+    """An encoder that never opens: this one takes no 4:2:0."""
+    monkeypatch.setattr(writer, "_HARDWARE", "libx264rgb")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "codec"), [("software", "h264"), ("hardware", "mpeg4"), ("auto", "mpeg4")]
+)
+def test_the_encoder_is_the_chosen_one(tmp_path, hardware, encoder, codec):
+    path = write(tmp_path / "a.mp4", encoder=encoder, audio=Audio(torch.from_numpy(beep(0.2, 1)), 48000))
+    assert codec_of(path) == codec
+    assert Clip(path).info.frame_count == 20
+
+
+def test_without_the_hardware_auto_encodes_by_software_and_warns(tmp_path, no_hardware):
+    with pytest.warns(UserWarning, match=r"libx264rgb does not encode this file.*by software"):
+        path = write(tmp_path / "a.mp4", encoder="auto", audio=Audio(torch.from_numpy(beep(0.2, 1)), 48000))
+    assert codec_of(path) == "h264"
+    assert numbers_of(Clip(path).chunks()) == list(range(20))
+
+
+def test_without_the_hardware_its_encoder_is_an_error_and_leaves_no_file(tmp_path, no_hardware):
+    with pytest.raises(MediaError, match=r"libx264rgb does not encode this file.*take the software encoder"):
+        write(tmp_path / "a.mp4", encoder="hardware")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_of_ffmpeg_without_the_hardwares_encoder_is_named_in_the_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_HARDWARE", "h264_nowhere")
+    with pytest.raises(MediaError, match="this build of FFmpeg has no h264_nowhere"):
+        write(tmp_path / "a.mp4", encoder="hardware")
+
+
+def test_webm_is_encoded_by_software(tmp_path, hardware):
+    assert codec_of(write(tmp_path / "a.webm", encoder="auto")) == "vp9"
+    with pytest.raises(SettingsError, match=r"software or auto for a \.webm file"):
+        VideoWriter(tmp_path / "b.webm", 25, encoder="hardware")
+
+
+def test_an_unknown_encoder_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="encoder must be one of software, hardware, auto, got 'gpu'"):
+        VideoWriter(tmp_path / "a.mp4", 25, encoder="gpu")

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from liveportrait_v2v.errors import SettingsError
-from liveportrait_v2v.faces import FaceTracker
+from liveportrait_v2v.faces import FaceTracker, tracker
+from liveportrait_v2v.faces.inference import infer
 
 # Where to begin: at the start, and where a clip is hardest (hands before the face, the widest movements).
 CLIPS = {
@@ -97,6 +98,23 @@ def test_the_chunks_make_no_difference(frames, tracked):
         pieces = tracked(clip, chunk=chunk)
         assert torch.equal(pieces.present, whole.present)
         assert (pieces.landmarks - whole.landmarks).abs().max() < 0.01
+
+
+def test_batches_that_begin_large_save_calls_and_change_no_landmark(frames, tracked, monkeypatch):
+    clip, calls = frames("wolfgang", 0, 32), []
+
+    def counted(*arguments):
+        calls.append(1)
+        return infer(*arguments)
+
+    monkeypatch.setattr(tracker, "infer", counted)
+    growing = tracked(clip)
+    before = len(calls)
+    monkeypatch.setattr(tracker, "_frames_ahead", lambda device: (16, 16))
+    large = tracked(clip)
+    assert len(calls) - before < before
+    assert torch.equal(large.present, growing.present)
+    assert (large.landmarks - growing.landmarks).abs().max() < 0.01
 
 
 def test_the_same_clip_gives_the_same_landmarks(frames, tracked):

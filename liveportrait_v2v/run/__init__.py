@@ -71,7 +71,8 @@ def animate(
         source: clip or still with the face to animate; for the Segmind engine also a public URL.
         driving: clip or still with the motion, as `source`; or a motion template of the engine.
         settings, options: defaults where left out.
-        chunk: frames at a time. Memory depends on it and on the frame size, not on the length of the clips.
+        chunk: frames at a time. Memory depends on it and on the frame size, not on the length of the clips, but for
+            6 KB a frame of a clip that is read more than once.
 
     Everything else, errors included, is as in `run_plan`. For example:
 

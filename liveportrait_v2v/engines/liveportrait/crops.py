@@ -35,7 +35,7 @@ def source_crops(frames: torch.Tensor, squares: FaceSquare, settings: AnimationS
 def driving_crops(frames: torch.Tensor, square: FaceSquare | None) -> torch.Tensor:
     """Cut the one square of a driving clip, or take whole frames without one: float32 [N, 3, 256, 256] in 0..1."""
     if square is None:
-        return resize(compose.to_float(frames) / 255, SIDE, SIDE)
+        return resize(compose.to_float(frames).div_(255), SIDE, SIDE)
     return resize(compose.crop(frames, square, DRIVING_SIDE), SIDE, SIDE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 from fractions import Fraction
 
@@ -145,7 +146,7 @@ def test_kept_tracks_hold_no_other_faces(marks):
     assert chunk.landmarks.untyped_storage().nbytes() == 8 * 478 * 3 * 4
 
 
-def test_the_next_chunks_are_decoded_while_the_tracker_works(marks, monkeypatch):
+def test_two_more_chunks_are_decoded_while_the_tracker_works(marks, monkeypatch):
     decoded, later = [], threading.Event()
 
     class Watched(Clip):
@@ -160,17 +161,19 @@ def test_the_next_chunks_are_decoded_while_the_tracker_works(marks, monkeypatch)
 
     def waiting(tracker, frames):
         assert later.wait(WAIT_SECONDS)
+        time.sleep(0.1)
+        # The one at hand, one in the queue, one that waits for room there.
+        assert len(decoded) == 3
         return track(tracker, frames)
 
     monkeypatch.setattr(Mark, "track", waiting)
     with closing(TrackedClip(numbered(80, Watched), (0,)).chunks()) as chunks:
-        next(chunks)
-        # One that was tracked, one in the queue, one that waits for room there.
-        assert len(decoded) == 3
+        assert len(next(chunks)[0]) == 8
 
 
-def test_leaving_a_pass_ends_its_thread_and_the_decoder(marks):
-    ended, threads = [], threading.active_count()
+@pytest.mark.parametrize("kept", [False, True])
+def test_leaving_a_pass_ends_its_thread_and_the_decoder(marks, kept):
+    ended = []
 
     class Watched(Clip):
         def chunks(self, *arguments, **options):
@@ -179,9 +182,13 @@ def test_leaving_a_pass_ends_its_thread_and_the_decoder(marks):
             finally:
                 ended.append(True)
 
-    with closing(TrackedClip(numbered(80, Watched), (0,)).chunks()) as chunks:
+    clip = TrackedClip(numbered(80, Watched), (0,))
+    if kept:
+        whole(clip.chunks(keep=True))
+    threads, before = threading.active_count(), len(ended)
+    with closing(clip.chunks()) as chunks:
         next(chunks)
-    assert ended == [True]
+    assert len(ended) == before + 1
     assert threading.active_count() == threads
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from liveportrait_v2v.concurrency import Behind
+from liveportrait_v2v.concurrency import Behind, HostCopies
 from liveportrait_v2v.engines import RenderedFrames, create_engine
 from liveportrait_v2v.engines.base import ALL_OPTIONS
 from liveportrait_v2v.errors import Cancelled, FaceNotFoundError, MediaError, SettingsError
@@ -440,6 +440,29 @@ def test_whatever_breaks_a_run_leaves_no_file_and_no_thread(make, tmp_path, erro
         animate(make(20, 25), make(20, 25), engine=Broken(), output=tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
     assert none_more_than(threads)
+
+
+def test_frames_and_masks_are_copied_to_the_host_once_for_all_sinks(make, tmp_path, monkeypatch):
+    copied, written, got = [], [], []
+
+    class Counted(HostCopies):
+        def start(self, *tensors):
+            copies = tuple(tensor.clone() for tensor in tensors)
+            copied.append([copy.data_ptr() for copy in copies])
+            return super().start(*copies)
+
+    def write(writer, frames):
+        written.append(frames.data_ptr())
+        encode(writer, frames)
+
+    encode = VideoWriter.write
+    source, driving, output = make(20, 25), make(20, 25), tmp_path / "out.mp4"
+    monkeypatch.setattr("liveportrait_v2v.run.HostCopies", Counted)
+    monkeypatch.setattr(VideoWriter, "write", write)
+    animate(source, driving, engine=Recorder(), sink=got.append, masks=True, output=output)
+    assert [[part.frames.data_ptr(), part.mask.data_ptr()] for part in got] == copied
+    assert [frames for frames, _ in copied] == written
+    assert len(copied) == 3
 
 
 def test_an_error_of_the_sink_ends_the_run(make, tmp_path):

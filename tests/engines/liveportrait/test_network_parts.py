@@ -20,7 +20,7 @@ from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     convolve_to_one,
     quicker_form,
 )
-from liveportrait_v2v.engines.liveportrait.networks.dense_motion import UpBlock, heatmaps, shifted_volumes
+from liveportrait_v2v.engines.liveportrait.networks.dense_motion import (
 from liveportrait_v2v.engines.liveportrait.networks.enlarged import convolve_enlarged, enlarged_kernels
 from liveportrait_v2v.engines.liveportrait.networks.fourier import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
@@ -129,6 +129,25 @@ def test_a_convolution_of_an_enlarged_map_needs_no_enlarged_map(scale, convs):
     large = F.interpolate(x, scale_factor=float(scale), mode="nearest")
     expected = torch.cat([F.relu(F.conv2d(large, c.weight, c.bias, padding=1)) for c in layers], 1)
     assert close(SharedConv(layers, scale)(x), expected)
+
+
+def test_heat_is_nowhere_subnormal():
+    # Given keypoints that hardly move, whose tails nearly cancel out.
+    keypoints = noise(2, 21, 3).clamp(-1, 1)
+    # When heatmaps and their differences are made.
+    before, after = heatmaps(keypoints, (16, 64, 64)), heatmaps(keypoints + 1e-6, (16, 64, 64))
+    # Then every value is zero or a normal number.
+    for heat in (before, after, after - before):
+        assert ((heat == 0) | (heat.abs() >= torch.finfo().tiny)).all()
+
+
+def test_heat_is_a_bump_around_its_keypoint():
+    keypoints = noise(2, 21, 3).clamp(-1, 1)
+    z, y, x = torch.meshgrid(
+        *(torch.linspace(-1, 1, n, dtype=torch.float64) for n in (16, 64, 64)), indexing="ij"
+    )
+    away = (torch.stack((x, y, z), -1) - keypoints.double()[:, :, None, None, None]).square().sum(-1)
+    assert (heatmaps(keypoints, (16, 64, 64)) - torch.exp(-away / 2 / HEAT_VARIANCE)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("cells", [slice(0, 3), slice(2, 5), slice(4, 7)])

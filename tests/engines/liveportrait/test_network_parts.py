@@ -13,7 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liveportrait_v2v.engines.liveportrait.networks import convolution, generator, nnpack, scratch, winograd
+from liveportrait_v2v.engines.liveportrait.networks import (
+    convolution,
+    fourier,
+    generator,
+    nnpack,
+    scratch,
+    winograd,
+)
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     convolve,
@@ -21,11 +28,17 @@ from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     quicker_form,
 )
 from liveportrait_v2v.engines.liveportrait.networks.dense_motion import (
+    HEAT_VARIANCE,
+    UpBlock,
+    heatmaps,
+    shifted_volumes,
+)
 from liveportrait_v2v.engines.liveportrait.networks.enlarged import convolve_enlarged, enlarged_kernels
 from liveportrait_v2v.engines.liveportrait.networks.fourier import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
 from liveportrait_v2v.engines.liveportrait.networks.nnpack import convolve_by_nnpack, nnpack_works
+from liveportrait_v2v.engines.liveportrait.networks.products import convolve_by_products, convolve_unfolded
 from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd
 
 
@@ -87,10 +100,13 @@ needs_nnpack = pytest.mark.skipif(not nnpack_works(), reason="torch has no NNPAC
 
 
 @pytest.fixture(
-    params=[pytest.param(True, marks=needs_nnpack, id="NNPACK"), pytest.param(False, id="no NNPACK")]
+    params=[pytest.param(True, marks=needs_nnpack, id="NNPACK"), pytest.param(False, id="products")]
 )
-def with_nnpack(request, monkeypatch) -> bool:
-    monkeypatch.setattr(convolution, "nnpack_works", lambda: request.param)
+def by_nnpack(request, monkeypatch) -> bool:
+    """Whether NNPACK counts as quicker than forms made of products."""
+    monkeypatch.setattr(
+        convolution, "quickest", lambda _, forms, __: list(forms.values())[1 if request.param else 0]
+    )
     return request.param
 
 
@@ -172,9 +188,15 @@ FORMS = {
     convolve_by_winograd: [((2, 5, 24, 16), (7, 5, 3, 3)), ((2, 5, 3, 24, 16), (7, 5, 3, 3, 3))],
     convolve_by_fourier: [
         ((1, 5, 6, 32, 16), (4, 5, 7, 7, 7)),
-        ((2, 5, 6, 32, 16), (4, 5, 5, 7, 9)),
-        ((2, 5, 2, 16, 32), (4, 5, 9, 7, 5)),
+        ((2, 5, 6, 32, 16), (4, 5, 5, 7, 7)),
+        ((2, 5, 2, 16, 32), (4, 5, 9, 7, 7)),
     ],
+    convolve_by_products: [
+        ((2, 5, 8, 6), (7, 5, 1, 1)),
+        ((2, 5, 4, 8, 6), (7, 5, 3, 1, 1)),
+        ((2, 5, 1, 8, 6), (7, 5, 3, 1, 1)),
+    ],
+    convolve_unfolded: [((2, 5, 6, 4, 3), (7, 5, 3, 3, 3))],
     convolve_to_one: [((2, 20, 8, 6), (1, 20, 7, 5))],
     convolve_by_nnpack: [
         ((2, 5, 23, 17), (7, 5, 3, 3)),
@@ -203,6 +225,29 @@ def test_winograds_form_is_the_same_in_strips_and_blocks_of_any_size(monkeypatch
         x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
         ours, exact = convolve_by_winograd(x, weight, bias), exactly(x, weight, bias)
         assert is_exact(convolve_by_winograd, ours, exact, weight[0].numel())
+
+
+@pytest.mark.parametrize("tiles", [1, 8, 10_000])
+def test_fouriers_form_is_the_same_in_strips_of_any_size(monkeypatch, tiles):
+    monkeypatch.setattr(fourier, "TILES", tiles)
+    for x, weight in FORMS[convolve_by_fourier]:
+        x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
+        ours, exact = convolve_by_fourier(x, weight, bias), exactly(x, weight, bias)
+        assert is_exact(convolve_by_fourier, ours, exact, weight[0].numel())
+
+
+def test_either_library_multiplies_winograds_tiles():
+    kernel, tiles = noise(36, 32, 16), noise(36, 16, 24, seed=1)
+    exact = kernel.double() @ tiles.double()
+    for multiply in winograd.MULTIPLY.values():
+        assert is_exact(None, multiply(kernel, tiles, torch.empty(36, 32, 24)), exact, 16)
+
+
+def test_winograds_form_is_the_plain_one_with_the_library_of_its_choice(monkeypatch):
+    monkeypatch.setattr(winograd, "quickest", lambda _, forms, __: forms["oneDNN"])
+    x, weight, bias = noise(2, 16, 24, 16), noise(32, 16, 3, 3, seed=1), noise(32, seed=2)
+    exact = exactly(x, weight, bias)
+    assert is_exact(convolve_by_winograd, convolve_by_winograd(x, weight, bias), exact, 9 * 16)
 
 
 @needs_nnpack
@@ -263,16 +308,20 @@ def test_what_is_not_finite_does_not_go_unseen(form, x, weight):
 
 
 @pytest.mark.parametrize(
-    ("x", "weight", "form", "without"),
+    ("x", "weight", "form", "otherwise"),
     [
         ((1, 128, 64, 64), (128, 128, 3, 3), convolve_by_nnpack, convolve_by_winograd),
         ((1, 128, 64, 66), (128, 128, 3, 3), convolve_by_nnpack, None),
         ((1, 128, 8, 8), (128, 128, 3, 3), None, None),
         ((1, 64, 64, 64), (128, 64, 3, 3), convolve_by_nnpack, None),
+        ((1, 64, 64, 64), (256, 64, 3, 3), convolve_by_nnpack, convolve_by_winograd),
         ((1, 31, 64, 64), (128, 31, 3, 3), None, None),
         ((1, 128, 64, 64), (31, 128, 3, 3), None, None),
         ((1, 48, 16, 16, 16), (48, 48, 3, 3, 3), convolve_by_nnpack, convolve_by_winograd),
-        ((1, 64, 16, 16, 16), (22, 64, 3, 3, 3), convolve_by_nnpack, None),
+        ((1, 24, 16, 16, 16), (22, 24, 3, 3, 3), None, None),
+        ((1, 24, 4, 4, 4), (22, 24, 3, 3, 3), convolve_unfolded, convolve_unfolded),
+        ((1, 24, 16, 8, 8), (22, 24, 3, 1, 1), convolve_by_products, convolve_by_products),
+        ((1, 24, 4, 8, 8), (22, 24, 3, 1, 1), None, None),
         ((1, 64, 64, 64), (64, 64, 1, 1), None, None),
         ((1, 64, 64, 64), (64, 64, 5, 5), None, None),
         ((2, 20, 8, 6), (1, 20, 7, 5), convolve_to_one, convolve_to_one),
@@ -281,9 +330,9 @@ def test_what_is_not_finite_does_not_go_unseen(form, x, weight):
         ((1, 64, 3, 32, 32), (10, 64, 7, 7, 7), convolve_by_nnpack, convolve_by_fourier),
     ],
 )
-def test_whatever_the_form_a_convolution_is_a_convolution(with_nnpack, x, weight, form, without):
+def test_whatever_the_form_a_convolution_is_a_convolution(by_nnpack, x, weight, form, otherwise):
     x, weight, bias = noise(*x), noise(*weight, seed=1), noise(weight[0], seed=2)
-    expected = form if with_nnpack else without
+    expected = form if by_nnpack else otherwise
     assert quicker_form(x, weight) is expected
     assert is_exact(expected, convolve(x, weight, bias), exactly(x, weight, bias), weight[0].numel())
 
@@ -326,7 +375,7 @@ def test_winograds_form_in_another_thread_has_scratch_memory_of_its_own():
     # The last ones are large enough for being computed block by block, in two blocks where there are more channels.
     [(12, 12, 1, 6), (12, 6, 2, 6), (6, 4, 4, 6), (64, 64, 1, 64), (256, 64, 2, 32), (128, 64, 4, 16)],
 )
-def test_a_spade_block_is_the_references(with_nnpack, cin, cout, scale, size):
+def test_a_spade_block_is_the_references(by_nnpack, cin, cout, scale, size):
     reference_module = pytest.importorskip("mimic_head.modules.util")
     reference = reference_module.SPADEResnetBlock(cin, cout, "spadespectralinstance", 8)
     block = SpadeBlock(cin, cout, 8, scale)
@@ -334,17 +383,16 @@ def test_a_spade_block_is_the_references(with_nnpack, cin, cout, scale, size):
     given = size * max(1, scale // 2)
     x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)
     enlarged = x if scale == 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
-    form = convolve_by_nnpack if with_nnpack else convolve_by_winograd
+    form = convolve_by_nnpack if by_nnpack else convolve_by_winograd
     exact = reference.eval().double()(enlarged.double(), features.double())
     # Two convolutions, each after one of the features' 128 hidden channels.
     assert is_exact(form, fold(block)(x, features), exact, 2 * 9 * 128)
 
 
-@needs_nnpack
 @pytest.mark.parametrize(
     ("cin", "cout", "scale", "size"), [(64, 64, 1, 64), (256, 64, 2, 32), (128, 64, 4, 16)]
 )
-def test_a_spade_block_is_the_same_in_strips(monkeypatch, cin, cout, scale, size):
+def test_a_spade_block_is_the_same_in_strips(monkeypatch, by_nnpack, cin, cout, scale, size):
     block = fold(randomize(SpadeBlock(cin, cout, 8, scale)))
     given = size * max(1, scale // 2)
     x, features = noise(2, cin, given, given), noise(2, 8, size, size, seed=1)

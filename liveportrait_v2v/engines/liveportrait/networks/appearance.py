@@ -28,7 +28,7 @@ class ResBlock3d(nn.Module):
     def forward(self, x: Tensor, dtype) -> Tensor:
         x = laid_out_for(x, self.conv1.weight)
         y = F.relu_(self.norm1(x)).to(dtype)
-        return x + self.conv2(F.relu_(self.conv1(y)))
+        return self.conv2(F.relu_(self.conv1(y))).float().add_(x)
 
 
 class AppearanceFeatureExtractor(nn.Module):

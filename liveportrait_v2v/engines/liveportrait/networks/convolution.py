@@ -10,15 +10,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .calibration import quickest
 from .forms import laid_out_for
 from .fourier import TILE, convolve_by_fourier
 from .nnpack import convolve_by_nnpack, nnpack_works
+from .products import convolve_by_products, convolve_unfolded
 from .winograd import convolve_by_winograd
 
-# With fewer channels the transforms cost more than the products save, on smaller maps the kernel's: how many channels
-# and samples it takes for NNPACK to be quicker, and for Winograd's form in products of matrices.
-NNPACK_FROM = 32, 2048
-WINOGRAD_FROM = 128, 4096
+# With fewer channels the transforms cost more than the products save, on smaller maps the kernel's: from how many
+# samples on the forms are quicker, from how many channels NNPACK, and from which ratio of products to transforms
+# Winograd's form in products of matrices.
+NNPACK_SAMPLES_FROM, WINOGRAD_SAMPLES_FROM = 2048, 4096
+NNPACK_FROM, WINOGRAD_FROM = 32, 45
+# Products for each plane of a kernel pay from as many samples on, where torch copies more than it multiplies; one
+# product with all that a sample sees for maps of up to as many.
+PRODUCTS_FROM, UNFOLDED_TO = 1024, 16
+
+Form = Callable[[Tensor, Tensor, Any], Tensor]
+# The usual form, and NNPACK's for CPUs on which that is quicker.
+FORMS_3X3: dict[str, Form] = {"Winograd": convolve_by_winograd, "NNPACK": convolve_by_nnpack}
+FORMS_7X7X7: dict[str, Form] = {"Fourier": convolve_by_fourier, "NNPACK": convolve_by_nnpack}
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = False) -> Tensor:
@@ -38,7 +49,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
     return plain(laid_out_for(x, weight), weight, bias, padding=padding).to(given)
 
 
-def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Any], Tensor] | None:
+def quicker_form(x: Tensor, weight: Tensor) -> Form | None:
     """Return what is quicker than torch's convolution for tensors of these shapes on their device, if anything is."""
     if x.dtype is not torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return None
@@ -46,27 +57,34 @@ def quicker_form(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Any], T
     height, width = x.shape[-2:]
     deep = math.prod(kernel[:-2])
     samples = x[0, 0].numel()
-    if cout == 1 and len(kernel) == 2:
+    if len(kernel) == 2 and cout == 1:
         return convolve_to_one
-    few, small = NNPACK_FROM
-    if (
-        kernel[-2:] in ([3, 3], [7, 7])
-        and min(cin, deep * cout) >= few
-        and samples >= small
-        and nnpack_works()
-    ):
-        return convolve_by_nnpack
-    if min(kernel) >= 7 and len(kernel) == 3 and height % TILE == width % TILE == 0:
-        return convolve_by_fourier
-    few, small = WINOGRAD_FROM
-    if (
-        kernel[-2:] == [3, 3]
-        and deep * min(cin, cout) >= few
-        and samples >= small
-        and height % 4 == width % 4 == 0
-    ):
-        return convolve_by_winograd
+    if len(kernel) == 3:
+        if kernel[1:] == [1, 1] and samples >= PRODUCTS_FROM:
+            return convolve_by_products
+        if kernel[1:] == [3, 3] and height * width <= UNFOLDED_TO:
+            return convolve_unfolded
+    by_nnpack = min(cin, deep * cout) >= NNPACK_FROM and samples >= NNPACK_SAMPLES_FROM and nnpack_works()
+    if kernel[-2:] == [3, 3]:
+        if by_nnpack and quickest("3x3", FORMS_3X3, _trial_3x3) is convolve_by_nnpack:
+            return convolve_by_nnpack
+        enough = deep * cin * cout / (cin + cout) >= WINOGRAD_FROM and samples >= WINOGRAD_SAMPLES_FROM
+        return convolve_by_winograd if enough and height % 4 == width % 4 == 0 else None
+    if len(kernel) == 3 and kernel[1:] == [7, 7]:
+        if by_nnpack and quickest("7x7x7", FORMS_7X7X7, _trial_7x7x7) is convolve_by_nnpack:
+            return convolve_by_nnpack
+        return convolve_by_fourier if height % TILE == width % TILE == 0 else None
     return None
+
+
+def _trial_3x3() -> tuple[Tensor, ...]:
+    """Return a convolution of the size of many."""
+    return torch.ones(1, 256, 64, 64), torch.ones(256, 256, 3, 3), torch.ones(256)
+
+
+def _trial_7x7x7() -> tuple[Tensor, ...]:
+    """Return a quarter of the dense motion's."""
+    return torch.ones(1, 71, 8, 64, 64), torch.ones(22, 71, 7, 7, 7), torch.ones(22)
 
 
 def convolve_to_one(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -68,15 +68,22 @@ def convolve_enlarged(
         _before_and_after(found[name], dim) for name, dim in (("01", -1), ("10", -2), ("11", -1))
     )
     corners = [_before_and_after(side, -2) for side in corner_sides]
-    out = x.new_empty(*inside.shape[:-1], scale, scale * inside.shape[-1])
-    for place in range(min(scale, 3)):
-        # The first row of each cell, the last, and those between.
-        edge = place < 2
-        middle = inside + above[place] if edge else inside
-        sides = [middle + (beside[j] + corners[j][place] if edge else beside[j]) for j in range(2)]
-        row = torch.stack((sides[0], *[middle] * (scale - 2), sides[1]), -1).flatten(-2).relu_()
-        out[..., (slice(0, 1), slice(-1, None), slice(1, -1))[place], :] = row.unsqueeze(-2)
-    return out.flatten(-3, -2)
+    out = x.new_empty(*inside.shape[:-1], scale, inside.shape[-1], scale)
+    for row, rows_of_cells in enumerate(_places(scale)):
+        middle = inside + above[row] if row < 2 else inside
+        for column, columns_of_cells in enumerate(_places(scale)):
+            if column < 2:
+                side = beside[column] + corners[column][row] if row < 2 else beside[column]
+                samples = middle + side
+            else:
+                samples = middle
+            out[..., rows_of_cells, :, columns_of_cells] = samples[..., None, :, None]
+    return out.flatten(-4, -3).flatten(-2).relu_()
+
+
+def _places(scale: int) -> tuple[slice, ...]:
+    """Return which samples of a cell are its first, its last, and those between, if there are any."""
+    return (slice(0, 1), slice(-1, None), slice(1, -1))[: min(scale, 3)]
 
 
 def _before_and_after(found: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .convolution import convolve, quicker_form
 from .enlarged import convolve_enlarged, enlarged_kernels
 from .forms import Forms, fused_instance_norm, plain_kernel
-from .layers import Conv
+from .layers import Conv, instance_norm
 from .nnpack import convolve_by_nnpack
 from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
@@ -22,6 +22,7 @@ HIDDEN = 128
 # Rows of large maps that NNPACK computes at a time, with margins ten of its tiles and whole cells of any scale.
 # Gammas and betas of more would take over 32 MB, for which C libraries have the system map fresh memory each time.
 ROWS = 56
+IN_STRIPS = convolve_by_nnpack, convolve_by_winograd
 MARGIN = 2  # rows that two 3x3 convolutions see on both sides
 
 
@@ -123,27 +124,25 @@ class Spade(nn.Module):
         """Do the same block by block of the convolution, so that gamma and beta are never in memory as a whole."""
         half = min(BLOCK, len(self.weight)) // 2
         # Some gammas, their betas, the next gammas and so on: what belongs together comes out together.
-        weight = self.weight.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(0, 2)
-        gamma, beta = self.bias.view(2, -1, 1, 1)
-        known = torch.addcmul(beta, normalized, gamma)
+        weight, bias = (
+            both.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(0, 2)
+            for both in (self.weight, self.bias)
+        )
         scale = hidden.shape[2] // normalized.shape[2]
         out = hidden.new_empty(*normalized.shape[:2], *hidden.shape[2:])
         cells = as_cells(out)
         # Of a cell, `scale` by `scale` samples show the same place of what is normalized.
-        known, normalized = (as_cells(x, 4 // scale).unsqueeze(5).unsqueeze(8) for x in (known, normalized))
+        normalized = as_cells(normalized, 4 // scale).unsqueeze(5).unsqueeze(8)
 
         def modulate(place: Place, samples: Tensor) -> None:
             n, channels, planes, rows = place
             place = n, slice(channels.start // 2, channels.stop // 2), planes, rows
-            gamma, beta = samples.chunk(2)
-            enlarged = gamma.unflatten(-1, (-1, scale)).unflatten(3, (-1, scale))
-            torch.addcmul(known[place], enlarged, normalized[place], out=enlarged)
-            gamma.add_(beta)
-            if slope is not None:
-                F.leaky_relu_(gamma, slope)
-            cells[place].copy_(gamma)
+            gamma, beta = (x.unflatten(-1, (-1, scale)).unflatten(3, (-1, scale)) for x in samples.chunk(2))
+            torch.addcmul(beta, gamma, normalized[place], out=gamma)
+            gamma = gamma.flatten(6, 7).flatten(3, 4)
+            cells[place].copy_(gamma if slope is None else F.leaky_relu_(gamma, slope))
 
-        winograd_blocks(hidden, weight, modulate)
+        winograd_blocks(hidden, weight, bias, modulate)
         return out
 
 
@@ -159,7 +158,7 @@ class SpadeBlock(nn.Module):
         middle = min(cin, cout)
         self.scale = scale
         self.shortcut = cin != cout
-        self.instance_norm: Callable[[Tensor], Tensor] = F.instance_norm
+        self.instance_norm: Callable[[Tensor], Tensor] = instance_norm
         self.conv_0 = SpectralConv(cin, middle, 3)
         self.conv_1 = SpectralConv(middle, cout, 3)
         self.norm_0 = Spade(cin, features)
@@ -217,7 +216,7 @@ def in_strips(
     """
     height, width = (shared.scale * size for size in features.shape[2:])
     hidden = features[:, :1, :1, :1].expand(-1, HIDDEN, height, width)  # takes no memory
-    if height <= ROWS + 4 * MARGIN or quicker_form(hidden, norm.weight) is not convolve_by_nnpack:
+    if height <= ROWS + 4 * MARGIN or quicker_form(hidden, norm.weight) not in IN_STRIPS:
         return function(normalized, shared(features))
     scale = height // normalized.shape[2]
     found: list[Tensor] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import convolve
@@ -34,6 +35,13 @@ class Conv(nn.Module):
         self.weight.data = padded(self.weight, cout, cin)
         if self.bias is not None:
             self.bias.data = padded(self.bias, cout)
+
+
+def instance_norm(x: Tensor) -> Tensor:
+    """Give each map of x [N, C, H, W] mean 0 and variance 1."""
+    if x.device.type != "cpu":
+        return F.instance_norm(x)
+    return F.layer_norm(x.flatten(2), (x[0, 0].numel(),)).view_as(x)  # twice as fast there
 
 
 @runtime_checkable

@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .calibration import quickest
 from .scratch import scratch
 
 # What is computed at a time, so that it stays in the cores' caches: tiles of a strip, and channels that come out.
@@ -34,6 +36,8 @@ _FROM_TILES = torch.tensor(
     [[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 )
 TO_TILES, TO_KERNEL, FROM_TILES = (torch.kron(m, m) for m in (_TO_TILES, _TO_KERNEL, _FROM_TILES))
+# Of the 36 products, the one that all samples of a tile have in them once: a bias is added there.
+CONSTANT = 7
 
 # Which samples: of which picture, which channels, planes and rows of tiles.
 Place = tuple[int, slice, slice, slice]
@@ -49,12 +53,11 @@ def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     out = x.new_empty(len(x), len(weight), *x.shape[2:])
     cells = as_cells(out)
-    bias = bias.view(-1, 1, 1, 1, 1, 1)
 
     def keep(place: Place, samples: Tensor) -> None:
-        torch.add(samples, bias[place[1]], out=cells[place])
+        cells[place].copy_(samples)
 
-    winograd_blocks(x, weight, keep)
+    winograd_blocks(x, weight, bias, keep)
     return out
 
 
@@ -64,13 +67,13 @@ def as_cells(x: Tensor, size: int = 4) -> Tensor:
     return x.view(*x.shape[:2], -1, height // size, size, width // size, size)
 
 
-def winograd_blocks(x: Tensor, weight: Tensor, finish: Callable[[Place, Tensor], None]) -> None:
+def winograd_blocks(x: Tensor, weight: Tensor, bias: Tensor, finish: Callable[[Place, Tensor], None]) -> None:
     """Compute a convolution block by block, and hand each over while it is in the caches.
 
     Args:
-        x, weight: as `convolve_by_winograd` takes them; there is no bias.
+        x, weight, bias: as `convolve_by_winograd` takes them.
         finish: called with a place in `as_cells` and its samples [channels, D, rows, 4, W / 4, 4], of at most BLOCK
-            channels, which it may write into but not keep. They lie in memory as [channels, 4, 4, D, rows, W / 4].
+            channels, which it may write into but not keep. They lie in memory as [4, 4, channels, D, rows, W / 4].
     """
     if x.dim() == 4:
         x, weight = x.unsqueeze(2), weight.unsqueeze(2)
@@ -78,35 +81,68 @@ def winograd_blocks(x: Tensor, weight: Tensor, finish: Callable[[Place, Tensor],
     count, _, depth, height, width = x.shape
     down, across, planes = height // 4, width // 4, depth + deep - 1
     rows = min(down, max(1, TILES // (depth * across)))
-    block = min(BLOCK, cout)
+    blocks = [slice(start, min(cout, start + BLOCK)) for start in range(0, cout, BLOCK)]
+    most = blocks[0].stop
     kernel, strip, gathered, tiles, samples = scratch(
         36 * deep * cout * cin,
         cin * planes * (4 * rows + 2) * (width + 2),
-        36 * max(cin * planes, block * depth) * rows * across,
+        36 * max(cin * planes, most * depth) * rows * across,
         36 * cin * planes * rows * across,
-        16 * block * depth * rows * across,
+        16 * most * depth * rows * across,
     )
     products = gathered  # the gathered tiles are done with by then
-    kernel = kernel.view(36, -1)
-    torch.mm(TO_KERNEL, weight.permute(2, 0, 1, 3, 4).reshape(-1, 9).t(), out=kernel)
-    kernel = kernel.view(36, deep, cout, cin)
+    kernels = _kernels(weight, blocks, kernel)
+    multiply = _by_blas
+    if deep == 1 and cin % 16 == cout % 16 == 0:
+        multiply = quickest("products", MULTIPLY, _trial)
     for n in range(count):
         for top in range(0, down, rows):
             here = slice(top, min(down, top + rows))
             plane = (here.stop - top) * across
             seen = _tiles(x[n], here, deep // 2, strip, gathered, tiles)
-            for start in range(0, cout, block):
-                channels = slice(start, min(cout, start + block))
-                size = channels.stop - start
+            for channels, kernel in zip(blocks, kernels, strict=True):
+                size = channels.stop - channels.start
                 product = _shaped(products, 36, size, depth * plane)
-                torch.bmm(kernel[:, 0, channels], seen[:, :, : depth * plane], out=product)
+                product = multiply(kernel[0], seen[:, :, : depth * plane], product)
                 for k in range(1, deep):
-                    step = seen[:, :, k * plane : (k + depth) * plane]
-                    product.baddbmm_(kernel[:, k, channels], step)
-                found = _shaped(samples, size, 16, depth * plane)
-                torch.bmm(FROM_TILES.expand(size, -1, -1), product.transpose(0, 1), out=found)
-                found = found.view(size, 4, 4, depth, -1, across).permute(0, 3, 4, 1, 5, 2)
+                    product.baddbmm_(kernel[k], seen[:, :, k * plane : (k + depth) * plane])
+                product[CONSTANT].add_(bias[channels, None])
+                found = _shaped(samples, 16, size * depth * plane)
+                torch.mm(FROM_TILES, product.view(36, -1), out=found)
+                found = found.view(4, 4, size, depth, -1, across).permute(2, 3, 4, 0, 5, 1)
                 finish((n, channels, slice(None), here), found)
+
+
+def _kernels(weight: Tensor, blocks: list[slice], memory: Tensor) -> list[tuple[Tensor, ...]]:
+    """Transform a kernel [cout, cin, kd, 3, 3]: for each block, of each plane [36, channels, cin], in `memory`."""
+    cin, deep = weight.shape[1:3]
+    kernels = []
+    for channels in blocks:
+        part = _shaped(
+            memory[36 * deep * cin * channels.start :], 36, channels.stop - channels.start, deep, cin
+        )
+        torch.mm(TO_KERNEL, weight[channels].transpose(1, 2).reshape(-1, 9).t(), out=part.view(36, -1))
+        kernels.append(part.unbind(2))
+    return kernels
+
+
+def _by_blas(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """[36, M, K] @ [36, K, N], in `out`."""
+    return torch.bmm(a, b, out=out)
+
+
+def _by_onednn(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """[36, M, K] @ [36, K, N] as 36 groups of a convolution, for which oneDNN uses AVX-512 on all CPUs that have it."""
+    weight = a.reshape(-1, a.shape[2], 1, 1)
+    return F.conv2d(b.reshape(1, -1, 1, b.shape[2]), weight, groups=36).view(out.shape)
+
+
+MULTIPLY = {"BLAS": _by_blas, "oneDNN": _by_onednn}
+
+
+def _trial() -> tuple[Tensor, Tensor, Tensor]:
+    """Return products of the usual size."""
+    return torch.ones(36, 256, 256), torch.ones(36, 256, 256), torch.empty(36, 256, 256)
 
 
 def _tiles(x: Tensor, rows: slice, around: int, strip: Tensor, gathered: Tensor, tiles: Tensor) -> Tensor:
@@ -123,10 +159,10 @@ def _tiles(x: Tensor, rows: slice, around: int, strip: Tensor, gathered: Tensor,
         border.zero_()
     strip[..., 0].zero_(), strip[..., -1].zero_()
     strip[:, around : around + depth, first:last, 1:-1].copy_(x[:, :, start:stop])
-    gathered = _shaped(gathered, cin, 6, 6, planes, count, across)
-    gathered.copy_(strip.unfold(2, 6, 4).unfold(3, 6, 4).permute(0, 4, 5, 1, 2, 3))
-    tiles = _shaped(tiles, cin, 36, planes * count * across)
-    return torch.bmm(TO_TILES.expand(cin, -1, -1), gathered.view(tiles.shape), out=tiles).transpose(0, 1)
+    gathered = _shaped(gathered, 6, 6, cin, planes, count, across)
+    gathered.copy_(strip.unfold(2, 6, 4).unfold(3, 6, 4).permute(4, 5, 0, 1, 2, 3))
+    tiles = _shaped(tiles, 36, cin * planes * count * across)
+    return torch.mm(TO_TILES, gathered.view(36, -1), out=tiles).view(36, cin, -1)
 
 
 def _shaped(memory: Tensor, *shape: int) -> Tensor:

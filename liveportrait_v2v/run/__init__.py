@@ -210,7 +210,10 @@ class _OnItsWay:
         """Return the chunk on the host once it is there."""
         with clock("copy"):
             frames, *mask = self._copy.get()
-        return replace(self._rendered, frames=frames, mask=mask[0] if mask else None)
+            settled = self._rendered.settled()
+            if settled.frames is not self._rendered.frames:
+                frames = settled.frames.cpu()  # what was copied has been computed again
+        return replace(settled, frames=frames, mask=mask[0] if mask else None)
 
 
 def _feed(

@@ -64,7 +64,7 @@ def splice(
     square = FaceSquare(torch.zeros(count, 2), torch.eye(2).repeat(count, 1, 1), torch.zeros(count))
     for start, led in runs:
         part = slice(start, start + len(led))
-        rendered = render(chunk[part], torch.stack(led), masks)
+        rendered = render(chunk[part], torch.stack(led), masks).settled()
         frames[part] = rendered.frames
         if mask is not None and rendered.mask is not None:
             mask[part] = rendered.mask

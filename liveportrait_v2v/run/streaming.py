@@ -124,11 +124,12 @@ class StreamingRun:
         """Render one chunk: each role draws over the frames that the one before left."""
         rendered = RenderedFrames(chunks[0].frames)
         for role, chunk in zip(self._roles, chunks, strict=True):
-            drawn = role.rendered(replace(chunk, frames=rendered.frames), self._masks)
+            before = rendered.settled()
+            drawn = role.rendered(replace(chunk, frames=before.frames), self._masks)
             mask = drawn.mask
-            if mask is not None and rendered.mask is not None:
-                mask = 1 - (1 - mask) * (1 - rendered.mask)
-            rendered = RenderedFrames(drawn.frames, mask, rendered.squares + drawn.squares)
+            if mask is not None and before.mask is not None:
+                mask = 1 - (1 - mask) * (1 - before.mask)
+            rendered = RenderedFrames(drawn.frames, mask, before.squares + drawn.squares, drawn.check)
         return rendered
 
     def _source(self) -> Iterator[tuple[TrackedChunk, ...]]:

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -463,6 +464,33 @@ def test_frames_and_masks_are_copied_to_the_host_once_for_all_sinks(make, tmp_pa
     assert [[part.frames.data_ptr(), part.mask.data_ptr()] for part in got] == copied
     assert [frames for frames, _ in copied] == written
     assert len(copied) == 3
+
+
+class Unsettled(Recorder):
+    """A recorder that hands out black frames, and finds the right ones when it is asked to settle them."""
+
+    def render(self, chunk, driving, masks=False):
+        rendered = super().render(chunk, driving, masks)
+        return replace(rendered, frames=torch.zeros_like(rendered.frames), check=lambda: rendered.frames)
+
+
+@pytest.mark.parametrize("without", [(), range(5, 8)])
+def test_sinks_and_files_show_settled_frames(make, tmp_path, without):
+    source, driving = make(20, 25), make(20, 25, without=without)
+    _, expected, _ = run(source, driving)
+    _, frames, _ = run(source, driving, Unsettled(), output=tmp_path / "out.mp4")
+    assert torch.equal(frames, expected)
+    assert code(next(Clip(tmp_path / "out.mp4").chunks(20)).frames[15]) == 15
+
+
+def test_a_role_draws_over_settled_frames(make):
+    frames = []
+    for engine in (Recorder(), Unsettled()):
+        got = []
+        roles = [Role(Clip(make(20, 25)), AnimationSettings(video_frame_load_cap=0)) for _ in range(2)]
+        run_plan(make_plan(Clip(make(20, 25)), roles), engine=engine, sink=got.append)
+        frames.append(torch.cat([rendered.frames for rendered in got]))
+    assert torch.equal(*frames)
 
 
 def test_an_error_of_the_sink_ends_the_run(make, tmp_path):

@@ -273,5 +273,5 @@ def test_networks_are_loaded_from_a_folder(tmp_path, monkeypatch):
         touch(tmp_path, f"{name}.pth")
     torch.save(random_weights(3, SMALL), tmp_path / f"{SMALL}.pth")
     load_networks([tmp_path / "none", tmp_path], device="cpu", precision="fp16")
-    assert given["options"] == ("cpu", "fp16", False)
+    assert given["options"] == ("cpu", "fp16", False, None)
     assert torch.equal(given["read"](SMALL)["second.bias"], random_weights(3, SMALL)["second.bias"])

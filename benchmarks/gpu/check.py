@@ -4,8 +4,8 @@ Relative errors are root mean squares of the difference, relative to those of th
 
 Bounds come from the arithmetic. A convolution in a precision with rounding error u adds about u to the relative error,
 errors of independent signs grow with the root of the number of convolutions in a row, and 2 u of each covers other
-orders of summation; see `STEEP` for 4 u. On a CPU that rounds as tensor cores do, the errors of fp16 and TF32 are 0.2
-to 0.5 of these bounds.
+orders of summation; see `STEEP` for 4 u. On a CPU that rounds as tensor cores do, the errors of fp16 are 0.2
+to 0.6 of these bounds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from liveportrait_v2v.faces import FaceSquare, FaceTracker
 from liveportrait_v2v.media import Clip
 
 from .clips import carried
-from .forms import LAST, SEARCHED, joined, networks, usual_backends
+from .forms import NONE, SEARCHED, joined, networks, switched
 from .options import Options
 from .report import Report
 from .subjects import Given, dtype_of, reference_calls, reference_networks, tiled
@@ -57,35 +58,43 @@ class Wanted:
 def check(options: Options, report: Report) -> None:
     """Compare everything with the CPU, the networks first."""
     wanted = [_wanted(options, seed) for seed in (0, 1)]
-    for precision, forms, tf32 in _configurations(options):
-        name = ", ".join(
-            filter(None, (precision, forms or "eager", {True: "TF32", False: "no TF32"}.get(tf32)))
-        )
-        needs = COMPILER_SECONDS if "compiled" in forms else 0
-        with report.attempt(PART, needs=needs, what=name), usual_backends(tf32):
-            _check_networks(options, report, name, (precision, forms, tf32), wanted)
-    with report.attempt(PART, what="reference"):
-        _check_reference(options, report, wanted[0])
-    with report.attempt(PART, what="crop and paste back"):
-        _check_pasting(options, report)
+    for kind in _configurations(options):
+        needs = COMPILER_SECONDS if "compiled" in kind.form else 0
+        report.attempt(PART, partial(_check_networks, options, report, kind, wanted), needs, what=str(kind))
+    report.attempt(PART, partial(_check_reference, options, report, wanted[0]), what="reference")
+    report.attempt(PART, partial(_check_pasting, options, report), what="crop and paste back")
     for tf32 in (False, True) if options.on_gpu else (None,):
-        with report.attempt(PART, what="tracking"), usual_backends(tf32):
-            _check_tracking(options, report, tf32)
+        report.attempt(PART, partial(_check_tracking, options, report, tf32), what="tracking")
 
 
-def _configurations(options: Options) -> Iterator[tuple[str, str, bool | None]]:
-    """Yield precisions, forms and TF32 on, off or as torch has it; what matters most first."""
+@dataclass(frozen=True)
+class Kind:
+    """A configuration of the networks: precision, form, and TF32 on, off or as torch has it."""
+
+    precision: str
+    form: str
+    tf32: bool | None = None
+
+    def __str__(self) -> str:
+        return (
+            ", ".join((self.precision, self.form)) + {True: ", TF32", False: ", no TF32", None: ""}[self.tf32]
+        )
+
+
+def _configurations(options: Options) -> Iterator[Kind]:
+    """Yield what to check; what matters most first."""
     if options.tiny:
-        yield "fp32", "", None
+        yield Kind("fp32", NONE)
         return
-    yield "fp32", "", False
-    yield "fp32", "", True
+    yield Kind("fp32", NONE, False)
+    yield Kind("fp32", NONE, True)
     together = joined(*SEARCHED[:4])
     for precision in ("fp16", "bf16-convs"):
-        for forms in ("", *SEARCHED, together, joined(together, "graphs"), "graphs"):
-            yield precision, forms, None
-    yield "fp32", joined(together, "graphs"), False
-    yield "fp16", joined(together, LAST[-1]), None
+        for form in (NONE, *SEARCHED, together, "graphs", joined(together, "graphs")):
+            yield Kind(precision, form)
+    for form in (*SEARCHED, "graphs", joined(together, "graphs")):
+        yield Kind("fp32", form, False)
+    yield Kind("fp16", joined(together, "compiled"))
 
 
 def outputs(
@@ -140,15 +149,15 @@ def bound(part: str, precision: str, tf32: bool) -> float:
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
-    """Return the relative error, on the CPU; NaN where anything found isn't finite."""
-    found = found.float().cpu()
+    """Return the relative error, computed where `found` is; NaN where anything found isn't finite."""
+    found, wanted = found.float(), wanted.to(found.device)
     return ((found - wanted).norm() / (wanted - wanted.mean()).norm()).item()
 
 
 @torch.no_grad()
 def _wanted(options: Options, seed: int) -> Wanted:
     given = Given.random(1 if options.tiny else 2, "cpu", seed)
-    return Wanted(given, outputs(networks("", "cpu", "fp32"), given, _parts(options)))
+    return Wanted(given, outputs(networks(NONE, "cpu", "fp32"), given, _parts(options)))
 
 
 def _parts(options: Options) -> list[str]:
@@ -157,28 +166,27 @@ def _parts(options: Options) -> list[str]:
 
 
 @torch.no_grad()
-def _check_networks(
-    options: Options, report: Report, name: str, kind: tuple[str, str, bool | None], wanted: list[Wanted]
-) -> None:
+def _check_networks(options: Options, report: Report, kind: Kind, wanted: list[Wanted]) -> None:
     """Compare one configuration, in batches of these frames over and over.
 
     Outputs are looked at only after those of all inputs are there: none may change when the next ones come.
     """
-    precision, forms, tf32 = kind
     count = 2 if options.tiny else options.batch
-    nets = networks(forms, options.device, precision)
     found = []
-    for item in wanted:
-        given = item.given.tiled(count, options.device)
-        base = {part: tiled(x, count) for part, x in item.outputs.items()}
-        found.append(outputs(nets, given, _parts(options), base))
+    with switched(kind.form, options.device, kind.tf32):
+        nets = networks(kind.form, options.device, kind.precision)
+        for item in wanted:
+            base = {part: tiled(x, count) for part, x in item.outputs.items()}
+            found.append(outputs(nets, item.given.tiled(count, options.device), _parts(options), base))
     # Convolutions use TF32 unless told otherwise, products only where a form says so; one bound does for both.
-    in_tf32 = options.on_gpu and tf32 is not False
+    in_tf32 = options.on_gpu and (kind.tf32 is not False or "tf32" in kind.form)
     for part in _parts(options):
         pairs = zip(wanted, found, strict=True)
-        errors = [error(got[part], tiled(item.outputs[part], count)) for item, got in pairs]
+        errors = [
+            error(got[part], tiled(item.outputs[part].to(options.device), count)) for item, got in pairs
+        ]
         worst = max(errors, key=lambda value: (math.isnan(value), value))
-        report.judge(PART, f"{name}: {part}", worst, bound(part, precision, in_tf32))
+        report.judge(PART, f"{kind}: {part}", worst, bound(part, kind.precision, in_tf32))
 
 
 @torch.no_grad()
@@ -189,7 +197,7 @@ def _check_reference(options: Options, report: Report, wanted: Wanted) -> None:
     names = ("M",) if options.tiny else ("F", "M", "W+G")  # W and G go on from their own volume
     right = {**wanted.outputs, "M": wanted.outputs["M"][:, :63]}
     for half in (False, True) if options.on_gpu else (False,):
-        with usual_backends(tf32=half):
+        with switched(NONE, options.device, tf32=half):
             calls = reference_calls(nets, given, half, names=names)
             outs = {name: run() for name, run in calls.items()}
         found = {name: error(out["kp"] if name == "M" else out, right[name]) for name, out in outs.items()}
@@ -228,7 +236,8 @@ def _check_tracking(options: Options, report: Report, tf32: bool | None) -> None
     clip = carried(options, "source")
     chunks = [chunk.frames for chunk in Clip(clip).chunks(8, cap=4 if options.tiny else 24)]
     trackers = FaceTracker(device="cpu"), FaceTracker(device=options.device)
-    here, there = ([tracker.track(frames).face(0) for frames in chunks] for tracker in trackers)
+    with switched(NONE, options.device, tf32):
+        here, there = ([tracker.track(frames).face(0) for frames in chunks] for tracker in trackers)
     marks, others = (torch.cat([face[0] for face in faces])[..., :2] for faces in (here, there))
     missing = sum(int((a[1] != b[1]).sum()) for a, b in zip(here, there, strict=True))
     low, high = marks.aminmax(dim=1)

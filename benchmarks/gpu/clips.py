@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,10 +37,8 @@ def scaled(frames: Tensor, width: int, height: int, left: int = 0, top: int = 0)
     """Cut the largest part of this shape out of frames uint8 [N, H, W, 3], from a corner on, and scale it."""
     ratio = min((frames.shape[2] - left) / width, (frames.shape[1] - top) / height)
     part = frames[:, top : top + round(height * ratio), left : left + round(width * ratio)]
-    pictures = F.interpolate(
-        part.permute(0, 3, 1, 2).float(), (height, width), mode="bicubic", antialias=True
-    )
-    return pictures.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    pictures = F.interpolate(part.permute(0, 3, 1, 2), (height, width), mode="bicubic", antialias=True)
+    return pictures.permute(0, 2, 3, 1)
 
 
 def write_clip(

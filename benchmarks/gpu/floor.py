@@ -17,8 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from liveportrait_v2v.engines.liveportrait.networks import Networks, blank_network
+
 from .clock import Clock
-from .forms import networks, usual_backends
+from .forms import NONE, switched
 from .options import Options
 from .subjects import FRAME, Calls, Given, our_calls, reference_calls, reference_networks
 
@@ -67,7 +69,14 @@ def counted(calls: Calls) -> dict[str, list[Work]]:
 
 def our_work(precision: str = "fp16", batch: int = 1) -> dict[str, list[Work]]:
     """Return the work of our networks in the form that GPUs start from."""
-    return counted(our_calls(networks("", "cpu", precision).to("meta"), Given.random(batch, "meta")))
+    networks = Networks(_blank, "meta", precision)
+    return counted(our_calls(networks, Given.random(batch, "meta")))
+
+
+def _blank(name: str) -> dict[str, Tensor]:
+    """Return a network's tensors without values."""
+    tensors = blank_network(name).state_dict()
+    return {key: tensor for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")}
 
 
 def plain_work(batch: int = 1) -> dict[str, list[Work]]:
@@ -117,7 +126,7 @@ def measured_rates(options: Options) -> Rates:
     rates: dict[str, float | None] = dict.fromkeys(kinds)
     for name in kinds if options.on_gpu else ("float32",):
         a, b = torch.randn(2, size, size, device=options.device).to(kinds[name])
-        with usual_backends(tf32=name == "tf32"):
+        with switched(NONE, options.device, tf32=name == "tf32"):
             rates[name] = 2 * size**3 / clock.ms(partial(torch.matmul, a, b)) / 1e9
     x = torch.randn(copied, device=options.device)
     y = torch.empty_like(x)

@@ -1,6 +1,6 @@
 """Our networks in one form or another: the one place that knows how a form is asked for.
 
-A form is written as in `Forms.parse`: words with commas between them, or nothing for the networks as they are.
+A form is written as in `Forms.parse`: words with commas between them, or "none" for the networks as they are.
 """
 
 from __future__ import annotations
@@ -20,51 +20,78 @@ try:
 except ImportError:  # an engine that has one form
     Forms = None
 
-SEARCHED = ("channels_last", "norm", "planes", "to_one", "benchmark", "padded", "plain", "tf32")
+NONE = "none"
+SEARCHED = (
+    "channels_last",
+    "fused_norm",
+    "planes",
+    "to_one",
+    "benchmark",
+    "padded",
+    "plain",
+    "plain_volumes",
+    "tf32",
+)
 """Words that the search adds one by one, the most promising first."""
 LAST = ("graphs", "compiled")
 """Words that are tried on top of the form that won."""
-LIKELY = "channels_last,norm,planes,to_one"
-"""The form that runs take where no search has chosen one."""
 
 weights = lru_cache(random_weights)  # making them takes longer than most of what is measured
 
 
-def networks(forms: str, device: str, precision: str) -> Networks:
+def networks(form: str, device: str, precision: str) -> Networks:
     """Return the networks with random weights in a form.
 
     Raises:
         SettingsError: there is no such form or precision.
     """
     if Forms is None:
-        if forms not in ("", "none", "compiled"):
-            raise SettingsError(f"this engine has no forms, got {forms!r}")
-        return Networks(partial(weights, 0), device, precision, forms == "compiled")
-    return Networks(partial(weights, 0), device, precision, forms=Forms.parse(forms))
+        if form not in (NONE, "compiled"):
+            raise SettingsError(f"this engine has no forms, got {form!r}")
+        return Networks(partial(weights, 0), device, precision, form == "compiled")
+    return Networks(partial(weights, 0), device, precision, forms=_parsed(form))
 
 
-def engine(forms: str, device: str, precision: str, batch: int | None = None) -> LivePortraitEngine:
+def engine(form: str, device: str, precision: str, batch: int | None = None) -> LivePortraitEngine:
     """Return the engine on such networks; errors are those of `networks`."""
-    return LivePortraitEngine(networks(forms, device, precision), batch=batch)
+    return LivePortraitEngine(networks(form, device, precision), batch=batch)
 
 
-def joined(*words: str) -> str:
-    """Return a form of several words, empty ones left out."""
-    return ",".join(word for word in words if word)
+def usual(device: str, precision: str) -> str:
+    """Return the form that the engine takes where nothing else is asked for."""
+    return NONE if Forms is None else str(Forms.usual(device, precision))
+
+
+def joined(*forms: str) -> str:
+    """Return the form that has the words of all these."""
+    return ",".join(form for form in forms if form != NONE) or NONE
+
+
+def without(form: str, word: str) -> str:
+    """Return a form without one of its words."""
+    return ",".join(item for item in form.split(",") if item != word) or NONE
 
 
 @contextmanager
-def usual_backends(tf32: bool | None = None) -> Iterator[None]:
-    """Context manager that leaves torch's switches for products and convolutions as they were.
+def switched(form: str, device: str, tf32: bool | None = None) -> Iterator[None]:
+    """Context manager in which torch's switches for cuDNN and TF32 are a form's, also for single networks.
 
     Args:
-        tf32: use TF32 for all float32 products and convolutions inside, or for none; None leaves torch's choice.
+        tf32: before that, use TF32 for all float32 products and convolutions, or for none; None leaves torch's choice.
     """
-    backends = torch.backends
-    before = backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32
     try:
         if tf32 is not None:
-            backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = tf32
-        yield
+            cudnn.allow_tf32 = products.allow_tf32 = tf32
+        if Forms is None:
+            yield
+        else:
+            with _parsed(form).switches(torch.device(device)):
+                yield
     finally:
-        backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = before
+        cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = before
+
+
+def _parsed(form: str) -> Forms:
+    return Forms.parse("" if form == NONE else form)

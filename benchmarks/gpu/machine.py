@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return card, driver, versions, cores and commit as JSON values; None for what isn't there."""
+    """Return card, driver, versions, cores, commit and sources as JSON values; None for what isn't there."""
     on_gpu = torch.device(device).type == "cuda"
     card = torch.cuda.get_device_properties(device) if on_gpu else None
     return {
@@ -31,7 +32,16 @@ def machine(device: str) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "commit": _printed("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"),
+        "sources": sources_digest(),
     }
+
+
+def sources_digest() -> str:
+    """Return the first digits of a SHA-256 of the library's modules, for copies that git doesn't know."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "liveportrait_v2v").rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _printed(*command: str) -> str | None:

@@ -11,7 +11,7 @@ from .run import Runs
 from .timeline import Timeline, busy_share, by_name, gaps, record, running
 
 PART = "profile"
-FRAMES = 96
+FRAMES = 64
 MOST = 10
 WINDOW = 0.3, 0.95
 """Shares of the run that are looked at: after the start, before the end of the encoder."""

@@ -10,14 +10,15 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .options import Options
 from .table import markdown
 
+T = TypeVar("T")
 JSON_NAME, TABLE_NAME = "gpu.json", "gpu.md"
 
 
@@ -78,22 +79,29 @@ class Report:
         ok = None if bound is None else value is not None and value <= bound  # False for NaN
         self.add(part, what=what, value=value, bound=bound, ok=ok, **more)
 
-    @contextmanager
-    def attempt(self, part: str, needs: float = 0, **what: Any) -> Iterator[None]:
-        """Context manager for one measurement: what it raises becomes a row with `what` and the error.
+    def attempt(self, part: str, measure: Callable[[], T], needs: float = 0, **what: Any) -> T | None:
+        """Return what a measurement returns; what it raises becomes a row with `what` and the error, and None.
 
-        Code after the block can't tell whether it was run to its end.
+        The library's own warnings become rows as well: it goes on with another form, batch or precision then, and what
+        was measured is not what was asked for.
 
         Args:
-            needs: seconds that must be left, or the measurement is left out.
+            needs: seconds that must be left, or the measurement is left out and a row says so.
         """
         try:
             left = self._options.seconds_left()
             if left < needs:
                 raise OutOfTimeError(f"left out: {left:.0f} s are left, {needs:g} s are needed")
-            yield
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    return measure()
+                finally:
+                    for text in _own(caught):
+                        self.add(part, **what, warning=text)
         except Exception as error:
             self.add(part, **what, error=described(error))
+            return None
 
     def write(self) -> None:
         """Write both files, each in one step."""
@@ -112,6 +120,12 @@ class Report:
 
 class OutOfTimeError(Exception):
     """Too little time is left for a measurement."""
+
+
+def _own(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Return the library's warnings, each once."""
+    ours = [item for item in caught if item.category.__module__.startswith("liveportrait_v2v")]
+    return list(dict.fromkeys(f"{item.category.__name__}: {item.message}" for item in ours))
 
 
 def described(error: Exception) -> str:

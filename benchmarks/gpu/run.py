@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,7 @@ class Runs:
         self._options = options
         self.folder = folder
         won = report.results["parts"].get("stages", {}).get("winner")
-        likely = forms.LIKELY if options.on_gpu else "none"
-        self.form: str = options.forms or won or likely
+        self.form: str = options.forms or won or forms.usual(options.device, options.precision)
         self.engine = self.another_engine()
         self.frames = 16 if options.tiny else 1000
 
@@ -102,17 +102,13 @@ def run(options: Options, report: Report) -> None:
         runs = Runs(options, report, Path(folder))
         report.note(PART, form=runs.form)
         few = 8 if options.tiny else 100
-        peaks: dict[int, MemoryPeaks] = {}
+        peaks: dict[int, MemoryPeaks | None] = {}
         for word, frames in (("cold", few), ("warm", few), ("warm", runs.frames))[options.tiny :]:
-            with report.attempt(PART, case=f"720p, square, {word}", frames=frames):
-                peaks[frames] = _measure(options, report, runs, word, "720p", "square", frames)
-        cases = (
-            [("720p", "16:9")] if options.tiny else [("720p", "16:9"), ("1080p", "square"), ("1080p", "16:9")]
-        )
-        for size, driving in cases:
-            with report.attempt(PART, case=f"{size}, {driving}, warm", frames=runs.frames):
-                _measure(options, report, runs, "warm", size, driving, runs.frames)
-        if few in peaks and runs.frames in peaks and not options.tiny:
+            peaks[frames] = _try(options, report, runs, word, "720p", "square", frames)
+        cases = [("720p", "16:9"), ("1080p", "square"), ("1080p", "16:9")]
+        for size, driving in cases[:1] if options.tiny else cases:
+            _try(options, report, runs, "warm", size, driving, runs.frames)
+        if not options.tiny:
             _judge_memory(report, peaks[few], peaks[runs.frames])
         for what, measure in (
             ("GPU busy", _busy),
@@ -120,8 +116,14 @@ def run(options: Options, report: Report) -> None:
             ("two at once", _two_at_once),
             ("interrupt", _interrupt),
         ):
-            with report.attempt(PART, what=what):
-                measure(options, report, runs)
+            report.attempt(PART, partial(measure, options, report, runs), what=what)
+
+
+def _try(options: Options, report: Report, runs: Runs, *case: Any) -> MemoryPeaks | None:
+    """Measure a run; None where it fails or no time is left."""
+    word, size, driving, frames = case
+    measure = partial(_measure, options, report, runs, *case)
+    return report.attempt(PART, measure, case=f"{size}, {driving}, {word}", frames=frames)
 
 
 def _measure(
@@ -155,8 +157,10 @@ def _measure(
     return peaks
 
 
-def _judge_memory(report: Report, few: MemoryPeaks, many: MemoryPeaks) -> None:
-    """Judge the growth of memory from a short run to a long one."""
+def _judge_memory(report: Report, few: MemoryPeaks | None, many: MemoryPeaks | None) -> None:
+    """Judge the growth of memory from a short run to a long one, where both went through."""
+    if few is None or many is None:
+        return
     for what, before, after in (
         ("GPU memory, long by short run", few.gpu_mb, many.gpu_mb),
         ("host memory, long by short run", few.host_mb, many.host_mb),
@@ -180,28 +184,32 @@ def _out_of_memory(options: Options, report: Report, runs: Runs) -> None:
     """
     if not options.on_gpu:
         return
-    plain = ",".join(word for word in runs.form.split(",") if word != "graphs")
+    plain = forms.without(runs.form, "graphs")
     engine = forms.engine(plain, options.device, options.precision, options.batch)
     loaded = _held()
     torch.cuda.reset_peak_memory_stats()
     wanted = _frames(runs, engine)
     need = torch.cuda.max_memory_reserved() - loaded
     for form in dict.fromkeys((plain, runs.form)):
-        with report.attempt(PART, what=f"out of memory, {form}"):
-            engine = forms.engine(form, options.device, options.precision, options.batch)
-            limit = _held() + ENOUGH * need
-            torch.cuda.set_per_process_memory_fraction(
-                limit / torch.cuda.get_device_properties(options.device).total_memory
-            )
-            try:
-                found = _frames(runs, engine)
-            finally:
-                torch.cuda.set_per_process_memory_fraction(1.0)
-            size = float(engine.model.batches.size)
-            report.judge(
-                PART, f"out of memory, {form}: batch", size, options.batch / 2, limit_mb=limit / 2**20
-            )
-            _judge_same(options, report, f"out of memory, {form}: result", found, wanted)
+        measure = partial(_run_short_of_memory, options, report, runs, form, need, wanted)
+        report.attempt(PART, measure, what=f"out of memory, {form}")
+
+
+def _run_short_of_memory(
+    options: Options, report: Report, runs: Runs, form: str, need: int, wanted: torch.Tensor
+) -> None:
+    """Judge a run that has a share of the bytes that a batch needs."""
+    engine = forms.engine(form, options.device, options.precision, options.batch)
+    limit = _held() + ENOUGH * need
+    total = torch.cuda.get_device_properties(options.device).total_memory
+    torch.cuda.set_per_process_memory_fraction(limit / total)
+    try:
+        found = _frames(runs, engine)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    size = float(engine.model.batches.size)
+    report.judge(PART, f"out of memory, {form}: batch", size, options.batch / 2, limit_mb=limit / 2**20)
+    _judge_same(options, report, f"out of memory, {form}: result", found, wanted)
 
 
 def _held() -> int:
@@ -230,11 +238,11 @@ def _interrupt(options: Options, report: Report, runs: Runs) -> None:
     rendered: list[float] = []
     render = model.render
 
-    def asking(*arguments: torch.Tensor) -> torch.Tensor:
+    def asking(*arguments: Any, **named: Any) -> Any:
         rendered.append(time.perf_counter())
         if len(rendered) == 2:
             asked.set()
-        return render(*arguments)
+        return render(*arguments, **named)
 
     before = set(runs.folder.iterdir())
     model.render = asking  # type: ignore[method-assign]
@@ -253,7 +261,7 @@ def _frames(runs: Runs, engine: LivePortraitEngine) -> torch.Tensor:
     """Return the frames of a short run, uint8 [N, H, W, 3] on the CPU."""
     parts: list[torch.Tensor] = []
     sink: Callable[[Any], None] = lambda rendered: parts.append(rendered.frames.cpu())  # noqa: E731
-    runs.go("720p", "square", 24, engine, output=None, sink=sink)
+    runs.go("720p", "square", min(24, runs.frames), engine, output=None, sink=sink)
     return torch.cat(parts)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Any
+
+import torch
 
 from . import forms
 from .clock import Clock, MemoryPeaks
@@ -25,44 +28,42 @@ FOR_THE_REST, FOR_A_COMPILER = 110, 90
 def stages(options: Options, report: Report) -> None:
     """Measure the floor, the reference, the forms one on top of the other, and the winner in batches."""
     batch = 1 if options.tiny else options.batch
-    with report.attempt(PART, what="floor"):
-        rates = measured_rates(options)
-        report.note(PART, rates=asdict(rates))
-        for row in floors(rates, options.precision, batch):
-            report.add(PART, **row)
+    report.attempt(PART, partial(_measure_floor, options, report, batch), what="floor")
     for half, count in ((False, batch), (True, 1), (True, batch)) if options.on_gpu else ((False, batch),):
-        form = f"reference, {'autocast fp16' if half else 'fp32'}"
-        with report.attempt(PART, form=form, batch=count):
-            _measure_reference(options, report, form, count, half)
+        _try_reference(options, report, count, half)
     winner = _search(options, report, batch)
-    for form in dict.fromkeys(("", winner)):
+    for form in dict.fromkeys((forms.NONE, winner)):
         for count in () if options.tiny else BATCHES:
             if count != batch:
-                with report.attempt(PART, form=form or "eager", batch=count), forms.usual_backends():
-                    _measure_ours(options, report, form, count)
+                _try_ours(options, report, form, count)
     if options.on_gpu:
         mode = "max-autotune" if options.max_autotune else "default"
         for count in (1, batch):
-            form = f"reference, autocast fp16, compiled ({mode})"
-            needs = FOR_THE_REST + FOR_A_COMPILER
-            with report.attempt(PART, needs=needs, form=form, batch=count):
-                _measure_reference(options, report, form, count, half=True, compiled=mode)
+            _try_reference(options, report, count, half=True, compiled=mode)
+    # The runs' memory is that of our networks alone.
+    reference_networks.cache_clear()
+    torch._dynamo.reset()
+
+
+def _measure_floor(options: Options, report: Report, batch: int) -> None:
+    rates = measured_rates(options)
+    report.note(PART, rates=asdict(rates))
+    for row in floors(rates, options.precision, batch):
+        report.add(PART, **row)
 
 
 def _search(options: Options, report: Report, batch: int) -> str:
     """Add words to the form one by one, keep those that pay, and return the winner."""
-    best = ""
-    ms = _tried(options, report, best, batch)
-    words = () if options.tiny else (*forms.SEARCHED, *forms.LAST)
-    for word in words:
+    best = forms.NONE
+    ms = _try_ours(options, report, best, batch)
+    for word in () if options.tiny else (*forms.SEARCHED, *forms.LAST):
         form = forms.joined(best, word)
-        found = _tried(
-            options, report, form, batch, FOR_THE_REST + FOR_A_COMPILER if word == "compiled" else 0
-        )
+        needs = FOR_THE_REST + FOR_A_COMPILER if word == "compiled" else 0
+        found = _try_ours(options, report, form, batch, needs)
         if found is not None and (ms is None or found < GAIN * ms):
             best, ms = form, found
-        report.note(PART, winner=best or "none", winner_batch=batch, winner_ms=ms)
-    report.note(PART, winner=best or "none", winner_batch=batch, winner_ms=ms)
+        report.note(PART, winner=best, winner_batch=batch, winner_ms=ms)
+    report.note(PART, winner=best, winner_batch=batch, winner_ms=ms)
     return best
 
 
@@ -71,26 +72,32 @@ def _names(options: Options) -> tuple[str, ...]:
     return ("M",) if options.tiny else NAMES
 
 
-def _tried(options: Options, report: Report, form: str, batch: int, needs: float = 0) -> float | None:
-    """Measure a form and return a frame's milliseconds; None where it fails or no time is left."""
-    ms = None
-    with report.attempt(PART, needs=needs, form=form or "eager", batch=batch), forms.usual_backends():
-        ms = _measure_ours(options, report, form, batch)
-    return ms
+def _try_ours(options: Options, report: Report, form: str, batch: int, needs: float = 0) -> float | None:
+    """Measure a form and return a frame's milliseconds; None where it fails or too little time is left."""
+
+    def measure() -> float:
+        networks = forms.networks(form, options.device, options.precision)
+        with forms.switched(form, options.device):
+            calls = our_calls(networks, Given.random(batch, options.device), _names(options))
+            return _measure(options, report, form, batch, calls)
+
+    return report.attempt(PART, measure, needs, form=form, batch=batch)
 
 
-def _measure_ours(options: Options, report: Report, form: str, batch: int) -> float:
-    networks = forms.networks(form, options.device, options.precision)
-    calls = our_calls(networks, Given.random(batch, options.device), _names(options))
-    return _measure(options, report, form or "eager", batch, calls)
-
-
-def _measure_reference(
-    options: Options, report: Report, form: str, batch: int, half: bool, compiled: str | None = None
+def _try_reference(
+    options: Options, report: Report, batch: int, half: bool, compiled: str | None = None
 ) -> None:
-    given = Given.random(batch, options.device)
-    calls = reference_calls(reference_networks(options.device), given, half, compiled, _names(options))
-    _measure(options, report, form, batch, calls)
+    """Measure the reference; `half` and `compiled` as in `reference_calls`."""
+    form = "reference, autocast fp16" if half else "reference, fp32"
+    form += f", compiled ({compiled})" if compiled else ""
+
+    def measure() -> None:
+        given, networks = Given.random(batch, options.device), reference_networks(options.device)
+        calls = reference_calls(networks, given, half, compiled, _names(options))
+        _measure(options, report, form, batch, calls)
+
+    needs = FOR_THE_REST + FOR_A_COMPILER if compiled else 0
+    report.attempt(PART, measure, needs, form=form, batch=batch)
 
 
 def _measure(options: Options, report: Report, form: str, batch: int, calls: Calls) -> float:

@@ -88,7 +88,7 @@ def our_calls(networks: Networks, given: Given, names: Sequence[str] = NAMES) ->
     return {name: calls[name] for name in names}
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def reference_networks(device: str) -> dict[str, nn.Module]:
     """Return the reference's F, M, W and G (mimic-head) with the same random weights, by the names of their files.
 

@@ -80,6 +80,10 @@ def summary(results: dict[str, Any]) -> str:
                 lines.append(
                     f"  ERROR {row.get('what') or row.get('form') or row.get('case')}: {row['error']}"
                 )
+            if row.get("warning"):
+                lines.append(
+                    f"  WARNING {row.get('what') or row.get('form') or row.get('case')}: {row['warning']}"
+                )
             if row.get("ms") and row.get("form"):
                 lines.append(f"  {row['form']}, batch {row['batch']}: {_cell(row['ms'])}")
             if row.get("network"):
@@ -89,5 +93,5 @@ def summary(results: dict[str, Any]) -> str:
                     f"  {row['case']}, {row['frames']} frames: {_cell(row['fps'])} fps, {_cell(row['ms a frame'])}"
                 )
         if "winner" in part:
-            lines.append(f"  winner: {part['winner'] or 'eager'}, {_cell(part['winner_ms'])} ms a frame")
+            lines.append(f"  winner: {part['winner']}, {_cell(part['winner_ms'])} ms a frame")
     return "\n".join(lines)

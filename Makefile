@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 
-.PHONY: help install demo test test-fast lint docs bench clean
+.PHONY: help install demo test test-fast lint docs bench bench-gpu clean
 
 help:
 	@echo "make demo     fetch two real clips, animate one by the other, leave the videos in demo/"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint     run ruff and mypy"
 	@echo "make docs     write docs/parameters.md and the other texts that follow from the code"
 	@echo "make bench    measure what the README's figures come from"
+	@echo "make bench-gpu  check and time the LivePortrait engine on a CUDA GPU, see benchmarks/gpu.md"
 	@echo "make install  only make .venv with the library in it"
 	@echo "make clean    remove .venv, demo/ and what builds and tests leave"
 
@@ -67,6 +68,10 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED_TEST)
 	$(BIN)/python -m benchmarks
+
+bench-gpu: $(INSTALLED_TEST)
+	$(BIN)/python -m benchmarks.gpu gather
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

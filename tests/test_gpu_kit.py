@@ -6,13 +6,14 @@ import json
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from made_networks import MadeNetworks
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import check, clips, forms, gather
+from benchmarks.gpu import check, clips, forms, gather, run, stages
 from benchmarks.gpu.clock import Clock, MemoryPeaks
 from benchmarks.gpu.floor import FRAME_PARTS, Rates, Work, floors, gmac, our_work, plain_work
 from benchmarks.gpu.options import Options
@@ -211,6 +212,22 @@ def test_bounds_follow_the_precision_and_spare_what_stays_float32():
     assert check.bound("chain", "fp32", False) < 1e-4 < check.bound("chain", "fp32", True)
 
 
+def test_the_search_keeps_the_words_that_pay_and_goes_on_after_those_that_fail(tmp_path, monkeypatch):
+    gains = {"channels_last": 2.0, "planes": 1.0, "graphs": 0.5, "tf32": 0.01}
+
+    def measured(options, report, form, batch, needs=0):
+        words = form.split(",")
+        return (
+            None if "to_one" in words else 10 - sum(gains.get(word, -1) for word in words if word != "none")
+        )
+
+    monkeypatch.setattr(stages, "_try_ours", measured)
+    report = Report(tmp_path, {}, Options())
+    report.run("stages", lambda options, report: stages._search(options, report, 8))
+    part = written(tmp_path)["parts"]["stages"]
+    assert (part["winner"], part["winner_ms"], part["error"]) == ("channels_last,planes,graphs", 6.5, None)
+
+
 # The timeline
 
 KERNELS = [Span(0, 10, "conv"), Span(5, 20, "copy"), Span(50, 60, "conv"), Span(70, 100, "norm")]
@@ -338,7 +355,7 @@ def test_whole_runs_are_measured_on_a_cpu(carried, tmp_path, monkeypatch):
     cases = {row["case"]: row for row in parts["run"]["rows"] if "case" in row}
     assert list(cases) == ["720p, square, warm", "720p, 16:9, warm"]
     assert all(row["fps"] > 0 and row["sound"] for row in cases.values())
-    assert {"decode", "track", "render", "write", "total", "waits"} <= set(
+    assert {"decode", "track", "render", "write", "total", "outside render"} <= set(
         cases["720p, square, warm"]["ms a frame"]
     )
     judged = {row["what"]: row["ok"] for row in parts["run"]["rows"] if "ok" in row}
@@ -347,6 +364,32 @@ def test_whole_runs_are_measured_on_a_cpu(carried, tmp_path, monkeypatch):
         True,
     )
     assert parts["profile"]["kernels"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("most", "right"), [(2, True), (8, False)])
+def test_a_run_short_of_memory_is_in_order_if_its_batch_was_halved(
+    carried, tmp_path, monkeypatch, most, right
+):
+    options = Options(device="cpu", precision="fp32", batch=8, tiny=True, carried=carried)
+    networks = iter([MadeNetworks(), MadeNetworks(most=most)])
+    monkeypatch.setattr(forms, "engine", lambda *_: LivePortraitEngine(next(networks), batch=8))
+    fractions = []
+    monkeypatch.setattr(run, "_held", lambda: 300)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=1000))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", fractions.append)
+    report = Report(tmp_path / "results", {}, options)
+    report.run("run", lambda *_: None)
+    runs = run.Runs(options, report, tmp_path)
+    wanted = run._frames(runs, runs.engine)
+    report.attempt("run", lambda: run._run_short_of_memory(options, report, runs, "planes", 1000, wanted))
+    rows = report.results["parts"]["run"]["rows"]
+    assert fractions == [pytest.approx(0.75), 1.0]
+    assert {row["what"]: row["ok"] for row in rows if "ok" in row} == {
+        "out of memory, planes: batch": right,
+        "out of memory, planes: result": True,
+    }
+    assert any(row.get("warning", "").startswith("MemoryWarning") for row in rows) is right
 
 
 @pytest.mark.parametrize(

@@ -131,15 +131,16 @@ def _measure(
 ) -> MemoryPeaks:
     """Add the row of one run.
 
-    Stages are milliseconds a frame, summed over their threads; "waits" is the renderer's time without work: for
-    tracked frames, or for the writer. The stage with the longest time binds, unless it has several threads.
+    Stages are milliseconds a frame, summed over their threads; "outside render" is the rest of the renderer's time. The
+    longest stage that works, rather than waits, is named: unless it has several threads, it binds.
     """
     runs.clip("source", size), runs.clip(DRIVING[driving])
     with MemoryPeaks(options.device) as peaks:
         result = runs.go(size, driving, frames)
     stages = {stage: seconds / result.frames * 1e3 for stage, seconds in result.seconds.items()}
-    longest = max((stage for stage in stages if stage != "total"), key=lambda stage: stages[stage])
-    stages["waits"] = stages["total"] - stages.get("render", 0)
+    working = [stage for stage in stages if stage not in ("total", "copy") and not stage.startswith("wait")]
+    longest = max(working, key=lambda stage: stages[stage])
+    stages["outside render"] = stages["total"] - stages["render"]
     fps = result.frames / result.seconds["total"]
     report.add(
         PART,

@@ -131,6 +131,27 @@ def test_the_summary_names_what_is_wrong(report):
     assert "G:" not in text
 
 
+def test_a_part_whose_process_ends_is_recorded_and_the_next_one_keeps_it(tmp_path, monkeypatch):
+    calls = []
+
+    def run(words):
+        calls.append(words)
+        return SimpleNamespace(returncode=-11 if "check" in words else 0)
+
+    monkeypatch.setattr(command, "subprocess", SimpleNamespace(run=run))
+    assert command.measure_apart(TINY, ["check", "stages"], tmp_path) == 1
+    assert written(tmp_path)["parts"]["check"]["error"] == "its process ended with -11"
+    assert [("--add" in words, "--tiny" in words) for words in calls] == [(False, True), (True, True)]
+
+
+def test_results_are_added_to_those_of_other_parts(report, tmp_path):
+    report.add("part", what="before")
+    assert command.main(["profile", "--device", "cpu", "--tiny", "--add", "--out", str(tmp_path)]) == 0
+    parts = written(tmp_path)["parts"]
+    assert parts["part"]["rows"] == [{"what": "before"}]
+    assert parts["profile"]["error"] is parts["profile"]["kernels"] is None
+
+
 # What is counted
 
 

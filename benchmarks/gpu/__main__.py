@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from .machine import machine
 from .options import CARRIED, Options
+from .report import JSON_NAME, TABLE_NAME, Report, earlier_parts
+from .table import summary
 
 PARTS = ("check", "stages", "run", "profile")
 
@@ -34,45 +38,60 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="sizes for a CPU, without GPU-only figures")
     parser.add_argument("--carried", type=Path, default=CARRIED, help="folder that gather filled")
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder of the results")
-    options = parser.parse_args(words)
-    parts = options.parts or list(PARTS)
-    unknown = [part for part in parts if part not in PARTS]
+    parser.add_argument("--add", action="store_true", help="keep the other parts' results in that folder")
+    asked = parser.parse_args(words)
+    unknown = [part for part in asked.parts if part not in PARTS]
     if unknown:
         parser.error(f"a part is one of {', '.join(PARTS)}, got {', '.join(unknown)}")
-    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
+    if torch.device(asked.device).type == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU here; --device cpu --tiny runs everything small")
-    return measure(
-        Options(
-            device=options.device,
-            precision=options.precision,
-            batch=options.batch,
-            forms=options.forms,
-            tiny=options.tiny,
-            max_autotune=options.max_autotune,
-            seconds_limit=options.seconds_limit,
-            carried=options.carried,
-        ),
-        parts,
-        options.out,
+    values = vars(asked)
+    parts, out, add = (values.pop(name) for name in ("parts", "out", "add"))
+    parts = [part for part in PARTS if part in parts or not parts]
+    options = Options(**values)
+    return measure(options, parts, out, add) if len(parts) == 1 else measure_apart(options, parts, out, add)
+
+
+def measure(options: Options, parts: list[str], out: Path, add: bool = False) -> int:
+    """Run parts in this process and leave their results in a folder.
+
+    Args:
+        add: keep the results of other parts that the folder has.
+
+    Returns:
+        1 where anything failed or is out of its bound, 0 otherwise.
+    """
+    report = Report(out, machine(options.device), options, earlier_parts(out) if add else None)
+    for name in parts:
+        report.run(name, _part(name))
+    print(f"\n{summary(report.results)}\n\n{out / JSON_NAME}, {out / TABLE_NAME}", flush=True)
+    found = [report.results["parts"][name] for name in parts]
+    return int(
+        any(
+            part["error"] or any(row.get("ok") is False or row.get("error") for row in part["rows"])
+            for part in found
+        )
     )
 
 
-def measure(options: Options, parts: list[str], out: Path) -> int:
-    """Run parts in their order and leave their results in a folder; return 1 where anything failed, 0 otherwise."""
-    from .machine import machine
-    from .report import JSON_NAME, TABLE_NAME, Report
-    from .table import summary
+def measure_apart(options: Options, parts: list[str], out: Path, add: bool = False) -> int:
+    """Run each part in a process of its own; arguments and result are those of `measure`.
 
-    report = Report(out, machine(options.device), options)
-    for name in PARTS:
-        if name in parts:
-            report.run(name, _part(name))
-    print(f"\n{summary(report.results)}\n\n{out / JSON_NAME}, {out / TABLE_NAME}")
-    failed = any(
-        part["error"] or any(row.get("ok") is False or row.get("error") for row in part["rows"])
-        for part in report.results["parts"].values()
-    )
-    return int(failed)
+    An error that spoils the GPU for its process, or ends the process, then ends one part alone.
+    """
+    failed = 0
+    for name in parts:
+        words = ["--device", options.device, "--precision", options.precision, "--batch", str(options.batch)]
+        words += ["--forms", options.forms] if options.forms else []
+        words += ["--tiny"] * options.tiny + ["--max-autotune"] * options.max_autotune + ["--add"] * add
+        words += ["--seconds-limit", f"{options.seconds_left():.0f}"]
+        words += ["--carried", str(options.carried), "--out", str(out)]
+        code = subprocess.run([sys.executable, "-m", __package__, name, *words]).returncode
+        if code not in (0, 1):
+            report = Report(out, machine(options.device), options, earlier_parts(out) if add else None)
+            report.lost(name, f"its process ended with {code}")
+        failed, add = max(failed, int(code != 0)), True
+    return failed
 
 
 def _part(name: str) -> Callable:

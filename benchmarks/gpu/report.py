@@ -5,6 +5,7 @@ A run that is killed keeps what it measured, and a part that fails leaves its er
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -14,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
 
 from .options import Options
 from .table import markdown
@@ -30,7 +33,10 @@ class Report:
             values of its own.
     """
 
-    def __init__(self, folder: Path, machine: dict[str, Any], options: Options):
+    def __init__(
+        self, folder: Path, machine: dict[str, Any], options: Options, parts: dict[str, Any] | None = None
+    ):
+        """Begin with the parts of an earlier call, if there are any."""
         self._folder = folder
         self._options = options
         self.results: dict[str, Any] = {
@@ -43,7 +49,7 @@ class Report:
                 "tiny": options.tiny,
                 "seconds_limit": options.seconds_limit,
             },
-            "parts": {},
+            "parts": parts or {},
         }
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -56,6 +62,11 @@ class Report:
         except Exception as error:
             self.results["parts"][name]["error"] = described(error)
         self.results["parts"][name]["seconds"] = round(time.monotonic() - begun, 1)
+        self.write()
+
+    def lost(self, name: str, error: str) -> None:
+        """Record the error of a part that couldn't record it itself."""
+        self.results["parts"].setdefault(name, {"rows": [], "seconds": None, "error": None})["error"] = error
         self.write()
 
     def add(self, part: str, **row: Any) -> None:
@@ -102,6 +113,10 @@ class Report:
         except Exception as error:
             self.add(part, **what, error=described(error))
             return None
+        finally:
+            # Networks are in circles of references, and a form's graphs hold gigabytes.
+            gc.collect()
+            torch.cuda.empty_cache()
 
     def write(self) -> None:
         """Write both files, each in one step."""
@@ -116,6 +131,12 @@ class Report:
 
     def _begin(self, name: str) -> None:
         self.results["parts"][name] = {"rows": [], "seconds": None, "error": None}
+
+
+def earlier_parts(folder: Path) -> dict[str, Any]:
+    """Return the parts that a folder has results of."""
+    path = folder / JSON_NAME
+    return json.loads(path.read_text(encoding="utf-8"))["parts"] if path.exists() else {}
 
 
 class OutOfTimeError(Exception):

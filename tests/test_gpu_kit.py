@@ -24,6 +24,7 @@ from benchmarks.gpu.table import markdown, summary
 from benchmarks.gpu.timeline import Span, Timeline, busy_share, gaps, running
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
+from liveportrait_v2v.engines.liveportrait.networks import Forms
 from liveportrait_v2v.media import Clip
 
 TINY = Options(device="cpu", precision="fp32", batch=1, tiny=True)
@@ -205,6 +206,11 @@ def test_a_form_leaves_torchs_switches_as_they_were():
     with forms.switched(forms.NONE, "cpu", tf32=not before[0]):
         assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is not before[0]
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
+
+
+def test_every_word_of_the_search_is_a_form():
+    for word in (*forms.SEARCHED, *forms.LAST):
+        assert word in str(Forms.parse(forms.joined(forms.NONE, word)))
 
 
 def test_words_of_forms_are_joined_and_taken_out():

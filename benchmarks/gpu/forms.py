@@ -12,13 +12,7 @@ from functools import lru_cache, partial
 import torch
 
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
-from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights
-from liveportrait_v2v.errors import SettingsError
-
-try:
-    from liveportrait_v2v.engines.liveportrait.networks import Forms
-except ImportError:  # an engine that has one form
-    Forms = None
+from liveportrait_v2v.engines.liveportrait.networks import Forms, Networks, random_weights
 
 NONE = "none"
 SEARCHED = (
@@ -45,10 +39,6 @@ def networks(form: str, device: str, precision: str) -> Networks:
     Raises:
         SettingsError: there is no such form or precision.
     """
-    if Forms is None:
-        if form not in (NONE, "compiled"):
-            raise SettingsError(f"this engine has no forms, got {form!r}")
-        return Networks(partial(weights, 0), device, precision, form == "compiled")
     return Networks(partial(weights, 0), device, precision, forms=_parsed(form))
 
 
@@ -59,7 +49,7 @@ def engine(form: str, device: str, precision: str, batch: int | None = None) -> 
 
 def usual(device: str, precision: str) -> str:
     """Return the form that the engine takes where nothing else is asked for."""
-    return NONE if Forms is None else str(Forms.usual(device, precision))
+    return str(Forms.usual(device, precision))
 
 
 def joined(*forms: str) -> str:
@@ -84,11 +74,8 @@ def switched(form: str, device: str, tf32: bool | None = None) -> Iterator[None]
     try:
         if tf32 is not None:
             cudnn.allow_tf32 = products.allow_tf32 = tf32
-        if Forms is None:
+        with _parsed(form).switches(torch.device(device)):
             yield
-        else:
-            with _parsed(form).switches(torch.device(device)):
-                yield
     finally:
         cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = before
 

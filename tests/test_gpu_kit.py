@@ -21,7 +21,7 @@ from benchmarks.gpu.profile import describe
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.subjects import Given
 from benchmarks.gpu.table import markdown, summary
-from benchmarks.gpu.timeline import Span, Timeline, busy_share, gaps, running
+from benchmarks.gpu.timeline import Span, Timeline, busy_share, gaps, record, running
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import Forms
@@ -281,6 +281,25 @@ def test_a_window_cuts_what_reaches_out_of_it():
     assert [span.start for span in part.kernels] == pytest.approx([55, 70])
     assert [span.end for span in part.kernels] == pytest.approx([60, 80])
     assert [span.name for span in part.operations] == ["render", "x"]
+
+
+def test_a_recording_has_the_operations_of_every_thread():
+    from threading import Thread
+
+    def work():
+        torch.ones(8, 8) @ torch.ones(8, 8)
+        other = Thread(target=lambda: torch.ones(8).cos())
+        other.start()
+        other.join()
+
+    timeline = record(work, operations=True)
+    threads = {
+        name: {span.thread for span in timeline.operations if span.name == name}
+        for name in ("aten::mm", "aten::cos")
+    }
+    assert timeline.kernels == []
+    assert len(threads["aten::mm"]) == 1
+    assert threads["aten::mm"] != threads["aten::cos"]
 
 
 def test_a_timeline_is_described_by_its_longest_kernels_and_gaps(report):

@@ -253,7 +253,8 @@ def _interrupt(options: Options, report: Report, runs: Runs) -> None:
         stopped = time.perf_counter()
     finally:
         model.render = render  # type: ignore[method-assign]
-    report.judge(PART, "interrupt: seconds", stopped - rendered[1], INTERRUPT_SECONDS)
+    most = INTERRUPT_SECONDS if options.on_gpu else None
+    report.judge(PART, "interrupt: seconds", stopped - rendered[1], most)
     report.judge(PART, "interrupt: chunks begun", float(len(rendered)), 2.0)
     report.judge(PART, "interrupt: files left", float(len(set(runs.folder.iterdir()) - before)), 0.0)
 

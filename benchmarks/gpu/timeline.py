@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -47,7 +48,7 @@ def record(run: Callable[[], Any], operations: bool) -> Timeline:
     Args:
         operations: record the CPU's as well, which takes more of its time.
     """
-    activities = [ProfilerActivity.CUDA] + [ProfilerActivity.CPU] * operations
+    activities = [ProfilerActivity.CUDA] * torch.cuda.is_available() + [ProfilerActivity.CPU] * operations
     with profile(activities=activities, experimental_config=_all_threads()) as seen:
         run()
     kernels, others = [], []

@@ -240,7 +240,7 @@ def test_bounds_follow_the_precision_and_spare_what_stays_float32():
 
 
 def test_the_search_keeps_the_words_that_pay_and_goes_on_after_those_that_fail(tmp_path, monkeypatch):
-    gains = {"channels_last": 2.0, "planes": 1.0, "graphs": 0.5, "tf32": 0.01}
+    gains = {"channels_last": 2.0, "planes": 1.0, "graphs": 0.5, "tf32": 0.01, "compiled": 0.5}
 
     def measured(options, report, form, batch, needs=0):
         words = form.split(",")
@@ -253,6 +253,18 @@ def test_the_search_keeps_the_words_that_pay_and_goes_on_after_those_that_fail(t
     report.run("stages", lambda options, report: stages._search(options, report, 8))
     part = written(tmp_path)["parts"]["stages"]
     assert (part["winner"], part["winner_ms"], part["error"]) == ("channels_last,planes,graphs", 6.5, None)
+
+
+def test_the_search_leaves_out_words_that_were_found_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "_try_ours", lambda options, report, form, *_: 10 - len(form.split(",")))
+    report = Report(tmp_path, {}, Options(precision="fp16"))
+    report.run("check", lambda options, report: None)
+    report.judge("check", "fp16, planes: W", 1.0, 0.1)
+    report.judge("check", "fp32, to_one: W", 1.0, 0.1)
+    report.run("stages", lambda options, report: stages._search(options, report, 8))
+    words = report.results["parts"]["stages"]["winner"].split(",")
+    assert "planes" not in words
+    assert "to_one" in words
 
 
 # The timeline
@@ -405,10 +417,12 @@ def test_whole_runs_are_measured_on_a_cpu(carried, tmp_path, monkeypatch):
         cases["720p, square, warm"]["ms a frame"]
     )
     judged = {row["what"]: row["ok"] for row in parts["run"]["rows"] if "ok" in row}
-    assert judged == dict.fromkeys(
-        ("two at once: result", "interrupt: seconds", "interrupt: chunks begun", "interrupt: files left"),
-        True,
-    )
+    assert judged == {
+        "two at once: result": True,
+        "interrupt: seconds": None,
+        "interrupt: chunks begun": True,
+        "interrupt: files left": True,
+    }
     assert parts["profile"]["kernels"] is None
 
 

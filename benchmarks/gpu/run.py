@@ -57,7 +57,7 @@ class Runs:
         won = report.results["parts"].get("stages", {}).get("winner")
         self.form: str = options.forms or won or forms.usual(options.device, options.precision)
         self.engine = self.another_engine()
-        self.frames = 16 if options.tiny else 1000
+        self.frames = 8 if options.tiny else 1000
 
     def another_engine(self) -> LivePortraitEngine:
         """Return an engine of the same form."""
@@ -88,11 +88,13 @@ class Runs:
         """Animate so many frames; more arguments are those of `animate`."""
         output = self.folder / f"result_{threading.get_ident()}.mp4"
         settings = AnimationSettings(video_frame_load_cap=frames)
+        # Batches are never larger than chunks.
+        chunk = 4 if self._options.tiny else max(8, self._options.batch)
         return animate(
             self.clip("source", size),
             self.clip(DRIVING[driving]),
             engine=engine or self.engine,
-            **{"output": output, "settings": settings, **more},
+            **{"output": output, "settings": settings, "chunk": chunk, **more},
         )
 
 
@@ -101,7 +103,7 @@ def run(options: Options, report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(options, report, Path(folder))
         report.note(PART, form=runs.form)
-        few = 8 if options.tiny else 100
+        few = 4 if options.tiny else 100
         peaks: dict[int, MemoryPeaks | None] = {}
         for word, frames in (("cold", few), ("warm", few), ("warm", runs.frames))[options.tiny :]:
             peaks[frames] = _try(options, report, runs, word, "720p", "square", frames)

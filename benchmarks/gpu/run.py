@@ -264,7 +264,7 @@ def _interrupt(options: Options, report: Report, runs: Runs) -> None:
 def _frames(runs: Runs, engine: LivePortraitEngine) -> torch.Tensor:
     """Return the frames of a short run, uint8 [N, H, W, 3] on the CPU."""
     parts: list[torch.Tensor] = []
-    sink: Callable[[Any], None] = lambda rendered: parts.append(rendered.frames.cpu())  # noqa: E731
+    sink: Callable[[Any], None] = lambda rendered: parts.append(rendered.settled().frames.cpu())  # noqa: E731
     runs.go("720p", "square", min(24, runs.frames), engine, output=None, sink=sink)
     return torch.cat(parts)
 

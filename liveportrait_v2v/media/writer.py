@@ -94,7 +94,8 @@ class VideoWriter:
 
         Raises:
             SettingsError: a parameter out of range, or a .webm file by hardware.
-            MediaError: unknown extension, or no such directory. On entering: nothing can be written there.
+            MediaError: unknown extension, or no such directory. On entering: nothing can be written there, or the
+                hardware that was asked for does not encode.
         """
         self._path = Path(path)
         self._rate = Fraction(rate).limit_denominator(MAX_DENOMINATOR)
@@ -123,6 +124,8 @@ class VideoWriter:
         self._file: _OpenFile | None = None
 
     def __enter__(self) -> VideoWriter:
+        if self._encoder == "hardware" and (why := _unusable(_HARDWARE)) is not None:
+            raise MediaError(self._path, f"{_HARDWARE} does not work here: {why}; take the software encoder")
         try:
             self._part.touch(exist_ok=False)
         except OSError as error:
@@ -225,6 +228,21 @@ class VideoWriter:
 
     def _failure(self, error: Exception) -> MediaError:
         return MediaError(self._path, f"can't be written: {getattr(error, 'strerror', None) or error}")
+
+
+def _unusable(video_codec: str) -> str | None:
+    """Return why an encoder can't be opened on this machine, None if it can."""
+    if video_codec not in av.codecs_available:
+        return "this build of FFmpeg lacks it"
+    try:
+        context = av.CodecContext.create(video_codec, "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.width = context.height = 256
+        context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
+        context.open()
+    except av.error.FFmpegError as error:
+        return str(error)
+    return None
 
 
 class _OpenFile:

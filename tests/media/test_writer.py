@@ -386,15 +386,24 @@ def test_without_the_hardware_auto_encodes_by_software_and_warns(tmp_path, no_ha
     assert numbers_of(Clip(path).chunks()) == list(range(20))
 
 
-def test_without_the_hardware_its_encoder_is_an_error_and_leaves_no_file(tmp_path, no_hardware):
+def test_hardware_that_can_not_encode_a_file_is_an_error_and_leaves_none(tmp_path, monkeypatch, no_hardware):
+    # Given an encoder that opens, but not for this file.
+    monkeypatch.setattr(writer, "_unusable", lambda codec: None)
     with pytest.raises(MediaError, match=r"libx264rgb does not encode this file.*take the software encoder"):
         write(tmp_path / "a.mp4", encoder="hardware")
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hardware_that_does_not_encode_is_found_before_the_first_frame(tmp_path, no_hardware):
+    writer = VideoWriter(tmp_path / "a.mp4", Fraction(25), encoder="hardware")
+    with pytest.raises(MediaError, match="does not work here"):
+        writer.__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_build_of_ffmpeg_without_the_hardwares_encoder_is_named_in_the_error(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_HARDWARE", "h264_nowhere")
-    with pytest.raises(MediaError, match="this build of FFmpeg has no h264_nowhere"):
+    with pytest.raises(MediaError, match="h264_nowhere does not work here: this build of FFmpeg lacks it"):
         write(tmp_path / "a.mp4", encoder="hardware")
 
 

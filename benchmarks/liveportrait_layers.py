@@ -5,8 +5,8 @@
 First the rates of this machine: products of matrices and convolutions of the size that the networks have, and copies of
 memory that no cache holds. Then, for each convolution of a frame (F, W, G), the multiplications of the plain form and
 of the form that runs, and the floor: what these and reading and writing each tensor once take at those rates. Beside it
-the measured times of that form, of the one that runs where torch has no NNPACK, and of the plain one, the best of some
-runs in turn. Last, the forms' errors against float64.
+the measured times of the forms made of products of matrices, of those of NNPACK and of the plain one, the best of some
+runs in turn; which of the two runs is a matter of a measurement. Last, the forms' errors against float64.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,14 +32,22 @@ from torch import Tensor  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from liveportrait_v2v.engines.liveportrait.networks import Networks, convolution  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.calibration import processor  # noqa: E402
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (  # noqa: E402
     convolve_to_one,
     quicker_form,
 )
-from liveportrait_v2v.engines.liveportrait.networks.fourier import TILE, convolve_by_fourier  # noqa: E402
-from liveportrait_v2v.engines.liveportrait.networks.nnpack import (  # noqa: E402
-    convolve_by_nnpack,
-    nnpack_works,
+from liveportrait_v2v.engines.liveportrait.networks.fourier import (  # noqa: E402
+    HALF,
+    KERNEL,
+    SEEN,
+    TILE,
+    convolve_by_fourier,
+)
+from liveportrait_v2v.engines.liveportrait.networks.nnpack import convolve_by_nnpack  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.products import (  # noqa: E402
+    convolve_by_products,
+    convolve_unfolded,
 )
 from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd  # noqa: E402
 
@@ -47,6 +56,8 @@ NAMES = {
     convolve_by_nnpack: "NNPACK",
     convolve_by_winograd: "Winograd",
     convolve_by_fourier: "Fourier",
+    convolve_by_products: "products",
+    convolve_unfolded: "unfolded",
     convolve_to_one: "to one",
 }
 
@@ -64,14 +75,19 @@ class Layer:
         sizes = zip(self.x[2:], self.weight[2:], self.padding, strict=True)
         return self.x[0], self.weight[0], *(size + 2 * pad - kernel + 1 for size, kernel, pad in sizes)
 
-    def form(self, with_nnpack: bool = True) -> Callable | None:
-        """Return the form that runs; only the plain one where the map comes padded."""
-        kept = self.out[2:] == self.x[2:]
-        with patch.object(convolution, "nnpack_works", lambda: with_nnpack and nnpack_works()):
-            return quicker_form(torch.empty(self.x), torch.empty(self.weight)) if kept else None
+    def form(self, by_nnpack: bool | None = None) -> Callable | None:
+        """Return the form that runs, or that would if NNPACK were quicker, or slower, than products of matrices.
+
+        There is only the plain one where the map comes padded.
+        """
+        if self.out[2:] != self.x[2:]:
+            return None
+        forced = patch.object(convolution, "quickest", lambda _, forms, __: list(forms.values())[by_nnpack])
+        with nullcontext() if by_nnpack is None else forced:
+            return quicker_form(torch.empty(self.x), torch.empty(self.weight))
 
     def multiplications(self, form: Callable | None) -> float:
-        """Of real numbers, transforms that are products of matrices included; fast Fourier transforms are left out."""
+        """Of real numbers, transforms included; of NNPACK those of the products alone."""
         cout, cin, *kernel = self.weight
         samples = size(self.out) / cout
         deep = kernel[0] if len(kernel) == 3 else 1
@@ -87,9 +103,12 @@ class Layer:
             )
             return 36 * cin * cout * deep * samples / 16 + transforms
         if form is convolve_by_fourier:
-            across = TILE + kernel[2] - 1
-            frequencies = (TILE + kernel[1] - 1) * (across // 2 + 1)
-            return 4 * frequencies * cin * cout * kernel[0] * samples / TILE**2
+            tiles = samples / TILE**2
+            there = 2 * HALF * SEEN**2 + HALF * (2 * SEEN) ** 2
+            back = HALF * 2 * TILE * 2 * SEEN + TILE**2 * 2 * HALF
+            of_kernel = 2 * HALF * KERNEL**2 + HALF * 2 * SEEN * 2 * KERNEL
+            transforms = (there * cin + back * cout) * tiles + of_kernel * cout * cin * deep
+            return 4 * HALF * SEEN * cin * cout * deep * tiles + transforms
         return size(self.out) * size(self.weight) / cout
 
     @property
@@ -173,7 +192,7 @@ def rates() -> tuple[float, float, float]:
     direct = 9 * 512 * 512 * 64 * 64 / convolution
     memory = 2 * source.nbytes / copy
     print(
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}. Batched products of matrices: "
+        f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}. Batched products of matrices: "
         f"{rate / 1e9:.0f} G multiplications a second; torch's 3x3 convolution of 512 by 512 channels: "
         f"{direct / 1e9:.0f} G; memory, read and written: {memory / 1e9:.0f} GB a second.\n"
     )
@@ -192,21 +211,22 @@ def print_layers(
     """Print a row for each layer."""
     print(f"## {stage}\n")
     print(
-        "| convolution | times | plain, G | form | form, G | MB | floor, ms | form, ms | without, ms | plain, ms |"
+        "| convolution | times | plain, G | form | form, G | MB | floor, ms | products, ms | NNPACK, ms | plain, ms |"
     )
     print("|---|--:|--:|---|--:|--:|--:|--:|--:|--:|")
     sums = [0.0] * 7
     rows = []
     for layer, times in layers.items():
-        form, without, tensors = layer.form(), layer.form(False), layer.tensors()
+        form, tensors = layer.form(), layer.tensors()
         counts = layer.multiplications(None), layer.multiplications(form)
         floor = max(counts[1] / (direct if form is None else rate), layer.bytes / memory)
-        calls = (partial(f or layer.plain, *tensors) for f in (form, without, None))
+        forms = layer.form(False), layer.form(True), None
+        calls = (partial(f or layer.plain, *tensors) for f in forms)
         row = [counts[0] / 1e9, counts[1] / 1e9, layer.bytes / 1e6, floor, *seconds(runs, *calls)]
         row = [times * n for n in row]
         sums = [a + b for a, b in zip(sums, row, strict=True)]
         rows.append((row, f"| {shape(layer)} | {times} |", NAMES[form]))
-    for row, head, name in [*sorted(rows, key=lambda r: -r[0][4]), (sums, "| **all** | |", "")]:
+    for row, head, name in [*sorted(rows, key=lambda r: -min(r[0][4:6])), (sums, "| **all** | |", "")]:
         plain, chosen, mb, *measured = row
         cells = " | ".join(f"{1e3 * t:.0f}" for t in measured)
         print(f"{head} {plain:.1f} | {name} | {chosen:.1f} | {mb:.0f} | {cells} |", flush=True)
@@ -231,7 +251,7 @@ def print_errors(layers: list[Layer]) -> None:
             error = (form(x, weight, bias) - exact) / exact.std()
             return f"{error.square().mean().sqrt():.1e} | {error.abs().max():.1e}"
 
-        for form in dict.fromkeys(form for form in (layer.form(), layer.form(False)) if form is not None):
+        for form in dict.fromkeys(filter(None, (layer.form(False), layer.form(True)))):
             print(f"| {shape(layer)} | {NAMES[form]} | {errors(form)} | {errors(layer.plain)} |")
 
 

@@ -337,6 +337,20 @@ def test_whatever_the_form_a_convolution_is_a_convolution(by_nnpack, x, weight, 
     assert is_exact(expected, convolve(x, weight, bias), exactly(x, weight, bias), weight[0].numel())
 
 
+@pytest.mark.parametrize("chosen", ["float32", "bfloat16"])
+def test_bfloat16_is_computed_in_what_is_quicker(monkeypatch, chosen):
+    # Given a CPU on which one of both is quicker.
+    monkeypatch.setattr(convolution, "quickest", lambda _, forms, __: forms[chosen])
+    x, weight, bias = noise(1, 5, 8, 8), noise(7, 5, 3, 3, seed=1), noise(7, seed=2)
+    half = x.bfloat16(), weight.bfloat16(), bias.bfloat16()
+    assert convolution.computed_in(half[0]) is getattr(torch, chosen)
+    # Then the result is rounded to bfloat16, once or as often as it is added up.
+    result = convolve(*half)
+    assert result.dtype is torch.bfloat16
+    exact = plain(*(part.double() for part in half))
+    assert (result - exact).abs().max() <= 2 * torch.finfo(torch.bfloat16).eps * exact.abs().max()
+
+
 def test_devices_other_than_the_cpu_have_their_own_convolutions():
     x, weight = torch.empty(1, 512, 64, 64, device="meta"), torch.empty(512, 512, 3, 3, device="meta")
     assert quicker_form(x, weight) is None

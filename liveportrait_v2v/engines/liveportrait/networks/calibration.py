@@ -39,7 +39,7 @@ def quickest(question: str, forms: Mapping[str, T], arguments: Callable[[], tupl
     key = f"{question}, {torch.get_num_threads()} threads"
     with _lock:
         if key not in _chosen:
-            known = _read().get(_machine(), {}).get(key, {}).get("chosen")
+            known = str(_read().get(_machine(), {}).get(key, {}).get("chosen"))
             _chosen[key] = known if known in forms else _measured(key, forms, arguments())
         return forms[_chosen[key]]
 
@@ -89,10 +89,10 @@ def _read() -> dict[str, dict[str, dict[str, object]]]:
 
 def _machine() -> str:
     """Return what tells this CPU and torch from others."""
-    return f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the CPU's name; on Linux with its model, as virtual machines share names."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")

@@ -13,15 +13,15 @@ from torch import Tensor
 from .calibration import quickest
 from .forms import laid_out_for
 from .fourier import TILE, convolve_by_fourier
-from .nnpack import convolve_by_nnpack, nnpack_works
+from .nnpack import convolve_by_nnpack, let_waiting_threads_sleep, nnpack_works
 from .products import convolve_by_products, convolve_unfolded
 from .winograd import convolve_by_winograd
 
 # With fewer channels the transforms cost more than the products save, on smaller maps the kernel's: from how many
-# samples on the forms are quicker, from how many channels NNPACK, and from which ratio of products to transforms
-# Winograd's form in products of matrices.
-NNPACK_SAMPLES_FROM, WINOGRAD_SAMPLES_FROM = 2048, 4096
-NNPACK_FROM, WINOGRAD_FROM = 32, 45
+# samples on both forms are quicker than the plain one, from how many channels NNPACK is, and from which ratio of
+# products to transforms Winograd's form in products of matrices.
+SAMPLES_FROM = 2048
+NNPACK_FROM, WINOGRAD_FROM = 32, 50
 # Products for each plane of a kernel pay from as many samples on, where torch copies more than it multiplies; one
 # product with all that a sample sees for maps of up to as many.
 PRODUCTS_FROM, UNFOLDED_TO = 1024, 16
@@ -37,16 +37,39 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = Fals
 
     Zeros are put around, so that the size stays; the kernel is odd then. Not where x is `padded` already.
     """
-    # CPUs take minutes for float16: they round to it what they compute in float32, as tensor cores do.
-    dtype = torch.float32 if x.dtype is torch.float16 and x.device.type == "cpu" else x.dtype
-    given, x, weight = x.dtype, x.to(dtype), weight.to(dtype)
+    given, dtype = x.dtype, computed_in(x)
+    x, weight = x.to(dtype), weight.to(dtype)
     bias = None if bias is None else bias.to(dtype)
     form = None if padded else quicker_form(x, weight)
+    if form is convolve_by_nnpack:
+        let_waiting_threads_sleep()
     if form is not None:
         return form(x, weight, bias).to(given)
     padding = [0 if padded else size // 2 for size in weight.shape[2:]]
     plain = F.conv2d if weight.dim() == 4 else F.conv3d
     return plain(laid_out_for(x, weight), weight, bias, padding=padding).to(given)
+
+
+def computed_in(x: Tensor) -> torch.dtype:
+    """Return the dtype in which a convolution of x computes; its result is rounded to that of x, as tensor cores do.
+
+    CPUs take minutes for float16, and most of them longer for bfloat16 than for float32.
+    """
+    if x.device.type != "cpu" or x.dtype is torch.float32 or torch.compiler.is_compiling():
+        return x.dtype
+    if x.dtype is torch.bfloat16:
+        ways = {"float32": _in_float32, "bfloat16": F.conv2d}
+        return x.dtype if quickest("bfloat16", ways, _trial_bfloat16) is F.conv2d else torch.float32
+    return torch.float32
+
+
+def _in_float32(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return convolve(x.float(), weight.float(), bias.float()).to(x.dtype)
+
+
+def _trial_bfloat16() -> tuple[Tensor, ...]:
+    """Return the same as `_trial_3x3` in bfloat16."""
+    return tuple(x.bfloat16() for x in _trial_3x3())
 
 
 def quicker_form(x: Tensor, weight: Tensor) -> Form | None:
@@ -64,12 +87,13 @@ def quicker_form(x: Tensor, weight: Tensor) -> Form | None:
             return convolve_by_products
         if kernel[1:] == [3, 3] and height * width <= UNFOLDED_TO:
             return convolve_unfolded
-    by_nnpack = min(cin, deep * cout) >= NNPACK_FROM and samples >= NNPACK_SAMPLES_FROM and nnpack_works()
+    large = samples >= SAMPLES_FROM
+    by_nnpack = large and min(cin, deep * cout) >= NNPACK_FROM and nnpack_works()
     if kernel[-2:] == [3, 3]:
         if by_nnpack and quickest("3x3", FORMS_3X3, _trial_3x3) is convolve_by_nnpack:
             return convolve_by_nnpack
-        enough = deep * cin * cout / (cin + cout) >= WINOGRAD_FROM and samples >= WINOGRAD_SAMPLES_FROM
-        return convolve_by_winograd if enough and height % 4 == width % 4 == 0 else None
+        enough = deep * cin * cout / (cin + cout) >= WINOGRAD_FROM
+        return convolve_by_winograd if large and enough and height % 4 == width % 4 == 0 else None
     if len(kernel) == 3 and kernel[1:] == [7, 7]:
         if by_nnpack and quickest("7x7x7", FORMS_7X7X7, _trial_7x7x7) is convolve_by_nnpack:
             return convolve_by_nnpack

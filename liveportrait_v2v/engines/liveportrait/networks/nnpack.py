@@ -25,10 +25,7 @@ _convolution = getattr(torch, "_nnpack_spatial_convolution", None)
 @cache
 def nnpack_works() -> bool:
     """Whether this torch has NNPACK, and this processor what NNPACK needs."""
-    if _convolution is None or not torch.backends.nnpack.is_available():
-        return False
-    _let_waiting_threads_sleep()
-    return True
+    return _convolution is not None and torch.backends.nnpack.is_available()
 
 
 def convolve_by_nnpack(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -70,8 +67,11 @@ def _volume(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return total[None]
 
 
-def _let_waiting_threads_sleep() -> None:
-    """Let torch's own threads leave their cores to NNPACK's while they wait: a fifth of the generator's time.
+@cache
+def let_waiting_threads_sleep() -> None:
+    """Let torch's own threads leave their cores to NNPACK's while they wait, from now on.
+
+    It spares a fifth of the time where NNPACK convolves, and costs as much where it does not, for waking them up.
 
     GNU's OpenMP, in which torch computes, lets a waiting thread spin for milliseconds, but a thousandth of that where
     it has more threads than there are cores (its manual, GOMP_SPINCOUNT). So a second team of them is made, which

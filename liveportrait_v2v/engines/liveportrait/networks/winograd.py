@@ -100,12 +100,12 @@ def winograd_blocks(x: Tensor, weight: Tensor, bias: Tensor, finish: Callable[[P
             here = slice(top, min(down, top + rows))
             plane = (here.stop - top) * across
             seen = _tiles(x[n], here, deep // 2, strip, gathered, tiles)
-            for channels, kernel in zip(blocks, kernels, strict=True):
+            for channels, planes_of in zip(blocks, kernels, strict=True):
                 size = channels.stop - channels.start
                 product = _shaped(products, 36, size, depth * plane)
-                product = multiply(kernel[0], seen[:, :, : depth * plane], product)
+                product = multiply(planes_of[0], seen[:, :, : depth * plane], product)
                 for k in range(1, deep):
-                    product.baddbmm_(kernel[k], seen[:, :, k * plane : (k + depth) * plane])
+                    product.baddbmm_(planes_of[k], seen[:, :, k * plane : (k + depth) * plane])
                 product[CONSTANT].add_(bias[channels, None])
                 found = _shaped(samples, 16, size * depth * plane)
                 torch.mm(FROM_TILES, product.view(36, -1), out=found)

@@ -58,7 +58,7 @@ def computed_in(x: Tensor) -> torch.dtype:
     if x.device.type != "cpu" or x.dtype is torch.float32 or torch.compiler.is_compiling():
         return x.dtype
     if x.dtype is torch.bfloat16:
-        ways = {"float32": _in_float32, "bfloat16": F.conv2d}
+        ways: dict[str, Callable[..., Tensor]] = {"float32": _in_float32, "bfloat16": F.conv2d}
         return x.dtype if quickest("bfloat16", ways, _trial_bfloat16) is F.conv2d else torch.float32
     return torch.float32
 

@@ -6,6 +6,7 @@ No rule is right for all CPUs: the libraries that torch computes with use AVX-51
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import threading
@@ -18,8 +19,8 @@ import torch
 
 from ....files import atomic_write
 
-FILE = Path.home() / ".cache" / "liveportrait-v2v" / "convolutions.json"
-GAIN = 0.9  # of the usual form's time, that another one must not exceed: moods of the machine change less
+FILE = Path(os.path.expanduser("~")) / ".cache" / "liveportrait-v2v" / "convolutions.json"
+GAIN = 0.9  # of the usual form's time, that another one must not exceed: repeated measurements differ by less
 RUNS = 3
 
 T = TypeVar("T", bound=Callable[..., object])

@@ -27,7 +27,7 @@ from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import Forms
 from liveportrait_v2v.media import Clip
 
-TINY = Options(device="cpu", precision="fp32", batch=1, tiny=True)
+TINY = Options(device="cpu", precision="fp32", batch=1, tiny=True, seconds_limit=1e6)
 
 
 @pytest.fixture

@@ -32,24 +32,24 @@ from torch import Tensor  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from liveportrait_v2v.engines.liveportrait.networks import Networks, convolution  # noqa: E402
-from liveportrait_v2v.engines.liveportrait.networks.calibration import processor  # noqa: E402
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (  # noqa: E402
     convolve_to_one,
     quicker_form,
 )
-from liveportrait_v2v.engines.liveportrait.networks.fourier import (  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.cpu.calibration import processor  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.cpu.fourier import (  # noqa: E402
     HALF,
     KERNEL,
     SEEN,
     TILE,
     convolve_by_fourier,
 )
-from liveportrait_v2v.engines.liveportrait.networks.nnpack import convolve_by_nnpack  # noqa: E402
-from liveportrait_v2v.engines.liveportrait.networks.products import (  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.cpu.nnpack import convolve_by_nnpack  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.cpu.products import (  # noqa: E402
     convolve_by_products,
     convolve_unfolded,
 )
-from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks.cpu.winograd import convolve_by_winograd  # noqa: E402
 
 NAMES = {
     None: "plain",

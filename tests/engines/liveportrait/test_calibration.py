@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from liveportrait_v2v.engines.liveportrait.networks import calibration
-from liveportrait_v2v.engines.liveportrait.networks.calibration import quickest
+from liveportrait_v2v.engines.liveportrait.networks.cpu import calibration
+from liveportrait_v2v.engines.liveportrait.networks.cpu.calibration import quickest
 
 
 @pytest.fixture(autouse=True)

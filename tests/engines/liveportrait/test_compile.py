@@ -17,10 +17,10 @@ from liveportrait_v2v.engines.liveportrait.networks import (
     Forms,
     MotionOutput,
     Networks,
-    graphs,
     random_weights,
 )
-from liveportrait_v2v.engines.liveportrait.networks.graphs import Graphed
+from liveportrait_v2v.engines.liveportrait.networks.gpu import graphs
+from liveportrait_v2v.engines.liveportrait.networks.gpu.graphs import Graphed
 
 
 def test_a_batch_of_one_size_repeats_the_last_frame_and_leaves_it_out():

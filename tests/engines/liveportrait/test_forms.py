@@ -13,7 +13,7 @@ from liveportrait_v2v.engines.liveportrait.networks import Forms, blank_network,
 from liveportrait_v2v.engines.liveportrait.networks import convolution as convolutions
 from liveportrait_v2v.engines.liveportrait.networks import generator as generators
 from liveportrait_v2v.engines.liveportrait.networks.enlarged import enlarged_kernels
-from liveportrait_v2v.engines.liveportrait.networks.forms import (
+from liveportrait_v2v.engines.liveportrait.networks.gpu.forms import (
     fused_instance_norm,
     in_channels_last,
     laid_out_for,

@@ -13,20 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from liveportrait_v2v.engines.liveportrait.networks import (
-    convolution,
-    fourier,
-    generator,
-    nnpack,
-    scratch,
-    winograd,
-)
+from liveportrait_v2v.engines.liveportrait.networks import convolution, generator
 from liveportrait_v2v.engines.liveportrait.networks.appearance import ResBlock3d
 from liveportrait_v2v.engines.liveportrait.networks.convolution import (
     convolve,
     convolve_to_one,
     quicker_form,
 )
+from liveportrait_v2v.engines.liveportrait.networks.cpu import fourier, nnpack, scratch, winograd
+from liveportrait_v2v.engines.liveportrait.networks.cpu.fourier import convolve_by_fourier
+from liveportrait_v2v.engines.liveportrait.networks.cpu.nnpack import convolve_by_nnpack, nnpack_works
+from liveportrait_v2v.engines.liveportrait.networks.cpu.products import (
+    convolve_by_products,
+    convolve_unfolded,
+)
+from liveportrait_v2v.engines.liveportrait.networks.cpu.winograd import convolve_by_winograd
 from liveportrait_v2v.engines.liveportrait.networks.dense_motion import (
     HEAT_VARIANCE,
     UpBlock,
@@ -34,12 +35,8 @@ from liveportrait_v2v.engines.liveportrait.networks.dense_motion import (
     shifted_volumes,
 )
 from liveportrait_v2v.engines.liveportrait.networks.enlarged import convolve_enlarged, enlarged_kernels
-from liveportrait_v2v.engines.liveportrait.networks.fourier import convolve_by_fourier
 from liveportrait_v2v.engines.liveportrait.networks.generator import SharedConv, SpadeBlock, SpectralConv
 from liveportrait_v2v.engines.liveportrait.networks.layers import Conv, ConvNorm, fold
-from liveportrait_v2v.engines.liveportrait.networks.nnpack import convolve_by_nnpack, nnpack_works
-from liveportrait_v2v.engines.liveportrait.networks.products import convolve_by_products, convolve_unfolded
-from liveportrait_v2v.engines.liveportrait.networks.winograd import convolve_by_winograd
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ Guo et al., "LivePortrait: Efficient Portrait Animation with Stitching and Retar
 """
 
 from .bundle import PRECISIONS, CompileWarning, Networks, PrecisionWarning, resolve_precision
-from .forms import Forms
-from .memory import is_out_of_memory
+from .gpu.forms import Forms
+from .gpu.memory import is_out_of_memory
 from .motion import KEYPOINTS, MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights

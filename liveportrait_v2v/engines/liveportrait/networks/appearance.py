@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .forms import laid_out_for
+from .gpu.forms import laid_out_for
 from .layers import Affine, Conv, ConvNorm, fold_norm
 
 

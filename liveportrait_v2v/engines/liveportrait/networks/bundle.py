@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import SettingsError
-from .forms import Forms
-from .graphs import Graphed
+from .gpu.forms import Forms
+from .gpu.graphs import Graphed
+from .gpu.memory import is_out_of_memory
 from .layers import arrange, convolutions_to, fold
-from .memory import is_out_of_memory
 from .motion import MotionOutput
 from .published import NETWORKS, blank_network
 from .random_weights import random_weights

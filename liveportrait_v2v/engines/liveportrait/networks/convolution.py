@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .calibration import quickest
-from .forms import laid_out_for
-from .fourier import TILE, convolve_by_fourier
-from .nnpack import convolve_by_nnpack, let_waiting_threads_sleep, nnpack_works
-from .products import convolve_by_products, convolve_unfolded
-from .winograd import convolve_by_winograd
+from .cpu.calibration import quickest
+from .cpu.fourier import TILE, convolve_by_fourier
+from .cpu.nnpack import convolve_by_nnpack, let_waiting_threads_sleep, nnpack_works
+from .cpu.products import convolve_by_products, convolve_unfolded
+from .cpu.winograd import convolve_by_winograd
+from .gpu.forms import laid_out_for
 
 # With fewer channels the transforms cost more than the products save, on smaller maps the kernel's: from how many
 # samples on both forms are quicker than the plain one, from how many channels NNPACK is, and from which ratio of

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .convolution import convolve
 from .enlarged import convolve_enlarged, enlarged_kernels
-from .forms import Forms, in_channels_last, laid_out_for, next_multiple, of_planes, padded, plain_kernel
+from .gpu.forms import Forms, in_channels_last, laid_out_for, next_multiple, of_planes, padded, plain_kernel
 from .layers import Conv, ConvNorm, fold_norm
 from .motion import KEYPOINTS
 

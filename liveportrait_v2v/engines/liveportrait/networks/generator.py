@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import convolve, quicker_form
+from .cpu.nnpack import convolve_by_nnpack
+from .cpu.winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 from .enlarged import convolve_enlarged, enlarged_kernels
-from .forms import Forms, fused_instance_norm, plain_kernel
+from .gpu.forms import Forms, fused_instance_norm, plain_kernel
 from .layers import Conv, instance_norm
-from .nnpack import convolve_by_nnpack
-from .winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 
 HIDDEN = 128
 # Rows of large maps that NNPACK computes at a time, with margins ten of its tiles and whole cells of any scale.

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import convolve
-from .forms import Forms, padded, to_channels_last
+from .gpu.forms import Forms, padded, to_channels_last
 
 
 class Conv(nn.Module):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dense_motion import DenseMotion
-from .forms import laid_out_for
+from .gpu.forms import laid_out_for
 from .layers import Conv, ConvNorm
 
 

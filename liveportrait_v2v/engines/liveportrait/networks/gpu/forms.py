@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from ....errors import SettingsError
+from .....errors import SettingsError
 
 LAYOUTS = ("contiguous", "channels_last")
 MULTIPLE = 8

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ....files import atomic_write
+from .....files import atomic_write
 
 FILE = Path(os.path.expanduser("~")) / ".cache" / "liveportrait-v2v" / "convolutions.json"
 GAIN = 0.9  # of the usual form's time, that another one must not exceed: repeated measurements differ by less

@@ -35,7 +35,9 @@ OTHER_VALUES = {
     "face_order": "left-right",
 }
 """A value other than the default for each motion option."""
-COUNT, WITHOUT = 10, 4  # frames of a clip, and the one of the gap clip without a face
+COUNT = 10  # frames of a clip
+WITHOUT = slice(1, 9)  # those of the gap clip without a face, for more than 0.2 s
+WITH = [0, 9]
 
 
 class EngineConformance:
@@ -62,7 +64,7 @@ class EngineConformance:
 
     @pytest.fixture
     def gap(self, face) -> Clip:
-        """A clip with a frame that shows no face."""
+        """A clip whose face is gone for more than 0.2 s."""
         frames = face.clone()
         frames[WITHOUT] = 128
         return Clip(Frames(frames, Fraction(25)))
@@ -163,15 +165,22 @@ class EngineConformance:
         assert sum(shape[0] for shape in tracked if shape[2] == 640) == COUNT
 
     @pytest.mark.parametrize("which", ["source", "driving"])
-    def test_a_frame_without_a_face_shows_the_source(self, clip, leading, gap, face, which):
+    def test_frames_without_a_face_show_the_source(self, clip, leading, gap, face, which):
         result = self.rendered(gap, leading) if which == "source" else self.rendered(clip, gap)
         shown = face.clone()
         if which == "source":
             shown[WITHOUT] = 128
         assert torch.equal(result.frames[WITHOUT], shown[WITHOUT])
         assert result.mask[WITHOUT].max() == 0
-        others = [k for k in range(COUNT) if k != WITHOUT]
-        assert (result.mask[others].amax((1, 2)) > 0).all()
+        assert (result.mask[WITH].amax((1, 2)) > 0).all()
+
+    @pytest.mark.parametrize("which", ["source", "driving"])
+    def test_a_face_that_is_lost_for_a_frame_is_animated_on(self, clip, leading, face, which):
+        flickers = (face if which == "source" else face.flip(0).flip(2)).clone()
+        flickers[4] = 128
+        lost = Clip(Frames(flickers, Fraction(25)))
+        result = self.rendered(lost, leading) if which == "source" else self.rendered(clip, lost)
+        assert (result.mask.amax((1, 2)) == 1).all()
 
     def test_a_still_is_animated_for_as_long_as_the_driving_clip(self, face, leading):
         still = Clip(Frames(face[:1]))

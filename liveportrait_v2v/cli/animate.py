@@ -113,7 +113,8 @@ def describe(result: Result) -> str:
     if result.frames_without_source_face is not None:
         lines.append(
             f"without a face: {result.frames_without_source_face} source frames, "
-            f"{result.frames_without_driving_face} driving frames; these show the source unchanged"
+            f"{result.frames_without_driving_face} driving frames; gaps of up to 0.2 s are bridged, "
+            "longer ones show the source"
         )
     lines += result.notes
     if result.job is not None:

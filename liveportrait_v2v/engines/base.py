@@ -1,8 +1,8 @@
 """The contract of an engine: streaming engines take chunks of frames, hosted ones whole clips.
 
 A streaming engine starts a session for each role of a run. The run decodes and tracks both clips, has the engine add
-points of its own, asks the session for the driving motion, and has it render the frames in which both faces are
-present; every other frame stays as it is.
+points of its own, asks the session for the driving motion, bridges short gaps in both tracks, and has the session
+render the frames with both faces; every other frame stays as it is.
 `tests/engine_conformance.py` is the suite that a new engine runs.
 """
 

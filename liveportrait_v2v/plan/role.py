@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import torch
+
 from ..media import Clip, ClipInfo
 from ..settings import AnimationSettings, MotionOptions
 
@@ -20,6 +22,10 @@ class MotionTemplate(Protocol):
     @property
     def info(self) -> ClipInfo:
         """Frame rate and length, as of a clip."""
+
+    @property
+    def begins(self) -> torch.Tensor:
+        """Whether the face does not continue from the last frame that shows it, bool [N]."""
 
 
 @dataclass(frozen=True)

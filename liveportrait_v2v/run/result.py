@@ -19,7 +19,7 @@ class Progress:
         total: frames in all.
         stage: the work at hand, a word or two.
         fps: frames per second since the start.
-        without_face: frames so far that show the source unchanged because a face was not found.
+        without_face: frames so far in which a face was not found.
     """
 
     frames: int
@@ -35,8 +35,8 @@ class Result:
 
     Attributes:
         frames: number of frames of the result.
-        frames_without_source_face, frames_without_driving_face: frames that show the source unchanged because that
-            face was not found; None where the engine does not report it.
+        frames_without_source_face, frames_without_driving_face: frames in which that face was not found: those of gaps
+            of up to 0.2 s are bridged, the others show the source unchanged. None where the engine does not report it.
         source_rate, driving_rate: frames per second of the clips, None for a still.
         rate: frames per second of the result.
         size: width and height of the frames (a file's sides are even: an odd one is a pixel longer there).

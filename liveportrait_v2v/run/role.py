@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count, islice
 
 import torch
@@ -14,6 +16,7 @@ from ..errors import FaceNotFoundError, SettingsError
 from ..media import Clip
 from ..plan import MotionTemplate, Pairing, Role
 from ..tracking import TrackedChunk, TrackedClip
+from .gaps import Follower, Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
 from .passes import Passes
 from .splice import DrivingMotion, Render, splice
 
@@ -22,7 +25,7 @@ class RoleRun:
     """The session of a role, its driving side, and the frames without a face; leaving the block ends its thread.
 
     Attributes:
-        lost_source, lost_driving: frames so far without the source's or the driving face.
+        lost_source, lost_driving: frames so far without the source's or the driving face, bridged ones included.
     """
 
     def __init__(
@@ -72,18 +75,19 @@ class RoleRun:
         """Start tracking the driving clip, from its beginning."""
         self._driving = self._moments(self._motions())
 
-    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """Pass the source's chunks through the session."""
-        return self._session.source(chunks)
+    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[SourceChunk]:
+        """Pass the source's chunks through the session, with the gaps in its track mended."""
+        return mend_source(chunks, self._session.source, self._pairing.rate)
 
-    def rendered(self, chunk: TrackedChunk, masks: bool) -> RenderedFrames:
-        """Render the next frames of the result."""
+    def rendered(self, chunk: SourceChunk, frames: torch.Tensor, masks: bool) -> RenderedFrames:
+        """Render the next frames of the result over `frames`, which roles before may have drawn over."""
         driving = list(islice(self._driving, len(chunk)))
         with self._clock("render"):
-            frames = splice(self._render, chunk, driving, masks)
-        self.lost_source += len(chunk) - int(chunk.present.sum())
+            tracked = replace(chunk.tracked, frames=frames)
+            rendered = splice(self._render, tracked, driving, masks, chunk.opacity)
+        self.lost_source += len(chunk) - int(chunk.seen.sum())
         self.lost_driving += sum(moment.missing for moment in driving)
-        return frames
+        return rendered
 
     def check_faces(self) -> None:
         """Check, after the last frame, that both faces were found at all.
@@ -103,7 +107,7 @@ class RoleRun:
                     f"Faces or the command `liveportrait-v2v faces`, then set {parameter}"
                 )
 
-    def _moments(self, motions: Iterator[torch.Tensor | None]) -> Iterator[DrivingMotion]:
+    def _moments(self, motions: Iterator[Shown]) -> Iterator[DrivingMotion]:
         """Yield the driving motion of each output frame, indefinitely."""
         current, at, after = 0, -1, next(motions)
         for frame in count():
@@ -114,18 +118,34 @@ class RoleRun:
             while at < int(place):
                 at, before = at + 1, after
                 after = next(motions, before)
-            yield DrivingMotion(before, after, float(place - at))
+            yield DrivingMotion.between(before, after, float(place - at))
 
-    def _motions(self) -> Iterator[torch.Tensor | None]:
-        """Start one pass through the driving motion."""
+    def _motions(self) -> Iterator[Shown]:
+        """Start one pass through the driving motion, with its gaps mended."""
+        # Of driving frames as the result shows them.
+        rate = self._pairing.rate * self._pairing.driving_step
+        return bridge_and_fade(self._sightings(), rate)
+
+    def _sightings(self) -> Iterator[Sighting]:
+        """Start one pass through the driving motion as it was read."""
         driving, frames = self._role.driving, self._pairing.driving_frames
         if isinstance(driving, Clip):
-            return self._session.motions(self._passes.begin(frames, self._again))
+            continues: deque[bool] = deque()  # of frames on their way through the session
+            follower = Follower()
+            chunks = self._passes.begin(frames, self._again)
+
+            def watched() -> Iterator[TrackedChunk]:
+                for chunk in chunks:
+                    for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
+                        continues.append(present and follower.continues(landmarks))
+                    yield chunk
+
+            return ((motion, continues.popleft()) for motion in self._session.motions(watched()))
         if not isinstance(self._session, TemplateSession):
             raise SettingsError(
                 f"the {self._engine.name} engine takes no motion templates; give the driving clip"
             )
-        return self._session.motions_of(driving, frames)
+        return zip(self._session.motions_of(driving, frames), (~driving.begins).tolist(), strict=False)
 
     def _tracked_clip(self) -> TrackedClip | None:
         """Return the driving clip with its face; None for a template."""

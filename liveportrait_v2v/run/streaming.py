@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
 from ..plan import RunPlan
 from ..tracking import TrackedChunk, TrackedClip
+from .gaps import SourceChunk
 from .passes import Passes, fan_out
 from .result import Progress
 from .role import RoleRun
@@ -57,12 +57,12 @@ class StreamingRun:
 
     @property
     def frames_without_source_face(self) -> int:
-        """Frames so far that show the source unchanged without the source's face, summed over the roles."""
+        """Frames so far without the source's face, summed over the roles."""
         return sum(role.lost_source for role in self._roles)
 
     @property
     def frames_without_driving_face(self) -> int:
-        """Frames so far that show the source unchanged without the driving face, summed over the roles."""
+        """Frames so far without the driving face, summed over the roles."""
         return sum(role.lost_driving for role in self._roles)
 
     def frames(self) -> Iterator[RenderedFrames]:
@@ -120,25 +120,25 @@ class StreamingRun:
                 self._on_progress(Progress(0, self._plan.frame_count, "looking at the driving clip", 0.0, 0))
             yield chunk
 
-    def _rendered(self, chunks: tuple[TrackedChunk, ...]) -> RenderedFrames:
+    def _rendered(self, chunks: tuple[SourceChunk, ...]) -> RenderedFrames:
         """Render one chunk: each role draws over the frames that the one before left."""
-        rendered = RenderedFrames(chunks[0].frames)
+        rendered = RenderedFrames(chunks[0].tracked.frames)
         for role, chunk in zip(self._roles, chunks, strict=True):
             before = rendered.settled()
-            drawn = role.rendered(replace(chunk, frames=before.frames), self._masks)
+            drawn = role.rendered(chunk, before.frames, self._masks)
             mask = drawn.mask
             if mask is not None and before.mask is not None:
                 mask = 1 - (1 - mask) * (1 - before.mask)
             rendered = RenderedFrames(drawn.frames, mask, before.squares + drawn.squares, drawn.check)
         return rendered
 
-    def _source(self) -> Iterator[tuple[TrackedChunk, ...]]:
+    def _source(self) -> Iterator[tuple[SourceChunk, ...]]:
         """Yield the source, for each role, as the result shows it: repeated, held or cut to the result's length."""
         left, pairing = self._plan.frame_count, self._plan.pairings[0]
         repeats = pairing.source_frames > 0 and pairing.repeats
         clip = self._stack.enter_context(self._clip())
         passes = self._stack.enter_context(Passes(clip.chunks, self._clock, "wait source"))
-        chunks: tuple[TrackedChunk, ...] = ()
+        chunks: tuple[SourceChunk, ...] = ()
         while left:
             again = repeats and left > pairing.source_frames
             columns = fan_out(passes.begin(left, again), len(self._roles))

@@ -23,7 +23,6 @@ from liveportrait_v2v.faces import FaceSquare, FaceTracker
 from liveportrait_v2v.media import Audio, Clip, VideoWriter
 from liveportrait_v2v.plan import Role, make_plan
 from liveportrait_v2v.run import Progress, Result, animate, run_plan
-from liveportrait_v2v.run.splice import DrivingMotion
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
 
@@ -174,22 +173,6 @@ def test_a_driving_clip_of_another_rate_is_met_in_time(make):
     assert seen.driving == pytest.approx([k * 30 / 24 for k in range(12)])
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "fraction", "missing"),
-    [
-        (1, 2, 0.5, False),
-        (None, 2, 0.0, True),
-        (None, 2, 0.6, False),
-        (1, None, 0.6, True),
-        (None, None, 0.5, True),
-    ],
-)
-def test_a_moment_has_no_motion_where_the_nearer_driving_frame_has_none(before, after, fraction, missing):
-    ends = (None if end is None else torch.tensor([float(end)]) for end in (before, after))
-    moment = DrivingMotion(*ends, fraction)
-    assert moment.missing == (moment.motion() is None) == missing
-
-
 def test_frame_pairing_ignores_the_rates(make):
     _, _, seen = run(make(12, 24), make(20, 30), options=MotionOptions(pairing="frame"))
     assert seen.driving == list(range(12))
@@ -246,9 +229,21 @@ def test_a_driving_still_lasts_as_long_as_the_source(faces, make, tmp_path):
     assert len(set(seen.driving)) == 1
 
 
-@pytest.mark.parametrize(
-    "without", [range(0, 4), range(8, 12), range(16, 20)], ids=["start", "middle", "end"]
+class White(Recorder):
+    """Gives white frames."""
+
+    def render(self, chunk, driving, masks=False):
+        rendered = super().render(chunk, driving, masks)
+        return replace(rendered, frames=torch.full_like(rendered.frames, 255))
+
+
+UNBRIDGED = pytest.mark.parametrize(
+    "without", [range(0, 4), range(7, 15), range(16, 20)], ids=["start", "middle", "end"]
 )
+"""Gaps that are longer than 0.2 s, or not between two frames with a face."""
+
+
+@UNBRIDGED
 def test_frames_without_the_source_face_pass_unchanged_and_shift_nothing(make, without):
     source = make(20, 25, without=without)
     result, frames, _ = run(source, make(20, 25), create_engine("draft"))
@@ -260,17 +255,59 @@ def test_frames_without_the_source_face_pass_unchanged_and_shift_nothing(make, w
     assert len(same) < 20
 
 
-@pytest.mark.parametrize(
-    "without", [range(0, 4), range(8, 12), range(16, 20)], ids=["start", "middle", "end"]
-)
+@UNBRIDGED
 def test_frames_without_the_driving_face_show_the_source_and_shift_nothing(make, without):
     source = make(20, 25)
-    result, frames, seen = run(source, make(20, 25, without=without))
+    result, frames, seen = run(source, make(20, 25, without=without), White())
     decoded = torch.cat([chunk.frames for chunk in Clip(source).chunks()])
     absent = [k for k in range(20) if torch.equal(frames[k], decoded[k])]
     assert absent == list(without)
     assert result.frames_without_driving_face == len(absent)
     assert seen.driving == seen.sources == [k for k in range(20) if k not in without]
+
+
+def test_a_short_gap_in_the_driving_face_is_bridged_and_counted(make):
+    result, _, seen = run(make(20, 25), make(20, 25, without=range(8, 12)))
+    assert seen.sources == list(range(20))
+    assert seen.driving == pytest.approx(range(20))  # a recorder's motion is the number of the frame
+    assert result.frames_without_driving_face == 4
+
+
+def test_a_short_gap_in_the_source_face_is_bridged_and_counted(make):
+    result, _, seen = run(make(20, 25, without=range(8, 12)), make(20, 25))
+    assert seen.sources == list(range(20))
+    assert result.frames_without_source_face == 4
+
+
+def test_a_bridged_source_face_lies_between_its_neighbours(make):
+    class Tracks(Recorder):
+        def render(self, chunk, driving, masks=False):
+            landmarks.extend(chunk.landmarks)
+            return super().render(chunk, driving, masks)
+
+    landmarks: list[torch.Tensor] = []
+    run(make(20, 25, without=(9,)), make(20, 25), Tracks())
+    torch.testing.assert_close(landmarks[9], (landmarks[8] + landmarks[10]) / 2)
+
+
+def test_a_gap_at_the_end_of_a_lap_is_not_bridged_to_the_next(make):
+    result, _, seen = run(make(18, 25), make(9, 25, without=(8,)), mismatch_method="circle")
+    assert [k for k in range(18) if k not in seen.sources] == [8, 17]
+    assert result.frames_without_driving_face == 2
+
+
+def test_the_animation_fades_out_before_a_long_gap_and_in_after_it(make):
+    source, got = make(20, 25), []
+    settings = AnimationSettings(video_frame_load_cap=0)
+    driving = make(20, 25, without=range(7, 15))
+    animate(source, driving, engine=White(), settings=settings, sink=got.append, masks=True)
+    masks = torch.cat([rendered.mask for rendered in got])[:, 0, 0]
+    # 0.1 s are 2.5 frames.
+    wanted = [1.0] * 5 + [0.8, 0.4] + [0.0] * 8 + [0.4, 0.8] + [1.0] * 3
+    assert masks.tolist() == pytest.approx(wanted)
+    own = torch.cat([chunk.frames for chunk in Clip(source).chunks()])[6].float()
+    frames = torch.cat([rendered.frames for rendered in got])
+    assert (frames[6] - (own + 0.4 * (255 - own))).abs().max() <= 0.51
 
 
 @pytest.mark.parametrize("which", ["source", "driving"])
@@ -653,12 +690,12 @@ def test_an_option_that_an_engine_does_not_support_is_refused_by_name(make, tmp_
 @pytest.mark.parametrize("kind", ["draft", "liveportrait"])
 def test_the_mask_covers_every_pixel_that_changed(make, kind):
     engine = create_engine(kind, **({} if kind == "draft" else {"random_weights": 1}))
-    source, got = make(3, 25, without=(1,)), []
-    animate(source, make(3, 25), engine=engine, sink=got.append, masks=True)
+    source, got = make(6, 25, without=(0,)), []
+    animate(source, make(6, 25), engine=engine, sink=got.append, masks=True)
     decoded = torch.cat([chunk.frames for chunk in Clip(source).chunks()])
     frames, mask = torch.cat([r.frames for r in got]), torch.cat([r.mask for r in got])
     changed = (frames != decoded).any(-1)
     assert changed.any()
     assert not (changed & (mask == 0)).any()
-    assert mask[1].max() == 0
+    assert mask[0].max() == 0
     assert mask.amax() == 1

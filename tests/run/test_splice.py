@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from liveportrait_v2v.engines.base import RenderedFrames
 from liveportrait_v2v.faces import FaceSquare
+from liveportrait_v2v.run.gaps import Shown
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.tracking import TrackedChunk
 
@@ -68,3 +71,48 @@ def test_a_chunk_without_any_face_costs_no_copy():
     chunk, render = chunk_of([False, False]), Renderer()
     assert splice(render, chunk, [PRESENT] * 2).frames is chunk.frames
     assert not render.chunks
+
+
+def frame(value: float | None, seen: bool = True, opacity: float = 1.0) -> Shown:
+    return Shown(None if value is None else torch.tensor([value]), seen, opacity)
+
+
+LOST = frame(None, seen=False, opacity=0.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fraction", "motion", "opacity"),
+    [
+        (frame(1.0), frame(2.0), 0.25, 1.25, 1.0),
+        (LOST, frame(2.0), 0.0, None, 0.0),
+        (LOST, frame(2.0, opacity=0.5), 0.5, 2.0, 0.25),
+        (frame(1.0, opacity=0.5), LOST, 0.5, 1.0, 0.25),
+        (LOST, LOST, 0.5, None, 0.0),
+    ],
+)
+def test_a_moment_has_the_motion_and_opacity_between_two_driving_frames(
+    before, after, fraction, motion, opacity
+):
+    moment = DrivingMotion.between(before, after, fraction)
+    found = moment.motion()
+    assert (None if found is None else found.item()) == motion
+    assert moment.opacity == pytest.approx(opacity)
+
+
+@pytest.mark.parametrize(("fraction", "missing"), [(0.4, False), (0.6, True)])
+def test_a_moment_counts_as_missing_by_the_nearer_driving_frame(fraction, missing):
+    bridged = frame(2.0, seen=False)
+    assert DrivingMotion.between(frame(1.0), bridged, fraction).missing == missing
+
+
+def test_frames_that_fade_are_blended_with_the_source_and_so_are_their_masks():
+    leads = [replace(PRESENT, opacity=opacity) for opacity in (1.0, 0.6, 0.2)]
+    rendered = splice(Renderer(), chunk_of([True] * 3), leads, masks=True)
+    assert [int(picture[0, 0, 0]) for picture in rendered.frames] == [255, 153, 52]
+    assert rendered.mask[:, 0, 0].tolist() == pytest.approx([0.5, 0.3, 0.1])
+
+
+def test_gaps_of_the_source_fade_as_well():
+    opacity = torch.tensor([1.0, 0.5])
+    rendered = splice(Renderer(), chunk_of([True] * 2), [PRESENT] * 2, masks=True, opacity=opacity)
+    assert rendered.mask[:, 0, 0].tolist() == pytest.approx([0.5, 0.25])

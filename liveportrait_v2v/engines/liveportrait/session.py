@@ -27,7 +27,7 @@ from .motion import SMOOTHED, Faces, Motion, Transfer, neutral
 from .template import LivePortraitTemplate
 
 _DrivingFrame = tuple[torch.Tensor | None, bool]
-"""A row of `Motion.pack`, None without the face, and whether the face does not continue from the frame before."""
+"""A row of `Motion.pack`, None without the face, and whether the face does not continue from the last one seen."""
 _TEMPLATE_CHUNK = 16
 """Frames of a template that are smoothed together."""
 
@@ -137,7 +137,7 @@ class LivePortraitSession:
         return self._smoothed(self._unsmoothed(chunks))
 
     def unsmoothed_motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[_DrivingFrame]:
-        """Yield a row for each driving frame, and whether the face does not continue from the frame before."""
+        """Yield a row for each driving frame, and whether the face does not continue from the last one seen."""
         return chain.from_iterable(self._unsmoothed(chunks))
 
     def _unsmoothed(self, chunks: Iterable[TrackedChunk]) -> Iterator[list[_DrivingFrame]]:
@@ -149,7 +149,7 @@ class LivePortraitSession:
             for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
                 begins = not present or last is None or not is_continuous(last, landmarks)
                 frames.append((next(rows) if present else None, begins))
-                last = landmarks if present else None
+                last = landmarks if present else last
             yield frames
 
     def motions_of(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:

@@ -41,7 +41,8 @@ class LivePortraitTemplate:
     Attributes:
         motion: of N frames; zeros where the face is not present. Openings of eyes and lips that a file lacks are NaN.
         present: bool [N], whether the frame shows the face.
-        begins: bool [N], whether the face does not continue from the frame before, so that the smoother starts again.
+        begins: bool [N], whether the face does not continue from the last frame that shows it; true where no face is.
+            The smoother starts again there.
         rate: frames per second.
     """
 

@@ -23,7 +23,7 @@ from liveportrait_v2v.engines.liveportrait.template import (
     write_template,
 )
 from liveportrait_v2v.errors import Cancelled, SettingsError
-from liveportrait_v2v.media import VideoWriter
+from liveportrait_v2v.media import Clip, Frames, VideoWriter
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -204,6 +204,20 @@ def test_a_recorded_template_leads_as_its_clip_does(clips, recorded, tmp_path, r
         assert result.frames == 10
         assert result.rate == recorded.rate
         targets.append(torch.cat([call[2] for call in networks.calls_of("render")]))
+    torch.testing.assert_close(*targets, atol=1e-5, rtol=0)
+
+
+def test_a_gap_in_a_recorded_template_is_bridged_as_in_its_clip(clips):
+    frames = next(Clip(clips["jwp_intro"]).chunks(10)).frames.clone()
+    frames[4] = 128
+    clip, targets = Clip(Frames(frames, Fraction(25))), []
+    driver = record_template(clip, LivePortraitEngine(MadeNetworks()))
+    for driving in (clip, driver):
+        networks = MadeNetworks()
+        result = animate(clips["astronaut"], driving, engine=LivePortraitEngine(networks))
+        assert result.frames_without_driving_face == 1
+        targets.append(torch.cat([call[2] for call in networks.calls_of("render")]))
+    assert len(targets[0]) == 10
     torch.testing.assert_close(*targets, atol=1e-5, rtol=0)
 
 

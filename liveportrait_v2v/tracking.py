@@ -42,6 +42,14 @@ class TrackedChunk:
         index = self.index if self.held else self.index + range(len(self))[part].start
         return TrackedChunk(self.frames[part], self.landmarks[part], self.present[part], index, self.held)
 
+    def frames_with_face(self) -> torch.Tensor:
+        """Return the frames in which the face is present, uint8 [M, H, W, 3]."""
+        if self.present.all():
+            return self.frames
+        # By number: to select by a mask, the host would wait for a GPU to count it.
+        shown, device = self.present.nonzero().squeeze(1), self.frames.device
+        return self.frames[shown.to(device, non_blocking=device.type == "cuda")]
+
     def hold(self, count: int) -> TrackedChunk:
         """Return a chunk that shows the last frame `count` times, without copies of it."""
         frame, landmarks, present = self.frames[-1:], self.landmarks[-1:], self.present[-1:]

@@ -81,11 +81,7 @@ class Landmarks203:
         landmarks[:, :MESH] = chunk.landmarks
         seen = chunk.present
         if seen.any():
-            frames = chunk.frames
-            if not seen.all():
-                # By number: a mask on a GPU is counted there, and the host waits for it.
-                frames = frames[seen.nonzero().flatten().to(frames.device)]
-            landmarks[seen, MESH:, :2] = self(frames, chunk.landmarks[seen])
+            landmarks[seen, MESH:, :2] = self(chunk.frames_with_face(), chunk.landmarks[seen])
         return replace(chunk, landmarks=landmarks)
 
 

@@ -255,11 +255,7 @@ class LivePortraitSession:
 
     def _read_driving(self, chunk: TrackedChunk) -> torch.Tensor:
         """Return rows of `Motion.pack`, one for each frame of a driving chunk that shows the face."""
-        frames = chunk.frames
-        if not chunk.present.all():
-            # By number: to select by a mask, the host would wait for how many there are.
-            shown = chunk.present.nonzero().squeeze(1)
-            frames = frames[shown.to(frames.device, non_blocking=frames.device.type == "cuda")]
+        frames = chunk.frames_with_face()
         if not len(frames):
             return torch.empty(0)
         pictures = crops.driving_crops(frames, self._square)

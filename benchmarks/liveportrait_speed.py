@@ -23,20 +23,11 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
 import torch  # noqa: E402
-from mimic_head.modules.appearance_feature_extractor import AppearanceFeatureExtractor  # noqa: E402
-from mimic_head.modules.motion_extractor import MotionExtractor  # noqa: E402
-from mimic_head.modules.spade_generator import SPADEDecoder  # noqa: E402
-from mimic_head.modules.warping_network import WarpingNetwork  # noqa: E402
 
-from liveportrait_v2v.engines.liveportrait.networks import Networks, random_weights  # noqa: E402
+from benchmarks.gpu.forms import weights  # noqa: E402
+from benchmarks.gpu.subjects import reference_networks  # noqa: E402
+from liveportrait_v2v.engines.liveportrait.networks import Networks  # noqa: E402
 
-DENSE_MOTION = {
-    "block_expansion": 32,
-    "max_features": 1024,
-    "num_blocks": 5,
-    "reshape_depth": 16,
-    "compress": 4,
-}
 Stages = dict[str, Callable[[], torch.Tensor]]
 
 
@@ -55,18 +46,8 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def reference_stages(given: dict[str, torch.Tensor]) -> Stages:
     """Return the reference's stages as calls."""
-    networks = {
-        "appearance_feature_extractor": AppearanceFeatureExtractor(3, 64, 2, 512, 32, 16, 6),
-        "motion_extractor": MotionExtractor(num_kp=21, backbone="convnextv2_tiny"),
-        "warping_module": WarpingNetwork(
-            21, 64, 512, 2, 32, estimate_occlusion_map=True, dense_motion_params=DENSE_MOTION
-        ),
-        "spade_generator": SPADEDecoder(2, 512, 64, 64, 2),
-    }
-    for name, network in networks.items():
-        network.load_state_dict(random_weights(0, name))
-        network.eval().requires_grad_(False)
-    f, m, w, g = networks.values()
+    f, m, w, g = reference_networks("cpu").values()
+    weights.cache_clear()  # else they would count as the reference's memory
 
     def warp(volume):
         return w(volume, kp_source=given["source"], kp_driving=given["driving"])["out"]

@@ -32,20 +32,20 @@ FORMS_3X3: dict[str, Form] = {"Winograd": convolve_by_winograd, "NNPACK": convol
 FORMS_7X7X7: dict[str, Form] = {"Fourier": convolve_by_fourier, "NNPACK": convolve_by_nnpack}
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padded: bool = False) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve [N, cin, (D,) H, W] with a kernel [cout, cin, ...], in the dtype of x.
 
-    Zeros are put around, so that the size stays; the kernel is odd then. Not where x is `padded` already.
+    Zeros are put around, so that the size stays; the kernel's sizes are odd.
     """
     given, dtype = x.dtype, computed_in(x)
     x, weight = x.to(dtype), weight.to(dtype)
     bias = None if bias is None else bias.to(dtype)
-    form = None if padded else quicker_form(x, weight)
+    form = quicker_form(x, weight)
     if form is convolve_by_nnpack:
         let_waiting_threads_sleep()
     if form is not None:
         return form(x, weight, bias).to(given)
-    padding = [0 if padded else size // 2 for size in weight.shape[2:]]
+    padding = [size // 2 for size in weight.shape[2:]]
     plain = F.conv2d if weight.dim() == 4 else F.conv3d
     return plain(laid_out_for(x, weight), weight, bias, padding=padding).to(given)
 

@@ -19,8 +19,8 @@ from .gpu.forms import Forms, fused_instance_norm, plain_kernel
 from .layers import Conv, instance_norm
 
 HIDDEN = 128
-# Rows of large maps that NNPACK computes at a time, with margins ten of its tiles and whole cells of any scale.
-# Gammas and betas of more would take over 32 MB, for which C libraries have the system map fresh memory each time.
+# Rows of large maps that are computed at a time: with margins ten tiles of NNPACK's, whole ones of Winograd's, whole
+# cells of any scale. Maps of more take over 32 MB, for which C libraries have the system map fresh memory each time.
 ROWS = 56
 IN_STRIPS = convolve_by_nnpack, convolve_by_winograd
 MARGIN = 2  # rows that two 3x3 convolutions see on both sides

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from watched_clip import clip_that_notes_its_end
 
 from liveportrait_v2v import tracking
 from liveportrait_v2v.faces import FaceTracker, Tracks
@@ -175,14 +176,7 @@ def test_two_more_chunks_are_decoded_while_the_tracker_works(marks, monkeypatch)
 def test_leaving_a_pass_ends_its_thread_and_the_decoder(marks, kept):
     ended = []
 
-    class Watched(Clip):
-        def chunks(self, *arguments, **options):
-            try:
-                yield from super().chunks(*arguments, **options)
-            finally:
-                ended.append(True)
-
-    clip = TrackedClip(numbered(80, Watched), (0,))
+    clip = TrackedClip(numbered(80, clip_that_notes_its_end(ended)), (0,))
     if kept:
         whole(clip.chunks(keep=True))
     threads, before = threading.active_count(), len(ended)

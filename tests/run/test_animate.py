@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from watched_clip import clip_that_notes_its_end
 
 from liveportrait_v2v.concurrency import Behind, HostCopies
 from liveportrait_v2v.engines import RenderedFrames, create_engine
@@ -569,20 +570,13 @@ def test_an_engine_sees_the_driving_clip_before_the_run_as_far_as_it_wants(make,
 def test_what_an_engine_does_not_look_at_is_not_decoded_on(make):
     ended = []
 
-    class Watched(Clip):
-        def chunks(self, *arguments, **options):
-            try:
-                yield from super().chunks(*arguments, **options)
-            finally:
-                ended.append(1)
-
     class Once(Surveyor):
         def source(self, chunks):
             ended_by_now.append(len(ended))
             return super().source(chunks)
 
     ended_by_now: list[int] = []
-    animate(make(40, 25), Watched(make(40, 25)), engine=Once(1))
+    animate(make(40, 25), clip_that_notes_its_end(ended)(make(40, 25)), engine=Once(1))
     assert ended_by_now == [1]
     assert len(ended) == 2
 

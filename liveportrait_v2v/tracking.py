@@ -14,6 +14,10 @@ from .concurrency import Ahead, OwnStream, Stopwatch
 from .faces import FaceTracker, Tracks
 from .media import Chunk, Clip
 
+_ONE_SCENE = torch.zeros(1, dtype=torch.int64)
+_Track = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Landmarks, `present` and `scenes` of a `TrackedChunk`."""
+
 
 @dataclass(frozen=True)
 class TrackedChunk:
@@ -26,6 +30,7 @@ class TrackedChunk:
         present: bool [N], on the CPU.
         index: number of the first frame in its clip.
         held: every frame is frame `index` of the clip.
+        scenes: int64 [N], on the CPU: the scene of each frame, as `Tracks` numbers them; of one if left out.
     """
 
     frames: torch.Tensor
@@ -33,6 +38,10 @@ class TrackedChunk:
     present: torch.Tensor
     index: int = 0
     held: bool = False
+    scenes: torch.Tensor = _ONE_SCENE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scenes", self.scenes.expand(len(self.frames)))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -40,7 +49,14 @@ class TrackedChunk:
     def __getitem__(self, part: slice) -> TrackedChunk:
         """Return some consecutive frames, as views."""
         index = self.index if self.held else self.index + range(len(self))[part].start
-        return TrackedChunk(self.frames[part], self.landmarks[part], self.present[part], index, self.held)
+        return TrackedChunk(
+            self.frames[part],
+            self.landmarks[part],
+            self.present[part],
+            index,
+            self.held,
+            self.scenes[part],
+        )
 
     def frames_with_face(self) -> torch.Tensor:
         """Return the frames in which the face is present, uint8 [M, H, W, 3]."""
@@ -59,6 +75,7 @@ class TrackedChunk:
             present.expand(count),
             self.index if self.held else self.index + len(self) - 1,
             held=True,
+            scenes=self.scenes[-1:],
         )
 
 
@@ -67,7 +84,6 @@ def track(
     *,
     device: str = "cpu",
     order: str = "large-small",
-    only: int | None = None,
     chunk: int = 8,
     cap: int = 0,
     clock: Stopwatch | None = None,
@@ -76,7 +92,7 @@ def track(
 
     Args:
         device: where the frames go and torch computes.
-        order, only: as `FaceTracker` has them.
+        order: as `FaceTracker` has it.
         chunk: frames at a time.
         cap: most frames to read; 0 = all.
         clock: counts the seconds of the stages "decode" and "track".
@@ -89,7 +105,7 @@ def track(
         SettingsError: an option out of range.
     """
     clock = clock or Stopwatch()
-    tracker = FaceTracker(device=device, order=order, only=only)
+    tracker = FaceTracker(device=device, order=order)
     own_stream = OwnStream(device)
     with _decoded(clip, device, chunk, cap, clock) as parts:
         for part in parts:
@@ -135,8 +151,8 @@ class TrackedClip:
         self._stream = OwnStream(device)
         self._tracker: FaceTracker | None = None
         self._tracked = 0  # frames that the tracker has seen
-        self._kept: list[tuple[tuple[torch.Tensor, torch.Tensor], ...]] = []
-        """Of each chunk from the first on, landmarks and `present` of each number."""
+        self._kept: list[tuple[_Track, ...]] = []
+        """Of each chunk from the first on, the track of each number."""
 
     def __enter__(self) -> TrackedClip:
         return self
@@ -173,33 +189,35 @@ class TrackedClip:
                     self._stream.hand_over(frames)
                 count = len(frames)  # in the last chunk, less than a longer pass kept
                 yield tuple(
-                    TrackedChunk(frames, landmarks[:count], present[:count], part.index)
-                    for landmarks, present in tracks
+                    TrackedChunk(
+                        frames, landmarks[:count], present[:count], part.index, scenes=scenes[:count]
+                    )
+                    for landmarks, present, scenes in tracks
                 )
 
     def _ready(self, cap: int) -> FaceTracker:
         """Return the tracker, in the state behind the last kept frame if the pass reads further than that."""
-        kept = sum(len(tracks[0][1]) for tracks in self._kept)
+        kept = sum(len(present) for (_, present, _), *_ in self._kept)
         # What the tracker finds depends in its last digits on where chunks end.
         goes_on = self._tracked == kept and kept % self._chunk == 0
         further = self._clip.output_count(cap=cap) > kept
         if self._tracker is None or (further and not goes_on):
-            only = self._numbers[0] if len(self._numbers) == 1 else None
-            self._tracker = FaceTracker(device=self._device, order=self._order, only=only)
+            self._tracker = FaceTracker(device=self._device, order=self._order)
             self._tracked = 0
             self._kept.clear()
         return self._tracker
 
-    def _track(
-        self, tracker: FaceTracker, frames: torch.Tensor, index: int
-    ) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
-        """Return landmarks and `present` of each number's face in the frames that follow."""
+    def _track(self, tracker: FaceTracker, frames: torch.Tensor, index: int) -> tuple[_Track, ...]:
+        """Return the track of each number's face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
-        faces = (TrackedChunk(frames, *tracks.face(number), index) for number in self._numbers)
-        marked = [self._add_points(face) for face in faces]
-        # Memory of their own, without the other faces'.
-        return tuple((face.landmarks.contiguous(), face.present.contiguous()) for face in marked)
+        faces = []
+        for number in self._numbers:
+            landmarks, present, scenes = tracks.face(number)
+            marked = self._add_points(TrackedChunk(frames, landmarks, present, index, scenes=scenes))
+            # Memory of their own, without the other faces'.
+            faces.append((marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous()))
+        return tuple(faces)
 
 
 def _decoded(clip: Clip, device: str, chunk: int, cap: int, clock: Stopwatch) -> Ahead[Chunk]:

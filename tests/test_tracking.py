@@ -22,7 +22,8 @@ WAIT_SECONDS = 60
 class Mark:
     """A tracker of clips whose frames are numbered by their first pixel.
 
-    Landmarks are that number and the number of frames so far; face 1 has a depth, face 0 has none.
+    Landmarks are that number and the number of frames so far; face 1 has a depth, face 0 has none. Ten frames are a
+    scene.
 
     Attributes:
         seen: numbers of the frames, in order.
@@ -30,7 +31,7 @@ class Mark:
 
     seen: list[int]
 
-    def __init__(self, device="cpu", order="large-small", only=None):
+    def __init__(self, device="cpu", order="large-small"):
         self._so_far = 0
 
     def track(self, frames: torch.Tensor) -> Tracks:
@@ -41,7 +42,9 @@ class Mark:
             self._so_far += 1
             landmarks[k, :, :, 0], landmarks[k, :, :, 1] = number, self._so_far
         landmarks[:, 1, :, 2] = 1
-        return Tracks(landmarks, torch.ones(len(frames), 2, dtype=torch.bool), torch.ones(len(frames), 2))
+        shape = len(frames), 2
+        scenes = (numbers // 10).to(torch.int64)[:, None].expand(shape)
+        return Tracks(landmarks, torch.ones(shape, dtype=torch.bool), torch.ones(shape), scenes)
 
 
 @pytest.fixture
@@ -57,12 +60,11 @@ def numbered(count: int, kind: type[Clip] = Clip) -> Clip:
     return kind(Frames(frames, Fraction(25)))
 
 
-def whole(chunks) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Frames, landmarks and `present` of a pass, as one."""
+def whole(chunks) -> tuple[torch.Tensor, ...]:
+    """Frames, landmarks, `present` and `scenes` of a pass, as one."""
     got = list(chunks)
-    return tuple(
-        torch.cat([getattr(chunk, name) for (chunk,) in got]) for name in ("frames", "landmarks", "present")
-    )
+    names = "frames", "landmarks", "present", "scenes"
+    return tuple(torch.cat([getattr(chunk, name) for (chunk,) in got]) for name in names)
 
 
 def same(one, other) -> bool:
@@ -122,6 +124,18 @@ def test_each_number_gets_the_track_of_its_face_over_the_same_frames(marks):
         assert [bool(chunk.landmarks[:, :, 2].all()) for chunk in part] == [True, False, False]
         assert [bool(chunk.present.all()) for chunk in part] == [True, True, False]
         assert len({chunk.frames.data_ptr() for chunk in part}) == 1
+
+
+def test_each_frame_has_the_scene_that_the_tracker_gives_it(marks):
+    _, _, _, scenes = whole(TrackedClip(numbered(24), (0,)).chunks())
+    assert scenes.tolist() == [0] * 10 + [1] * 10 + [2] * 4
+
+
+def test_parts_of_a_chunk_and_a_held_frame_keep_their_scenes():
+    frames, landmarks = torch.zeros(3, 4, 6, 3, dtype=torch.uint8), torch.zeros(3, 478, 3)
+    chunk = TrackedChunk(frames, landmarks, torch.ones(3, dtype=torch.bool), scenes=torch.tensor([0, 0, 1]))
+    assert chunk[1:].scenes.tolist() == [0, 1]
+    assert chunk.hold(2).scenes.tolist() == [1, 1]
 
 
 def test_an_engines_points_are_added_once_to_each_chunk(marks):

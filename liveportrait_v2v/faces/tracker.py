@@ -16,7 +16,7 @@ from .crops import cut, square_of_detection, squares_of_landmarks
 from .detect import detect
 from .inference import MIN_PRESENCE, infer
 from .nets import load_net
-from .scenes import CutFinder
+from .scenes import CutFinder, Glance
 from .square import FaceSquare
 
 KEPT_DRIFT, MAX_DRIFT = 0.35, 0.5
@@ -27,6 +27,11 @@ KNOWN_IOU = 0.3
 """Intersection over union from which a detection is a face that is already followed."""
 FORGET_FRAMES = 30
 """Frames after which a lost face may return anywhere."""
+NEWCOMER_FRAMES = (30, 60)
+"""Frames from one search for newcomers to the next, and after a search that found none.
+
+A search takes as long as following a face for two and a half frames: 4 % at the longer distance.
+"""
 # On a CPU, concurrent trackers together leave one core to the threads that wait for their results.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
@@ -40,18 +45,22 @@ class Tracks:
             unit, negative towards the camera; zeros where the face is not present.
         present: bool [N, F].
         presence: float32 [N, F], the landmark network's confidence 0..1; 0 where the face is not present.
+        scenes: int64 [N, F], the scene that the face was last seen in, counted from 0: the next one begins where the
+            number continues behind a cut, so that it may be another person's.
     """
 
     landmarks: Tensor
     present: Tensor
     presence: Tensor
+    scenes: Tensor
 
-    def face(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return landmarks [N, 478, 3] and `present` [N] of one face: all absent if no face has that number yet."""
+    def face(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return landmarks [N, 478, 3], `present` and `scenes` [N] of one face: all absent before it has a number."""
         if number < self.present.shape[1]:
-            return self.landmarks[:, number], self.present[:, number]
+            return self.landmarks[:, number], self.present[:, number], self.scenes[:, number]
         count = len(self.present)
-        return torch.zeros(count, 478, 3), torch.zeros(count, dtype=torch.bool)
+        absent = torch.zeros(count, dtype=torch.bool)
+        return torch.zeros(count, 478, 3), absent, torch.zeros(count, dtype=torch.int64)
 
 
 @dataclass
@@ -97,32 +106,51 @@ class _Face:
     """One numbered face.
 
     Attributes:
-        square: where the face is looked for, None while it is lost or not followed.
+        box: where it was last seen, and `glance` the picture then.
+        ahead: frames to infer in one batch; grows while the square is kept.
+        square: where the face is looked for, None while it is lost.
         velocity: of the box's centre, in pixels a frame.
         lost: frames since it was last seen.
-        ahead: frames to infer in one batch; grows while the square is kept.
+        cut: its surroundings changed since.
+        scene: number of the scene.
     """
 
-    followed: bool
     box: Box
+    glance: Glance
     ahead: int
     square: FaceSquare | None = None
     velocity: tuple[float, float] = (0.0, 0.0)
     lost: int = 0
+    cut: bool = False
+    scene: int = 0
 
     def expected(self) -> Box:
         """Return the box expected on the next frame, extrapolated over at most ten frames."""
         steps = min(self.lost + 1, 10)
         return shifted(self.box, self.velocity[0] * steps, self.velocity[1] * steps)
 
-    def seen(self, box: Box, again: bool) -> None:
-        """Take a new box; the velocity continues if the face was seen on the frame before."""
+    def in_place(self, glance: Glance) -> bool:
+        """Return whether a picture has the surroundings in which the face was last seen, at the same place."""
+        return self.glance.shows_same(glance, self.box)
+
+    def seen(self, box: Box, glance: Glance, again: bool) -> None:
+        """Take a new box; the velocity continues if the face was seen on the frame before.
+
+        Behind a cut another scene begins, unless the picture is again what it was before, as after a flash.
+        """
+        if self.cut and not (distance(self.box, box) < 1 and self.in_place(glance)):
+            self.scene += 1
+        self.cut = False
         if again:
             (x, y), (last_x, last_y) = centre(box), centre(self.box)
             self.velocity = (self.velocity[0] + x - last_x) / 2, (self.velocity[1] + y - last_y) / 2
         else:
             self.velocity = 0.0, 0.0
-        self.box, self.lost = box, 0
+        self.box, self.glance, self.lost = box, glance, 0
+
+
+def _without(found: list[_Estimate], taken: dict[int, _Estimate]) -> list[_Estimate]:
+    return [e for e in found if not any(e is other for other in taken.values())]
 
 
 def _frames_ahead(device: torch.device) -> tuple[int, int]:
@@ -153,33 +181,29 @@ class FaceTracker:
       was expected, the further off the longer it has been away, and anywhere after `FORGET_FRAMES`. Where there
       is only one number and one face, that face has it at once.
     - A new number is given only while none is missing.
-    - After a scene cut positions mean nothing: the numbers are given again in the chosen order. If exactly the
-      faces from before are found in the same places, the change was a flash and they keep their numbers.
+    - Where a part of the picture changes, faces elsewhere keep their numbers.
+    - After a cut of the whole picture positions mean nothing: the numbers are given again in the chosen order. If
+      exactly the faces from before are found in the same places, they keep their numbers, and so does each one whose
+      surroundings are what they were, as after a flash.
 
     Faces are distinguished by position and size, not by identity: a person who enters while a number is missing can
-    take it, and after a cut to another person, that person has number 0.
+    take it, and after a cut to another person, that person has number 0. `Tracks.scenes` has these cuts.
 
     Args:
         device: torch device string.
         order: "large-small", "small-large", "left-right", "right-left", "top-bottom" or "bottom-top".
-        only: number all faces of the first frame, but follow this one alone. The others are detected at intervals and
-            keep their numbers as above, so that none of them gets this number while its face is lost.
         max_faces: maximum count of numbers.
 
     Raises:
         SettingsError: an unknown order or a number out of range.
     """
 
-    def __init__(
-        self, device: str = "cpu", order: str = "large-small", only: int | None = None, max_faces: int = 6
-    ):
+    def __init__(self, device: str = "cpu", order: str = "large-small", max_faces: int = 6):
         if order not in ORDERS:
             raise SettingsError(f"order must be one of {', '.join(ORDERS)}, not {order!r}")
         if max_faces < 1:
             raise SettingsError(f"max_faces must be at least 1, not {max_faces}")
-        if only is not None and not 0 <= only < max_faces:
-            raise SettingsError(f"only must be from 0 to max_faces - 1 = {max_faces - 1}, not {only}")
-        self.device, self.order, self.only, self.max_faces = str(device), order, only, max_faces
+        self.device, self.order, self.max_faces = str(device), order, max_faces
         cpu = torch.device(device).type == "cpu"
         self._least, self._batch = _frames_ahead(torch.device(device))
         self._one_core = torch_thread(1, _keep_buffers) if cpu else None
@@ -192,8 +216,9 @@ class FaceTracker:
         self._frame = 0
         self._searched = -FORGET_FRAMES
         self._fruitless_searches = 0  # since the last one that found a face
-        self._renumber = False  # a scene cut has passed, and no face was found since
-        self._before_cut: dict[int, Box] = {}
+        self._patience = NEWCOMER_FRAMES[0]
+        self._renumber = False  # the whole picture was cut, and no face was found since
+        self._before_cut: set[int] = set()  # numbers that were seen then
         self._cuts = CutFinder()
 
     def track(self, frames: Tensor) -> Tracks:
@@ -210,16 +235,18 @@ class FaceTracker:
     @torch.no_grad()
     def _track(self, frames: Tensor) -> Tracks:
         frames = frames.to(self.device)
-        cuts = self._cuts.find(frames)
+        glances = self._cuts.find(frames)
+        cuts = [glance.cut for glance in glances]
         rows: list[dict[int, _Estimate]] = []
+        scenes: list[list[int]] = []
         # Each face's estimates on the next frames, inferred in one batch on the assumption that its square stays.
         ahead: dict[int, list[_Estimate]] = {}
-        for at, scene_cut in enumerate(cuts):
+        for at, glance in enumerate(glances):
             following_cut = cuts.index(True, at + 1) if True in cuts[at + 1 :] else len(frames)
             self._infer_ahead(frames[at:following_cut], ahead)
             row = {number: queue.pop(0) for number, queue in ahead.items()}
             squares = {number: self._faces[number].square for number in ahead}
-            self._settle(frames[at : at + 1], row, scene_cut)
+            self._settle(frames[at : at + 1], row, glance)
             for number, square in squares.items():
                 face = self._faces[number]
                 if face.square is not square:
@@ -229,17 +256,20 @@ class FaceTracker:
                     face.ahead = min(face.ahead * 2, self._batch)
                     del ahead[number]
             rows.append(row)
+            scenes.append([face.scene for face in self._faces])
             self._frame += 1
-        return self._pack(rows)
+        return self._pack(rows, scenes)
 
-    def _pack(self, rows: list[dict[int, _Estimate]]) -> Tracks:
+    def _pack(self, rows: list[dict[int, _Estimate]], scenes: list[list[int]]) -> Tracks:
         shape = len(rows), len(self._faces)
         landmarks, presence = torch.zeros(*shape, 478, 3), torch.zeros(shape)
+        numbered = torch.zeros(shape, dtype=torch.int64)
         for at, row in enumerate(rows):
+            numbered[at, : len(scenes[at])] = torch.tensor(scenes[at], dtype=torch.int64)
             for number, estimate in row.items():
                 landmarks[at, number] = estimate.landmarks
                 presence[at, number] = estimate.presence
-        return Tracks(landmarks, presence > 0, presence)
+        return Tracks(landmarks, presence > 0, presence, numbered)
 
     def _estimates(self, crops: list[Tensor], squares: list[FaceSquare]) -> list[_Estimate]:
         """Run the landmark network on crops [*, 256, 256, 3] of B squares, B in all."""
@@ -262,48 +292,41 @@ class FaceTracker:
         return self._estimates(crops, squares)
 
     def _infer_ahead(self, frames: Tensor, ahead: dict[int, list[_Estimate]]) -> None:
-        """Fill the empty queues of the followed faces, with as many of these frames as each infers ahead."""
+        """Fill the empty queues of the faces in view, with as many of these frames as each infers ahead."""
         crops: dict[int, Tensor] = {}
         squares: list[FaceSquare] = []
         for number, face in enumerate(self._faces):
             if face.square is not None and number not in ahead:
                 crops[number] = cut(frames[: face.ahead], face.square, self._net.size)
                 squares += [face.square] * len(crops[number])
-        if not crops:
-            return
-        flat = self._estimates(list(crops.values()), squares)
-        for number, seen in crops.items():
-            ahead[number], flat = flat[: len(seen)], flat[len(seen) :]
+        # A CPU gains nothing by larger batches, and without them no face's last digits depend on the others.
+        for numbers in [[n] for n in crops] if self._one_core else [list(crops)] if crops else []:
+            count = sum(len(crops[n]) for n in numbers)
+            flat, squares = self._estimates([crops[n] for n in numbers], squares[:count]), squares[count:]
+            for number in numbers:
+                ahead[number], flat = flat[: len(crops[number])], flat[len(crops[number]) :]
 
     def _search_due(self) -> bool:
         """Return whether a periodic search is due on this frame."""
         faces = self._faces
-        away = [face.lost for face in faces if face.followed and face.square is None]
+        away = [face.lost for face in faces if face.square is None]
         period: float
-        if all(face.square is None for face in faces):
-            # No face is followed. Others in view make each search expensive, so that it runs less often.
-            others = any(face.lost < FORGET_FRAMES for face in faces if not face.followed)
-            period = 1 if not others else 3 if away else 10
+        if len(away) == len(faces):
+            period = 1
         elif away:
             period = 3 if min(away) < FORGET_FRAMES else 10
-        elif self.only is not None:
-            period = 15 if len(faces) > 1 else math.inf
         else:
-            period = 30 if len(faces) < self.max_faces else math.inf
+            period = self._patience if len(faces) < self.max_faces else math.inf
         return self._frame - self._searched >= period
 
-    def _settle(self, frame: Tensor, row: dict[int, _Estimate], scene_cut: bool) -> None:
+    def _settle(self, frame: Tensor, row: dict[int, _Estimate], glance: Glance) -> None:
         """Reconcile one frame's estimates with the faces: drop wrong estimates from row, add detected faces."""
         faces = self._faces
         for _ in range(3):
             far = [n for n, e in row.items() if e.presence >= MIN_PRESENCE and e.drift > MAX_DRIFT]
             row.update(zip(far, self._infer(frame, [row[n].wanted for n in far]), strict=True))
         before = set(row)
-        unmoved = [n for n, e in row.items() if e.holds and iou(e.box, faces[n].box) > SAME_IOU]
-        if scene_cut and not (row and len(unmoved) == len(row)):
-            self._renumber = True
-            self._before_cut = {n: faces[n].box for n in row}
-            row.clear()
+        self._cut(row, glance)
         for number in [n for n, e in row.items() if not e.holds or self._jumped(n, e)]:
             del row[number]
         self._drop_duplicates(row)
@@ -311,15 +334,37 @@ class FaceTracker:
         dropped = before - kept
         for number in dropped:
             faces[number].square = None
-        if dropped or scene_cut or self._search_due():
-            self._search(frame, row)
+        if dropped or glance.cut or self._search_due():
+            self._search(frame, row, glance)
         for number, face in enumerate(faces):
             if number not in row:
                 face.lost += 1
                 continue
             estimate = row[number]
             face.square = estimate.seen_in if estimate.drift < KEPT_DRIFT else estimate.wanted
-            face.seen(estimate.box, again=number in kept)
+            face.seen(estimate.box, glance, again=number in kept)
+
+    def _cut(self, row: dict[int, _Estimate], glance: Glance) -> None:
+        """Note which faces' surroundings changed, and drop those from row that a cut took away."""
+        faces = self._faces
+        changed = {n for n in row if not faces[n].in_place(glance)}
+        for number in changed:
+            faces[number].cut = True
+        if not glance.cut:
+            return
+        for face in faces:
+            face.cut |= face.square is None
+        unmoved = {n for n, e in row.items() if e.holds and iou(e.box, faces[n].box) > SAME_IOU}
+        if unmoved - changed or (row and len(unmoved) == len(row)):
+            for number in changed - unmoved:
+                del row[number]
+            return
+        self._renumber = True
+        if row:
+            self._before_cut = set(row)
+        for face in faces:
+            face.cut = True
+        row.clear()
 
     def _jumped(self, number: int, estimate: _Estimate) -> bool:
         return distance(self._faces[number].box, estimate.box) > 1
@@ -332,7 +377,7 @@ class FaceTracker:
                 if a < b and a in row and b in row and iou(row[a].box, row[b].box) > SAME_IOU:
                     del row[a if strayed[a] > strayed[b] else b]
 
-    def _search(self, frame: Tensor, row: dict[int, _Estimate]) -> None:
+    def _search(self, frame: Tensor, row: dict[int, _Estimate], glance: Glance) -> None:
         """Run the detectors on one frame, and give the faces that are not in row their numbers."""
         self._searched = self._frame
         found = self._candidates(frame, "face_detector_full_range", row)
@@ -341,32 +386,31 @@ class FaceTracker:
             if self._fruitless_searches % 4 == 0:
                 found = self._candidates(frame, "face_detector_short_range", row)
             self._fruitless_searches += 1
+        self._patience = NEWCOMER_FRAMES[0 if found else 1]
         if not found:
             return
         self._fruitless_searches = 0
         found.sort(key=lambda e: ORDERS[self.order](e.box))
-        taken = self._matches(found, row)
-        self._admit(found, taken, row)
-        for number, estimate in taken.items():
-            face = self._faces[number]
-            if face.followed:
-                row[number] = estimate
-            else:
-                face.box, face.lost = estimate.box, -1  # _settle counts this frame
+        taken = self._renumbered(found, glance) if self._renumber else self._matches(found, row)
+        self._admit(found, taken, row, glance)
+        row.update(taken)
+
+    def _renumbered(self, found: list[_Estimate], glance: Glance) -> dict[int, _Estimate]:
+        """Return the faces found after a cut of the whole picture that get known numbers, by number."""
+        self._renumber = False
+        faces = self._faces
+        for face in faces:
+            face.lost = FORGET_FRAMES
+        stayed = {n: e for n in self._before_cut for e in found if iou(faces[n].box, e.box) > SAME_IOU}
+        if not len(stayed) == len(found) == len(self._before_cut):
+            stayed = {n: e for n, e in stayed.items() if faces[n].in_place(glance)}
+            if not stayed:
+                return dict(zip(range(len(faces)), found, strict=False))
+        return stayed | self._matches(_without(found, stayed), stayed)
 
     def _matches(self, found: list[_Estimate], row: dict[int, _Estimate]) -> dict[int, _Estimate]:
-        """Return the found faces that belong to known numbers, by number."""
+        """Return the found faces that belong to known numbers which are not in row, by number."""
         faces = self._faces
-        if self._renumber:
-            self._renumber = False
-            for face in faces:
-                face.lost = FORGET_FRAMES
-            stayed = {
-                n: e for n, box in self._before_cut.items() for e in found if iou(box, e.box) > SAME_IOU
-            }
-            if len(stayed) == len(found) == len(self._before_cut):
-                return stayed  # a flash instead of a cut
-            return dict(zip(range(len(faces)), found, strict=False))
         if len(faces) == len(found) == 1 and not row:
             return {0: found[0]}
         pairs = [
@@ -384,15 +428,16 @@ class FaceTracker:
                 used.add(i)
         return taken
 
-    def _admit(self, found: list[_Estimate], taken: dict[int, _Estimate], row: dict[int, _Estimate]) -> None:
-        """Give the remaining faces new numbers, in `taken`, unless a followed number is missing."""
+    def _admit(
+        self, found: list[_Estimate], taken: dict[int, _Estimate], row: dict[int, _Estimate], glance: Glance
+    ) -> None:
+        """Give the remaining faces new numbers, in `taken`, unless a number is missing."""
         faces = self._faces
-        if any(face.followed and n not in row and n not in taken for n, face in enumerate(faces)):
+        if any(n not in row and n not in taken for n in range(len(faces))):
             return
-        rest = [e for e in found if not any(e is t for t in taken.values())]
-        for e in rest[: self.max_faces - len(faces)]:
+        for e in _without(found, taken)[: self.max_faces - len(faces)]:
             taken[len(faces)] = e
-            faces.append(_Face(self.only in (None, len(faces)), e.box, self._least))
+            faces.append(_Face(e.box, glance, self._least))
 
     def _candidates(self, frame: Tensor, net: str, row: dict[int, _Estimate]) -> list[_Estimate]:
         """Return detections outside the faces of row that the landmark network confirms twice.

@@ -66,6 +66,8 @@ def tracked() -> Callable[..., Tracks]:
             at += len(part.presence)
         landmarks = [torch.cat([part.face(k)[0] for part in parts]) for k in numbers]
         stacked = torch.stack(landmarks, 1) if landmarks else torch.zeros(len(clip), 0, 478, 3)
-        return Tracks(stacked, presence > 0, presence)
+        scenes = [torch.cat([part.face(k)[2] for part in parts]) for k in numbers]
+        numbered = torch.stack(scenes, 1) if scenes else torch.zeros(len(clip), 0, dtype=torch.int64)
+        return Tracks(stacked, presence > 0, presence, numbered)
 
     return track

@@ -54,7 +54,7 @@ def test_no_face_is_found_in_a_picture_of_nothing(tracked, kind):
 
 
 def test_a_number_that_was_never_given_is_absent_from_every_frame(frames, tracked):
-    landmarks, present = tracked(frames("carphone", 0, 3)).face(4)
+    landmarks, present, _ = tracked(frames("carphone", 0, 3)).face(4)
     assert landmarks.shape == (3, 478, 3)
     assert not present.any()
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
+
+from liveportrait_v2v.faces.boxes import ORDERS
+from liveportrait_v2v.faces.scenes import CutFinder
+from liveportrait_v2v.media import Clip, Frames
+from liveportrait_v2v.tracking import TrackedClip
 
 pytestmark = pytest.mark.slow
 
@@ -168,29 +175,126 @@ def test_a_flash_is_not_a_cut_and_swaps_no_numbers(heads, tracked):
     assert x[5][0] > x[5][1]
 
 
-def test_only_one_face_is_followed_under_its_own_number(trio, tracked):
-    tracks = tracked(scene(*trio, count=4), order="left-right", only=1)
-    assert tracks.present.shape == (4, 3)
-    assert tracks.present.all(0).tolist() == [False, True, False]
-    assert not tracks.present[:, [0, 2]].any()
-    assert places(tracks, 0, **MIDDLES)[1] == "large"
-
-
 @pytest.mark.parametrize("away", [12, 50])
-def test_while_the_only_face_is_away_no_other_face_has_its_number(heads, tracked, away):
+def test_while_a_face_is_away_no_other_face_has_its_number(heads, tracked, away):
     a, b = heads("jwp_intro", 200, 1), heads("single_face", 200, 1)
     both, alone = scene((a, 40, 80), (b, 380, 80)), scene((b, 380, 80))
-    clip = then((both, 4), (alone, away), (both, 6))
-    _, present = tracked(clip, order="left-right", only=0).face(0)
+    clip = then((both, 4), (alone, away), (both, 14))
+    present = tracked(clip, order="left-right").present[:, 0]
     assert present[:4].all()
     assert not present[4 : 4 + away].any()
     assert present[-3:].all()
 
 
-def test_an_only_face_that_is_not_there_yet_is_followed_once_it_comes(heads, tracked):
-    a, b = heads("jwp_intro", 200, 1), heads("single_face", 200, 1)
-    clip = then((scene((a, 40, 80)), 4), (scene((a, 40, 80), (b, 380, 80)), 14))
-    landmarks, present = tracked(clip, only=1).face(1)
-    assert not present[:4].any()
-    assert present[-3:].all()
-    assert landmarks[-1, :, 0].mean() > 380
+TILE = slice(320, 640)
+"""Columns of the right half of a scene."""
+
+
+@pytest.fixture(scope="module")
+def call(heads):
+    """Two halves of a video call [8, 360, 640, 3], each with a person before a background of its own."""
+    clip = scene((heads("jwp_intro", 190), 60, 85), (heads("single_face", 240), 370, 60), count=8)
+    clip[:, :60, TILE], clip[:, 300:, TILE] = 200, 30
+    return clip
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_who_stays_keeps_the_number_while_another_part_of_the_picture_goes_off(call, tracked, order):
+    off = call.clone()
+    off[:, :, TILE] = 220
+    tracks = tracked(torch.cat((call, off, off, call)), order=order)
+    left, right = (0, 1) if columns(tracks)[0][0] < 320 else (1, 0)
+    assert tracks.present[:, left].all()
+    assert tracks.present[:, right].tolist() == [True] * 8 + [False] * 16 + [True] * 8
+    assert all(x[left] < 320 for x in columns(tracks))
+
+
+def test_a_part_of_the_picture_that_returns_begins_no_scene(call, tracked):
+    off = call.clone()
+    off[:, :, TILE] = 220
+    tracks = tracked(torch.cat((call, off, call)))
+    assert tracks.present[-1].all()
+    assert not tracks.scenes.any()
+
+
+def test_a_person_in_a_part_of_the_picture_that_goes_on_has_the_next_number(call, tracked):
+    off = call.clone()
+    off[:, :, TILE] = 0
+    tracks = tracked(torch.cat((off, call)))
+    assert tracks.present.tolist() == [[True, False]] * 8 + [[True, True]] * 8
+    assert columns(tracks)[-1][0] < 320
+
+
+def test_another_person_in_a_part_of_the_picture_begins_a_scene_of_that_number_alone(call, heads, tracked):
+    other = call.clone()
+    other[:, :, TILE] = 235
+    other[:, 60:300, 370:610] = heads("cap12", 240)
+    tracks = tracked(torch.cat((call, other)))
+    assert tracks.present.all()
+    right = 0 if columns(tracks)[0][0] > 320 else 1
+    assert tracks.scenes[:, right].tolist() == [0] * 8 + [1] * 8
+    assert not tracks.scenes[:, 1 - right].any()
+
+
+def test_a_cut_to_another_person_at_the_same_place_begins_a_scene(heads, tracked):
+    clip = torch.cat((heads("jwp_intro", 256, 10), heads("single_face", 256, 10)))
+    tracks = tracked(clip)
+    assert tracks.present.all()
+    assert tracks.scenes[:, 0].tolist() == [0] * 10 + [1] * 10
+
+
+def test_a_cut_that_is_too_dark_to_be_seen_as_a_whole_begins_a_scene(heads, tracked):
+    clip = torch.cat((heads("jwp_intro", 256, 10), heads("single_face", 256, 10))) // 6
+    assert not any(glance.cut for glance in CutFinder().find(clip))
+    tracks = tracked(clip)
+    assert tracks.present.all()
+    assert tracks.scenes[:, 0].tolist() == [0] * 10 + [1] * 10
+
+
+def test_a_flash_begins_no_scene(heads, tracked):
+    clip = scene((heads("jwp_intro", 190), 40, 80), (heads("single_face", 200), 380, 80), count=12)
+    clip[6] = 255
+    tracks = tracked(clip)
+    assert tracks.present[7:].all()
+    assert not tracks.scenes.any()
+
+
+CLIPS = (
+    "jwp_intro", "test_movie", "wolfgang", "single_face", "face_noface", "cap12", "cap13", "obama", "carphone",
+    "astronaut", "humo", "ltx2", "avatar", "wan2", "ltxv",
+)  # fmt: skip
+
+
+def tracks_of(clip, order, *numbers):
+    """Return landmarks, `present` and `scenes` of each number, over the whole clip, as a run reads them."""
+    names = "landmarks", "present", "scenes"
+    with TrackedClip(Clip(Frames(clip, Fraction(25))), numbers, order=order) as passes:
+        columns = list(zip(*passes.chunks(), strict=True))
+    return [[torch.cat([getattr(part, name) for part in parts]) for name in names] for parts in columns]
+
+
+def assert_same_however_many_are_asked_for(clip, everyone, order):
+    for number in range(everyone.present.shape[1] + 1):
+        (alone,), (_, beside, _) = tracks_of(clip, order, number), tracks_of(clip, order, 5, number, 0)
+        for one, same, all_faces in zip(alone, beside, everyone.face(number), strict=True):
+            assert torch.equal(one, same)
+            assert torch.equal(one, all_faces)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_face_has_the_same_track_however_many_are_asked_for(frames, tracked, name, order):
+    clip = frames(name, 0, 10)
+    assert_same_however_many_are_asked_for(clip, tracked(clip, order=order), order)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_of_three_people_has_the_same_track_however_many_are_asked_for(trio, tracked, order):
+    clip = scene(*trio, count=4)
+    assert_same_however_many_are_asked_for(clip, tracked(clip, order=order), order)
+
+
+def test_the_face_of_a_number_is_the_same_in_a_still_and_in_a_clip(trio, tracked):
+    clip = scene(*trio, count=6)
+    still = tracked(clip[:1])
+    assert torch.equal(still.landmarks[0], tracked(clip).landmarks[0])

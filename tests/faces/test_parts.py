@@ -126,23 +126,67 @@ def test_a_detector_sees_one_face_where_there_is_one(frames, net):
     assert math.dist(found.left_eye, (247, 103)) < 10
 
 
+def cuts(finder: CutFinder, clip: torch.Tensor) -> list[bool]:
+    return [glance.cut for glance in finder.find(clip)]
+
+
 def test_a_cut_is_seen_on_its_first_frame(frames):
     clip = torch.cat((frames("jwp_intro", 0, 6)[:, 60:420], frames("wolfgang", 0, 6)))
-    assert CutFinder().find(clip) == [False] * 6 + [True] + [False] * 5
+    assert cuts(CutFinder(), clip) == [False] * 6 + [True] + [False] * 5
 
 
 def test_a_cut_between_two_chunks_is_seen(frames):
     finder = CutFinder()
-    assert not any(finder.find(frames("jwp_intro", 0, 6)[:, 60:420]))
-    assert finder.find(frames("wolfgang", 0, 3)) == [True, False, False]
+    assert not any(cuts(finder, frames("jwp_intro", 0, 6)[:, 60:420]))
+    assert cuts(finder, frames("wolfgang", 0, 3)) == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["wolfgang", "carphone", "ltx2", "obama"])
 def test_movement_is_not_a_cut(frames, name):
-    assert not any(CutFinder().find(frames(name, 0, 40)))
+    assert not any(cuts(CutFinder(), frames(name, 0, 40)))
 
 
 def test_a_picture_that_always_changes_has_no_cuts_in_it():
     random = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (40, 40, 60, 3), dtype=torch.uint8, generator=random)
-    assert not any(CutFinder().find(noise)[20:])
+    assert not any(cuts(CutFinder(), noise)[20:])
+
+
+ASTRONAUT = (180, 60, 270, 170)
+"""The face's box in astronaut.png."""
+
+
+def looks_the_same(one, other, box=ASTRONAUT) -> bool:
+    (before,), (after,) = CutFinder().find(one), CutFinder().find(other)
+    return before.shows_same(after, box)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.4, 0), (0.6, 60), (1.6, 20)])
+def test_a_face_is_in_its_place_whatever_the_exposure(frames, gain, offset):
+    frame = frames("astronaut")
+    assert looks_the_same(frame, (frame.float() * gain + offset).clamp(0, 255).byte())
+
+
+def test_a_face_is_in_its_place_while_the_rest_of_the_picture_changes(frames):
+    frame = frames("astronaut")
+    changed = 255 - frame
+    changed[:, :240, 110:340] = frame[:, :240, 110:340]
+    assert looks_the_same(frame, changed)
+
+
+def test_a_face_is_not_in_its_place_where_a_grey_box_hides_it(frames):
+    frame = frames("astronaut")
+    hidden = frame.clone()
+    hidden[:, :280, 80:360] = 128
+    assert not looks_the_same(frame, hidden)
+
+
+def test_another_person_at_one_place_is_not_the_same_picture(frames, heads):
+    one, other = heads("jwp_intro", 256), heads("single_face", 256)
+    assert not looks_the_same(one, other, (60, 50, 200, 220))
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (64, 1), (1, 1), (40, 40)])
+def test_a_flat_picture_of_any_size_is_the_same_as_itself(shape):
+    frame = torch.full((1, *shape, 3), 90, dtype=torch.uint8)
+    assert looks_the_same(frame, frame, (0, 0, 1, 1))

@@ -15,7 +15,7 @@ from . import topology
 
 
 class Track(Protocol):
-    """A dataclass with `landmarks`, float32 [N, K, 3] in pixels, and `present`, bool [N]."""
+    """A dataclass with `landmarks`, float32 [N, K, 3] in pixels, `present`, bool [N], and `scenes`, int64 [N]."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -24,6 +24,9 @@ class Track(Protocol):
 
     @property
     def present(self) -> torch.Tensor: ...
+
+    @property
+    def scenes(self) -> torch.Tensor: ...
 
 
 S = TypeVar("S", bound=Track)
@@ -38,6 +41,26 @@ def is_continuous(before: torch.Tensor, after: torch.Tensor) -> bool:
     return bool((after[:, :2] - before[:, :2]).norm(dim=-1).mean() < 0.5 * width)
 
 
+class Continuity:
+    """Finder of the frames from which on a face is not what it was; takes the frames of a clip in order.
+
+    A scene begins behind a cut that the tracker saw, and where the face is at another place: behind one that it missed.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[int, torch.Tensor] | None = None
+
+    def begins(self, track: Track, k: int) -> bool:
+        """Return whether a scene begins with frame k of a track, which shows the face."""
+        scene, face = int(track.scenes[k]), track.landmarks[k]
+        before, self._last = self._last, (scene, face)
+        return before is None or before[0] != scene or not is_continuous(before[1], face)
+
+    def interrupt(self) -> None:
+        """Have the next frame begin a scene, whatever it shows."""
+        self._last = None
+
+
 def variance_at(variance: float, rate: Fraction | None) -> float:
     """Return the observation variance for a clip of this rate.
 
@@ -47,7 +70,7 @@ def variance_at(variance: float, rate: Fraction | None) -> float:
 
 
 def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None) -> Iterator[S]:
-    """Smooth landmarks over time; the smoother restarts after a gap in the track and at a cut.
+    """Smooth landmarks over time; the smoother restarts after a gap in the track and where a scene begins.
 
     Args:
         chunks: chunks of one clip, in order.
@@ -57,7 +80,7 @@ def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None
     smoother = FixedLagSmoother(variance_at(variance, rate))
     waiting: deque[S] = deque()
     done: list[torch.Tensor] = []
-    last: torch.Tensor | None = None
+    continuity = Continuity()
 
     def ready() -> Iterator[S]:
         while waiting and len(done) >= int(waiting[0].present.sum()):
@@ -71,12 +94,14 @@ def smooth_landmarks(chunks: Iterable[S], variance: float, rate: Fraction | None
 
     for chunk in chunks:
         waiting.append(chunk)
-        for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
-            if not present or (last is not None and not is_continuous(last, landmarks)):
+        for k, present in enumerate(chunk.present.tolist()):
+            if not present:
+                continuity.interrupt()
                 done += smoother.flush()
-            last = landmarks if present else None
-            if present:
-                done += smoother.push(landmarks)
+                continue
+            if continuity.begins(chunk, k):
+                done += smoother.flush()
+            done += smoother.push(chunk.landmarks[k])
         yield from ready()
     done += smoother.flush()
     yield from ready()

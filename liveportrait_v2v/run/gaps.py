@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import torch
 
-from ..faces.smoothing import is_continuous
+from ..faces.smoothing import Continuity
 from ..tracking import TrackedChunk
 
 BRIDGED_SECONDS = Fraction(1, 5)
@@ -88,18 +88,6 @@ def _bridged(sightings: Iterable[Sighting], longest: int) -> Iterator[tuple[torc
     yield from [(None, False)] * gap
 
 
-class Follower:
-    """The continuity of a face through a clip, gaps included."""
-
-    def __init__(self) -> None:
-        self._last: torch.Tensor | None = None
-
-    def continues(self, landmarks: torch.Tensor) -> bool:
-        """Return whether landmarks [K, 3] in pixels continue from those of the call before, and take their place."""
-        last, self._last = self._last, landmarks
-        return last is not None and is_continuous(last, landmarks)
-
-
 @dataclass(frozen=True)
 class SourceChunk:
     """Consecutive source frames with their face.
@@ -140,13 +128,13 @@ def mend_source(
 
     def mended() -> Iterator[TrackedChunk]:
         waiting: deque[TrackedChunk] = deque()
-        follower = Follower()
+        continuity = Continuity()
 
         def sightings() -> Iterator[Sighting]:
             for chunk in chunks:
                 waiting.append(chunk)
-                for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
-                    yield (landmarks, follower.continues(landmarks)) if present else (None, False)
+                for k, present in enumerate(chunk.present.tolist()):
+                    yield (chunk.landmarks[k], not continuity.begins(chunk, k)) if present else (None, False)
 
         done: list[Shown] = []
         for shown in bridge_and_fade(sightings(), rate):

@@ -13,10 +13,11 @@ import torch
 from ..concurrency import Stopwatch
 from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
 from ..errors import FaceNotFoundError, SettingsError
+from ..faces.smoothing import Continuity
 from ..media import Clip
 from ..plan import MotionTemplate, Pairing, Role
 from ..tracking import TrackedChunk, TrackedClip
-from .gaps import Follower, Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
+from .gaps import Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
 from .passes import Passes
 from .splice import DrivingMotion, Render, splice
 
@@ -131,13 +132,13 @@ class RoleRun:
         driving, frames = self._role.driving, self._pairing.driving_frames
         if isinstance(driving, Clip):
             continues: deque[bool] = deque()  # of frames on their way through the session
-            follower = Follower()
+            continuity = Continuity()
             chunks = self._passes.begin(frames, self._again)
 
             def watched() -> Iterator[TrackedChunk]:
                 for chunk in chunks:
-                    for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
-                        continues.append(present and follower.continues(landmarks))
+                    for k, present in enumerate(chunk.present.tolist()):
+                        continues.append(present and not continuity.begins(chunk, k))
                     yield chunk
 
             return ((motion, continues.popleft()) for motion in self._session.motions(watched()))

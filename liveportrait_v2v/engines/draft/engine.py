@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from ... import compose
 from ...faces import FaceSquare, landmarks_near
-from ...faces.smoothing import is_continuous, smooth_landmarks
+from ...faces.smoothing import Continuity, smooth_landmarks
 from ...geometry import face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
@@ -83,7 +83,7 @@ class DraftSession:
         self._source_rest: RestingFace | None = None
         self._driving_rest: RestingFace | None = None
         self._eyes = EyeMemory()
-        self._last: torch.Tensor | None = None
+        self._continuity = Continuity()
         self._frames = 0  # since the face's first
         self._held: Missing | None = None  # in the last frame that was inferred
 
@@ -109,7 +109,7 @@ class DraftSession:
     def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
         frames = chunk.frames.clone()
         mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
-        for scene, begins in self._scenes(chunk.landmarks):
+        for scene, begins in self._scenes(chunk):
             if begins:
                 self._source_rest, self._eyes = None, EyeMemory()
                 self._frames, self._held = 0, None
@@ -117,20 +117,14 @@ class DraftSession:
             self._animate(frames[scene], chunk.landmarks[scene], driving[scene], own_mask)
         return RenderedFrames(frames, mask, (face_crop(chunk.landmarks, self._settings),))
 
-    def _scenes(self, faces: torch.Tensor) -> list[tuple[slice, bool]]:
-        """Cut landmarks [N, 478, 3] where the source continues with another face or at another place.
+    def _scenes(self, chunk: TrackedChunk) -> list[tuple[slice, bool]]:
+        """Cut a chunk where a scene of the source begins.
 
         Returns:
             the parts, and whether each begins a scene: the first one may continue the last chunk's.
         """
-        before = [self._last, *faces[:-1]]
-        starts = [
-            k
-            for k, (last, face) in enumerate(zip(before, faces, strict=True))
-            if last is None or not is_continuous(last, face)
-        ]
-        self._last = faces[-1]
-        edges = sorted({0, *starts, len(faces)})
+        starts = [k for k in range(len(chunk)) if self._continuity.begins(chunk, k)]
+        edges = sorted({0, *starts, len(chunk)})
         return [(slice(a, b), a in starts) for a, b in pairwise(edges)]
 
     def _animate(

@@ -13,7 +13,7 @@ import torch
 from ... import compose
 from ...errors import SettingsError
 from ...faces import FaceSquare
-from ...faces.smoothing import is_continuous, smooth_landmarks, variance_at
+from ...faces.smoothing import Continuity, smooth_landmarks, variance_at
 from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import ChunkSmoother
@@ -99,7 +99,7 @@ class LivePortraitSession:
         self._reference: Motion | None = None  # of one frame, as the next one
         self._rest: Motion | None = None
         self._ratio: torch.Tensor | None = None  # of the scene
-        self._last: torch.Tensor | None = None  # landmarks of the last frame that was rendered
+        self._continuity = Continuity()  # of the frames that are rendered
         self._read: tuple[int, _SourceFaces] | None = (
             None  # the last source frame that was read, and its number
         )
@@ -142,14 +142,13 @@ class LivePortraitSession:
 
     def _unsmoothed(self, chunks: Iterable[TrackedChunk]) -> Iterator[list[_DrivingFrame]]:
         """Yield the same, chunk by chunk."""
-        last: torch.Tensor | None = None
+        continuity = Continuity()
         for chunk in chunks:
             rows = iter(self._read_driving(chunk))
             frames: list[_DrivingFrame] = []
-            for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
-                begins = not present or last is None or not is_continuous(last, landmarks)
+            for k, present in enumerate(chunk.present.tolist()):
+                begins = not present or continuity.begins(chunk, k)
                 frames.append((next(rows) if present else None, begins))
-                last = landmarks if present else last
             yield frames
 
     def motions_of(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
@@ -223,7 +222,7 @@ class LivePortraitSession:
     @torch.no_grad()
     def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
         source = self._source_faces(chunk)
-        kp_source, kp_target = self._keypoints(source, chunk.landmarks, Motion.unpack(driving))
+        kp_source, kp_target = self._keypoints(source, chunk, Motion.unpack(driving))
         pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
         frames = compose.paste_back(chunk.frames, pictures, source.square)
         mask = compose.pasted_mask(chunk.frames, source.square) if masks else None
@@ -273,7 +272,7 @@ class LivePortraitSession:
         return self._model.read(pictures, eyes, lips)
 
     def _keypoints(
-        self, source: _SourceFaces, landmarks: torch.Tensor, driving: Motion
+        self, source: _SourceFaces, chunk: TrackedChunk, driving: Motion
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keypoints [N, 21, 3] of the source frames and of the target."""
         if self._driving_rate is None:
@@ -281,23 +280,19 @@ class LivePortraitSession:
         else:
             assert self._reference is not None  # set by the first motion
             reference = self._reference
-        begins, rest = self._scenes(landmarks, source.motion)
+        begins, rest = self._scenes(chunk, source.motion)
         faces = self._transfer.faces(source.kp, source.motion, rest, driving, reference)
         ratios = self._ratios(begins, faces, reference) if self._transfer.by_volume else None
         target = self._model.target_keypoints(self._transfer, faces, reference, ratios)
         return faces.kp_source, target
 
-    def _scenes(self, landmarks: torch.Tensor, source: Motion) -> tuple[list[bool], Motion]:
-        """Return whether each frame begins a scene, and the resting face of each one's scene.
-
-        A scene begins where the source continues with another face, or with the same one at another place.
-        """
+    def _scenes(self, chunk: TrackedChunk, source: Motion) -> tuple[list[bool], Motion]:
+        """Return whether each frame begins a scene of the source, and the resting face of each one's scene."""
         begins, rests = [], []
-        for k, marks in enumerate(landmarks):
-            begins.append(self._last is None or not is_continuous(self._last, marks))
+        for k in range(len(chunk)):
+            begins.append(self._continuity.begins(chunk, k))
             if begins[-1] or self._rest is None:
                 self._rest = source[k : k + 1]
-            self._last = marks
             rests.append(self._rest)
         if rests[0] is rests[-1]:
             return begins, rests[0].expand(len(rests))

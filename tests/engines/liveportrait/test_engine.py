@@ -50,10 +50,13 @@ def face(**changes) -> torch.Tensor:
     return landmarks(**{"at": (SIDE / 2, SIDE / 2), "size": 5.0, **changes})
 
 
-def shot(frames: torch.Tensor, faces: list[torch.Tensor | None] | None = None) -> TrackedChunk:
+def shot(
+    frames: torch.Tensor, faces: list[torch.Tensor | None] | None = None, scenes: list[int] | None = None
+) -> TrackedChunk:
     faces = [face()] * len(frames) if faces is None else faces
     found = torch.tensor([f is not None for f in faces])
-    return TrackedChunk(frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found)
+    marks = torch.stack([torch.zeros(478, 3) if f is None else f for f in faces])
+    return TrackedChunk(frames, marks, found, scenes=torch.tensor(scenes or [0]))
 
 
 def begin(networks=None, options=None, rates=(RATE, RATE), **settings):
@@ -230,6 +233,14 @@ def test_rotations_are_orthonormal_after_smoothing_and_between_frames():
     torch.testing.assert_close(turns @ turns.mT, torch.eye(3).expand(11, 3, 3), atol=1e-6, rtol=0)
 
 
+def test_smoothing_starts_anew_at_a_cut_that_leaves_the_face_at_its_place():
+    first, second = pictures(5, seed=1), pictures(5, seed=2)
+    session = begin(options=MotionOptions(smoothing=1e-4))
+    cut = lead(session, shot(torch.cat((first, second)), scenes=[0] * 5 + [1] * 5))
+    alone = lead(begin(options=MotionOptions(smoothing=1e-4)), shot(second))
+    torch.testing.assert_close(cut[5].before, alone[0].before)
+
+
 def test_smoothing_starts_anew_after_a_gap_and_at_a_cut():
     first, second = pictures(5, seed=1), pictures(5, seed=2)
     faces = [face()] * 5 + [face(at=(60.0, 60.0), size=3.0)] * 5
@@ -366,6 +377,16 @@ def test_after_a_cut_in_the_source_its_first_frame_is_the_new_resting_face():
     cues = lead(session, shot(pictures(1, seed=1).expand(4, -1, -1, -1)))
     faces = [face(), face(), face(at=(70.0, 80.0), size=3.0), face(at=(70.0, 80.0), size=3.0)]
     splice(session.render, shot(torch.cat((pictures(2), pictures(2, seed=5))), faces), cues)
+    source, target = target_of(networks)
+    same = [(source[k] - target[k]).abs().max().item() < 1e-5 for k in range(4)]
+    assert same == [True, False, True, False]
+
+
+def test_after_a_cut_to_another_face_at_the_same_place_its_first_frame_is_the_new_resting_face():
+    networks = MadeNetworks()
+    session = begin(networks)
+    cues = lead(session, shot(pictures(1, seed=1).expand(4, -1, -1, -1)))
+    splice(session.render, shot(torch.cat((pictures(2), pictures(2, seed=5))), scenes=[0, 0, 1, 1]), cues)
     source, target = target_of(networks)
     same = [(source[k] - target[k]).abs().max().item() < 1e-5 for k in range(4)]
     assert same == [True, False, True, False]
@@ -521,7 +542,7 @@ def test_the_real_networks_animate_a_real_still(clips):
     )
     assert result.frames == len(frames) == 3
     assert result.frames_without_driving_face == 0
-    landmarks, _ = FaceTracker().track(source).face(0)
+    landmarks, *_ = FaceTracker().track(source).face(0)
     place = compose.PixelRect(0, 0, 512, 512).to_square(face_crop(landmarks, settings))
     opacity = compose.border_mask(place)[0]
     changed = (frames.int() - source.int()).abs().amax(-1)

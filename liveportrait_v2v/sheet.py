@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import Cancelled, FaceNotFoundError
+from .faces.history import FaceHistory
 from .geometry import face_crop
 from .media import Clip
 from .settings import AnimationSettings, MotionOptions
@@ -64,6 +65,7 @@ class Survey:
         faces: in the order of their numbers.
         frames: number of frames in the clip.
         frames_without_face: number of frames in which no face was found.
+        notes: where a number may go over to another person and where its face is lost, a sentence each.
         size: width and height of the frames.
         sheet: the contact sheet.
     """
@@ -73,6 +75,7 @@ class Survey:
     frames_without_face: int
     size: tuple[int, int]
     sheet: Image.Image
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -80,6 +83,7 @@ class Survey:
             "frames_without_face": self.frames_without_face,
             "size": list(self.size),
             "faces": [face.to_dict() for face in self.faces],
+            "notes": list(self.notes),
         }
 
 
@@ -90,6 +94,7 @@ class _Cell:
     picture: Image.Image
     scale: float  # cell pixels per frame pixel
     landmarks: dict[int, torch.Tensor]  # by face number, [478, 3] in frame pixels
+    scenes: list[int]  # of each number so far
 
 
 def survey(
@@ -118,6 +123,7 @@ def survey(
     cells: list[_Cell] = []
     seen: dict[int, Face] = {}
     counts: dict[int, int] = {}
+    histories: list[FaceHistory] = []
     frames = empty = 0
     every = 1
     size = (0, 0)
@@ -125,6 +131,9 @@ def survey(
         if cancelled is not None and cancelled():
             raise Cancelled("stopped while looking for faces")
         size = (chunk.frames.shape[2], chunk.frames.shape[1])
+        histories += map(FaceHistory, range(len(histories), tracks.present.shape[1]))
+        for number, history in enumerate(histories):
+            history.add(frames, *tracks.face(number))
         for row, (frame, time) in enumerate(zip(chunk.frames, chunk.times, strict=True), start=frames):
             i = row - frames
             landmarks = {int(k): tracks.landmarks[i, k] for k in tracks.present[i].nonzero().flatten()}
@@ -134,7 +143,7 @@ def survey(
                 if number not in seen:
                     seen[number] = _first_appearance(number, points, row, time, settings)
             if row % every == 0:
-                cells.append(_cell(frame, row, time, landmarks))
+                cells.append(_cell(frame, row, time, landmarks, tracks.scenes[i].tolist()))
                 # Twice as many as fit: drop every other one, and keep half as many from now on.
                 if len(cells) == 2 * CELLS:
                     cells, every = cells[::2], every * 2
@@ -149,7 +158,8 @@ def survey(
         Face(number, counts[number], face.first_frame, face.first_seen, face.box, face.crop)
         for number, face in sorted(seen.items())
     ]
-    return Survey(faces, frames, empty, size, _draw(_spread(cells), size, settings))
+    notes = tuple(note for history in histories for note in history.notes())
+    return Survey(faces, frames, empty, size, _draw(_spread(cells), size, settings), notes)
 
 
 def _first_appearance(
@@ -160,13 +170,15 @@ def _first_appearance(
     return Face(number, 1, row, time, (*low, *high), tuple((x, y) for x, y in corners))
 
 
-def _cell(frame: torch.Tensor, row: int, time: Fraction, landmarks: dict[int, torch.Tensor]) -> _Cell:
+def _cell(
+    frame: torch.Tensor, row: int, time: Fraction, landmarks: dict[int, torch.Tensor], scenes: list[int]
+) -> _Cell:
     picture = Image.fromarray(frame.cpu().numpy())
     scale = CELL_SIDE / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     picture = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2)
     kept = {number: points.cpu().clone() for number, points in landmarks.items()}
-    return _Cell(row, time, picture, scale, kept)
+    return _Cell(row, time, picture, scale, kept, scenes)
 
 
 def _spread(cells: list[_Cell]) -> list[_Cell]:
@@ -184,12 +196,22 @@ def _draw(cells: list[_Cell], size: tuple[int, int], settings: AnimationSettings
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + caption + gap) + gap), _PAPER)
     draw = ImageDraw.Draw(sheet)
     font, large = ImageFont.load_default(14), ImageFont.load_default(22)
+    before: list[int] = []
     for i, cell in enumerate(cells):
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + caption + gap)
         sheet.paste(_mark(cell, settings, large), (x, y))
-        label = f"frame {cell.frame}   {float(cell.time):.2f} s"
-        draw.text((x + 2, y + height + 3), label if cell.landmarks else f"{label}   no face", _INK, font)
+        draw.text((x + 2, y + height + 3), _caption(cell, before), _INK, font)
+        before = cell.scenes
     return sheet
+
+
+def _caption(cell: _Cell, before: list[int]) -> str:
+    """Return a cell's caption, with the numbers that a cut separates from the `scenes` of the cell before."""
+    caption = f"frame {cell.frame}   {float(cell.time):.2f} s"
+    if not cell.landmarks:
+        return f"{caption}   no face"
+    cut = [str(n) for n, scene in enumerate(before) if n in cell.landmarks and scene != cell.scenes[n]]
+    return f"{caption}   cut before face {', '.join(cut)}" if cut else caption
 
 
 def _mark(

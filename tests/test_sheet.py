@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from liveportrait_v2v.errors import Cancelled
 from liveportrait_v2v.media import Clip, VideoWriter
@@ -51,6 +51,42 @@ def test_the_crop_square_follows_the_settings(couple):
         return np.hypot(top_right[0] - top_left[0], top_right[1] - top_left[1])
 
     assert side(scale=3.0) == pytest.approx(1.5 * side(scale=2.0), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def cut(clips, tmp_path_factory):
+    """Four frames of one person, four of another at the same place, and two without a face."""
+    pictures = []
+    for name, box in (("astronaut", (120, 20, 330, 230)), ("single_face", (195, 30, 485, 320))):
+        frame = next(Clip(clips[name]).chunks(1)).frames[0].numpy()
+        pictures.append(np.array(Image.fromarray(frame).crop(box).resize((240, 240))))
+    frames = np.stack([pictures[0]] * 4 + [pictures[1]] * 4 + [np.full_like(pictures[0], 128)] * 2)
+    path = tmp_path_factory.mktemp("cut") / "cut.mp4"
+    with VideoWriter(path, Fraction(25)) as writer:
+        writer.write(torch.from_numpy(frames))
+    return path
+
+
+def test_cuts_and_losses_are_noted(cut):
+    found = survey(Clip(cut))
+    assert found.notes == (
+        "face 0 may be another person after the cut at frame 4",
+        "face 0 is lost in frame 8-9",
+    )
+    assert found.to_dict()["notes"] == list(found.notes)
+
+
+def test_the_sheet_has_the_cut_at_the_first_frame_that_it_shows_behind_it(cut, monkeypatch):
+    captions, draw = [], ImageDraw.ImageDraw.text
+
+    def watched(self, place, text, *arguments, **options):
+        captions.append(text)
+        return draw(self, place, text, *arguments, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", watched)
+    survey(Clip(cut))
+    frames = [caption.partition("s")[2].strip() for caption in captions if caption.startswith("frame")]
+    assert frames == [""] * 4 + ["cut before face 0"] + [""] * 3 + ["no face"] * 2
 
 
 def test_each_face_is_drawn_in_its_own_colour(couple):

@@ -103,13 +103,14 @@ def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
 
 
 def describe(result: Result) -> str:
-    """Describe a result in a few lines: output, frames without a face, notes, paid job, time taken."""
+    """Describe a result in a few lines: output, faces, frames without one, notes, paid job, time taken."""
     audio = f"audio of the {result.audio_source} clip" if result.audio_source else "no audio"
     stages = [f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items() if name != "total"]
     lines = [
         f"{result.output}: {result.frames} frames, {result.size[0]}x{result.size[1]}, "
         f"{float(result.rate):.5g} fps, {float(result.duration):.2f} s, {audio}"
     ]
+    lines += [str(face) for face in result.faces]
     if result.frames_without_source_face is not None:
         lines.append(
             f"without a face: {result.frames_without_source_face} source frames, "

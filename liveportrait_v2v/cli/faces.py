@@ -61,6 +61,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
             f"face {face.number}: in {face.frames} of {found.frames} frames, "
             f"first at {float(face.first_seen):.2f} s: {right - left}x{bottom - top} pixels at {left}, {top}"
         )
+    for note in found.notes:
+        print(note)
     print(f"{found.frames_without_face} frames without a face\n{output}")
 
 

@@ -17,10 +17,10 @@ from ..media import Clip, VideoWriter
 from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
 from .hosted import HostedRun
-from .result import Progress, Result
+from .result import Progress, Result, TakenFace
 from .streaming import StreamingRun
 
-__all__ = ["Progress", "RenderedFrames", "Result", "Run", "animate", "run_plan"]
+__all__ = ["Progress", "RenderedFrames", "Result", "Run", "TakenFace", "animate", "run_plan"]
 
 
 class Run(AbstractContextManager[Any], Protocol):
@@ -36,11 +36,15 @@ class Run(AbstractContextManager[Any], Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As in `Result`."""
+        """As in `Result`, so far."""
 
     @property
     def job(self) -> dict[str, Any] | None:
         """As in `Result`."""
+
+    @property
+    def faces(self) -> tuple[TakenFace, ...]:
+        """As in `Result`, so far."""
 
     def frames(self) -> Iterator[RenderedFrames]:
         """Yield the result in chunks."""
@@ -176,6 +180,7 @@ def run_plan(
         audio=plan.audio,
         notes=run.notes,
         job=run.job,
+        faces=run.faces,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..concurrency import Stopwatch
 from ..engines.base import EngineStatus, HostedEngine, RenderedFrames
 from ..plan import RunPlan
-from .result import Progress
+from .result import Progress, TakenFace
 
 
 class HostedRun:
@@ -16,10 +16,12 @@ class HostedRun:
 
     Attributes:
         frames_without_source_face, frames_without_driving_face: None, since the engine does not report them.
+        faces: as in `Result`; empty for the same reason.
         notes, job: as in `Result`.
     """
 
     frames_without_source_face = frames_without_driving_face = None
+    faces: tuple[TakenFace, ...] = ()
 
     def __init__(
         self,

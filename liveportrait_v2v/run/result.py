@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ..faces.history import FirstSight
 from ..media import Audio
 
 
@@ -27,6 +28,22 @@ class Progress:
     stage: str
     fps: float
     without_face: int
+
+
+@dataclass(frozen=True)
+class TakenFace:
+    """A face that a role took.
+
+    Attributes:
+        clip: "source" or "driving".
+        first: its number, and where it is in the first frame that shows it.
+    """
+
+    clip: str
+    first: FirstSight
+
+    def __str__(self) -> str:
+        return f"{self.clip} {self.first}"
 
 
 @dataclass(frozen=True)
@@ -56,8 +73,10 @@ class Result:
             | engine | the run's | a hosted engine, start to end |
         output: the file written, None if there is none.
         audio: exactly as long as the result, None if it has none.
-        notes: what was done to make a hosted engine's clip fit the plan, a sentence each.
+        notes: where a number may go over to another person and where its face is lost, in frames of that clip; what
+            was done to make a hosted engine's clip fit the plan. A sentence each.
         job: the job of a hosted engine: its number, request id, cost, and the engine's own file; None for the others.
+        faces: that were taken, of the source and of the driving clip; none of a motion template and of hosted engines.
     """
 
     frames: int
@@ -74,6 +93,7 @@ class Result:
     audio: Audio | None = field(repr=False)
     notes: tuple[str, ...] = ()
     job: dict[str, Any] | None = None
+    faces: tuple[TakenFace, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values: rates as text such as "30000/1001", seconds; `audio` is the audio's source."""
@@ -86,4 +106,5 @@ class Result:
         values["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         values["output"] = None if self.output is None else str(self.output)
         values["notes"] = list(self.notes)
+        values["faces"] = [{"clip": face.clip, **face.first.to_dict()} for face in self.faces]
         return values

@@ -13,6 +13,7 @@ import torch
 from ..concurrency import Stopwatch
 from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
 from ..errors import FaceNotFoundError, SettingsError
+from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
 from ..media import Clip
 from ..plan import MotionTemplate, Pairing, Role
@@ -27,6 +28,7 @@ class RoleRun:
 
     Attributes:
         lost_source, lost_driving: frames so far without the source's or the driving face, bridged ones included.
+        source_face, driving_face: what was seen so far of the faces that the role takes.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class RoleRun:
         self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())
         self.lost_source = self.lost_driving = 0
+        self.source_face = FaceHistory(role.settings.input_face_index)
+        self.driving_face = FaceHistory(role.settings.drive_face_index)
 
     def __enter__(self) -> RoleRun:
         if self._clip is not None:
@@ -78,7 +82,8 @@ class RoleRun:
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[SourceChunk]:
         """Pass the source's chunks through the session, with the gaps in its track mended."""
-        return mend_source(chunks, self._session.source, self._pairing.rate)
+        watched = _watched(chunks, self.source_face)
+        return mend_source(watched, self._session.source, self._pairing.rate)
 
     def rendered(self, chunk: SourceChunk, frames: torch.Tensor, masks: bool) -> RenderedFrames:
         """Render the next frames of the result over `frames`, which roles before may have drawn over."""
@@ -164,5 +169,10 @@ class RoleRun:
 
     def _track(self, cap: int, keep: bool) -> Iterator[TrackedChunk]:
         assert self._clip is not None
-        for (tracked,) in self._clip.chunks(cap, keep):
-            yield tracked
+        yield from _watched((tracked for (tracked,) in self._clip.chunks(cap, keep)), self.driving_face)
+
+
+def _watched(chunks: Iterable[TrackedChunk], history: FaceHistory) -> Iterator[TrackedChunk]:
+    for chunk in chunks:
+        history.add(chunk.index, chunk.landmarks, chunk.present, chunk.scenes)
+        yield chunk

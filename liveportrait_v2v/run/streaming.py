@@ -11,11 +11,12 @@ import torch
 from ..concurrency import Stopwatch, torch_thread
 from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
+from ..faces.history import FaceHistory
 from ..plan import RunPlan
 from ..tracking import TrackedChunk, TrackedClip
 from .gaps import SourceChunk
 from .passes import Passes, fan_out
-from .result import Progress
+from .result import Progress, TakenFace
 from .role import RoleRun
 from .splice import Render
 
@@ -24,10 +25,9 @@ class StreamingRun:
     """A run of a streaming engine; leaving the block ends its threads.
 
     Attributes:
-        notes, job: as in `Result`; always empty here.
+        job: as in `Result`; always empty here.
     """
 
-    notes: tuple[str, ...] = ()
     job: dict[str, Any] | None = None
 
     def __init__(
@@ -65,6 +65,20 @@ class StreamingRun:
         """Frames so far without the driving face, summed over the roles."""
         return sum(role.lost_driving for role in self._roles)
 
+    @property
+    def faces(self) -> tuple[TakenFace, ...]:
+        """The faces that the roles took so far."""
+        return tuple(
+            TakenFace(clip, history.first) for clip, history in self._histories() if history.first is not None
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What became of these faces so far, each sentence once."""
+        return tuple(
+            dict.fromkeys(note for clip, history in self._histories() for note in history.notes(clip))
+        )
+
     def frames(self) -> Iterator[RenderedFrames]:
         """Render the plan, chunk by chunk.
 
@@ -87,6 +101,11 @@ class StreamingRun:
         """Return the progress after this many frames and seconds."""
         without_face = max(self.frames_without_source_face, self.frames_without_driving_face)
         return Progress(done, self._plan.frame_count, "animating", done / seconds, without_face)
+
+    def _histories(self) -> Iterator[tuple[str, FaceHistory]]:
+        for role in self._roles:
+            yield "source", role.source_face
+            yield "driving", role.driving_face
 
     def _started(self) -> list[RoleRun]:
         """Start a session for each role."""

@@ -69,6 +69,8 @@ def test_animate_writes_the_clip_and_describes_it(clips, folder, capsys):
     assert (info.width, info.height, info.rate) == (640, 360, Fraction(30))
     printed = capsys.readouterr()
     assert printed.out.startswith(f"out.mp4: {info.frame_count} frames, 640x360, 30 fps, ")
+    assert "\nsource face 0: " in printed.out
+    assert "\ndriving face 0: " in printed.out
     assert "without a face: 0 source frames" in printed.out
     assert printed.err == ""
     assert os.listdir(folder) == ["out.mp4"]

@@ -693,3 +693,27 @@ def test_the_mask_covers_every_pixel_that_changed(make, kind):
     assert not (changed & (mask == 0)).any()
     assert mask[0].max() == 0
     assert mask.amax() == 1
+
+
+def lost_in_source(seen: Recorder, count: int) -> str:
+    """Return the span of the frames, of so many, that were not rendered."""
+    lost = [k for k in range(count) if k not in seen.sources]
+    assert lost == list(range(lost[0], lost[-1] + 1))
+    return f"{lost[0]}-{lost[-1]}"
+
+
+def test_the_result_has_the_faces_that_were_taken_and_where_they_were_lost(make):
+    result, _, seen = run(make(12, 25, without=range(5, 7)), make(12, 25))
+    source, driving = result.faces
+    assert str(source).startswith("source face 0: ")
+    assert (driving.clip, driving.first.number, driving.first.frame) == ("driving", 0, 0)
+    _, top, _, bottom = source.first.box
+    assert SIZE / 2 < bottom - top < SIZE
+    assert result.notes == (f"source face 0 is lost in frame {lost_in_source(seen, 12)}",)
+    assert result.to_dict()["faces"][0] == {"clip": "source", **source.first.to_dict()}
+
+
+def test_what_circle_repeats_is_noted_once(make):
+    result, _, seen = run(make(12, 25, without=range(5, 7)), make(20, 25), mismatch_method="circle")
+    assert result.frames == 20
+    assert result.notes == (f"source face 0 is lost in frame {lost_in_source(seen, 12)}",)

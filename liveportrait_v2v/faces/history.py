@@ -1,0 +1,94 @@
+"""What became of a number in the course of a clip, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .boxes import Box
+
+MESH = 478
+"""Points of the tracker; an engine's own come after them."""
+LISTED = 3
+"""Events of one kind that a note lists."""
+
+
+@dataclass(frozen=True)
+class FirstSight:
+    """A numbered face in the first frame that shows it.
+
+    Attributes:
+        number: of the face.
+        frame: counted from 0.
+        box: left, top, right, bottom of its landmarks in that frame, in pixels.
+    """
+
+    number: int
+    frame: int
+    box: Box
+
+    def __str__(self) -> str:
+        left, top, right, bottom = (round(value) for value in self.box)
+        return (
+            f"face {self.number}: {right - left}x{bottom - top} pixels at {left}, {top} in frame {self.frame}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, the box in tenths of a pixel."""
+        return {"number": self.number, "frame": self.frame, "box": [round(value, 1) for value in self.box]}
+
+
+class FaceHistory:
+    """Recorder of a number's first sight, its losses and its cuts; takes the frames of a clip in order.
+
+    Attributes:
+        first: None while no frame showed the face.
+    """
+
+    def __init__(self, number: int):
+        self._number = number
+        self.first: FirstSight | None = None
+        self._frames = 0  # that were taken
+        self._seen = self._scene = 0  # the last frame that showed the face, and its scene
+        self._gaps: list[str] = []
+        self._cuts: list[str] = []
+
+    def add(self, index: int, landmarks: Tensor, present: Tensor, scenes: Tensor) -> None:
+        """Take frames from `index` on, as `Tracks.face` gives them; those of an earlier pass are passed over."""
+        if index < self._frames:
+            return
+        self._frames = index + len(present)
+        for k in present.nonzero().flatten().tolist():
+            frame, scene = index + k, int(scenes[k])
+            if self.first is None:
+                low, high = (part[:2].tolist() for part in landmarks[k, :MESH].aminmax(dim=0))
+                self.first = FirstSight(self._number, frame, (*low, *high))
+            elif scene != self._scene:
+                self._cuts.append(str(frame))
+            elif frame > self._seen + 1:
+                self._gaps.append(_span(self._seen + 1, frame - 1))
+            self._seen, self._scene = frame, scene
+
+    def notes(self, clip: str = "") -> tuple[str, ...]:
+        """Return a sentence about the cuts and one about the losses, if there are any; `clip` comes before "face"."""
+        who = f"{clip} face {self._number}".lstrip()
+        gaps, notes = list(self._gaps), []
+        if self.first is not None and self._seen + 1 < self._frames:
+            gaps.append(_span(self._seen + 1, self._frames - 1))
+        if self._cuts:
+            notes.append(f"{who} may be another person after the cut at frame {_listed(self._cuts)}")
+        if gaps:
+            notes.append(f"{who} is lost in frame {_listed(gaps)}")
+        return tuple(notes)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _listed(events: Sequence[str]) -> str:
+    more = len(events) - LISTED
+    return ", ".join(events[:LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from ... import compose
 from ...faces import FaceSquare, landmarks_near
+from ...faces.people import People
 from ...faces.smoothing import Continuity, smooth_landmarks
 from ...geometry import face_crop
 from ...settings import AnimationSettings, MotionOptions
@@ -18,7 +19,7 @@ from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
 from . import face
 from .feedback import Missing, with_halved_colors
-from .motion import RestingFace, Target, transfer
+from .motion import RestingFace, Target, led_from, transfer
 from .paint import EyeMemory, paint_lids, paint_lips, paint_mouths
 from .warp import make_warp, without_folds
 
@@ -82,6 +83,7 @@ class DraftSession:
         self._driving_rate = driving_rate
         self._source_rest: RestingFace | None = None
         self._driving_rest: RestingFace | None = None
+        self._people: People[RestingFace] = People()  # of the driving clip
         self._eyes = EyeMemory()
         self._continuity = Continuity()
         self._frames = 0  # since the face's first
@@ -94,17 +96,33 @@ class DraftSession:
             chunk = reference_chunk(smooth, number)
             assert chunk is not None  # a number above 0 has one, or raises
             self._driving_rest = RestingFace.of(chunk.landmarks[0].to(chunk.frames.device))
+            self._people.add(int(chunk.scenes[0]), chunk.landmarks[0], self._driving_rest)
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         return smooth_landmarks(chunks, self._options.smoothing, self._source_rate)
 
     def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
-        """Yield the landmarks float32 [478, 3] of each driving frame."""
+        """Yield the landmarks float32 [478, 3] of each driving frame.
+
+        Behind a cut to another person, motion starts from that one's first frame.
+        """
         for chunk in smooth_landmarks(chunks, self._options.smoothing, self._driving_rate):
-            for landmarks, present in zip(chunk.landmarks, chunk.present.tolist(), strict=True):
-                if present and self._driving_rest is None:
-                    self._driving_rest = RestingFace.of(landmarks.to(chunk.frames.device))
-                yield landmarks if present else None
+            for k, present in enumerate(chunk.present.tolist()):
+                yield self._since_rest(chunk, k) if present else None
+
+    def _since_rest(self, chunk: TrackedChunk, k: int) -> torch.Tensor:
+        """Return the landmarks of frame k, of any person, as motion since the one driving rest."""
+        landmarks = chunk.landmarks[k]
+        own = self._people.at(
+            int(chunk.scenes[k]), landmarks, lambda: RestingFace.of(landmarks.to(chunk.frames.device))
+        )
+        if self._driving_rest is None:
+            self._driving_rest = own
+        return (
+            landmarks
+            if own is self._driving_rest
+            else led_from(landmarks, own, self._driving_rest, self._settings)
+        )
 
     def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
         frames = chunk.frames.clone()

@@ -115,6 +115,26 @@ class Target(TensorStruct):
         return replace(self, moved=self.moved - less, strength=self.strength * strength)
 
 
+def led_from(
+    landmarks: torch.Tensor, own: RestingFace, reference: RestingFace, settings: AnimationSettings
+) -> torch.Tensor:
+    """Return landmarks [478, 3] of a face that moved since its own rest as those of another face that moved as far."""
+    points = landmarks.unsqueeze(0).to(own.shape.device)
+    pose = face.pose_of(points, own.shape)
+    start, end = own.shape.unsqueeze(0), reference.shape.unsqueeze(0)
+    if settings.lip_zero:
+        # The opening of the mouth is the driving face's own.
+        start, end = face.close_lips(start, 0.0), face.close_lips(end, 0.0)
+    ratio = reference.size / own.size
+    shape = end + (pose.undo(points) - start) * torch.stack((ratio[0], ratio[1], ratio[0]))
+    rotation = pose.rotation
+    if settings.relative:
+        rotation = rotation @ own.pose.rotation.mT @ reference.pose.rotation
+    scale = reference.pose.scale / own.pose.scale
+    place = reference.pose.translation + (pose.translation - own.pose.translation) * scale.view(-1, 1)
+    return Pose(rotation, pose.scale * scale, place).apply(shape)[0].to(landmarks.device)
+
+
 def transfer(
     source: torch.Tensor,
     driving: torch.Tensor,

@@ -59,6 +59,21 @@ class Motion(TensorStruct):
         return replace(motion, rotation=orthonormal(motion.rotation))
 
 
+def led_from(motion: Motion, own: Motion, reference: Motion) -> Motion:
+    """Return a motion since one's own reference as the same motion since another reference; all are of N or 1 frames.
+
+    What `Transfer` makes of it relative to that reference is what it makes of the motion relative to its own.
+    """
+    return Motion(
+        rotation=motion.rotation @ own.rotation.mT @ reference.rotation,
+        exp=motion.exp - own.exp + reference.exp,
+        scale=motion.scale / own.scale * reference.scale,
+        t=motion.t - own.t + reference.t,
+        eyes=motion.eyes - own.eyes + reference.eyes,
+        lips=motion.lips - own.lips + reference.lips,
+    )
+
+
 # Numbers of a row, and those of them that smoothing is for: rotation and expression.
 ROW, SMOOTHED = 79, 72
 

@@ -13,6 +13,7 @@ import torch
 from ... import compose
 from ...errors import SettingsError
 from ...faces import FaceSquare
+from ...faces.people import People
 from ...faces.smoothing import Continuity, smooth_landmarks, variance_at
 from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
@@ -23,7 +24,7 @@ from ..base import RenderedFrames, reference_chunk
 from . import crops
 from .landmarks203 import eye_openings, lip_opening
 from .model import LivePortraitModel, Rescue
-from .motion import SMOOTHED, Faces, Motion, Transfer, neutral
+from .motion import SMOOTHED, Faces, Motion, Transfer, led_from, neutral
 from .template import LivePortraitTemplate
 
 _DrivingFrame = tuple[torch.Tensor | None, bool]
@@ -97,6 +98,7 @@ class LivePortraitSession:
         self._transfer = Transfer(settings, options, source_rate is None, driving_rate is None)
         self._square: FaceSquare | None = None
         self._reference: Motion | None = None  # of one frame, as the next one
+        self._people: People[Motion] = People()  # of the driving clip, with a reference each
         self._rest: Motion | None = None
         self._ratio: torch.Tensor | None = None  # of the scene
         self._continuity = Continuity()  # of the frames that are rendered
@@ -128,13 +130,47 @@ class LivePortraitSession:
             self._square = mean.get()
         if reference is not None:
             self._reference = Motion.unpack(self._read_driving(reference))
+            self._people.add(int(reference.scenes[0]), reference.landmarks[0], self._reference)
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         return smooth_landmarks(chunks, self._options.smoothing, self._source_rate)
 
     def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
-        """Yield a row of `Motion.pack` for each driving frame, its rotation and expression smoothed."""
-        return self._smoothed(self._unsmoothed(chunks))
+        """Yield a row of `Motion.pack` for each driving frame, its rotation and expression smoothed.
+
+        Behind a cut to another person, relative motion starts from that one's first frame.
+        """
+        return self._smoothed(self._led(chunks) if self._settings.relative else self._unsmoothed(chunks))
+
+    def _led(self, chunks: Iterable[TrackedChunk]) -> Iterator[list[_DrivingFrame]]:
+        """Yield the driving frames of `_unsmoothed`, those of all persons as motion since one reference."""
+        passed: deque[TrackedChunk] = deque()
+
+        def watched() -> Iterator[TrackedChunk]:
+            for chunk in chunks:
+                passed.append(chunk)
+                yield chunk
+
+        for frames in self._unsmoothed(watched()):
+            chunk = passed.popleft()
+            yield [
+                (
+                    row
+                    if row is None
+                    else self._since_reference(row, int(chunk.scenes[k]), chunk.landmarks[k]),
+                    begins,
+                )
+                for k, (row, begins) in enumerate(frames)
+            ]
+
+    def _since_reference(self, row: torch.Tensor, scene: int, landmarks: torch.Tensor) -> torch.Tensor:
+        """Return a row of any person as motion since the one reference."""
+        own = self._people.at(scene, landmarks, lambda: Motion.unpack(row[None]))
+        if self._reference is None:
+            self._reference = own
+        if own is self._reference:
+            return row
+        return led_from(Motion.of_rows(row[None]), own, self._reference).pack()[0]
 
     def unsmoothed_motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[_DrivingFrame]:
         """Yield a row for each driving frame, and whether the face does not continue from the last one seen."""

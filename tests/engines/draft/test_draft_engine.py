@@ -38,7 +38,9 @@ def stretched(face: torch.Tensor) -> torch.Tensor:
     return face
 
 
-def render(sources, drivings, frames=None, options=None, scenes=None, **settings) -> torch.Tensor:
+def render(
+    sources, drivings, frames=None, options=None, scenes=None, driving_scenes=(0,), **settings
+) -> torch.Tensor:
     """Render a whole clip in one chunk; None stands for a frame without a face. `scenes` are the source's."""
     options = options or MotionOptions(smoothing=0.0)
     frames = picture(len(sources)) if frames is None else frames
@@ -50,7 +52,8 @@ def render(sources, drivings, frames=None, options=None, scenes=None, **settings
             frames, torch.stack([torch.zeros(478, 3) if f is None else f for f in faces]), found
         )
 
-    motions = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([chunk(drivings)])]
+    driving = replace(chunk(drivings), scenes=torch.tensor(driving_scenes))
+    motions = [DrivingMotion(motion, motion, 0.0) for motion in session.motions([driving])]
     source = chunk(sources)
     if scenes is not None:
         source = replace(source, scenes=torch.tensor(scenes))
@@ -259,6 +262,31 @@ def test_after_a_cut_another_face_at_the_same_place_keeps_its_own_shape(missing)
     drivings = [None if k in missing else place() for k in range(5)]
     result = render([place(), place(), *[other] * 3], drivings, frames, scenes=[0, 0, 1, 1, 1])
     assert (result.int() - frames.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"lip_zero": False}])
+def test_behind_a_cut_in_the_driving_clip_another_face_moves_nothing_by_its_proportions(options):
+    frames = torch.randint(0, 256, (4, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    drivings = [place(), place(), *[stretched(place(roll=3))] * 2]
+    result = render([place()] * 4, drivings, frames, driving_scenes=(0, 0, 1, 1), **options)
+    assert (result.int() - frames.int()).abs().max() <= 1
+
+
+def test_behind_a_cut_in_the_driving_clip_another_face_moves_the_source_as_far_as_itself():
+    alone = render([place()] * 2, [stretched(place()), stretched(place(drop=2, yaw=8))])
+    behind = render(
+        [place()] * 3,
+        [place(), stretched(place()), stretched(place(drop=2, yaw=8))],
+        driving_scenes=(0, 1, 1),
+    )
+    moved = (alone[1].int() - picture(1)[0].int()).abs().float().mean()
+    assert (behind[2].int() - alone[1].int()).abs().float().mean() < 0.15 * moved
+
+
+def test_behind_a_cut_in_the_driving_clip_the_same_face_keeps_its_rest():
+    drivings = [place(), place(drop=2), place(drop=2)]
+    within, behind = (render([place()] * 3, drivings, driving_scenes=s) for s in ((0, 0, 0), (0, 1, 1)))
+    assert torch.equal(within, behind)
 
 
 def test_smoothing_does_not_reach_across_a_cut_to_another_face_at_the_same_place():

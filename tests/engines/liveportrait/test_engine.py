@@ -404,6 +404,44 @@ def test_the_chosen_reference_frame_is_the_one_that_moves_nothing():
     assert same == [False, False, True, False, False]
 
 
+def wider() -> torch.Tensor:
+    """A face of other proportions at the same place."""
+    marks = face()
+    marks[:, 0] = SIDE / 2 + 1.25 * (marks[:, 0] - SIDE / 2)
+    return marks
+
+
+@pytest.mark.parametrize(
+    ("behind", "reference_frame", "still"),
+    [
+        (wider, 0, [True, False, True, False]),  # another person starts from their own first frame
+        (face, 0, [True, False, False, False]),
+        (wider, 3, [True, False, False, True]),  # the chosen frame is of the other person
+    ],
+)
+def test_relative_motion_starts_anew_behind_a_cut_to_another_person(behind, reference_frame, still):
+    networks = MadeNetworks()
+    options = MotionOptions(smoothing=0.0, source_motion="add", reference_frame=reference_frame)
+    session = begin(networks, options)
+    driving = shot(pictures(4, seed=1), [face(), face(), behind(), behind()], scenes=[0, 0, 1, 1])
+    splice(session.render, shot(pictures(4)), lead(session, driving))
+    source, target = target_of(networks)
+    same = [(source[k] - target[k]).abs().max().item() < 1e-5 for k in range(4)]
+    assert same == still
+
+
+def test_motion_behind_a_cut_is_as_far_from_its_own_start_as_alone():
+    pair = pictures(2, seed=5)
+    both, alone = MadeNetworks(), MadeNetworks()
+    options = MotionOptions(smoothing=0.0, source_motion="add")
+    session = begin(both, options)
+    driving = shot(torch.cat((pictures(1, seed=1), pair)), [face(), wider(), wider()], scenes=[0, 1, 1])
+    splice(session.render, shot(pictures(3)), lead(session, driving))
+    session = begin(alone, options)
+    splice(session.render, shot(pictures(3)[1:]), lead(session, shot(pair, [wider()] * 2)))
+    torch.testing.assert_close(target_of(both)[1][1:], target_of(alone)[1], atol=1e-5, rtol=0)
+
+
 def test_a_reference_frame_without_a_face_is_the_next_one_with():
     networks = MadeNetworks()
     session = begin(networks, MotionOptions(smoothing=0.0, source_motion="add", reference_frame=1))

@@ -66,6 +66,7 @@ class PreviewFaces(io.ComfyNode):
                 cancelled=host.interrupted,
             )
         seen = "; ".join(f"face {face.number} in {face.frames} frames" for face in found.faces)
-        report.text(f"{seen}; {found.frames_without_face} of {found.frames} frames without a face")
+        empty = f"{found.frames_without_face} of {found.frames} frames without a face"
+        report.text("; ".join((seen, empty, *found.notes)))
         sheet = host.image_value(found.sheet)
         return io.NodeOutput(sheet, len(found.faces), ui=ui.PreviewImage(sheet, cls=cls))

@@ -27,10 +27,10 @@ KNOWN_IOU = 0.3
 """Intersection over union from which a detection is a face that is already followed."""
 FORGET_FRAMES = 30
 """Frames after which a lost face may return anywhere."""
-NEWCOMER_FRAMES = (30, 60)
+NEWCOMER_FRAMES = (30, 90)
 """Frames from one search for newcomers to the next, and after a search that found none.
 
-A search takes as long as following a face for two and a half frames: 4 % at the longer distance.
+A search takes as long as following a face for two and a half frames: 3 % at the longer distance.
 """
 # On a CPU, concurrent trackers together leave one core to the threads that wait for their results.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
@@ -299,8 +299,11 @@ class FaceTracker:
             if face.square is not None and number not in ahead:
                 crops[number] = cut(frames[: face.ahead], face.square, self._net.size)
                 squares += [face.square] * len(crops[number])
+        if not crops:
+            return
         # A CPU gains nothing by larger batches, and without them no face's last digits depend on the others.
-        for numbers in [[n] for n in crops] if self._one_core else [list(crops)] if crops else []:
+        batches = [[number] for number in crops] if self._one_core else [list(crops)]
+        for numbers in batches:
             count = sum(len(crops[n]) for n in numbers)
             flat, squares = self._estimates([crops[n] for n in numbers], squares[:count]), squares[count:]
             for number in numbers:

@@ -41,8 +41,8 @@ class DraftEngine:
     are the driving face's own; the rest of its expression stays relative, since landmarks alone don't separate an
     expression from the shape of a face. A driving still gives its eyes and mouth; the head moves as before.
     How far the head turns and eyes and mouth open is corrected by what the landmark net sees of the result.
-    The head's place follows the driving head's, in widths of the face, softly limited. After a cut in the source,
-    its first frame is the new resting face.
+    The head's place and size stay the source's own in a video, as in LivePortrait; a still's follow the driving head's,
+    in widths of the face, softly limited. After a cut in the source, its first frame is the new resting face.
     """
 
     name = "draft"
@@ -154,7 +154,8 @@ class DraftSession:
             self._source_rest = RestingFace.of(source[0])
         assert self._driving_rest is not None  # set by the first motion
         rests = self._source_rest, self._driving_rest
-        wanted = transfer(source, driving, *rests, self._settings, self._options, self._driving_rate is None)
+        stills = self._source_rate is None, self._driving_rate is None
+        wanted = transfer(source, driving, *rests, self._settings, self._options, *stills)
         square = face_crop(source, self._settings)
         region = compose.rect_of(square, *frames.shape[1:3])
         if region.empty:

@@ -142,6 +142,7 @@ def transfer(
     reference: RestingFace,
     settings: AnimationSettings,
     options: MotionOptions,
+    source_is_still: bool,
     driving_is_still: bool,
 ) -> Target:
     """Carry the driving face's motion over to the source face.
@@ -150,6 +151,8 @@ def transfer(
         source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
         rest: the source's resting face.
         reference: the driving face that relative motion starts from.
+        source_is_still: the source is one picture, whose head takes the change of the driving head's place and size;
+            in a video they stay the source's own, as its body goes with them.
         driving_is_still: the driving clip is one picture, which has an expression but no motion: the source's eyes
             and mouth open as far as its own, and the head moves as before.
     """
@@ -175,26 +178,34 @@ def transfer(
     pose = source_pose
     if options.region in ("all", "pose") and not driving_is_still:
         start = rest.pose.rotation.expand_as(source_pose.rotation) if replaces else source_pose.rotation
-        pose = _head(source_pose, start, driving_pose, reference, settings, options.driving_multiplier)
+        pose = replace(
+            source_pose,
+            rotation=_turned(start, driving_pose, reference, settings, options.driving_multiplier),
+        )
+        if source_is_still:
+            pose = _shifted(pose, driving_pose, reference, options.driving_multiplier)
     moved = pose.apply(shape)
     full = torch.ones_like(pose.scale)
     return Target(source, moved, source_pose, pose, full, gaze, own_gaze, face.eye_openings(own), rest.eyes)
 
 
-def _head(
-    source: Pose,
+def _turned(
     start: torch.Tensor,
     driving: Pose,
     reference: RestingFace,
     settings: AnimationSettings,
     strength: float,
-) -> Pose:
-    """Return the head's new pose: rotation from `start`, distance and place from the source frame."""
+) -> torch.Tensor:
+    """Return the head's new rotation, [N, 3, 3], from `start`."""
     turned = driving.rotation
     if settings.relative:
         # LivePortrait's formula: the turn since the reference, about the head's own axes.
         turned = driving.rotation @ reference.pose.rotation.mT @ start
-    rotation = _scale_rotation(start, turned, strength)
+    return _scale_rotation(start, turned, strength)
+
+
+def _shifted(source: Pose, driving: Pose, reference: RestingFace, strength: float) -> Pose:
+    """Return the source's pose at the place and in the size that the driving head's change gives it."""
     # Both clips' motion is measured in their own face's width.
     unit = source.scale / reference.pose.scale
     width = (reference.size[0] * source.scale).unsqueeze(-1)
@@ -202,7 +213,7 @@ def _head(
     moved = torch.tanh(moved / (width * HEAD_SHIFT_LIMIT_FACE_WIDTHS)) * width * HEAD_SHIFT_LIMIT_FACE_WIDTHS
     moved[:, 2] = 0
     grown = (driving.scale / reference.pose.scale).clamp(*HEAD_SCALE_LIMITS) ** strength
-    return Pose(rotation, source.scale * grown, source.translation + moved)
+    return replace(source, scale=source.scale * grown, translation=source.translation + moved)
 
 
 def _scale_rotation(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:

@@ -92,7 +92,7 @@ def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
     """Target of a resting face led by a driving face that was at rest before, and the crop square."""
     source, settings = place().unsqueeze(0), AnimationSettings()
     rests = RestingFace.of(source[0]), RestingFace.of(place())
-    target = transfer(source, driving.unsqueeze(0), *rests, settings, MotionOptions(), False)
+    target = transfer(source, driving.unsqueeze(0), *rests, settings, MotionOptions(), True, False)
     return target, face_crop(source, settings)
 
 

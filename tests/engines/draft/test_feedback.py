@@ -31,7 +31,7 @@ def target(driving: torch.Tensor) -> Target:
     """Target of a resting face led by a driving face that was at rest before."""
     rest = landmarks()
     rests = RestingFace.of(rest), RestingFace.of(rest)
-    return transfer(rest[None], driving[None], *rests, AnimationSettings(), UNSMOOTHED, False)
+    return transfer(rest[None], driving[None], *rests, AnimationSettings(), UNSMOOTHED, True, False)
 
 
 def yaw(points: torch.Tensor) -> float:

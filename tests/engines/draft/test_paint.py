@@ -21,7 +21,7 @@ SMALL = 2.0  # pixels a centimetre: a mouth of ten pixels
 def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None = None) -> Target:
     """Target that moves a source face's landmarks to others."""
     rests = [RestingFace.of(points) for points in (source if rest is None else rest, moved)]
-    asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), False)
+    asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), True, False)
     return Target(**{**vars(asked), "moved": moved[None]})
 
 

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
-from benchmarks.draft_quality import AIMS, compare, open_clip
+from benchmarks.draft_quality import AIMS, compare, open_clip, track
 from liveportrait_v2v.engines import create_engine
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.media import Clip
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings
 
@@ -38,3 +42,16 @@ def test_openings_and_head_follow_the_driving_clip_and_the_person_stays(
     assert {signal for signal in AIMS if found.moved(signal)} == signals
     assert {signal for signal in signals if found.correlation[signal] < AIMS[signal]} == set()
     assert found.proportions < 0.04
+
+
+def test_the_head_of_a_clip_that_drives_itself_goes_where_it_went(clips, tmp_path):
+    clip = Clip(clips["jwp_intro"], start=Fraction(39, 10))  # the head moves by a tenth of its width
+    settings = AnimationSettings(video_frame_load_cap=40)
+    animate(clip, clip, engine=create_engine("draft"), settings=settings, output=tmp_path / "out.mp4")
+    own, made = (
+        face.first_pose(track(shown, 40)[0]).translation[:, :2]
+        for shown in (clip, Clip(tmp_path / "out.mp4"))
+    )
+    own, made = own - own.mean(0), made - made.mean(0)
+    gain = (own * made).sum(0) / own.square().sum(0)
+    assert gain.tolist() == pytest.approx([1, 1], abs=0.1)

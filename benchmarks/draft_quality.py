@@ -81,7 +81,7 @@ def track(clip: Clip, frames: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Return landmarks [N, 478, 3] and presence [N] of a clip's first face."""
     tracker = FaceTracker()
     found = [tracker.track(chunk.frames).face(0) for chunk in clip.chunks(8, cap=frames)]
-    return torch.cat([landmarks for landmarks, _ in found]), torch.cat([present for _, present in found])
+    return torch.cat([landmarks for landmarks, *_ in found]), torch.cat([present for _, present, _ in found])
 
 
 def signals(landmarks: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -14,6 +14,9 @@ from .errors import SettingsError
 
 FACE_ORDERS = ("large-small", "small-large", "left-right", "right-left", "top-bottom", "bottom-top")
 
+AUTO = -1
+"""Value of `reference_frame` that stands for the most neutral frame."""
+
 Value = bool | int | float | str
 
 
@@ -27,6 +30,7 @@ class Rule:
         details: further facts, for the documentation only.
         low, high: inclusive bounds of a number, None where there is none.
         choices: the values of a str parameter.
+        words: names of some values of an int parameter, which stand for them in text and in dicts.
     """
 
     type: type[Value]
@@ -35,6 +39,7 @@ class Rule:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    words: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def text(self) -> str:
         """Return the rule as a phrase for errors, such as "a number from 1 to 4"."""
@@ -43,9 +48,8 @@ class Rule:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         kind = "a whole number" if self.type is int else "a number"
-        if self.high is None:
-            return f"{kind} of at least {self.low:g}"
-        return f"{kind} from {self.low:g} to {self.high:g}"
+        span = f"of at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
+        return ", or ".join([f"{kind} {span}", *self.words])
 
     def check(self, name: str, value: object) -> Value:
         """Return the value as the parameter's type.
@@ -53,6 +57,8 @@ class Rule:
         Raises:
             SettingsError: wrong type or out of range; names the parameter, its rule and the value.
         """
+        if isinstance(value, str):
+            value = self.words.get(value, value)
         if self.type is float and type(value) is int:
             value = float(value)
         if not isinstance(value, Value) or type(value) is not self.type or not self._allows(value):
@@ -85,6 +91,8 @@ _SWITCH = {
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
+_NO_WORDS: Mapping[str, int] = {}
+
 T = TypeVar("T", bool, int, float, str)
 
 
@@ -97,9 +105,10 @@ def _param(
     *,
     details: str = "",
     choices: tuple[str, ...] = (),
+    words: Mapping[str, int] = _NO_WORDS,
 ) -> T:
     """Return a dataclass field with the rule in its metadata; `summary` becomes `Rule.help`."""
-    return field(default=default, metadata={"rule": Rule(kind, summary, details, low, high, choices)})
+    return field(default=default, metadata={"rule": Rule(kind, summary, details, low, high, choices, words)})
 
 
 C = TypeVar("C", bound="_Checked")
@@ -271,7 +280,7 @@ class AnimationSettings(_Checked):
         "Transfer motion relative to the first driving frame, which should show a neutral face. Off: take the driving "
         "face's expression and head rotation as they are.",
         details="Turn it off if the driving clip does not start with a neutral face. On local engines the motion "
-        "option `reference_frame` can choose another frame instead.",
+        "option `reference_frame` can choose another frame instead; -1 takes the most neutral one.",
     )
     mismatch_method: str = _param(
         str,
@@ -388,9 +397,13 @@ class MotionOptions(_Checked):
     reference_frame: int = _param(
         int,
         0,
-        "Driving frame that relative motion starts from, counted from 0. Ideally one with a neutral expression.",
-        0,
-        details="If it shows no face, the next frame that does is used.",
+        "Driving frame that relative motion starts from, counted from 0, ideally one with a neutral expression. "
+        "-1 = auto: the most neutral and frontal one.",
+        AUTO,
+        details="If it shows no face, the next frame that does is used. `auto` can be written for -1; it compares the "
+        "frames that are read by eyes, mouth, brows and turn of the head, and the result says which one it took. So "
+        "the driving clip is decoded once more.",
+        words={"auto": AUTO},
     )
     smoothing: float = _param(
         float,

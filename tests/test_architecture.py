@@ -15,7 +15,7 @@ LAYERS = (
     {"cli", "server"},
     {"run", "sheet"},
     {"engines"},
-    {"plan", "tracking", "compose", "geometry"},
+    {"plan", "tracking", "compose", "geometry", "neutral"},
     {"faces", "media", "settings"},
     {"errors", "files", "concurrency", "smoothing", "tensors", "web"},
 )

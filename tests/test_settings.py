@@ -8,7 +8,7 @@ import math
 import pytest
 
 from liveportrait_v2v.errors import LivePortraitError, SettingsError
-from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.settings import AUTO, AnimationSettings, MotionOptions
 
 DOCUMENTED = {
     "dsize": 512,
@@ -96,6 +96,20 @@ def test_an_integer_is_accepted_for_a_float_parameter():
     scale = AnimationSettings(scale=2).scale
     assert scale == 2.0
     assert type(scale) is float
+
+
+@pytest.mark.parametrize("given", [AUTO, "auto"])
+def test_the_word_auto_stands_for_its_number(given):
+    options = MotionOptions.from_dict({"reference_frame": given})
+    assert options.to_dict()["reference_frame"] == -1
+    assert MotionOptions.rules()["reference_frame"].parse("reference_frame", str(given)) == -1
+
+
+@pytest.mark.parametrize("given", [-2, "automatic", 1.0])
+def test_a_reference_frame_that_is_neither_a_number_nor_auto_is_refused_with_the_rule(given):
+    rule = "reference_frame must be a whole number of at least -1, or auto"
+    with pytest.raises(SettingsError, match=rule):
+        MotionOptions(reference_frame=given)
 
 
 def test_settings_survive_conversion_to_a_dict_and_back():

@@ -137,7 +137,10 @@ class Engine(Protocol):
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
     ) -> Session:
-        """Start a role of a run between clips of these frame rates; None for a still: expression, but no motion."""
+        """Start a role of a run between clips of these frame rates; None for a still: expression, but no motion.
+
+        `reference_frame` is the number of a frame: the run has replaced `AUTO`.
+        """
 
 
 @dataclass(frozen=True)

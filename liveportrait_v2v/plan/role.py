@@ -27,6 +27,9 @@ class MotionTemplate(Protocol):
     def begins(self) -> torch.Tensor:
         """Whether the face does not continue from the last frame that shows it, bool [N]."""
 
+    def measures(self) -> torch.Tensor:
+        """Return what makes faces neutral, float32 [N, 8], as `neutral.measures` has it."""
+
 
 @dataclass(frozen=True)
 class Role:

@@ -73,8 +73,9 @@ class Result:
             | engine | the run's | a hosted engine, start to end |
         output: the file written, None if there is none.
         audio: exactly as long as the result, None if it has none.
-        notes: where a number may go over to another person and where its face is lost, in frames of that clip; what
-            was done to make a hosted engine's clip fit the plan. A sentence each.
+        notes: where a number may go over to another person and where its face is lost, in frames of that clip; which
+            frame is the reference where the first driving face is not neutral; what was done to make a hosted engine's
+            clip fit the plan. A sentence each.
         job: the job of a hosted engine: its number, request id, cost, and the engine's own file; None for the others.
         faces: that were taken, of the source and of the driving clip; none of a motion template and of hosted engines.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from fractions import Fraction
 from itertools import count, islice
 
 import torch
@@ -16,7 +17,9 @@ from ..errors import FaceNotFoundError, SettingsError
 from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
 from ..media import Clip
+from ..neutral import FAR_FROM_NEUTRAL, deviations, measures
 from ..plan import MotionTemplate, Pairing, Role
+from ..settings import AUTO
 from ..tracking import TrackedChunk, TrackedClip
 from .gaps import Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
 from .passes import Passes
@@ -28,25 +31,17 @@ class RoleRun:
 
     Attributes:
         lost_source, lost_driving: frames so far without the source's or the driving face, bridged ones included.
-        source_face, driving_face: what was seen so far of the faces that the role takes.
+        histories: of the faces that the role takes, with the clip of each, "source" or "driving".
     """
 
-    def __init__(
-        self,
-        role: Role,
-        pairing: Pairing,
-        engine: Engine,
-        session: Session,
-        render: Render,
-        clock: Stopwatch,
-        chunk: int,
-    ):
-        """Take what the role shares with its run; `render` is the session's, in whatever thread it is to run."""
+    _session: Session
+    _render: Render
+
+    def __init__(self, role: Role, pairing: Pairing, engine: Engine, clock: Stopwatch, chunk: int):
+        """Take what the role shares with its run."""
         self._role = role
         self._pairing = pairing
         self._engine = engine
-        self._session = session
-        self._render = render
         self._clock = clock
         self._chunk = chunk
         self._clip = self._tracked_clip()
@@ -54,9 +49,12 @@ class RoleRun:
         self._stack = ExitStack()
         self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())
+        self._measures: list[torch.Tensor] = []
+        """Of the driving frames that were read so far, as `neutral.measures` has it."""
         self.lost_source = self.lost_driving = 0
-        self.source_face = FaceHistory(role.settings.input_face_index)
-        self.driving_face = FaceHistory(role.settings.drive_face_index)
+        self._source_face = FaceHistory(role.settings.input_face_index)
+        self._driving_face = FaceHistory(role.settings.drive_face_index)
+        self.histories = ("source", self._source_face), ("driving", self._driving_face)
 
     def __enter__(self) -> RoleRun:
         if self._clip is not None:
@@ -71,10 +69,65 @@ class RoleRun:
         """Start one pass through the driving clip, before the run."""
         return self._passes.begin(self._pairing.driving_frames, keep=True)
 
-    def survey(self, chunks: Iterable[TrackedChunk]) -> None:
-        """Show the session the driving clip, as far as it takes it; a template has no pictures."""
-        if not isinstance(self._role.driving, MotionTemplate):
-            self._session.survey(chunks)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As in `Result`; complete after the last frame."""
+        reference = self._reference_note()
+        notes = [note for clip, history in self.histories for note in history.notes(clip)]
+        return tuple(notes if reference is None else [reference, *notes])
+
+    def begin(
+        self,
+        source_rate: Fraction | None,
+        chunks: Callable[[], Iterator[TrackedChunk]],
+        renderer: Callable[[Session], Render],
+    ) -> None:
+        """Start the session, and show it the driving clip as far as it takes it; a template has no pictures.
+
+        Args:
+            source_rate: frames per second, None for a still.
+            chunks: starts a pass through the driving clip.
+            renderer: returns a session's `render`, in whatever thread it is to run.
+        """
+        driving = self._role.driving
+        options = self._role.options
+        if options.reference_frame == AUTO:
+            options = replace(options, reference_frame=self._most_neutral(chunks))
+        self._session = self._engine.session(self._role.settings, options, source_rate, driving.info.rate)
+        self._render = renderer(self._session)
+        if not isinstance(driving, MotionTemplate):
+            self._session.survey(chunks())
+
+    def _most_neutral(self, chunks: Callable[[], Iterator[TrackedChunk]]) -> int:
+        """Return the number of the most neutral driving frame among those that are read; 0 if none shows a face."""
+        if isinstance(self._role.driving, MotionTemplate):
+            self._measure_template(self._role.driving)
+        else:
+            for chunk in chunks():
+                self._measures.append(measures(chunk.landmarks, chunk.present))
+        return int(deviations(torch.cat(self._measures)).argmin())
+
+    def _measure_template(self, template: MotionTemplate) -> None:
+        self._measures = [template.measures()[: self._pairing.driving_frames]]
+
+    def _reference_note(self) -> str | None:
+        """Return the reference frame that was found, or a better one than the first; None where it does not matter."""
+        if self._role.driving.info.is_still or not self._measures:
+            return None
+        away = deviations(torch.cat(self._measures))
+        if not away.isfinite().any():
+            return None
+        best = int(away.argmin())
+        if self._role.options.reference_frame == AUTO:
+            return f"reference_frame auto: took driving frame {best}, the most neutral of {len(away)}"
+        first = away[away.isfinite()][0]
+        chosen = self._role.options.reference_frame > 0 or not self._role.settings.relative
+        if chosen or first < FAR_FROM_NEUTRAL or away[best] > first / 2:
+            return None
+        return (
+            "the driving clip's first face is far from neutral, and relative motion starts from it; "
+            f"reference_frame auto would take frame {best}"
+        )
 
     def start(self) -> None:
         """Start tracking the driving clip, from its beginning."""
@@ -82,7 +135,7 @@ class RoleRun:
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[SourceChunk]:
         """Pass the source's chunks through the session, with the gaps in its track mended."""
-        watched = _watched(chunks, self.source_face)
+        watched = _watched(chunks, self._source_face)
         return mend_source(watched, self._session.source, self._pairing.rate)
 
     def rendered(self, chunk: SourceChunk, frames: torch.Tensor, masks: bool) -> RenderedFrames:
@@ -139,9 +192,12 @@ class RoleRun:
             continues: deque[bool] = deque()  # of frames on their way through the session
             continuity = Continuity()
             chunks = self._passes.begin(frames, self._again)
+            unmeasured = not self._measures
 
             def watched() -> Iterator[TrackedChunk]:
                 for chunk in chunks:
+                    if unmeasured:
+                        self._measures.append(measures(chunk.landmarks, chunk.present))
                     for k, present in enumerate(chunk.present.tolist()):
                         continues.append(present and not continuity.begins(chunk, k))
                     yield chunk
@@ -151,6 +207,7 @@ class RoleRun:
             raise SettingsError(
                 f"the {self._engine.name} engine takes no motion templates; give the driving clip"
             )
+        self._measure_template(driving)
         return zip(self._session.motions_of(driving, frames), (~driving.begins).tolist(), strict=False)
 
     def _tracked_clip(self) -> TrackedClip | None:
@@ -169,7 +226,7 @@ class RoleRun:
 
     def _track(self, cap: int, keep: bool) -> Iterator[TrackedChunk]:
         assert self._clip is not None
-        yield from _watched((tracked for (tracked,) in self._clip.chunks(cap, keep)), self.driving_face)
+        yield from _watched((tracked for (tracked,) in self._clip.chunks(cap, keep)), self._driving_face)
 
 
 def _watched(chunks: Iterable[TrackedChunk], history: FaceHistory) -> Iterator[TrackedChunk]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ import torch
 from ..concurrency import Stopwatch, torch_thread
 from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
-from ..faces.history import FaceHistory
 from ..plan import RunPlan
 from ..tracking import TrackedChunk, TrackedClip
 from .gaps import SourceChunk
@@ -69,15 +69,16 @@ class StreamingRun:
     def faces(self) -> tuple[TakenFace, ...]:
         """The faces that the roles took so far."""
         return tuple(
-            TakenFace(clip, history.first) for clip, history in self._histories() if history.first is not None
+            TakenFace(clip, history.first)
+            for role in self._roles
+            for clip, history in role.histories
+            if history.first is not None
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What became of these faces so far, each sentence once."""
-        return tuple(
-            dict.fromkeys(note for clip, history in self._histories() for note in history.notes(clip))
-        )
+        """As in `Result`, so far, of all roles, each sentence once."""
+        return tuple(dict.fromkeys(note for role in self._roles for note in role.notes))
 
     def frames(self) -> Iterator[RenderedFrames]:
         """Render the plan, chunk by chunk.
@@ -87,9 +88,12 @@ class StreamingRun:
             FaceNotFoundError: a chosen face is in no frame of its clip.
             Cancelled: the run was stopped during the survey of a driving clip.
         """
-        self._roles = self._started()
+        self._roles = [
+            self._stack.enter_context(RoleRun(role, pairing, self._engine, self._clock, self._plan.chunk))
+            for role, pairing in zip(self._plan.roles, self._plan.pairings, strict=True)
+        ]
         for role in self._roles:
-            role.survey(self._watched(role))
+            role.begin(self._plan.source.info.rate, partial(self._watched, role), self._renderer)
         for role in self._roles:
             role.start()
         for chunks in self._source():
@@ -101,23 +105,6 @@ class StreamingRun:
         """Return the progress after this many frames and seconds."""
         without_face = max(self.frames_without_source_face, self.frames_without_driving_face)
         return Progress(done, self._plan.frame_count, "animating", done / seconds, without_face)
-
-    def _histories(self) -> Iterator[tuple[str, FaceHistory]]:
-        for role in self._roles:
-            yield "source", role.source_face
-            yield "driving", role.driving_face
-
-    def _started(self) -> list[RoleRun]:
-        """Start a session for each role."""
-        roles = []
-        for role, pairing in zip(self._plan.roles, self._plan.pairings, strict=True):
-            rates = self._plan.source.info.rate, role.driving.info.rate
-            session = self._engine.session(role.settings, role.options, *rates)
-            run = RoleRun(
-                role, pairing, self._engine, session, self._renderer(session), self._clock, self._plan.chunk
-            )
-            roles.append(self._stack.enter_context(run))
-        return roles
 
     def _renderer(self, session: Session) -> Render:
         """Return the session's `render`, in a thread with as many cores as the engine wants."""

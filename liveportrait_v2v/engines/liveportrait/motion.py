@@ -18,6 +18,8 @@ from .keypoints import hull_volume, orthonormal, rotation_matrix, transform
 # Which keypoints' expression belongs to the lips and to the eyes.
 LIPS = (6, 12, 14, 17, 19, 20)
 EYES = (11, 13, 15, 16, 18)
+# The keypoints whose height is that of the brows.
+BROWS = (1, 2)
 # The opening of eyes that are neither shut nor wide: what the published code takes for eyes that are shut.
 USUAL_EYES = 0.39
 

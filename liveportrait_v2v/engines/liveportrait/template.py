@@ -22,10 +22,13 @@ from safetensors.torch import save
 
 from ...errors import LivePortraitError
 from ...files import atomic_write
+from ...geometry import euler_angles
 from ...media import ClipInfo
-from .motion import ROW, Motion
+from .motion import BROWS, ROW, Motion
 
 FORMAT = "liveportrait-v2v motion 1"
+BROW_UNIT = 0.01
+"""Clear difference of the brows' keypoints in height."""
 _ROTATION_TOLERANCE = 0.05  # of R @ R.T to the identity, per entry
 _SHAPES = {"rotation": (3, 3), "exp": (21, 3), "scale": (1,), "t": (3,), "eyes": (2,), "lips": (1,)}
 
@@ -60,6 +63,13 @@ class LivePortraitTemplate:
     def info(self) -> ClipInfo:
         """Facts as of a clip without pictures and audio."""
         return ClipInfo(0, 0, self.rate, len(self) / self.rate, len(self), False, None)
+
+    def measures(self) -> torch.Tensor:
+        """Return what makes faces neutral, float32 [N, 8], as `neutral.measures` has it; NaN without a face."""
+        brows = self.motion.exp[:, BROWS, 1] / BROW_UNIT
+        angles = euler_angles(self.motion.rotation)
+        found = torch.cat((self.motion.eyes, self.motion.lips, brows, angles), dim=1)
+        return torch.where(self.present.unsqueeze(1), found, torch.nan)
 
 
 def read_template(path: str | os.PathLike[str]) -> LivePortraitTemplate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -237,6 +238,42 @@ def test_retargeting_needs_openings(clips, dump):
     with pytest.raises(SettingsError, match="lip_retargeting needs the lip openings"):
         animate(clips["astronaut"], without, engine=engine, settings=AnimationSettings(lip_retargeting=True))
     assert animate(clips["astronaut"], without, engine=engine).frames == N
+
+
+def turned(without_openings: bool = False) -> LivePortraitTemplate:
+    """A template of N frames whose head is turned in all but the last."""
+    turn = torch.tensor([30.0, 25.0, 20.0, 0.0])
+    still, unknown = torch.zeros(N), torch.full((N, 3), torch.nan)
+    motion = Motion(
+        rotation_matrix(still, turn, still),
+        torch.zeros(N, 21, 3),
+        torch.ones(N, 1),
+        torch.zeros(N, 3),
+        torch.full((N, 2), 0.3),
+        torch.zeros(N, 1),
+    )
+    if without_openings:
+        motion = replace(motion, eyes=unknown[:, :2], lips=unknown[:, :1])
+    return LivePortraitTemplate(motion, torch.ones(N).bool(), torch.zeros(N).bool(), Fraction(25))
+
+
+@pytest.mark.parametrize("without_openings", [False, True])
+def test_auto_takes_the_most_neutral_frame_of_a_template(clips, without_openings):
+    targets = []
+    for number in (-1, N - 1):
+        networks = MadeNetworks()
+        engine, options = LivePortraitEngine(networks), MotionOptions(reference_frame=number)
+        result = animate(clips["astronaut"], turned(without_openings), engine=engine, options=options)
+        targets.append(torch.cat([call[2] for call in networks.calls_of("render")]))
+        note = f"reference_frame auto: took driving frame {N - 1}, the most neutral of {N}"
+        assert result.notes == ((note,) if number < 0 else ())
+    assert torch.equal(*targets)
+
+
+def test_a_template_that_begins_far_from_neutral_gets_a_note(clips):
+    result = animate(clips["astronaut"], turned(), engine=LivePortraitEngine(MadeNetworks()))
+    assert len(result.notes) == 1
+    assert f"auto would take frame {N - 1}" in result.notes[0]
 
 
 def test_a_reference_frame_that_a_template_lacks_is_refused(clips):

@@ -211,13 +211,13 @@ class TrackedClip:
         """Return the track of each number's face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
-        faces = []
-        for number in self._numbers:
+        own: dict[int, _Track] = {}
+        for number in set(self._numbers):
             landmarks, present, scenes = tracks.face(number)
             marked = self._add_points(TrackedChunk(frames, landmarks, present, index, scenes=scenes))
             # Memory of their own, without the other faces'.
-            faces.append((marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous()))
-        return tuple(faces)
+            own[number] = marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous()
+        return tuple(own[number] for number in self._numbers)
 
 
 def _decoded(clip: Clip, device: str, chunk: int, cap: int, clock: Stopwatch) -> Ahead[Chunk]:

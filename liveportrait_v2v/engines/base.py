@@ -19,7 +19,7 @@ import torch
 from ..errors import SettingsError
 from ..faces import FaceSquare
 from ..media import Clip
-from ..plan import MotionTemplate, Role, RunPlan
+from ..plan import ALL, MotionTemplate, Role, RunPlan
 from ..settings import AnimationSettings, MotionOptions
 from ..tracking import TrackedChunk
 
@@ -34,8 +34,8 @@ class RenderedFrames:
     Attributes:
         frames: uint8 [N, H, W, 3].
         mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None unless asked for.
-        squares: of each role, the square of each frame that was pasted, N; its side is 0 where nothing was. Empty for
-            hosted engines, which do not report it.
+        squares: of each animated face, the square of each frame that was pasted, N; its side is 0 where nothing was.
+            Six for a role that animates all faces; empty for hosted engines, which do not report it.
         check: waits until the frames are computed, and gives those to be shown in their place, if any; None where
             nothing is left to be found out.
     """
@@ -72,7 +72,10 @@ class Session(Protocol):
         """
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
-        """Pass the source clip's chunks on, in order, with the landmarks that `render` needs; may lag behind."""
+        """Pass the source clip's chunks on, in order, with the landmarks that `render` needs; may lag behind.
+
+        Keeps nothing in the session: with several faces it is called for each of them.
+        """
 
     def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
         """Yield the motion of each driving frame, in order; None for a frame without the face.
@@ -90,6 +93,12 @@ class Session(Protocol):
 
         Returns:
             N frames, and the one square of each; to be `settled` before anyone reads them.
+        """
+
+    def for_another_face(self) -> Session:
+        """Return a session that renders another of the source's faces by the same driving motions.
+
+        It has none of its own: it is made behind the first of them, for that face's first frame.
         """
 
 
@@ -200,19 +209,28 @@ def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
 
     Raises:
         SettingsError: a motion option that the engine does not support differs from its default, a motion template
-            belongs to another engine, or a hosted engine gets several roles.
+            belongs to another engine, or a hosted engine is to animate several faces.
     """
-    if isinstance(engine, HostedEngine) and len(plan.roles) > 1:
-        raise SettingsError(
-            f"the {engine.name} engine animates one face a run, got {len(plan.roles)}; take a local engine"
-        )
-    for role in plan.roles:
-        _check_options(role, engine)
-        template = role.driving
-        if isinstance(template, MotionTemplate) and template.engine != engine.name:
+    if isinstance(engine, HostedEngine):
+        several = f"{len(plan.roles)} roles" if len(plan.roles) > 1 else None
+        if ALL in (role.source_face for role in plan.roles):
+            several = 'source_face "all"'
+        if several:
             raise SettingsError(
-                f"a motion template needs the engine that made it, {template.engine}, got the {engine.name} engine"
+                f"the {engine.name} engine animates one face a run, got {several}; take a local engine"
             )
+    for place, role in enumerate(plan.roles):
+        with plan.naming(place):
+            _check_options(role, engine)
+            _check_template(role, engine)
+
+
+def _check_template(role: Role, engine: Engine | HostedEngine) -> None:
+    template = role.driving
+    if isinstance(template, MotionTemplate) and template.engine != engine.name:
+        raise SettingsError(
+            f"a motion template needs the engine that made it, {template.engine}, got the {engine.name} engine"
+        )
 
 
 def _check_options(role: Role, engine: Engine | HostedEngine) -> None:

@@ -2,7 +2,7 @@
 
 from .pairing import Pairing, pair
 from .plan import RunPlan, make_plan
-from .role import MotionTemplate, Role
+from .role import ALL, MotionTemplate, Role
 from .soundtrack import soundtrack
 
-__all__ = ["MotionTemplate", "Pairing", "Role", "RunPlan", "make_plan", "pair", "soundtrack"]
+__all__ = ["ALL", "MotionTemplate", "Pairing", "Role", "RunPlan", "make_plan", "pair", "soundtrack"]

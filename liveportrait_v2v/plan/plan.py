@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from ..errors import FaceNotFoundError, SettingsError
 from ..media import Audio, Clip
 from .pairing import Pairing, pair
-from .role import Role
+from .role import ALL, Role, name_of
 from .soundtrack import soundtrack
 
 
@@ -19,7 +21,8 @@ class RunPlan:
 
     Attributes:
         source: clip or still with the faces to animate.
-        roles: the faces to animate and what leads them, one or more, in the order in which they are drawn.
+        roles: the faces to animate and what leads them, one or more, in the order in which they are drawn; no face is
+            in two of them.
         pairings: the timing of each role; rate and number of frames are the same in all.
         audio: of the result, exactly as long as it; None for none.
         audio_source: where it comes from: "source", "driving" or None.
@@ -48,6 +51,20 @@ class RunPlan:
         """Width and height of the result's frames in pixels."""
         return self.source.output_size()
 
+    @contextmanager
+    def naming(self, place: int) -> Iterator[None]:
+        """Context manager whose errors begin with a role's name where there are several roles.
+
+        Args:
+            place: of the role in `roles`.
+        """
+        try:
+            yield
+        except (SettingsError, FaceNotFoundError) as error:
+            if len(self.roles) == 1:
+                raise
+            raise type(error)(f"{name_of(self.roles, place)}: {error}") from error
+
     def single(self) -> tuple[Role, Pairing]:
         """Return the role of a plan with one role, and its timing."""
         (role,), (pairing,) = self.roles, self.pairings
@@ -59,8 +76,9 @@ def make_plan(
 ) -> RunPlan:
     """Plan a run: its length, rate, size and audio.
 
-    Several roles share the source's frames. The first one's `mismatch_method` says whether the result is as long as
-    the shortest or the longest of all clips, and its `driving_audio` whose audio is heard.
+    Several roles share the source's frames, and the first one decides for all: its `mismatch_method` says whether the
+    result is as long as the shortest or the longest of all clips, its `driving_audio` whether the source or its own
+    driving clip is heard, its `face_order` how the source's faces are numbered.
 
     Args:
         source: clip or still with the faces to animate.
@@ -69,9 +87,11 @@ def make_plan(
 
     Raises:
         MediaError: a clip can't be read.
+        SettingsError: there is no role, or two animate the same face.
     """
     source = source if isinstance(source, Clip) else Clip(source)
     roles = (roles,) if isinstance(roles, Role) else tuple(roles)
+    _check_faces(roles)
     rates = (role.driving.info.rate for role in roles)
     still_rate = next(filter(None, rates), None)
     pairings = [
@@ -82,3 +102,19 @@ def make_plan(
     pairings = [replace(pairing, frames=frames) for pairing in pairings]
     audio, audio_source = soundtrack(source, roles[0], pairings[0])
     return RunPlan(source, roles, tuple(pairings), audio, audio_source, chunk)
+
+
+def _check_faces(roles: Sequence[Role]) -> None:
+    if not roles:
+        raise SettingsError("a run needs one role at least, got none; give each face that is to move a role")
+    taken: dict[int, int] = {}
+    for place, role in enumerate(roles):
+        for number in role.source_numbers:
+            if number in taken:
+                whole = ALL in (role.source_face, roles[taken[number]].source_face)
+                raise SettingsError(
+                    f"{name_of(roles, place)}: face {number} of the source is animated by "
+                    f"{name_of(roles, taken[number])} already; give each role a source_face of its own"
+                    + (', or leave "all" as the only role' if whole else "")
+                )
+            taken[number] = place

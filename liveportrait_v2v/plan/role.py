@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
+from ..errors import SettingsError
 from ..media import Clip, ClipInfo
 from ..settings import AnimationSettings, MotionOptions
+
+ALL: Literal["all"] = "all"
+MAX_FACES = 6
+"""Faces that are numbered in a clip, at most."""
 
 
 @runtime_checkable
@@ -33,14 +40,48 @@ class MotionTemplate(Protocol):
 
 @dataclass(frozen=True)
 class Role:
-    """One face of the source clip and what leads it.
+    """One face of the source clip, or every one, and what leads it.
 
     Attributes:
-        driving: clip, still or motion template that leads the face.
-        settings: `input_face_index` is the source's face, `drive_face_index` the driving clip's.
+        driving: clip, still or motion template that leads the face. Roles with the same `Clip` share its passes.
+        settings: `input_face_index` is the source's face and `drive_face_index` the driving clip's; a number that is
+            given below is put in their place.
         options: what only local engines can do.
+        source_face: number of the source's face; "all" gives each of them this role; None takes the settings' number.
+        drive_face: number of the driving clip's face; None takes the settings' number.
+
+    Raises:
+        SettingsError: a number out of range.
     """
 
     driving: Clip | MotionTemplate
     settings: AnimationSettings = field(default_factory=AnimationSettings)
     options: MotionOptions = field(default_factory=MotionOptions)
+    source_face: int | Literal["all"] | None = None
+    drive_face: int | None = None
+
+    def __post_init__(self) -> None:
+        rules, values = AnimationSettings.rules(), self.settings.to_dict()
+        if self.source_face is not None and self.source_face != ALL:
+            try:
+                values["input_face_index"] = rules["input_face_index"].check("source_face", self.source_face)
+            except SettingsError as error:
+                raise SettingsError(f'{error}; "all" takes every face') from None
+        if self.drive_face is not None:
+            values["drive_face_index"] = rules["drive_face_index"].check("drive_face", self.drive_face)
+        object.__setattr__(self, "settings", AnimationSettings.from_dict(values))
+
+    @property
+    def source_numbers(self) -> tuple[int, ...]:
+        """Numbers of the source's faces that the role animates where they appear."""
+        return tuple(range(MAX_FACES)) if self.source_face == ALL else (self.settings.input_face_index,)
+
+    @property
+    def driving_name(self) -> str:
+        """Name of the driving clip's file, for messages."""
+        return Path(self.driving.name).name if isinstance(self.driving, Clip) else "motion template"
+
+
+def name_of(roles: Sequence[Role], place: int) -> str:
+    """Return the name of one of several roles for messages, such as "role 1 (b.mp4)"."""
+    return f"role {place + 1} ({roles[place].driving_name})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ..concurrency import Behind, HostCopies, Stopwatch
 from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
-from ..errors import Cancelled
+from ..errors import Cancelled, SettingsError
 from ..media import Clip, VideoWriter
 from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
@@ -55,9 +55,10 @@ class Run(AbstractContextManager[Any], Protocol):
 
 def animate(
     source: Clip | str | os.PathLike[str],
-    driving: Clip | MotionTemplate | str | os.PathLike[str],
+    driving: Clip | MotionTemplate | str | os.PathLike[str] | None = None,
     *,
     engine: Engine | HostedEngine,
+    roles: Sequence[Role] | None = None,
     output: str | os.PathLike[str] | None = None,
     settings: AnimationSettings | None = None,
     options: MotionOptions | None = None,
@@ -69,20 +70,26 @@ def animate(
     crf: int | None = None,
     encoder: str = "software",
 ) -> Result:
-    """Animate the source clip's face by the driving clip's: the plan with one role, made and carried out.
+    """Animate one face of the source clip by the driving clip's, or several by a role each: a plan, carried out.
 
     Args:
-        source: clip or still with the face to animate; for the Segmind engine also a public URL.
-        driving: clip or still with the motion, as `source`; or a motion template of the engine.
-        settings, options: defaults where left out.
+        source: clip or still with the faces to animate; for the Segmind engine also a public URL.
+        driving: clip or still with the motion, as `source`; or a motion template of the engine. Short for one role.
+        roles: the faces to animate and what leads each, instead of `driving`; as in `make_plan`.
+        settings, options: of the one role that `driving` stands for; defaults where left out.
         chunk: frames at a time. Memory depends on it and on the frame size, not on the length of the clips, but for
-            6 KB a frame of a clip that is read more than once.
+            6 KB a frame and face of a clip that is read more than once.
+
+    Raises:
+        SettingsError: both `driving` and `roles` are given, or neither; or what `make_plan` raises.
 
     Everything else, errors included, is as in `run_plan`. For example:
 
         >>> result = animate("source.mp4", "driving.mp4", engine=create_engine("draft"), output="out.mp4")
         >>> result.frames, result.rate
         (97, Fraction(24000, 1001))
+        >>> roles = [Role(Clip("a.mp4"), source_face=0), Role(Clip("b.mp4"), source_face=1, drive_face=1)]
+        >>> result = animate("two_people.mp4", roles=roles, engine=create_engine("draft"), output="out.mp4")
     """
 
     def opened(clip: Clip | str | os.PathLike[str]) -> Clip:
@@ -90,11 +97,22 @@ def animate(
             return clip
         return engine.clip(clip, cancelled) if isinstance(engine, HostedEngine) else Clip(clip)
 
+    if (driving is None) == (roles is None):
+        got = "neither" if roles is None else "both"
+        raise SettingsError(
+            f"animate takes a driving clip, or roles with a driving clip each, got {got}; give one of them"
+        )
+    if roles is not None and not (settings is None and options is None):
+        raise SettingsError(
+            "settings and options belong to each role, got them beside roles; give them to Role"
+        )
     source = opened(source)
-    driving = driving if isinstance(driving, MotionTemplate) else opened(driving)
-    role = Role(driving, settings or AnimationSettings(), options or MotionOptions())
+    if driving is not None:
+        driving = driving if isinstance(driving, MotionTemplate) else opened(driving)
+        roles = [Role(driving, settings or AnimationSettings(), options or MotionOptions())]
+    assert roles is not None  # one of the two is given
     return run_plan(
-        make_plan(source, role, chunk=chunk),
+        make_plan(source, roles, chunk=chunk),
         engine=engine,
         output=output,
         sink=sink,

@@ -52,13 +52,15 @@ class Result:
 
     Attributes:
         frames: number of frames of the result.
-        frames_without_source_face, frames_without_driving_face: frames in which that face was not found: those of gaps
-            of up to 0.2 s are bridged, the others show the source unchanged. None where the engine does not report it.
-        source_rate, driving_rate: frames per second of the clips, None for a still.
+        frames_without_source_face, frames_without_driving_face: frames in which that face was not found, summed over
+            the roles: those of gaps of up to 0.2 s are bridged, the others show the source unchanged. None where the
+            engine does not report it.
+        source_rate, driving_rate: frames per second of the source and of the first role's driving clip, None for a
+            still.
         rate: frames per second of the result.
         size: width and height of the frames (a file's sides are even: an odd one is a pixel longer there).
         duration: seconds.
-        audio_source: the clip whose audio the result has: "source", "driving" or None.
+        audio_source: the clip whose audio the result has: "source", "driving" (the first role's) or None.
         seconds: time spent, by stage, summed over threads, which overlap; "total" is wall-clock time.
 
             | stage | in which thread | what |

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count, islice
@@ -16,137 +15,114 @@ from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
 from ..errors import FaceNotFoundError, SettingsError
 from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
-from ..media import Clip
-from ..neutral import FAR_FROM_NEUTRAL, deviations, measures
-from ..plan import MotionTemplate, Pairing, Role
+from ..plan import ALL, MotionTemplate, Pairing, Role
 from ..settings import AUTO
-from ..tracking import TrackedChunk, TrackedClip
+from ..tracking import TrackedChunk
+from .driving import DrivingReader
 from .gaps import Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
-from .passes import Passes
+from .reference import ReferenceSearch
 from .splice import DrivingMotion, Render, splice
 
 
 class RoleRun:
-    """The session of a role, its driving side, and the frames without a face; leaving the block ends its thread.
+    """The session of a role, its driving side, and the frames without a face.
 
     Attributes:
-        lost_source, lost_driving: frames so far without the source's or the driving face, bridged ones included.
+        lost_source: frames so far without any of the source's faces, bridged ones included.
+        lost_driving: frames so far without the driving face, bridged ones included.
         histories: of the faces that the role takes, with the clip of each, "source" or "driving".
     """
 
     _session: Session
-    _render: Render
+    _renders: list[Render]
 
-    def __init__(self, role: Role, pairing: Pairing, engine: Engine, clock: Stopwatch, chunk: int):
-        """Take what the role shares with its run."""
+    def __init__(
+        self,
+        role: Role,
+        pairing: Pairing,
+        engine: Engine,
+        reader: DrivingReader | None,
+        clock: Stopwatch,
+    ):
+        """Take what the role shares with its run; `reader` reads the driving clip, None for a template."""
         self._role = role
         self._pairing = pairing
         self._engine = engine
+        self._reader = reader
         self._clock = clock
-        self._chunk = chunk
-        self._clip = self._tracked_clip()
-        self._passes = Passes(self._track, clock, "wait driving")
-        self._stack = ExitStack()
         self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())
-        self._measures: list[torch.Tensor] = []
-        """Of the driving frames that were read so far, as `neutral.measures` has it."""
-        self.lost_source = self.lost_driving = 0
-        self._source_face = FaceHistory(role.settings.input_face_index)
+        self._reference = ReferenceSearch(role, pairing.driving_frames)
+        self._source_faces = [FaceHistory(number) for number in role.source_numbers]
         self._driving_face = FaceHistory(role.settings.drive_face_index)
-        self.histories = ("source", self._source_face), ("driving", self._driving_face)
-
-    def __enter__(self) -> RoleRun:
-        if self._clip is not None:
-            self._stack.enter_context(self._clip)
-        self._stack.enter_context(self._passes)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def driving_chunks(self) -> Iterator[TrackedChunk]:
-        """Start one pass through the driving clip, before the run."""
-        return self._passes.begin(self._pairing.driving_frames, keep=True)
+        self.histories = [*(("source", face) for face in self._source_faces), ("driving", self._driving_face)]
+        self.lost_source = self.lost_driving = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         """As in `Result`; complete after the last frame."""
-        reference = self._reference_note()
+        reference = self._reference.note()
         notes = [note for clip, history in self.histories for note in history.notes(clip)]
         return tuple(notes if reference is None else [reference, *notes])
+
+    def survey_chunks(self) -> Iterator[TrackedChunk]:
+        """Start one pass through the driving clip, before the run; a template has no pictures."""
+        if self._reader is None:
+            return iter(())
+        return self._watched(self._reader.survey(self._pairing.driving_frames))
 
     def begin(
         self,
         source_rate: Fraction | None,
-        chunks: Callable[[], Iterator[TrackedChunk]],
+        chunks: Callable[[], Iterable[TrackedChunk]],
         renderer: Callable[[Session], Render],
     ) -> None:
-        """Start the session, and show it the driving clip as far as it takes it; a template has no pictures.
+        """Start the session, and show it the driving clip as far as it takes it.
 
         Args:
             source_rate: frames per second, None for a still.
-            chunks: starts a pass through the driving clip.
+            chunks: starts a pass of `survey_chunks`.
             renderer: returns a session's `render`, in whatever thread it is to run.
         """
-        driving = self._role.driving
-        options = self._role.options
+        role, options = self._role, self._role.options
         if options.reference_frame == AUTO:
-            options = replace(options, reference_frame=self._most_neutral(chunks))
-        self._session = self._engine.session(self._role.settings, options, source_rate, driving.info.rate)
-        self._render = renderer(self._session)
-        if not isinstance(driving, MotionTemplate):
+            deque(chunks(), maxlen=0)
+            options = replace(options, reference_frame=self._reference.most_neutral())
+        self._session = self._engine.session(role.settings, options, source_rate, role.driving.info.rate)
+        if role.source_face == ALL:
+            self._renders = [self._of_another_face(renderer) for _ in role.source_numbers]
+        else:
+            self._renders = [renderer(self._session)]
+        if self._reader is not None:
             self._session.survey(chunks())
 
-    def _most_neutral(self, chunks: Callable[[], Iterator[TrackedChunk]]) -> int:
-        """Return the number of the most neutral driving frame among those that are read; 0 if none shows a face."""
-        if isinstance(self._role.driving, MotionTemplate):
-            self._measure_template(self._role.driving)
-        else:
-            for chunk in chunks():
-                self._measures.append(measures(chunk.landmarks, chunk.present))
-        return int(deviations(torch.cat(self._measures)).argmin())
-
-    def _measure_template(self, template: MotionTemplate) -> None:
-        self._measures = [template.measures()[: self._pairing.driving_frames]]
-
-    def _reference_note(self) -> str | None:
-        """Return the reference frame that was found, or a better one than the first; None where it does not matter."""
-        if self._role.driving.info.is_still or not self._measures:
-            return None
-        away = deviations(torch.cat(self._measures))
-        if not away.isfinite().any():
-            return None
-        best = int(away.argmin())
-        if self._role.options.reference_frame == AUTO:
-            return f"reference_frame auto: took driving frame {best}, the most neutral of {len(away)}"
-        first = away[away.isfinite()][0]
-        chosen = self._role.options.reference_frame > 0 or not self._role.settings.relative
-        if chosen or first < FAR_FROM_NEUTRAL or away[best] > first / 2:
-            return None
-        return (
-            "the driving clip's first face is far from neutral, and relative motion starts from it; "
-            f"reference_frame auto would take frame {best}"
-        )
-
     def start(self) -> None:
-        """Start tracking the driving clip, from its beginning."""
+        """Start reading the driving motion, from its beginning."""
         self._driving = self._moments(self._motions())
 
-    def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[SourceChunk]:
-        """Pass the source's chunks through the session, with the gaps in its track mended."""
-        watched = _watched(chunks, self._source_face)
-        return mend_source(watched, self._session.source, self._pairing.rate)
+    def source(self, columns: Sequence[Iterator[TrackedChunk]]) -> list[Iterator[SourceChunk]]:
+        """Pass the source's chunks, of each face, through the session, with the gaps in its track mended."""
+        return [
+            mend_source(_watched_by(history, column), self._session.source, self._pairing.rate)
+            for history, column in zip(self._source_faces, columns, strict=True)
+        ]
 
-    def rendered(self, chunk: SourceChunk, frames: torch.Tensor, masks: bool) -> RenderedFrames:
-        """Render the next frames of the result over `frames`, which roles before may have drawn over."""
-        driving = list(islice(self._driving, len(chunk)))
-        with self._clock("render"):
-            tracked = replace(chunk.tracked, frames=frames)
-            rendered = splice(self._render, tracked, driving, masks, chunk.opacity)
-        self.lost_source += len(chunk) - int(chunk.seen.sum())
+    def rendered(self, before: RenderedFrames, chunks: Sequence[SourceChunk], masks: bool) -> RenderedFrames:
+        """Render the next frames of the result, over those that the role before left.
+
+        Args:
+            chunks: of each face, with its track.
+        """
+        driving = list(islice(self._driving, len(before)))
+        for render, chunk in zip(self._renders, chunks, strict=True):
+            before = before.settled()
+            with self._clock("render"):
+                tracked = replace(chunk.tracked, frames=before.frames)
+                before = _over(before, splice(render, tracked, driving, masks, chunk.opacity))
+        seen = torch.stack([chunk.seen for chunk in chunks]).any(0)
+        self.lost_source += len(before) - int(seen.sum())
         self.lost_driving += sum(moment.missing for moment in driving)
-        return rendered
+        return before
 
     def check_faces(self) -> None:
         """Check, after the last frame, that both faces were found at all.
@@ -154,17 +130,33 @@ class RoleRun:
         Raises:
             FaceNotFoundError: one was in no frame.
         """
-        settings, frames = self._role.settings, self._pairing.frames
-        for lost, clip, parameter in (
-            (self.lost_source, "source", "input_face_index"),
-            (self.lost_driving, "driving", "drive_face_index"),
+        role, frames = self._role, self._pairing.frames
+        hint = "look at them with the node Preview Faces or the command `liveportrait-v2v faces`"
+        if role.source_face == ALL and self.lost_source == frames:
+            raise FaceNotFoundError(f"no face was found in the frames read of the source clip; {hint}")
+        source_parameter = "input_face_index" if role.source_face is None else "source_face"
+        driving_parameter = "drive_face_index" if role.drive_face is None else "drive_face"
+        for lost, clip, number, parameter in (
+            (self.lost_source, "source", role.settings.input_face_index, source_parameter),
+            (self.lost_driving, "driving", role.settings.drive_face_index, driving_parameter),
         ):
             if lost == frames:
                 raise FaceNotFoundError(
-                    f"face {getattr(settings, parameter)} was found nowhere in the frames read of the {clip} clip; "
-                    f"faces are numbered from 0 in the first frame that shows any: look at them with the node Preview "
-                    f"Faces or the command `liveportrait-v2v faces`, then set {parameter}"
+                    f"face {number} was found nowhere in the frames read of the {clip} clip; faces are numbered from "
+                    f"0 in the first frame that shows any: {hint}, then set {parameter}"
                 )
+
+    def _of_another_face(self, renderer: Callable[[Session], Render]) -> Render:
+        """Return the `render` of one of several faces, in a session that begins with the first frame of that face."""
+        own: Render | None = None
+
+        def render(chunk: TrackedChunk, driving: torch.Tensor, masks: bool) -> RenderedFrames:
+            nonlocal own
+            if own is None:
+                own = renderer(self._session.for_another_face())
+            return own(chunk, driving, masks)
+
+        return render
 
     def _moments(self, motions: Iterator[Shown]) -> Iterator[DrivingMotion]:
         """Yield the driving motion of each output frame, indefinitely."""
@@ -188,48 +180,41 @@ class RoleRun:
     def _sightings(self) -> Iterator[Sighting]:
         """Start one pass through the driving motion as it was read."""
         driving, frames = self._role.driving, self._pairing.driving_frames
-        if isinstance(driving, Clip):
+        if self._reader is not None:
             continues: deque[bool] = deque()  # of frames on their way through the session
             continuity = Continuity()
-            chunks = self._passes.begin(frames, self._again)
-            unmeasured = not self._measures
+            chunks = self._watched(self._reader.begin(frames, self._again))
 
-            def watched() -> Iterator[TrackedChunk]:
+            def followed() -> Iterator[TrackedChunk]:
                 for chunk in chunks:
-                    if unmeasured:
-                        self._measures.append(measures(chunk.landmarks, chunk.present))
                     for k, present in enumerate(chunk.present.tolist()):
                         continues.append(present and not continuity.begins(chunk, k))
                     yield chunk
 
-            return ((motion, continues.popleft()) for motion in self._session.motions(watched()))
+            return ((motion, continues.popleft()) for motion in self._session.motions(followed()))
+        assert isinstance(driving, MotionTemplate)  # a clip has a reader
         if not isinstance(self._session, TemplateSession):
             raise SettingsError(
                 f"the {self._engine.name} engine takes no motion templates; give the driving clip"
             )
-        self._measure_template(driving)
         return zip(self._session.motions_of(driving, frames), (~driving.begins).tolist(), strict=False)
 
-    def _tracked_clip(self) -> TrackedClip | None:
-        """Return the driving clip with its face; None for a template."""
-        if isinstance(self._role.driving, MotionTemplate):
-            return None
-        return TrackedClip(
-            self._role.driving,
-            (self._role.settings.drive_face_index,),
-            device=self._engine.device,
-            order=self._role.options.face_order,
-            chunk=self._chunk,
-            add_points=self._engine.add_points,
-            clock=self._clock,
-        )
-
-    def _track(self, cap: int, keep: bool) -> Iterator[TrackedChunk]:
-        assert self._clip is not None
-        yield from _watched((tracked for (tracked,) in self._clip.chunks(cap, keep)), self._driving_face)
+    def _watched(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
+        """Pass chunks of the driving clip on, and take note of its face."""
+        for chunk in _watched_by(self._driving_face, chunks):
+            self._reference.add(chunk)
+            yield chunk
 
 
-def _watched(chunks: Iterable[TrackedChunk], history: FaceHistory) -> Iterator[TrackedChunk]:
+def _watched_by(history: FaceHistory, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
     for chunk in chunks:
         history.add(chunk.index, chunk.landmarks, chunk.present, chunk.scenes)
         yield chunk
+
+
+def _over(before: RenderedFrames, drawn: RenderedFrames) -> RenderedFrames:
+    """Return frames that were drawn over others, with the masks and squares of both."""
+    mask = drawn.mask
+    if mask is not None and before.mask is not None:
+        mask = 1 - (1 - mask) * (1 - before.mask)
+    return RenderedFrames(drawn.frames, mask, before.squares + drawn.squares, drawn.check)

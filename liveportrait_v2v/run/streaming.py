@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ import torch
 from ..concurrency import Stopwatch, torch_thread
 from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
+from ..media import Clip
 from ..plan import RunPlan
 from ..tracking import TrackedChunk, TrackedClip
+from .driving import DrivingClip, DrivingReader
 from .gaps import SourceChunk
 from .passes import Passes, fan_out
 from .result import Progress, TakenFace
@@ -47,6 +50,7 @@ class StreamingRun:
         self._on_progress = on_progress
         self._cancelled = cancelled
         self._stack = ExitStack()
+        self._numbers = [role.source_numbers for role in plan.roles]
         self._roles: list[RoleRun] = []
 
     def __enter__(self) -> StreamingRun:
@@ -88,38 +92,63 @@ class StreamingRun:
             FaceNotFoundError: a chosen face is in no frame of its clip.
             Cancelled: the run was stopped during the survey of a driving clip.
         """
+        readers = self._readers()
         self._roles = [
-            self._stack.enter_context(RoleRun(role, pairing, self._engine, self._clock, self._plan.chunk))
-            for role, pairing in zip(self._plan.roles, self._plan.pairings, strict=True)
+            RoleRun(role, pairing, self._engine, readers.get(place), self._clock)
+            for place, (role, pairing) in enumerate(zip(self._plan.roles, self._plan.pairings, strict=True))
         ]
-        for role in self._roles:
-            role.begin(self._plan.source.info.rate, partial(self._watched, role), self._renderer)
-        for role in self._roles:
-            role.start()
+        renderer = self._renderer()
+        for place, role in enumerate(self._roles):
+            with self._plan.naming(place):
+                role.begin(self._plan.source.info.rate, partial(self._surveyed, role), renderer)
+        for place, role in enumerate(self._roles):
+            with self._plan.naming(place):
+                role.start()
         for chunks in self._source():
             yield self._rendered(chunks)
-        for role in self._roles:
-            role.check_faces()
+        for place, role in enumerate(self._roles):
+            with self._plan.naming(place):
+                role.check_faces()
 
     def progress(self, done: int, seconds: float) -> Progress:
         """Return the progress after this many frames and seconds."""
         without_face = max(self.frames_without_source_face, self.frames_without_driving_face)
         return Progress(done, self._plan.frame_count, "animating", done / seconds, without_face)
 
-    def _renderer(self, session: Session) -> Render:
-        """Return the session's `render`, in a thread with as many cores as the engine wants."""
+    def _renderer(self) -> Callable[[Session], Render]:
+        """Return what gives a session's `render`, in one thread with as many cores as the engine wants."""
         if self._engine.render_threads is None:
-            return session.render
+            return lambda session: session.render
         thread = self._stack.enter_context(torch_thread(self._engine.render_threads))
 
-        def render(chunk: TrackedChunk, driving: torch.Tensor, masks: bool) -> RenderedFrames:
-            return thread.submit(session.render, chunk, driving, masks).result()
+        def of(session: Session) -> Render:
+            def render(chunk: TrackedChunk, driving: torch.Tensor, masks: bool) -> RenderedFrames:
+                return thread.submit(session.render, chunk, driving, masks).result()
 
-        return render
+            return render
 
-    def _watched(self, role: RoleRun) -> Iterator[TrackedChunk]:
+        return of
+
+    def _readers(self) -> dict[int, DrivingReader]:
+        """Return what reads the driving clip of each role that has one, by the role's place.
+
+        Roles that read the same frames of the same clip at the same pace share its passes.
+        """
+        sharing: dict[Any, list[int]] = {}
+        for place, (role, pairing) in enumerate(zip(self._plan.roles, self._plan.pairings, strict=True)):
+            if isinstance(role.driving, Clip):
+                sharing.setdefault((role.driving, pairing, role.options.face_order), []).append(place)
+        readers: dict[int, DrivingReader] = {}
+        for (driving, _, order), places in sharing.items():
+            numbers = [self._plan.roles[place].settings.drive_face_index for place in places]
+            tracked = self._tracked(driving, numbers, order)
+            clip = self._stack.enter_context(DrivingClip(tracked, len(places), self._clock))
+            readers |= {place: DrivingReader(clip, k) for k, place in enumerate(places)}
+        return readers
+
+    def _surveyed(self, role: RoleRun) -> Iterator[TrackedChunk]:
         """Read a driving clip once for a survey, with progress and cancellation."""
-        for chunk in role.driving_chunks():
+        for chunk in role.survey_chunks():
             if self._cancelled is not None and self._cancelled():
                 raise Cancelled("stopped while looking at the driving clip")
             if self._on_progress is not None:
@@ -128,27 +157,27 @@ class StreamingRun:
 
     def _rendered(self, chunks: tuple[SourceChunk, ...]) -> RenderedFrames:
         """Render one chunk: each role draws over the frames that the one before left."""
-        rendered = RenderedFrames(chunks[0].tracked.frames)
-        for role, chunk in zip(self._roles, chunks, strict=True):
-            before = rendered.settled()
-            drawn = role.rendered(chunk, before.frames, self._masks)
-            mask = drawn.mask
-            if mask is not None and before.mask is not None:
-                mask = 1 - (1 - mask) * (1 - before.mask)
-            rendered = RenderedFrames(drawn.frames, mask, before.squares + drawn.squares, drawn.check)
+        rendered, faces = RenderedFrames(chunks[0].tracked.frames), iter(chunks)
+        for place, (role, numbers) in enumerate(zip(self._roles, self._numbers, strict=True)):
+            with self._plan.naming(place):
+                rendered = role.rendered(rendered, list(islice(faces, len(numbers))), self._masks)
         return rendered
 
     def _source(self) -> Iterator[tuple[SourceChunk, ...]]:
-        """Yield the source, for each role, as the result shows it: repeated, held or cut to the result's length."""
+        """Yield the source, for each animated face, as the result shows it: repeated, held or cut to its length."""
         left, pairing = self._plan.frame_count, self._plan.pairings[0]
         repeats = pairing.source_frames > 0 and pairing.repeats
-        clip = self._stack.enter_context(self._clip())
+        numbers = list(chain.from_iterable(self._numbers))
+        order = self._plan.roles[0].options.face_order
+        clip = self._stack.enter_context(self._tracked(self._plan.source, numbers, order))
         passes = self._stack.enter_context(Passes(clip.chunks, self._clock, "wait source"))
         chunks: tuple[SourceChunk, ...] = ()
         while left:
             again = repeats and left > pairing.source_frames
-            columns = fan_out(passes.begin(left, again), len(self._roles))
-            streams = [role.source(column) for role, column in zip(self._roles, columns, strict=True)]
+            columns = iter(fan_out(passes.begin(left, again), len(numbers)))
+            streams: list[Iterator[SourceChunk]] = []
+            for role, own in zip(self._roles, self._numbers, strict=True):
+                streams += role.source(list(islice(columns, len(own))))
             for chunks in zip(*streams, strict=True):
                 yield chunks
                 left -= len(chunks[0])
@@ -159,13 +188,13 @@ class StreamingRun:
             yield tuple(chunk.hold(count) for chunk in chunks)
             left -= count
 
-    def _clip(self) -> TrackedClip:
-        """Return the source clip with each role's face."""
+    def _tracked(self, clip: Clip, numbers: Sequence[int], order: str) -> TrackedClip:
+        """Return a clip with the tracks of these faces."""
         return TrackedClip(
-            self._plan.source,
-            [role.settings.input_face_index for role in self._plan.roles],
+            clip,
+            numbers,
             device=self._engine.device,
-            order=self._plan.roles[0].options.face_order,
+            order=order,
             chunk=self._plan.chunk,
             add_points=self._engine.add_points,
             clock=self._clock,

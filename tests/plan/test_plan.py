@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from liveportrait_v2v.errors import MediaError
+from liveportrait_v2v.errors import FaceNotFoundError, MediaError, SettingsError
 from liveportrait_v2v.media import Audio, Clip, Frames
 from liveportrait_v2v.plan import Role, make_plan
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -49,18 +49,83 @@ def test_a_path_is_opened(tmp_path):
 
 @pytest.mark.parametrize(("method", "frames"), [("cut", 8), ("circle", 30), ("none", 30)])
 def test_several_roles_are_as_long_as_the_shortest_or_the_longest_clip(method, frames):
-    roles = [Role(clip(count), settings(mismatch_method=method)) for count in (30, 8)]
+    roles = [
+        Role(clip(count), settings(mismatch_method=method), source_face=k) for k, count in enumerate((30, 8))
+    ]
     plan = make_plan(clip(20), roles)
     assert plan.frame_count == frames
     assert {pairing.frames for pairing in plan.pairings} == {frames}
 
 
 def test_driving_clips_of_a_still_share_the_first_ones_rate():
-    plan = make_plan(clip(1, None), [Role(clip(30, 30), settings()), Role(clip(60, 60), settings())])
+    roles = [Role(clip(30, 30), settings()), Role(clip(60, 60), settings(), source_face=1)]
+    plan = make_plan(clip(1, None), roles)
     assert {pairing.rate for pairing in plan.pairings} == {30}
     assert [pairing.driving_step for pairing in plan.pairings] == [1, 2]
 
 
 def test_each_role_keeps_its_own_way_of_pairing():
-    roles = [Role(clip(30, 50), settings(), MotionOptions(pairing=pairing)) for pairing in ("time", "frame")]
+    roles = [
+        Role(clip(30, 50), settings(), MotionOptions(pairing=pairing), source_face=k)
+        for k, pairing in enumerate(("time", "frame"))
+    ]
     assert [pairing.driving_step for pairing in make_plan(clip(20), roles).pairings] == [2, 1]
+
+
+def test_a_role_takes_the_faces_that_its_settings_number():
+    role = Role(clip(5), settings(input_face_index=2, drive_face_index=1))
+    assert role.source_numbers == (2,)
+    assert role.settings.drive_face_index == 1
+
+
+def test_a_role_s_own_numbers_override_those_of_its_settings():
+    role = Role(clip(5), settings(input_face_index=2, drive_face_index=1), source_face=0, drive_face=3)
+    assert role.source_numbers == (0,)
+    assert (role.settings.input_face_index, role.settings.drive_face_index) == (0, 3)
+
+
+def test_a_role_for_all_faces_has_every_number():
+    assert Role(clip(5), source_face="all").source_numbers == (0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"source_face": 6}, 'source_face must be a whole number from 0 to 5, got 6; "all" takes every face'),
+        ({"source_face": "every"}, "source_face must be .*, got 'every'"),
+        ({"drive_face": -1}, "drive_face must be a whole number from 0 to 5, got -1"),
+        ({"drive_face": "all"}, "drive_face must be .*, got 'all'"),
+    ],
+)
+def test_a_face_s_number_out_of_range_is_refused(numbers, message):
+    with pytest.raises(SettingsError, match=message):
+        Role(clip(5), **numbers)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "number", "remedy"),
+    [(1, 1, 1, "of its own$"), ("all", 2, 2, 'or leave "all"'), (0, "all", 0, 'or leave "all"')],
+)
+def test_two_roles_on_the_same_face_are_refused_by_their_names(first, second, number, remedy):
+    roles = [Role(clip(5), source_face=face) for face in (first, second)]
+    with pytest.raises(
+        SettingsError, match=rf"^role 2 \(images\): face {number} .* by role 1 \(images\) .*{remedy}"
+    ):
+        make_plan(clip(5), roles)
+
+
+def test_a_plan_without_a_role_is_refused():
+    with pytest.raises(SettingsError, match="a run needs one role at least, got none"):
+        make_plan(clip(5), [])
+
+
+@pytest.mark.parametrize("kind", [SettingsError, FaceNotFoundError])
+def test_an_error_of_one_of_several_roles_begins_with_its_name(kind):
+    plan = make_plan(clip(5), [Role(clip(5), source_face=k) for k in (0, 1)])
+    with pytest.raises(kind, match=r"^role 2 \(images\): no"), plan.naming(1):
+        raise kind("no")
+
+
+def test_an_error_of_the_only_role_is_unchanged():
+    with pytest.raises(SettingsError, match=r"^no$"), make_plan(clip(5), Role(clip(5))).naming(0):
+        raise SettingsError("no")

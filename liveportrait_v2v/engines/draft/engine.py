@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from fractions import Fraction
 from itertools import pairwise
 
@@ -81,13 +82,23 @@ class DraftSession:
         self._options = options
         self._source_rate = source_rate
         self._driving_rate = driving_rate
-        self._source_rest: RestingFace | None = None
         self._driving_rest: RestingFace | None = None
         self._people: People[RestingFace] = People()  # of the driving clip
+        self._continuity = Continuity()  # of the source
+        self._begin_scene()
+
+    def _begin_scene(self) -> None:
+        """Keep nothing of the source's face: its next frame is the first."""
+        self._source_rest: RestingFace | None = None
         self._eyes = EyeMemory()
-        self._continuity = Continuity()
         self._frames = 0  # since the face's first
         self._held: Missing | None = None  # in the last frame that was inferred
+
+    def for_another_face(self) -> DraftSession:
+        other = copy(self)
+        other._continuity = Continuity()
+        other._begin_scene()
+        return other
 
     def survey(self, chunks: Iterable[TrackedChunk]) -> None:
         number = self._options.reference_frame
@@ -129,8 +140,7 @@ class DraftSession:
         mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
         for scene, begins in self._scenes(chunk):
             if begins:
-                self._source_rest, self._eyes = None, EyeMemory()
-                self._frames, self._held = 0, None
+                self._begin_scene()
             own_mask = None if mask is None else mask[scene]
             self._animate(frames[scene], chunk.landmarks[scene], driving[scene], own_mask)
         return RenderedFrames(frames, mask, (face_crop(chunk.landmarks, self._settings),))

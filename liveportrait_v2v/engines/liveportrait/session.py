@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -99,12 +100,20 @@ class LivePortraitSession:
         self._square: FaceSquare | None = None
         self._reference: Motion | None = None  # of one frame, as the next one
         self._people: People[Motion] = People()  # of the driving clip, with a reference each
+        self._begin_source()
+
+    def _begin_source(self) -> None:
+        """Keep nothing of the source's face: its next frame is the first."""
         self._rest: Motion | None = None
         self._ratio: torch.Tensor | None = None  # of the scene
-        self._continuity = Continuity()  # of the frames that are rendered
-        self._read: tuple[int, _SourceFaces] | None = (
-            None  # the last source frame that was read, and its number
-        )
+        self._continuity = Continuity()
+        # The last frame that was read, and its number.
+        self._read: tuple[int, _SourceFaces] | None = None
+
+    def for_another_face(self) -> LivePortraitSession:
+        other = copy(self)
+        other._begin_source()
+        return other
 
     def survey(self, chunks: Iterable[TrackedChunk]) -> None:
         """Find the driving clip's square, if it is to be cut, and its reference frame, if it isn't the first."""

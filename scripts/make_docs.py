@@ -19,9 +19,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
+from liveportrait_v2v.cli.roles import KEYS  # noqa: E402 - from ROOT
 from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions, Rule  # noqa: E402 - from ROOT
 
 PARAMETERS = ROOT / "docs" / "parameters.md"
+ROLES = ROOT / "docs" / "roles.schema.json"
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
 PAGES = {
     "LPV2V_Settings": (ROOT / "web" / "docs" / "LPV2V_Settings.md", AnimationSettings),
@@ -64,6 +66,7 @@ def generate(schemas: Mapping[str, Any]) -> dict[Path, str]:
     """
     texts = {
         PARAMETERS: parameters_page(),
+        ROLES: json.dumps(roles_schema(), indent=2, ensure_ascii=False) + "\n",
         ENGLISH: json.dumps(
             {node_id: node_texts(schema) for node_id, schema in schemas.items()}, indent=2, ensure_ascii=False
         )
@@ -113,6 +116,63 @@ def parameters_page() -> str:
         _table(("name", "purpose", "values"), presets),
     ]
     return "\n".join(parts)
+
+
+def roles_schema() -> dict[str, Any]:
+    """Return the JSON schema of a file for `animate --roles`."""
+    number = {"type": "integer", "minimum": 0, "maximum": AnimationSettings.rules()["input_face_index"].high}
+    properties = {
+        "driving": {
+            "type": "string",
+            "minLength": 1,
+            "description": "Path of the driving clip, picture or motion template, relative to this file's folder.",
+        },
+        "source_face": {
+            "anyOf": [number, {"const": "all"}],
+            "description": "Number of the source's face; all gives each of them this role. Without it "
+            "input_face_index of the settings.",
+        },
+        "drive_face": {
+            **number,
+            "description": "Number of the driving clip's face. Without it drive_face_index of the settings.",
+        },
+        "settings": _parameter_schema(AnimationSettings),
+        "options": _parameter_schema(MotionOptions),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Roles of liveportrait-v2v animate",
+        "description": "Written by `make docs` from liveportrait_v2v/settings.py: edit that file instead.",
+        "type": "object",
+        "properties": {
+            "$schema": {"type": "string"},
+            "roles": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "properties": {key: properties[key] for key in KEYS},
+                    "required": ["driving"],
+                    "additionalProperties": False,
+                },
+            },
+        },
+        "required": ["roles"],
+        "additionalProperties": False,
+    }
+
+
+def _parameter_schema(kind: type[AnimationSettings] | type[MotionOptions]) -> dict[str, Any]:
+    """Return the schema of an object of parameters."""
+    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    parameters = {}
+    for name, rule in kind.rules().items():
+        facts = {"minimum": rule.low, "maximum": rule.high, "enum": list(rule.choices) or None}
+        given = {key: value for key, value in facts.items() if value is not None}
+        if name == "base64":
+            given["const"] = False
+        parameters[name] = {"type": types[rule.type], **given, "description": rule.help}
+    return {"type": "object", "properties": parameters, "additionalProperties": False}
 
 
 def input_list(schema: Any, kind: type[AnimationSettings] | type[MotionOptions]) -> str:

@@ -25,6 +25,13 @@ ERROR = 2
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse, and take DRIVING where it comes behind options: before Python 3.13 argparse has left it out there."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest and getattr(found, "driving", "") is None and not rest[0].startswith("-"):
+            found.driving = rest.pop(0)
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         self.exit(ERROR, f"liveportrait-v2v: {message}; see {self.prog} --help\n")
 

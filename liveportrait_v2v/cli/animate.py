@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
@@ -21,10 +22,13 @@ from .common import (
     plain_warnings,
 )
 from .progress import ProgressLine
+from .roles import add_role_options, open_roles, parse_roles
 from .stop import Stop
 
 if TYPE_CHECKING:
     from ..engines.base import Engine, HostedEngine
+    from ..media import Clip
+    from ..plan import MotionTemplate
     from ..run import Result
 
 
@@ -33,7 +37,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "animate",
         help="animate a clip or picture with the motion of a driving clip",
-        description="Animates the face in SOURCE, a clip or a picture, with the motion of the face in DRIVING.",
+        description="Animates the face in SOURCE, a clip or a picture, with the motion of the face in DRIVING, or "
+        "several faces with a driving clip each.",
         epilog=parameter_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,12 +50,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "driving",
         metavar="DRIVING",
+        nargs="?",
         help="clip or picture with the motion; for segmind also a public URL, for liveportrait also a motion template",
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT.mp4", required=True, help="output file; an existing one is replaced"
     )
     parser.add_argument("--engine", default="draft", help="draft, liveportrait or segmind (default: draft)")
+    add_role_options(parser)
     add_options(parser)
     add_network_options(parser)
     segmind.add_engine_options(parser)
@@ -59,33 +66,45 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
-    output = check_output(options.output, options.source, options.driving)
+    texts = parse_roles(options, settings, motion)
+    inputs = [options.driving] if texts is None else [text.driving for text in texts]
+    output = check_output(options.output, options.source, *inputs)
     from ..engines import ENGINES
     from ..run import animate
 
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
-    driving = options.driving
-    if driving.lower().endswith(TEMPLATES):
-        from ..engines.liveportrait.template import read_template
-
-        driving = read_template(driving)
+    driving = None if texts is not None else _template_or_path(options.driving)
     engine = _make_engine(options)
+    run = partial(animate, options.source, engine=engine, output=output, cancelled=stop)
     with ProgressLine() as line, plain_warnings():
-        result = animate(
-            options.source,
-            driving,
-            output=output,
-            settings=settings,
-            options=motion,
-            engine=engine,
-            on_progress=line.show,
-            cancelled=stop,
-        )
+        if texts is None:
+            result = run(driving, settings=settings, options=motion, on_progress=line.show)
+        else:
+            roles = open_roles(texts, partial(_open_driving, engine=engine, stop=stop))
+            result = run(roles=roles, on_progress=line.show)
     if options.json:
         print(json.dumps(result.to_dict()))
         return
     print(describe(result))
+
+
+def _template_or_path(driving: str) -> str | MotionTemplate:
+    if not driving.lower().endswith(TEMPLATES):
+        return driving
+    from ..engines.liveportrait.template import read_template
+
+    return read_template(driving)
+
+
+def _open_driving(driving: str, engine: Engine | HostedEngine, stop: Stop) -> Clip | MotionTemplate:
+    from ..engines import HostedEngine
+    from ..media import Clip
+
+    found = _template_or_path(driving)
+    if not isinstance(found, str):
+        return found
+    return engine.clip(found, stop) if isinstance(engine, HostedEngine) else Clip(found)
 
 
 def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:

@@ -243,6 +243,11 @@ def test_warnings_of_a_run_are_single_lines(clips, folder, capsys, monkeypatch):
     assert capsys.readouterr().err == "liveportrait-v2v: memory ran out\nliveportrait-v2v: enough\n"
 
 
+def test_the_driving_clip_may_come_behind_options(folder, grey, capsys):
+    line = refusal(capsys, "animate", grey, "--set", "dsize=64", "nowhere.mp4", "-o", "out.mp4")
+    assert "nowhere.mp4: no such file" in line
+
+
 def test_an_unknown_device_is_refused(folder, grey, capsys):
     line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--device", "abacus")
     assert "got 'abacus'" in line

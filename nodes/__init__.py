@@ -24,6 +24,7 @@ NODES = {
     "animate_segmind": "AnimateSegmind",
     "fetch_segmind_job": "FetchSegmindJob",
     "preview_faces": "PreviewFaces",
+    "another_face": "AnotherFace",
 }
 """Module and class of each node, in menu order."""
 

@@ -13,6 +13,7 @@ class AnimateDraft(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
+            several=True,
             node_id="LPV2V_AnimateDraft",
             display_name="Animate Draft (LivePortrait)",
             description="Animates the source's face with the driving clip's motion, instantly and without weights or a "
@@ -28,7 +29,9 @@ class AnimateDraft(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, source, driving, frames: bool, settings=None, motion_options=None) -> io.NodeOutput:
+    def execute(
+        cls, source, driving, frames: bool, settings=None, motion_options=None, roles=()
+    ) -> io.NodeOutput:
         from ..liveportrait_v2v.engines import create_engine
 
         return animation.run(
@@ -39,4 +42,5 @@ class AnimateDraft(io.ComfyNode):
             frames=frames,
             settings=settings,
             motion_options=motion_options,
+            roles=roles,
         )

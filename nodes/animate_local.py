@@ -14,6 +14,7 @@ class AnimateLocal(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
+            several=True,
             node_id="LPV2V_AnimateLocal",
             display_name="Animate Local (LivePortrait)",
             description="Animates the source's face with the LivePortrait networks on this machine. Fast on a GPU; on "
@@ -24,7 +25,7 @@ class AnimateLocal(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, source, driving, frames: bool, model, settings=None, motion_options=None
+        cls, source, driving, frames: bool, model, settings=None, motion_options=None, roles=()
     ) -> io.NodeOutput:
         return animation.run(
             cls,
@@ -34,4 +35,5 @@ class AnimateLocal(io.ComfyNode):
             frames=frames,
             settings=settings,
             motion_options=motion_options,
+            roles=roles,
         )

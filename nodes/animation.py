@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from ..liveportrait_v2v.errors import SettingsError
 from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from . import host
+from .another_face import ROLES, Face
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -55,6 +56,15 @@ def inputs(clips_optional: bool) -> list[io.Input]:
     ]
 
 
+def _roles() -> io.Input:
+    """Return the input for more faces: the last one, as saved graphs have the others at their places."""
+    return ROLES.Input(
+        "roles",
+        optional=True,
+        tooltip="More faces, each with a driving clip of its own, from Another Face (LivePortrait).",
+    )
+
+
 def frames_switch() -> io.Input:
     """Return the switch of the images output."""
     return io.Boolean.Input(
@@ -78,9 +88,17 @@ def outputs() -> list[io.Output]:
     ]
 
 
-def schema(clips_optional: bool = False, **options: Any) -> io.Schema:
-    """Return the schema of a node that animates; `inputs` in the options are the engine's own."""
+def schema(clips_optional: bool = False, several: bool = False, **options: Any) -> io.Schema:
+    """Return the schema of a node that animates.
+
+    Args:
+        clips_optional: source and driving clip need no link.
+        several: the engine animates several faces.
+        options: of the schema; `inputs` are the engine's own.
+    """
     own = options.pop("inputs", [])
+    if several:
+        own = [*own, _roles()]
     return io.Schema(
         category=host.CATEGORY,
         inputs=[*inputs(clips_optional), *own],
@@ -99,15 +117,17 @@ def run(
     frames: bool,
     settings: AnimationSettings | None,
     motion_options: MotionOptions | None,
+    roles: Sequence[Face] = (),
     cancelled: Callable[[], bool] = host.interrupted,
 ) -> io.NodeOutput:
     """Animate, with progress and interrupt, and return the outputs.
 
     Args:
         source, driving: VIDEO, IMAGE, or a URL for a hosted engine.
+        roles: more faces.
 
     Raises:
-        SettingsError: `frames` is off and something is linked to the images.
+        SettingsError: `frames` is off and something is linked to the images, or two roles animate the same face.
     """
     from ..liveportrait_v2v.engines import HostedEngine
     from ..liveportrait_v2v.plan import Role, make_plan
@@ -118,9 +138,15 @@ def run(
     report.text("looking at the clips")
     at_url = partial(engine.clip, cancelled=cancelled) if isinstance(engine, HostedEngine) else None
     with host.run(report):
-        source, driving = host.clips(source, driving, at_url=at_url)
-        role = Role(driving, settings or AnimationSettings(), motion_options or MotionOptions())
-        plan = make_plan(source, role)
+        leading = [driving, *(face.driving for face in roles)]
+        clip, first, *others = host.clips(source, *leading, at_url=at_url)
+        plan = make_plan(
+            clip,
+            [
+                Role(first, settings or AnimationSettings(), motion_options or MotionOptions()),
+                *(face.role(other) for face, other in zip(roles, others, strict=True)),
+            ],
+        )
         batch = Batch(plan.frame_count, plan.size) if frames else None
 
         def sink(rendered: RenderedFrames) -> None:

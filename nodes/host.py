@@ -131,15 +131,17 @@ def clips(*values: Any, at_url: Callable[[str], Clip] | None = None) -> list[Cli
     """Return the clips behind VIDEO and IMAGE values, or URLs.
 
     One image is a still. A batch of several is a clip; as an IMAGE has no frame rate, it takes that of the first
-    value that has one, or 25.
+    value that has one, or 25. The same value gives the same clip.
 
     Raises:
         MediaError: a video can't be read.
     """
-    made = [None if _is_image(value) else _clip(value, at_url) for value in values]
-    rates = [clip.info.rate for clip in made if clip is not None and clip.info.rate]
+    distinct = {id(value): value for value in values}
+    made = {key: _clip(value, at_url) for key, value in distinct.items() if not _is_image(value)}
+    rates = [clip.info.rate for clip in made.values() if clip.info.rate]
     rate = rates[0] if rates else Fraction(25)
-    return [clip or _clip_of_images(value, rate) for clip, value in zip(made, values, strict=True)]
+    made |= {key: _clip_of_images(value, rate) for key, value in distinct.items() if key not in made}
+    return [made[id(value)] for value in values]
 
 
 def _clip(value: Any, at_url: Callable[[str], Clip] | None) -> Clip:

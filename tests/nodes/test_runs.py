@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -180,3 +181,51 @@ def test_faces_are_counted_and_shown(nodes, host, clips):
     assert output.ui.image is sheet
     assert "face 0" in host.texts[-1]
     assert "face 1" in host.texts[-1]
+
+
+@pytest.fixture
+def two_faces(clips):
+    """A VIDEO with two faces, mirror images at the left and the right edge of 660 columns."""
+    frames = next(Clip(clips["single_face"]).chunks(8)).frames[:, 60:260, 220:420].float() / 255
+    between = torch.full((8, 200, 260, 3), 0.5)
+    images = torch.cat((frames, between, frames.flip(2)), 2)
+    return standin.VideoFromComponents(standin.VideoComponents(images, Fraction(30), None))
+
+
+def test_another_face_has_a_driving_clip_of_its_own(nodes, host, two_faces, driving, quick, clips):
+    other = VideoFromFile(str(clips["test_movie"]))
+    (roles,) = nodes.AnotherFace.execute(other, 1, 0, quick).args
+    alone = nodes.AnimateDraft.execute(two_faces, driving, True, quick).args[0]
+    both, _, _, _, count = nodes.AnimateDraft.execute(two_faces, driving, True, quick, roles=roles).args
+    changed = ((both - alone).abs() > 4 / 255).any(-1).any(1).any(0)  # by column
+    assert count == len(both) == 8
+    assert sorted((changed[:330].any().item(), changed[330:].any().item())) == [False, True]
+
+
+def test_faces_are_chained_in_their_order(nodes, driving, quick):
+    (first,) = nodes.AnotherFace.execute(driving, 1, 0).args
+    (both,) = nodes.AnotherFace.execute(driving, 2, 3, quick, roles=first).args
+    assert [(face.source_face, face.drive_face) for face in both] == [(1, 0), (2, 3)]
+    assert both[1].settings is quick
+
+
+def test_faces_that_one_video_leads_share_its_clip(nodes, two_faces, driving, quick, monkeypatch):
+    plans = []
+    make_plan = importlib.import_module(f"{standin.NAME}.liveportrait_v2v.plan").make_plan
+    monkeypatch.setattr(
+        f"{standin.NAME}.liveportrait_v2v.plan.make_plan",
+        lambda *arguments: plans.append(make_plan(*arguments)) or plans[0],
+    )
+    (roles,) = nodes.AnotherFace.execute(driving, 1, 0, quick).args
+    nodes.AnimateDraft.execute(two_faces, driving, False, quick, roles=roles)
+    first, second = plans[0].roles
+    assert first.driving is second.driving
+
+
+def test_a_face_that_has_a_driving_clip_already_is_refused_by_the_name_of_the_role(
+    nodes, two_faces, driving, clips
+):
+    (roles,) = nodes.AnotherFace.execute(driving, 0, 0).args
+    name = clips["jwp_intro"].name
+    with pytest.raises(Exception, match=rf"^role 2 \({name}\): face 0 of the source is animated by role 1"):
+        nodes.AnimateDraft.execute(two_faces, driving, False, roles=roles)

@@ -20,6 +20,7 @@ LISTED = [
     "AnimateSegmind",
     "FetchSegmindJob",
     "PreviewFaces",
+    "AnotherFace",
 ]
 
 
@@ -39,7 +40,22 @@ def test_the_nodes_that_animate_are_interchangeable(schemas):
         ]
         shared = inputs_of(other)
         for name, item in inputs_of(draft).items():
+            if name == "roles" and other is segmind:
+                continue
             assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
+
+
+def test_local_engines_take_more_faces_by_their_last_input_and_the_hosted_model_takes_none(schemas):
+    for name in ("Draft", "Local"):
+        *_, last = schemas[f"LPV2V_Animate{name}"].inputs
+        assert (last.id, last.io_type, last.optional) == ("roles", "LPV2V_ROLES", True)
+    assert "roles" not in inputs_of(schemas["LPV2V_AnimateSegmind"])
+
+
+def test_the_numbers_of_another_face_have_the_range_of_the_settings(schemas):
+    inputs, rules = inputs_of(schemas["LPV2V_AnotherFace"]), AnimationSettings.rules()
+    for name, parameter in (("source_face", "input_face_index"), ("drive_face", "drive_face_index")):
+        assert (inputs[name].min, inputs[name].max) == (rules[parameter].low, rules[parameter].high)
 
 
 def test_the_seed_of_a_paid_job_is_unchanged_from_run_to_run(schemas):

@@ -146,12 +146,14 @@ def test_the_quick_start_runs_from_the_button_to_the_finished_video(page, comfy)
     [
         ("quick_start", (640, 360)),
         ("choose_face", (320, 240)),
+        ("two_faces", (320, 240)),
         ("animate_still_and_upscale", (1024, 1024)),
     ],
 )
 def test_a_template_runs_to_the_end_and_saves_what_it_says(one_page, comfy, clips, template, size):
     source = comfy.base / "input" / "source.mp4"
-    shutil.copy(clips["obama" if template == "choose_face" else "single_face"], source)
+    two = template in ("choose_face", "two_faces")
+    shutil.copy(clips["obama" if two else "single_face"], source)
     open_template(one_page, ROOT / "example_workflows" / f"{template}.json")
     prompt = one_page.evaluate("async () => (await window.app.graphToPrompt()).output")
     quick = {name: {**node, "inputs": _quick(node["inputs"], 24)} for name, node in prompt.items()}

@@ -11,7 +11,7 @@ from real_comfyui import prompt_of
 
 from liveportrait_v2v.media import Clip
 
-NODES = ("LoadVideo", "Settings", "MotionOptions", "AnimateDraft", "PreviewFaces")
+NODES = ("LoadVideo", "Settings", "MotionOptions", "AnimateDraft", "PreviewFaces", "AnotherFace")
 
 
 def load(key: str, file: str, **options):
@@ -282,3 +282,27 @@ def test_graph_after_graph_memory_does_not_grow(comfy):
     time.sleep(1)
     # One result as IMAGE is 44 MB: six that stayed would be 265.
     assert comfy.memory() - before < 100e6
+
+
+def test_a_chain_of_faces_is_animated_in_one_run_and_the_same_face_twice_is_an_error(comfy):
+    def graph(face: int):
+        return prompt_of(
+            load("1", "two_faces.mp4", frame_load_cap=8),
+            load("2", "driving.mp4"),
+            load("3", "silent.mp4"),
+            settings("4", comfy),
+            (
+                "5",
+                "LPV2V_AnotherFace",
+                {"driving": ("3", 0), "source_face": face, "drive_face": 0, "settings": ("4", 0)},
+            ),
+            animate("6", ("1", 0), ("2", 0), False, settings=("4", 0), roles=("5", 0)),
+            save("7", ("6", 2), "faces"),
+        )
+
+    assert saved_clip(comfy, comfy.run(graph(1)), "7").info.frame_count == 8
+    run = comfy.run(graph(0))
+    assert run.status == "error"
+    assert (
+        "role 2 (silent.mp4): face 0 of the source is animated by role 1 (driving.mp4) already" in run.error
+    )

@@ -171,7 +171,10 @@ def _parameter_schema(kind: type[AnimationSettings] | type[MotionOptions]) -> di
         given = {key: value for key, value in facts.items() if value is not None}
         if name == "base64":
             given["const"] = False
-        parameters[name] = {"type": types[rule.type], **given, "description": rule.help}
+        values = {"type": types[rule.type], **given}
+        if rule.words:
+            values = {"anyOf": [values, {"enum": list(rule.words)}]}
+        parameters[name] = {**values, "description": rule.help}
     return {"type": "object", "properties": parameters, "additionalProperties": False}
 
 

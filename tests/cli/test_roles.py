@@ -209,6 +209,9 @@ def test_the_schema_allows_what_the_parameters_do_and_no_more(schema, key, kind)
     parameters = schema[key]["properties"]
     assert list(parameters) == list(kind.rules())
     for name, facts in parameters.items():
+        if "anyOf" in facts:
+            facts, words = facts["anyOf"]
+            assert all(kind.from_dict({name: word}) for word in words["enum"])
         bounds = [facts[side] for side in ("minimum", "maximum") if side in facts]
         for value in [*bounds, *facts.get("enum", ())]:
             assert kind.from_dict({name: value})

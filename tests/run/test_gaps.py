@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_faces import landmarks
 
-from liveportrait_v2v.run.gaps import Follower, Shown, bridge_and_fade, mend_source
+from liveportrait_v2v.run.gaps import Shown, bridge_and_fade, mend_source
 from liveportrait_v2v.tracking import TrackedChunk
 
 RATE = Fraction(25)  # 0.2 s are 5 frames
@@ -80,12 +80,6 @@ def test_no_more_frames_are_held_back_than_may_still_change(present, ahead):
 
     held = [given - done for done, _ in enumerate(bridge_and_fade(sightings(), RATE), 1)]
     assert max(held) <= ahead
-
-
-def test_a_face_continues_where_it_was_seen_last():
-    follower = Follower()
-    here, near, far = (landmarks(at=(x, 120)) for x in (160, 165, 260))
-    assert [follower.continues(face) for face in (here, near, far)] == [False, True, False]
 
 
 def test_a_sources_chunks_come_out_as_they_went_in_but_for_the_bridged_frames():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ under another exposure 0.85 and more, between two persons at one place and size 
 """
 FLAT_LEVELS = 2.0
 """Standard deviation below which surroundings show nothing that could be compared."""
+CHANGED_LEVELS = 24.0
+"""Mean difference of a pixel's three channels from which it changed: more than noise and compression do."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Glance:
 
     def around(self, box: Sequence[float]) -> np.ndarray:
         """Return the part [y, x, 3] around a face's box (x0, y0, x1, y1) in frame pixels; at least 2 x 2."""
+        return self.pixels[self._around(box)]
+
+    def _around(self, box: Sequence[float]) -> tuple[slice, slice]:
+        """Return the rows and columns of `pixels` around a face's box."""
         x, y = centre(box)
         spans = []
         for middle, side, step, count in (
@@ -48,7 +54,7 @@ class Glance:
             reach = max(side * SURROUNDINGS_FACE_SIZES / 2, step)
             low = min(max(int((middle - reach) / step), 0), max(count - 2, 0))
             spans.append(slice(low, max(int((middle + reach) / step) + 1, low + 2)))
-        return self.pixels[spans[0], spans[1]]
+        return spans[0], spans[1]
 
     def shows_same(self, other: Glance, box: Sequence[float]) -> bool:
         """Return whether both show one scene around a face's box, whatever their exposure.
@@ -63,6 +69,15 @@ class Glance:
         if any(flat):
             return all(flat)
         return bool(shared >= SAME_CORRELATION * np.sqrt(one_power * two_power))
+
+    def changed(self, other: Glance, boxes: Iterable[Sequence[float]]) -> int:
+        """Return how many pixels changed since another glance outside the surroundings of some faces' boxes."""
+        if self.pixels.shape != other.pixels.shape:
+            return self.pixels.shape[0] * self.pixels.shape[1]
+        differs = np.abs(self.pixels - other.pixels).mean(2) >= CHANGED_LEVELS
+        for box in boxes:
+            differs[self._around(box)] = False
+        return int(differs.sum())
 
 
 class CutFinder:

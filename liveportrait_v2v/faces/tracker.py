@@ -27,11 +27,13 @@ KNOWN_IOU = 0.3
 """Intersection over union from which a detection is a face that is already followed."""
 FORGET_FRAMES = 30
 """Frames after which a lost face may return anywhere."""
-NEWCOMER_FRAMES = (30, 90)
-"""Frames from one search for newcomers to the next, and after a search that found none.
+NEWCOMER_FRAMES = (15, 90)
+"""Frames from one search for newcomers to the next: where the picture changed beside the known faces, and elsewhere.
 
-A search takes as long as following a face for two and a half frames: 3 % at the longer distance.
+A search takes as long as following a face for two and a half frames.
 """
+NEWCOMER_PIXELS = 4
+"""Pixels of a coarse picture that a newcomer changes: a face 40 pixels wide does in a frame of 640 x 360."""
 # On a CPU, concurrent trackers together leave one core to the threads that wait for their results.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
@@ -216,7 +218,7 @@ class FaceTracker:
         self._frame = 0
         self._searched = -FORGET_FRAMES
         self._fruitless_searches = 0  # since the last one that found a face
-        self._patience = NEWCOMER_FRAMES[0]
+        self._compared: tuple[int, Glance] | None = None  # a searched frame, which newcomers would change
         self._renumber = False  # the whole picture was cut, and no face was found since
         self._before_cut: set[int] = set()  # numbers that were seen then
         self._cuts = CutFinder()
@@ -309,18 +311,27 @@ class FaceTracker:
             for number in numbers:
                 ahead[number], flat = flat[: len(crops[number])], flat[len(crops[number]) :]
 
-    def _search_due(self) -> bool:
+    def _search_due(self, glance: Glance) -> bool:
         """Return whether a periodic search is due on this frame."""
         faces = self._faces
         away = [face.lost for face in faces if face.square is None]
-        period: float
         if len(away) == len(faces):
             period = 1
         elif away:
             period = 3 if min(away) < FORGET_FRAMES else 10
         else:
-            period = self._patience if len(faces) < self.max_faces else math.inf
+            return len(faces) < self.max_faces and self._may_show_newcomer(glance)
         return self._frame - self._searched >= period
+
+    def _may_show_newcomer(self, glance: Glance) -> bool:
+        """Return whether the picture changed beside the known faces since a search of late, or none was of late."""
+        if self._frame - self._searched < NEWCOMER_FRAMES[0]:
+            return False
+        # Kept for a while, for those who turn round only after they came.
+        if self._compared is None or self._frame - self._compared[0] >= NEWCOMER_FRAMES[1]:
+            self._compared = self._frame, glance
+            return True
+        return glance.changed(self._compared[1], [face.box for face in self._faces]) >= NEWCOMER_PIXELS
 
     def _settle(self, frame: Tensor, row: dict[int, _Estimate], glance: Glance) -> None:
         """Reconcile one frame's estimates with the faces: drop wrong estimates from row, add detected faces."""
@@ -337,7 +348,7 @@ class FaceTracker:
         dropped = before - kept
         for number in dropped:
             faces[number].square = None
-        if dropped or glance.cut or self._search_due():
+        if dropped or glance.cut or self._search_due(glance):
             self._search(frame, row, glance)
         for number, face in enumerate(faces):
             if number not in row:
@@ -389,7 +400,6 @@ class FaceTracker:
             if self._fruitless_searches % 4 == 0:
                 found = self._candidates(frame, "face_detector_short_range", row)
             self._fruitless_searches += 1
-        self._patience = NEWCOMER_FRAMES[0 if found else 1]
         if not found:
             return
         self._fruitless_searches = 0

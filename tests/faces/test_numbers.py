@@ -9,6 +9,7 @@ import torch
 
 from liveportrait_v2v.faces.boxes import ORDERS
 from liveportrait_v2v.faces.scenes import CutFinder
+from liveportrait_v2v.faces.tracker import FaceTracker
 from liveportrait_v2v.media import Clip, Frames
 from liveportrait_v2v.tracking import TrackedClip
 
@@ -142,6 +143,23 @@ def test_who_comes_later_gets_the_next_number(heads, tracked):
     assert columns(tracks)[-1][0] < 250
     assert tracks.present[-8:, 1].all()
     assert not tracks.present[:8, 1].any()
+
+
+@pytest.mark.parametrize("alone", [5, 40])
+def test_who_comes_into_a_quiet_picture_is_found_within_fifteen_frames(heads, tracked, alone):
+    a, b = heads("cap12", 150, 1), heads("jwp_intro", 230, 1)
+    one, two = scene((a, 40, 80)), scene((a, 40, 80), (b, 380, 80))
+    tracks = tracked(then((one, alone), (two, 20)))
+    assert tracks.present[alone + 15 :, 1].all()
+
+
+def test_in_a_quiet_picture_newcomers_are_seldom_searched_for(heads, tracked, monkeypatch):
+    searched, search = [], FaceTracker._search
+    monkeypatch.setattr(
+        FaceTracker, "_search", lambda self, *given: searched.append(self._frame) or search(self, *given)
+    )
+    tracked(then((scene((heads("cap12", 150, 1), 40, 80)), 120)))
+    assert len(searched) <= 3
 
 
 def test_after_a_scene_cut_numbers_are_given_as_at_the_start(heads, tracked):

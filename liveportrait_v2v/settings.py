@@ -179,7 +179,7 @@ class AnimationSettings(_Checked):
         float,
         2.3,
         "Size of the crop relative to the face; larger includes more around the face. Raise it if hair or chin are "
-        "cut off, lower it if another person is inside the crop.",
+        "cut off, lower it to leave more of the surroundings alone.",
         1,
         4,
         details="It is the side of the crop square divided by the longer side of the face's bounding box, from the "

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 
 from .concurrency import Ahead, OwnStream, Stopwatch
-from .faces import FaceTracker, Tracks
+from .faces import FaceTracker, Tracks, circles
 from .media import Chunk, Clip
+from .tensors import TensorStruct
 
 _ONE_SCENE = torch.zeros(1, dtype=torch.int64)
-_Track = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Landmarks, `present` and `scenes` of a `TrackedChunk`."""
+_NOBODY = torch.zeros(1, 0, 3)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class TrackedChunk:
         index: number of the first frame in its clip.
         held: every frame is frame `index` of the clip.
         scenes: int64 [N], on the CPU: the scene of each frame, as `Tracks` numbers them; of one if left out.
+        others: float32 [N, K, 3], on the CPU: the other faces, as `circles` has them; none if left out.
     """
 
     frames: torch.Tensor
@@ -39,9 +40,11 @@ class TrackedChunk:
     index: int = 0
     held: bool = False
     scenes: torch.Tensor = _ONE_SCENE
+    others: torch.Tensor = _NOBODY
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scenes", self.scenes.expand(len(self.frames)))
+        object.__setattr__(self, "others", self.others.expand(len(self.frames), -1, -1))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -56,6 +59,7 @@ class TrackedChunk:
             index,
             self.held,
             self.scenes[part],
+            self.others[part],
         )
 
     def frames_with_face(self) -> torch.Tensor:
@@ -76,6 +80,23 @@ class TrackedChunk:
             self.index if self.held else self.index + len(self) - 1,
             held=True,
             scenes=self.scenes[-1:],
+            others=self.others[-1:],
+        )
+
+
+@dataclass(frozen=True)
+class _Track(TensorStruct):
+    """What a `TrackedChunk` has of a face; fields as there."""
+
+    landmarks: torch.Tensor
+    present: torch.Tensor
+    scenes: torch.Tensor
+    others: torch.Tensor
+
+    def of(self, frames: torch.Tensor, index: int) -> TrackedChunk:
+        """Return the chunk of these frames."""
+        return TrackedChunk(
+            frames, self.landmarks, self.present, index, scenes=self.scenes, others=self.others
         )
 
 
@@ -187,17 +208,12 @@ class TrackedClip:
                         if keep:
                             self._kept.append(tracks)
                     self._stream.hand_over(frames)
-                count = len(frames)  # in the last chunk, less than a longer pass kept
-                yield tuple(
-                    TrackedChunk(
-                        frames, landmarks[:count], present[:count], part.index, scenes=scenes[:count]
-                    )
-                    for landmarks, present, scenes in tracks
-                )
+                # In the last chunk, fewer frames than a longer pass kept.
+                yield tuple(track[: len(frames)].of(frames, part.index) for track in tracks)
 
     def _ready(self, cap: int) -> FaceTracker:
         """Return the tracker, in the state behind the last kept frame if the pass reads further than that."""
-        kept = sum(len(present) for (_, present, _), *_ in self._kept)
+        kept = sum(len(tracks[0]) for tracks in self._kept)
         # What the tracker finds depends in its last digits on where chunks end.
         goes_on = self._tracked == kept and kept % self._chunk == 0
         further = self._clip.output_count(cap=cap) > kept
@@ -211,12 +227,16 @@ class TrackedClip:
         """Return the track of each number's face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
+        everyone = circles(tracks.landmarks, tracks.present)
         own: dict[int, _Track] = {}
         for number in set(self._numbers):
             landmarks, present, scenes = tracks.face(number)
             marked = self._add_points(TrackedChunk(frames, landmarks, present, index, scenes=scenes))
+            others = torch.cat((everyone[:, :number], everyone[:, number + 1 :]), 1)
             # Memory of their own, without the other faces'.
-            own[number] = marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous()
+            own[number] = _Track(
+                marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous(), others
+            )
         return tuple(own[number] for number in self._numbers)
 
 

@@ -1,9 +1,11 @@
-"""Boxes as (x0, y0, x1, y1) in frame pixels, and distances between them."""
+"""Places of faces: boxes as (x0, y0, x1, y1) in frame pixels, distances between them, and circles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+import torch
 
 Box = tuple[float, float, float, float]
 
@@ -38,6 +40,18 @@ def distance(a: Sequence[float], b: Sequence[float]) -> float:
     size_a, size_b = max(side(a), 1e-6), max(side(b), 1e-6)
     (ax, ay), (bx, by) = centre(a), centre(b)
     return math.hypot(ax - bx, ay - by) / max(size_a, size_b) + abs(math.log2(size_a / size_b))
+
+
+def circles(landmarks: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Return the middle x and y of each face's box and half its longer side, float32 [..., 3] in pixels.
+
+    Args:
+        landmarks: float32 [..., K, 3] in pixels.
+        present: bool [...]; where it is False, the radius is 0.
+    """
+    low, high = landmarks[..., :2].aminmax(dim=-2)
+    radius = (high - low).amax(-1, keepdim=True) / 2 * present.unsqueeze(-1)
+    return torch.cat(((low + high) / 2, radius), dim=-1)
 
 
 ORDERS = {

@@ -37,13 +37,20 @@ class TakenFace:
     Attributes:
         clip: "source" or "driving".
         first: its number, and where it is in the first frame that shows it.
+        role: name of the role, None in a run with one.
     """
 
     clip: str
     first: FirstSight
+    role: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.clip} {self.first}"
+        return f"{f'{self.role}: ' if self.role else ''}{self.clip} {self.first}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: those of `FirstSight`, the clip, and the role where there are several."""
+        role = {"role": self.role} if self.role else {}
+        return {**role, "clip": self.clip, **self.first.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -109,5 +116,5 @@ class Result:
         values["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         values["output"] = None if self.output is None else str(self.output)
         values["notes"] = list(self.notes)
-        values["faces"] = [{"clip": face.clip, **face.first.to_dict()} for face in self.faces]
+        values["faces"] = [face.to_dict() for face in self.faces]
         return values

@@ -20,6 +20,7 @@ from ..settings import AUTO
 from ..tracking import TrackedChunk
 from .driving import DrivingReader
 from .gaps import Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
+from .neighbours import without_others
 from .reference import ReferenceSearch
 from .splice import DrivingMotion, Render, splice
 
@@ -118,7 +119,8 @@ class RoleRun:
             before = before.settled()
             with self._clock("render"):
                 tracked = replace(chunk.tracked, frames=before.frames)
-                before = _over(before, splice(render, tracked, driving, masks, chunk.opacity))
+                drawn = splice(render, tracked, driving, masks, chunk.opacity)
+                before = _over(before, without_others(before.frames, drawn, tracked))
         seen = torch.stack([chunk.seen for chunk in chunks]).any(0)
         self.lost_source += len(before) - int(seen.sum())
         self.lost_driving += sum(moment.missing for moment in driving)

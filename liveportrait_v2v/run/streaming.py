@@ -14,7 +14,7 @@ from ..concurrency import Stopwatch, torch_thread
 from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
 from ..media import Clip
-from ..plan import RunPlan
+from ..plan import RunPlan, name_of
 from ..tracking import TrackedChunk, TrackedClip
 from .driving import DrivingClip, DrivingReader
 from .gaps import SourceChunk
@@ -73,16 +73,26 @@ class StreamingRun:
     def faces(self) -> tuple[TakenFace, ...]:
         """The faces that the roles took so far."""
         return tuple(
-            TakenFace(clip, history.first)
-            for role in self._roles
+            TakenFace(clip, history.first, name)
+            for name, role in self._named()
             for clip, history in role.histories
             if history.first is not None
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As in `Result`, so far, of all roles, each sentence once."""
-        return tuple(dict.fromkeys(note for role in self._roles for note in role.notes))
+        """As in `Result`, so far; of several roles, each with the role's name."""
+        return tuple(
+            f"{name}: {note}" if name else note for name, role in self._named() for note in role.notes
+        )
+
+    def _named(self) -> list[tuple[str | None, RoleRun]]:
+        """Return the roles with their names, None where there is only one."""
+        several = len(self._roles) > 1
+        return [
+            (name_of(self._plan.roles, place) if several else None, role)
+            for place, role in enumerate(self._roles)
+        ]
 
     def frames(self) -> Iterator[RenderedFrames]:
         """Render the plan, chunk by chunk.

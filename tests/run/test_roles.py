@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -49,7 +50,11 @@ class Half(Recorder):
         frames[:, 20:, half] = driving.to(torch.uint8).view(-1, 1, 1, 1)
         mask = torch.zeros(frames.shape[:3])
         mask[:, 20:, half] = 1
-        return RenderedFrames(frames, mask if masks else None, rendered.squares)
+        (square,) = rendered.squares
+        out_of_reach = replace(
+            square, side=square.side / 10, center=square.center + torch.tensor([float(half.start), 0])
+        )
+        return RenderedFrames(frames, mask if masks else None, (out_of_reach,))
 
 
 class Counted(Clip):
@@ -64,8 +69,9 @@ class Counted(Clip):
 
 def halves(*driving: Clip, **values) -> list[Role]:
     """A role for each half of a clip with two faces."""
+    order = MotionOptions(face_order="left-right")
     return [
-        Role(clip, AnimationSettings(dsize=size, video_frame_load_cap=0, **values), source_face=face)
+        Role(clip, AnimationSettings(dsize=size, video_frame_load_cap=0, **values), order, source_face=face)
         for face, (clip, size) in enumerate(zip(driving, (64, 512), strict=True))
     ]
 
@@ -151,6 +157,22 @@ def test_a_role_for_all_faces_animates_each_of_them_by_one_reading_of_the_drivin
     sides = torch.stack([square.side for square in got[0].squares])
     assert (sides > 0).tolist() == [[True] * 8] * 2 + [[False] * 8] * 4
     assert (result.frames_without_source_face, result.frames_without_driving_face) == (0, 0)
+
+
+def test_faces_and_notes_of_several_roles_have_the_names_of_the_roles(make, make_two):
+    path = make(20, 25, without=range(5, 13))
+    roles = halves(Clip(make(20, 25)), Clip(path))
+    result = animate(make_two(20, 25), roles=roles, engine=Half())
+    first, second = (f"role {place} ({role.driving_name})" for place, role in enumerate(roles, 1))
+    assert [(face.role, face.clip, face.first.number) for face in result.faces] == [
+        (first, "source", 0),
+        (first, "driving", 0),
+        (second, "source", 1),
+        (second, "driving", 0),
+    ]
+    (note,) = result.notes
+    assert note.startswith(f"{second}: driving face 0 is lost in frame 5-")
+    assert result.to_dict()["faces"][3]["role"] == second
 
 
 def test_a_role_for_all_faces_needs_one_that_is_found(make):

@@ -134,11 +134,11 @@ def _convert(options: argparse.Namespace, stop: Stop) -> None:
 
 def _verify(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.liveportrait.download import KNOWN
-    from ..engines.liveportrait.weights import find_weights, read_weights
+    from ..engines.liveportrait.weights import find_weights, verify_weights
 
     files = []
     for name, path in find_weights(_folders(options)).items():
-        read_weights(name, path)
+        verify_weights(name, path)
         checked = "all tensors are right"
         if path.name in KNOWN:
             published = sha256_of(path) == KNOWN[path.name].sha256

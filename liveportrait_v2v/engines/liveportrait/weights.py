@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -146,19 +146,23 @@ def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
     `.pth` files are read without unpickling anything but tensors.
 
     Raises:
-        WeightsError: the file can't be read, or a tensor is missing, unknown or misshapen.
+        WeightsError: the file can't be read, or a tensor is missing, unknown, misshapen or not finite.
     """
     path = Path(path)
+    _check_kind(path)
     try:
+        tensors: Any
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path}: holds other things than tensors, and those are not unpickled") from error
-    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
+    # Damaged bytes lead the readers to whatever they happen to raise.
+    except Exception as error:
         raise WeightsError(
-            f"{path}: can't be read, it may be cut short: {error}; download it again"
+            f"{path}: can't be read, it may be damaged or cut short: {error or type(error).__name__}; "
+            f"download it again"
         ) from error
     if name == STITCHING:
         tensors = _flatten_groups(tensors)
@@ -166,17 +170,57 @@ def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
 
-def _flatten_groups(tensors: Mapping) -> dict:
+def verify_weights(name: str, path: str | os.PathLike[str]) -> None:
+    """Read one network's file in full: its tensors, and where it is a zip archive the checksum of each part.
+
+    Raises:
+        WeightsError: as `read_weights`, or a part has another checksum.
+    """
+    path = Path(path)
+    read_weights(name, path)
+    if path.suffix != ".safetensors" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise WeightsError(
+                f"{path}: {damaged} in it is damaged: its checksum is wrong; download it again"
+            )
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse files that a download leaves in place of weights.
+
+    Raises:
+        WeightsError: it can't be read, or is text.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(200).lstrip().lower()
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read: {error.strerror or error}") from error
+    if head.startswith(b"version https://git-lfs"):
+        kind = "a Git LFS pointer, not the file that it stands for"
+    elif head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        kind = "a web page"
+    else:
+        return
+    raise WeightsError(f"{path}: is {kind}; download the weights again: `liveportrait-v2v models download`")
+
+
+def _flatten_groups(tensors: object) -> object:
     """Return the stitching file's tensors in one level, without the groups that no network here has.
 
-    Upstream has a dictionary for each group, whose names begin with `module.`.
+    Upstream has a dictionary for each group, whose names begin with `module.`. Anything else is left to `_check`.
     """
+    if not isinstance(tensors, Mapping):
+        return tensors
     flat: dict[str, Any] = {}
     for group, value in tensors.items():
         if isinstance(value, Mapping):
-            flat |= {f"{group}_module.{key.removeprefix('module.')}": inner for key, inner in value.items()}
+            inner = {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
+            flat |= {f"{group}_module.{key}": tensor for key, tensor in inner.items()}
         else:
-            flat[group] = value
+            flat[str(group)] = value
     groups = {key.split(".")[0] for key in blank_network(STITCHING).state_dict()}
     return {key: value for key, value in flat.items() if key.split(".")[0] in groups}
 
@@ -207,6 +251,11 @@ def _check(name: str, tensors: object, path: Path) -> None:
         f"{key} holds {str(tensors[key].dtype).removeprefix('torch.')} where floats are needed"
         for key, value in expected.items()
         if key in tensors and value.is_floating_point() and not tensors[key].is_floating_point()
+    ]
+    wrong += [
+        f"{key} has values that are not finite"
+        for key, value in expected.items()
+        if key in tensors and value.is_floating_point() and not tensors[key].isfinite().all()
     ]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from liveportrait_v2v.engines.liveportrait.weights import (
     load_networks,
     locate,
     read_weights,
+    verify_weights,
 )
 
 MANIFEST = json.loads((Path(__file__).parent / "data" / "checkpoint_manifest.json").read_text())
@@ -129,6 +131,60 @@ def test_weights_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize("content", [[1, 2], {"first.conv.weight": "text"}, torch.ones(2)])
 def test_a_file_that_holds_no_table_of_tensors_is_refused(tmp_path, content):
     assert "is not a table of tensors" in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.ones(2), {1: torch.ones(2)}, {"retarget_eye": {1: 2}}])
+def test_a_stitching_file_of_another_kind_is_refused(tmp_path, content):
+    path = tmp_path / f"{STITCHING}.pth"
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=r"is not a table of tensors|not the weights of"):
+        read_weights(STITCHING, path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_values_that_are_not_finite_are_refused(tmp_path, tensors, suffix, value):
+    path = tmp_path / f"{SMALL}{suffix}"
+    tensors["second.bias"][3] = value
+    torch.save(tensors, path) if suffix == ".pth" else save_file(tensors, path)
+    with pytest.raises(WeightsError, match=r"second\.bias has values that are not finite; download it again"):
+        read_weights(SMALL, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        (b"\n  <html lang=en>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:5279\nsize 3387959\n", "a Git LFS pointer"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_a_download_left_in_place_of_weights_is_named(tmp_path, content, kind, suffix):
+    path = tmp_path / f"{SMALL}{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=f"is {kind}.*; download the weights again"):
+        read_weights(SMALL, path)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_bytes_are_refused(tmp_path, seed):
+    path = tmp_path / f"{SMALL}.pth"
+    path.write_bytes(random.Random(seed).randbytes(300))
+    with pytest.raises(WeightsError, match=r"can't be read|not unpickled"):
+        read_weights(SMALL, path)
+
+
+def test_a_byte_that_changed_inside_a_file_is_found_by_its_checksum(tmp_path, tensors):
+    path = tmp_path / f"{SMALL}.pth"
+    torch.save(tensors, path)
+    verify_weights(SMALL, path)
+    data = bytearray(path.read_bytes())
+    place = data.find(tensors["second.bias"].numpy().tobytes()[:64])
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="its checksum is wrong; download it again"):
+        verify_weights(SMALL, path)
 
 
 class Boobytrap:

@@ -23,6 +23,7 @@ class MadeNetworks:
     """
 
     device = torch.device("cpu")
+    precision = "fp16"
     precise = False
     forms = Forms()
 
@@ -50,7 +51,7 @@ class MadeNetworks:
         self._called("render", volume, kp_source, kp_driving)
         return F.interpolate(volume, size=(512, 512), mode="bilinear", align_corners=False)
 
-    def finite(self, pictures: torch.Tensor) -> Callable[[], bool] | None:
+    def finite(self, pictures: torch.Tensor) -> Callable[[], bool]:
         return lambda: bool(pictures.isfinite().all())
 
     @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from ...errors import LivePortraitError
 from ...settings import AnimationSettings, MotionOptions
 from .batches import Batches
 from .landmarks203 import Landmarks203
@@ -14,9 +15,19 @@ from .networks import Networks
 from .retarget import refine
 
 Rescue = Callable[[], torch.Tensor | None]
-"""Gives pictures in place of those that aren't finite, None where all are."""
+"""Gives pictures in place of those that aren't finite, None where all are; raises NotFiniteError."""
 CPU_BATCH, GPU_BATCH = 1, 8
 """Most frames at a time: on a CPU more gain nothing."""
+
+
+class NotFiniteError(LivePortraitError):
+    """The networks gave pictures that aren't finite, in float32 as well."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the LivePortrait networks gave pictures that aren't finite, in float32 as well: check the weights with "
+            "`liveportrait-v2v models verify`, and the device by a run on the CPU"
+        )
 
 
 class LivePortraitModel:
@@ -80,7 +91,7 @@ class LivePortraitModel:
     @torch.no_grad()
     def render(
         self, crops: torch.Tensor, volume: torch.Tensor, kp_source: torch.Tensor, kp_target: torch.Tensor
-    ) -> tuple[torch.Tensor, Rescue | None]:
+    ) -> tuple[torch.Tensor, Rescue]:
         """Return pictures of faces warped to the target's keypoints, float32 [N, 3, 512, 512] in 0..1.
 
         Args:
@@ -89,23 +100,26 @@ class LivePortraitModel:
             kp_source, kp_target: [N, 21, 3].
 
         Returns:
-            the pictures, and in half precision what waits until they are there and, where they aren't finite, computes
+            the pictures, and what waits until they are there and, where they aren't finite in half precision, computes
             them again in float32, features included. It may be called in another thread.
         """
         forms = self.networks.forms
         fixed = forms.graphs or forms.compiled
         pictures = self.batches(self.networks.render, volume, kp_source, kp_target, fixed=fixed)
         finite = self.networks.finite(pictures)
-        if finite is None:
-            return pictures, None
 
         @torch.no_grad()
         def rescue() -> torch.Tensor | None:
             if finite():
                 return None
+            if self.networks.precision == "fp32":
+                raise NotFiniteError
             with self.networks.in_float32():
                 volume = self.batches(self.networks.appearance, crops)
-                return self.batches(self.networks.render, volume, kp_source, kp_target)
+                again = self.batches(self.networks.render, volume, kp_source, kp_target)
+            if not again.isfinite().all():
+                raise NotFiniteError
+            return again
 
         return pictures, rescue
 
@@ -154,7 +168,7 @@ class LivePortraitModel:
         ratio = transfer.volume_ratio(faces[:1], start) if transfer.by_volume else None
         x = self.target_keypoints(transfer, faces, start, ratio)
         pictures, rescue = self.render(source.expand(len(x), -1, -1, -1), volume, faces.kp_source, x)
-        again = rescue() if rescue is not None else None
+        again = rescue()
         return pictures if again is None else again
 
 

@@ -60,7 +60,7 @@ class _SourceFaces(TensorStruct):
 
 @dataclass(frozen=True)
 class _Check:
-    """Looks whether half precision gave finite pictures, and pastes others back where it did not."""
+    """Looks whether pictures are finite, and pastes others back where half precision gave some that aren't."""
 
     frames: torch.Tensor
     square: FaceSquare
@@ -271,8 +271,6 @@ class LivePortraitSession:
         pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
         frames = compose.paste_back(chunk.frames, pictures, source.square)
         mask = compose.pasted_mask(chunk.frames, source.square) if masks else None
-        if rescue is None:
-            return RenderedFrames(frames, mask, (source.square,))
         device = self._model.device
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         check = _Check(chunk.frames, source.square, rescue, stream)

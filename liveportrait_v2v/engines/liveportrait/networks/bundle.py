@@ -174,14 +174,12 @@ class Networks:
             kp_driving = kp_driving.contiguous()
         return self._run("render", volume, kp_source, kp_driving).sigmoid()
 
-    def finite(self, pictures: Tensor) -> Callable[[], bool] | None:
+    def finite(self, pictures: Tensor) -> Callable[[], bool]:
         """Look whether pictures can be used, without waiting for the device.
 
         Returns:
-            what waits for the answer and gives it, in whatever thread; None where float32 is trusted.
+            what waits for the answer and gives it, in whatever thread.
         """
-        if self._dtype is torch.float32:
-            return None
         flag = pictures.isfinite().all()
         if flag.device.type != "cuda":
             return lambda: bool(flag)

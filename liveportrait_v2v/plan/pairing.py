@@ -21,7 +21,7 @@ class Pairing:
         rate: frames per second of the result.
         frames: number of frames of the result.
         source_frames: frames of the source clip, 0 for a still.
-        driving_frames: frames of the driving clip that are read, 0 for a still.
+        driving_frames: frames of the driving clip that may be read, 0 for a still.
         driving_step: driving frames per frame of the result.
         repeats: the shorter clip starts again (`circle`); otherwise its last frame is held.
     """
@@ -40,6 +40,11 @@ class Pairing:
         if self.repeats:
             return divmod(frame, self.source_frames)
         return 0, min(frame, self.source_frames - 1)
+
+    @property
+    def led_frames(self) -> int:
+        """Frames of the driving clip that lead the result, from its first one on; 0 for a still."""
+        return min(self.driving_frames, math.ceil((self.frames - 1) * self.driving_step) + 1)
 
     def driving_at(self, frame: int) -> tuple[int, Fraction]:
         """Return the pass through the driving clip, and the place in it in frames, that leads output frame `frame`."""

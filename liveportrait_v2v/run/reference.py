@@ -14,12 +14,12 @@ class ReferenceSearch:
     """Search for a role's most neutral driving frame; takes the frames of a clip in order, and a template as it is."""
 
     def __init__(self, role: Role, frames: int):
-        """Take the role, and the number of driving frames that are read."""
+        """Take the role, and the number of driving frames that are read, 0 for a still."""
         self._role = role
         self._frames = 0  # that were taken
         self._measures: list[torch.Tensor] = []
         if isinstance(role.driving, MotionTemplate):
-            self._measures.append(role.driving.measures()[:frames])
+            self._measures.append(role.driving.measures()[: frames or None])
 
     def add(self, chunk: TrackedChunk) -> None:
         """Take a chunk; one of an earlier pass is passed over."""

@@ -53,7 +53,7 @@ class RoleRun:
         self._clock = clock
         self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())
-        self._reference = ReferenceSearch(role, pairing.driving_frames)
+        self._reference = ReferenceSearch(role, pairing.led_frames)
         self._source_faces = [FaceHistory(number) for number in role.source_numbers]
         self._driving_face = FaceHistory(role.settings.drive_face_index)
         self.histories = [*(("source", face) for face in self._source_faces), ("driving", self._driving_face)]
@@ -70,7 +70,10 @@ class RoleRun:
         """Start one pass through the driving clip, before the run; a template has no pictures."""
         if self._reader is None:
             return iter(())
-        return self._watched(self._reader.survey(self._pairing.driving_frames))
+        beyond = self._role.options.reference_frame >= self._pairing.led_frames
+        return self._watched(
+            self._reader.survey(self._pairing.driving_frames if beyond else self._pairing.led_frames)
+        )
 
     def begin(
         self,
@@ -181,7 +184,7 @@ class RoleRun:
 
     def _sightings(self) -> Iterator[Sighting]:
         """Start one pass through the driving motion as it was read."""
-        driving, frames = self._role.driving, self._pairing.driving_frames
+        driving, frames = self._role.driving, self._pairing.led_frames
         if self._reader is not None:
             continues: deque[bool] = deque()  # of frames on their way through the session
             continuity = Continuity()
@@ -199,7 +202,8 @@ class RoleRun:
             raise SettingsError(
                 f"the {self._engine.name} engine takes no motion templates; give the driving clip"
             )
-        return zip(self._session.motions_of(driving, frames), (~driving.begins).tolist(), strict=False)
+        motions = self._session.motions_of(driving, frames or driving.info.frame_count)
+        return zip(motions, (~driving.begins).tolist(), strict=False)
 
     def _watched(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         """Pass chunks of the driving clip on, and take note of its face."""

@@ -90,6 +90,24 @@ def test_the_cap_counts_driving_frames_and_zero_means_all(cap, frames):
     assert paired(clip(20, 25), clip(9, 25), cap=cap).frames == frames
 
 
+@pytest.mark.parametrize(
+    ("source", "driving", "method", "frames"),
+    [
+        (clip(5, 25), clip(9, 25), "cut", 5),
+        (clip(5, 25), clip(20, 50), "cut", 9),  # the last one leads the moment of frame 8
+        (clip(5, 30), clip(9, 25), "cut", 5),  # between frames 3 and 4
+        (clip(5, 25), clip(9, 25), "none", 9),
+        (clip(5, 25), clip(9, 25), "circle", 9),
+        (clip(9, 25), clip(5, 25), "circle", 5),
+        (clip(9, 25), clip(5, 25), "none", 5),
+        (STILL, clip(9, 25), "cut", 9),
+        (clip(9, 25), STILL, "cut", 0),
+    ],
+)
+def test_no_more_driving_frames_lead_than_the_result_shows(source, driving, method, frames):
+    assert paired(source, driving, method).led_frames == frames
+
+
 def test_circle_repeats_what_the_cap_left():
     assert [place for _, place in shown(paired(clip(5, 25), clip(9, 25), "circle", cap=2))] == [0, 1, 0, 1, 0]
 

@@ -75,7 +75,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     if options.engine not in ENGINES:
         raise SettingsError(f"--engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
     driving = None if texts is not None else _template_or_path(options.driving)
-    engine = _make_engine(options)
+    with plain_warnings():
+        engine = _make_engine(options)
     run = partial(animate, options.source, engine=engine, output=output, cancelled=stop)
     with ProgressLine() as line, plain_warnings():
         if texts is None:

@@ -12,6 +12,7 @@ from made_faces import landmarks
 
 from liveportrait_v2v.engines.liveportrait.landmarks203 import (
     Landmarks203,
+    LandmarksWarning,
     eye_openings,
     lip_opening,
     square_of,
@@ -72,7 +73,7 @@ def runtime(monkeypatch, tmp_path):
             other = np.zeros((count, 406), dtype=np.float32)
             return [other, other, there.reshape(1, 406).expand(count, 406).numpy()]
 
-    made.batch = 1
+    made.batch, made.square, made.points = 1, crop_square(marks(), scale=1.5), torch.zeros(203, 2)
     made.InferenceSession = InferenceSession
     made.__spec__ = types.SimpleNamespace(name="onnxruntime")
     monkeypatch.setitem(sys.modules, "onnxruntime", made)
@@ -102,20 +103,24 @@ def test_the_left_eye_is_the_pictures():
 def test_a_mouth_is_as_high_as_its_inner_lips_and_as_wide_as_its_outer_corners():
     face = marks(drop=1)[0, :, :2]
     wanted = (face[13] - face[14]).norm() / (face[61] - face[291]).norm()
-    assert lip_opening(marks(drop=1)).item() == pytest.approx(wanted.item(), rel=1e-3)
+    assert lip_opening(marks(drop=1)).item() == pytest.approx(0.9 * wanted.item(), rel=1e-3)
 
 
-def test_the_square_is_the_trackers_without_the_network():
+def test_without_the_network_the_square_is_the_trackers_and_three_per_cent_wider():
     given, wanted = square_of(marks(), scale=2.0), crop_square(marks(), scale=2.0)
     assert torch.equal(given.center, wanted.center)
-    assert torch.equal(given.side, wanted.side)
+    assert given.side.item() == pytest.approx(1.03 * wanted.side.item(), rel=1e-6)
 
 
-def test_the_203_points_measure_what_the_478_do():
+def test_openings_of_the_478_are_turned_into_those_of_the_203_points():
     face = marks(drop=1, lids=0.7, roll=10)
     both = torch.cat((face, torch.nn.functional.pad(points203(face), (0, 1))[None]), dim=1)
-    torch.testing.assert_close(eye_openings(both), eye_openings(face), atol=0.02, rtol=0)
-    torch.testing.assert_close(lip_opening(both), lip_opening(face), atol=0.01, rtol=0)
+    torch.testing.assert_close(eye_openings(face), 1.2 * eye_openings(both) - 0.027, atol=0.02, rtol=0)
+    torch.testing.assert_close(lip_opening(face), 0.9 * lip_opening(both), atol=0.01, rtol=0)
+
+
+def test_a_shut_eye_is_not_open_by_less_than_nothing():
+    assert eye_openings(marks(lids=0.0)).tolist() == [[0.0, 0.0]]
 
 
 def test_the_203_points_give_the_square():
@@ -129,9 +134,11 @@ def test_the_203_points_give_the_square():
 
 def test_the_network_reads_the_turned_square_and_its_third_answer_comes_back_in_pixels(runtime, tmp_path):
     face = marks(roll=15)
-    runtime.square, runtime.points = crop_square(face, scale=1.5, vy_ratio=-0.1), points203(face)
+    runtime.square, runtime.points = square_of(face, scale=1.5, vy_ratio=-0.1), points203(face)
     frames = torch.randint(0, 256, (1, 240, 320, 3), dtype=torch.uint8)
-    found = Landmarks203.find([tmp_path])(frames, face)
+    network = Landmarks203.find([tmp_path])
+    runtime.inputs.clear()
+    found = network(frames, face)
     torch.testing.assert_close(found[0], runtime.points, atol=1e-2, rtol=0)
     (crop,) = runtime.inputs
     assert crop.shape == (1, 3, 224, 224)
@@ -143,10 +150,12 @@ def test_the_network_reads_the_turned_square_and_its_third_answer_comes_back_in_
 @pytest.mark.parametrize(("batch", "calls"), [(1, 2), ("batch", 1)])
 def test_a_chunk_gets_the_points_of_the_frames_that_show_the_face(runtime, tmp_path, batch, calls):
     face, runtime.batch = marks(), batch
-    runtime.square, runtime.points = crop_square(face, scale=1.5, vy_ratio=-0.1), points203(face)
+    runtime.square, runtime.points = square_of(face, scale=1.5, vy_ratio=-0.1), points203(face)
     frames = torch.zeros(3, 240, 320, 3, dtype=torch.uint8)
     chunk = TrackedChunk(frames, face.expand(3, -1, -1), torch.tensor([True, False, True]), index=8)
-    extended = Landmarks203.find([tmp_path]).extend(chunk)
+    network = Landmarks203.find([tmp_path])
+    runtime.inputs.clear()
+    extended = network.extend(chunk)
     assert extended.landmarks.shape == (3, 681, 3)
     assert len(runtime.inputs) == calls
     for k in (0, 2):
@@ -154,6 +163,19 @@ def test_a_chunk_gets_the_points_of_the_frames_that_show_the_face(runtime, tmp_p
     assert not extended.landmarks[1, 478:].any()
     assert torch.equal(extended.landmarks[:, :478], chunk.landmarks)
     assert (extended.frames is frames, extended.index) == (True, 8)
+
+
+@pytest.mark.parametrize("fault", ["load", "answer"])
+def test_a_file_that_cannot_be_used_is_said_and_done_without(runtime, tmp_path, monkeypatch, fault):
+    def broken(*arguments, **options):
+        raise RuntimeError("INVALID_PROTOBUF")
+
+    if fault == "load":
+        monkeypatch.setattr(runtime, "InferenceSession", broken)
+    else:
+        monkeypatch.setattr(runtime.InferenceSession, "run", lambda *given: [np.zeros(3)])
+    with pytest.warns(LandmarksWarning, match=r"landmark\.onnx: can't be used.*download it again"):
+        assert Landmarks203.find([tmp_path]) is None
 
 
 def test_without_the_file_or_without_onnxruntime_there_is_none(runtime, tmp_path, monkeypatch):

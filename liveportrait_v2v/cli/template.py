@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         description="Reads the motion of the face in DRIVING with the LivePortrait networks and writes it as a motion "
         "template, which `animate` takes instead of the clip. A .pkl template of upstream LivePortrait is converted.",
     )
-    parser.add_argument("driving", metavar="DRIVING", help="clip, or a .pkl template")
+    parser.add_argument("driving", metavar="DRIVING", help="clip, picture, or a .pkl template")
     parser.add_argument(
         "-o",
         "--output",
@@ -56,7 +56,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         template = read_template(options.driving)
     else:
         device = check_device(options.device, for_networks=True)
-        engine = create_engine("liveportrait", device, **network_options(options))
+        with plain_warnings():
+            engine = create_engine("liveportrait", device, **network_options(options))
         assert isinstance(engine, LivePortraitEngine)
         with ProgressLine() as line, plain_warnings():
             template = record_template(
@@ -72,10 +73,13 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         "output": str(output),
         "frames": len(template),
         "frames_without_face": len(template) - int(template.present.sum()),
-        "rate": str(template.rate),
+        "rate": None if template.rate is None else str(template.rate),
     }
     if options.json:
         print(json.dumps(report))
+        return
+    if template.rate is None:
+        print(f"{output}: a still")
         return
     print(
         f"{output}: {report['frames']} frames, {float(template.rate):.5g} fps, "

@@ -53,11 +53,11 @@ def test_a_published_template_is_converted(folder):
         "exp": np.zeros((1, 21, 3)),
         "t": np.zeros((1, 3)),
     }
-    Path("p.pkl").write_bytes(pickle.dumps({"n_frames": 1, "output_fps": 24, "motion": [item]}))
+    Path("p.pkl").write_bytes(pickle.dumps({"n_frames": 2, "output_fps": 24, "motion": [item] * 2}))
     assert main(["template", "p.pkl", "-o", "t.safetensors"]) == 0
     template = read_template("t.safetensors")
     assert template.rate == 24
-    assert torch.equal(template.motion.rotation, torch.eye(3)[None])
+    assert torch.equal(template.motion.rotation, torch.eye(3).expand(2, 3, 3))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,12 @@ EYES = (11, 13, 15, 16, 18)
 BROWS = (1, 2)
 # The opening of eyes that are neither shut nor wide: what the published code takes for eyes that are shut.
 USUAL_EYES = 0.39
+NEUTRAL_LIPS = {19: (0.0, -0.015, -0.002), 20: (0.0, 0.006, 0.003)}
+"""Expression of a neutral face at the middle of the lower and the upper lip.
+
+Means over the first frames of the published motion templates, which show neutral faces: the other keypoints' differ as
+much from person to person as from 0. Against 0, a driving still with shut lips would press the source's mouth shut.
+"""
 
 
 @dataclass(frozen=True)
@@ -86,14 +92,23 @@ def motion_of(output, eyes: torch.Tensor, lips: torch.Tensor) -> Motion:
     return Motion(rotation, output.exp, output.scale, output.t, eyes, lips)
 
 
-def neutral(driving: Motion) -> Motion:
-    """Return the reference for a driving still: no expression, lips shut, eyes open as usual, the head as it is.
+@lru_cache(maxsize=4)
+def _neutral_expression(device: torch.device) -> torch.Tensor:
+    """Return the expression of a face with its lips shut, float32 [1, 21, 3]; not to be written to."""
+    exp = torch.zeros(1, 21, 3)
+    for keypoint, place in NEUTRAL_LIPS.items():
+        exp[0, keypoint] = torch.tensor(place)
+    return exp.to(device)
 
-    The published code subtracts a mean neutral expression here, of at most 0.015, which is not part of the weights.
+
+def neutral(driving: Motion) -> Motion:
+    """Return the reference for a driving still: a neutral face, lips shut, eyes open as usual, the head as it is.
+
+    The published code subtracts a mean neutral expression of its own, of at most 0.015.
     """
     return replace(
         driving,
-        exp=torch.zeros_like(driving.exp),
+        exp=_neutral_expression(driving.exp.device).expand_as(driving.exp),
         eyes=torch.full_like(driving.eyes, USUAL_EYES),
         lips=torch.zeros_like(driving.lips),
     )

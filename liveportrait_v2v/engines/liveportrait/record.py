@@ -27,7 +27,7 @@ def record_template(
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
 ) -> LivePortraitTemplate:
-    """Record the template of a driving clip: the motion that a run with these settings reads, not smoothed.
+    """Record the template of a driving clip or still: the motion that a run with these settings reads, not smoothed.
 
     Args:
         on_frames: called with the number of frames recorded so far.
@@ -36,15 +36,12 @@ def record_template(
 
     Raises:
         MediaError: the clip can't be read.
-        TemplateError: it is a still, or shows no face.
+        TemplateError: it shows no face.
         Cancelled: `cancelled` returned True.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
     clip = clip if isinstance(clip, Clip) else Clip(clip)
     rate, number = clip.info.rate, settings.drive_face_index
-    if rate is None:
-        raise TemplateError("a template is made of a clip, and this is a still; animate by the still itself")
-
     session = engine.session(settings, options, rate, rate)
     rows, begins = [], []
     with TrackedClip(

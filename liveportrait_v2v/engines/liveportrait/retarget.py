@@ -39,9 +39,18 @@ def refine(networks, transfer: Transfer, faces: Faces, x: torch.Tensor) -> torch
         final = networks.stitch(faces.kp_source, final)
     if settings.relative and settings.lip_zero and transfer.moves_lips and not settings.lip_retargeting:
         final = final + _shut_lips(networks, faces, settings.lip_zero_threshold)
-    if settings.relative and not transfer.source_is_still and not settings.eye_retargeting:
+    if _own_eyes_stay(transfer):
         final = final + _rest_eyes(networks, transfer, faces)
     return final
+
+
+def _own_eyes_stay(transfer: Transfer) -> bool:
+    """Return whether the result's eyes are the base's, or relative to them: of a video, which may blink."""
+    if transfer.source_is_still:
+        return False
+    if not transfer.moves_eyes:
+        return True
+    return transfer.settings.relative and not transfer.settings.eye_retargeting
 
 
 def _shut_lips(networks, faces: Faces, threshold: float) -> torch.Tensor:

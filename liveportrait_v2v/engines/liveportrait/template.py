@@ -1,7 +1,7 @@
 """Motion templates: a driving face's motion without its pictures, in safetensors; published pickles are read too.
 
 A template file holds the tensors of `Motion` by name, `present` and `begins`, and in its metadata the format's name
-and the frame rate as a fraction.
+and the frame rate as a fraction, or `STILL`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from ...errors import LivePortraitError
@@ -27,6 +27,8 @@ from ...media import ClipInfo
 from .motion import BROWS, ROW, Motion
 
 FORMAT = "liveportrait-v2v motion 1"
+STILL = "still"
+"""What stands in place of the rate in a still's file."""
 BROW_UNIT = 0.01
 """Clear difference of the brows' keypoints in height."""
 _ROTATION_TOLERANCE = 0.05  # of R @ R.T to the identity, per entry
@@ -46,13 +48,13 @@ class LivePortraitTemplate:
         present: bool [N], whether the frame shows the face.
         begins: bool [N], whether the face does not continue from the last frame that shows it; true where no face is.
             The smoother starts again there.
-        rate: frames per second.
+        rate: frames per second, None for a driving still, of one frame.
     """
 
     motion: Motion
     present: torch.Tensor
     begins: torch.Tensor
-    rate: Fraction
+    rate: Fraction | None
 
     engine = "liveportrait"
 
@@ -61,8 +63,9 @@ class LivePortraitTemplate:
 
     @property
     def info(self) -> ClipInfo:
-        """Facts as of a clip without pictures and audio."""
-        return ClipInfo(0, 0, self.rate, len(self) / self.rate, len(self), False, None)
+        """Facts as of a clip, or a still, without pictures and audio."""
+        duration = None if self.rate is None else len(self) / self.rate
+        return ClipInfo(0, 0, self.rate, duration, len(self), self.rate is None, None)
 
     def measures(self) -> torch.Tensor:
         """Return what makes faces neutral, float32 [N, 8], as `neutral.measures` has it; NaN without a face."""
@@ -86,7 +89,8 @@ def read_template(path: str | os.PathLike[str]) -> LivePortraitTemplate:
         template = read(path)
     except OSError as error:
         raise TemplateError(f"{path}: can't be read: {error.strerror or error}") from error
-    except (KeyError, ValueError, TypeError, IndexError, EOFError, SafetensorError, RuntimeError) as error:
+    # Damaged bytes lead the readers to whatever they happen to raise.
+    except Exception as error:
         raise TemplateError(f"{path}: is no motion template: {type(error).__name__}: {error}") from error
     _check(path, template)
     return template
@@ -102,7 +106,7 @@ def write_template(path: str | os.PathLike[str], template: LivePortraitTemplate)
     tensors |= {"present": template.present, "begins": template.begins}
     data = save(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-        {"format": FORMAT, "rate": str(template.rate)},
+        {"format": FORMAT, "rate": STILL if template.rate is None else str(template.rate)},
     )
     with atomic_write(path) as part:
         part.write_bytes(data)
@@ -110,12 +114,16 @@ def write_template(path: str | os.PathLike[str], template: LivePortraitTemplate)
 
 def _check(path: Path, template: LivePortraitTemplate) -> None:
     seen = template.motion[template.present]
-    if not len(template) or template.rate <= 0:
+    if not len(template) or (template.rate is not None and template.rate <= 0):
         fault = f"it has {len(template)} frames at {template.rate} a second"
+    elif template.rate is None and len(template) > 1:
+        fault = f"it is a still, and has {len(template)} frames"
     elif not template.present.any():
         fault = "it shows no face"
     elif not seen.pack()[:, : ROW - 3].isfinite().all():
         fault = "a number in it is not finite"
+    elif (seen.scale <= 0).any():
+        fault = f"a scale in it is {seen.scale.min().item():g}, and must be above 0"
     elif (seen.rotation @ seen.rotation.mT - torch.eye(3)).abs().max() > _ROTATION_TOLERANCE:
         fault = "a rotation in it is none"
     else:
@@ -133,15 +141,13 @@ def _read_ours(path: Path) -> LivePortraitTemplate:
     count = len(flags["present"])
     if flags["begins"].shape != (count,):
         raise ValueError(f"begins has the shape {tuple(flags['begins'].shape)} for {count} frames")
-    return LivePortraitTemplate(_motion(tensors, count), rate=Fraction(about["rate"]), **flags)
+    rate = None if about["rate"] == STILL else Fraction(about["rate"])
+    return LivePortraitTemplate(_motion(tensors, count), rate=rate, **flags)
 
 
 def _read_published(path: Path) -> LivePortraitTemplate:
     with open(path, "rb") as file:
-        try:
-            data = _NumbersOnly(file).load()
-        except (pickle.UnpicklingError, AttributeError) as error:
-            raise ValueError(str(error)) from error
+        data = _NumbersOnly(file).load()
     if not isinstance(data, Mapping):
         raise ValueError(f"it holds a {type(data).__name__}, not a dict")
     items = data["motion"]
@@ -155,7 +161,8 @@ def _read_published(path: Path) -> LivePortraitTemplate:
         "lips": _listed(data, count, 1, "c_lip_lst", "c_d_lip_lst"),
     }
     begins = torch.zeros(count, dtype=torch.bool)
-    rate = Fraction(float(data.get("output_fps", 25))).limit_denominator(1001)
+    # One frame is what the published code writes for a driving picture.
+    rate = Fraction(float(data.get("output_fps", 25))).limit_denominator(1001) if count > 1 else None
     return LivePortraitTemplate(_motion(tensors, count), torch.ones(count, dtype=torch.bool), begins, rate)
 
 

@@ -18,12 +18,12 @@ from made_networks import MadeNetworks
 
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines.liveportrait.batches import MemoryWarning
-from liveportrait_v2v.engines.liveportrait.crops import source_crops
+from liveportrait_v2v.engines.liveportrait.crops import source_crops, source_squares
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.model import LivePortraitModel
 from liveportrait_v2v.engines.liveportrait.motion import Motion, driven_axes, place
 from liveportrait_v2v.engines.liveportrait.networks import Networks
-from liveportrait_v2v.errors import SettingsError
+from liveportrait_v2v.errors import LivePortraitError, SettingsError
 from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.media import Clip, VideoWriter
@@ -145,7 +145,7 @@ def test_frames_are_the_source_outside_of_the_square():
     frames = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
     session = begin(scale=1.2)
     result = splice(session.render, shot(frames), lead(session, shot(frames))).frames
-    square = face_crop(face()[None], AnimationSettings(scale=1.2))
+    square = source_squares(face()[None], AnimationSettings(scale=1.2))
     outside = compose.border_mask(compose.PixelRect(0, 0, SIDE, SIDE).to_square(square))[0] == 0
     assert outside.float().mean() > 0.2
     assert torch.equal(result[0][outside], frames[0][outside])
@@ -285,7 +285,7 @@ def test_a_held_frame_is_the_last_one_even_if_that_one_had_no_motion():
     splice(session.render, last.hold(1), cues)
     rendered = networks.calls_of("render")[-1][0]
     settings = AnimationSettings()
-    wanted = source_crops(last.frames, face_crop(last.landmarks, settings), settings)
+    wanted = source_crops(last.frames, source_squares(last.landmarks, settings), settings)
     assert torch.equal(rendered, wanted)
 
 
@@ -512,7 +512,9 @@ def test_a_driving_stills_expression_is_taken_and_the_head_stays():
     driving, *own = (networks.motion(crop) for (crop,) in networks.calls_of("motion"))
     _, target = target_of(networks)
     for k in range(2):
-        exp = own[k].exp + driven_axes("all", whole=False) * driving.exp
+        neutral = torch.zeros(1, 21, 3)
+        neutral[0, 19], neutral[0, 20] = torch.tensor([[0, -0.015, -0.002], [0, 0.006, 0.003]])
+        exp = own[k].exp + driven_axes("all", whole=False) * (driving.exp - neutral)
         none = torch.zeros(1, 2), torch.zeros(1, 1)
         wanted = place(own[k].kp, Motion(euler(own[k])[None], exp, own[k].scale, own[k].t, *none))
         torch.testing.assert_close(target[k], wanted[0], atol=1e-5, rtol=0)
@@ -648,3 +650,14 @@ def test_landmarks_of_the_published_network_are_used_where_it_is_there():
     splice(session.render, source, cues)
     ratios = torch.cat([call[1] for call in networks.calls_of("lip_delta")])
     torch.testing.assert_close(ratios, torch.tensor([[0.5, 0.0]] * 2), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_pictures_that_are_not_finite_in_float32_either_are_an_error(precision):
+    networks = MadeNetworks()
+    networks.precision = precision
+    networks.render = lambda volume, *_: volume.new_full((len(volume), 3, 512, 512), torch.nan)
+    session = begin(networks)
+    cues = lead(session, shot(pictures(1, seed=1)))
+    with pytest.raises(LivePortraitError, match=r"aren't finite, in float32 as well: check the weights"):
+        splice(session.render, shot(pictures(1)), cues)

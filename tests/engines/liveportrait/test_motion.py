@@ -87,7 +87,8 @@ def written_out(how: Transfer) -> torch.Tensor:
                 continue
             if relative:
                 start = REST.exp[n, k, axis] if replaces else own["exp"][k, axis]
-                since = 0.0 if how.driving_is_still else REFERENCE.exp[0, k, axis]
+                neutral_lips = {19: (0.0, -0.015, -0.002), 20: (0.0, 0.006, 0.003)}.get(k, (0.0, 0.0, 0.0))
+                since = neutral_lips[axis] if how.driving_is_still else REFERENCE.exp[0, k, axis]
                 exp[k, axis] = start + drive["exp"][k, axis] - since
             else:
                 exp[k, axis] = drive["exp"][k, axis]

@@ -160,6 +160,23 @@ def test_the_sources_own_blinks_are_opened_to_the_rest():
     torch.testing.assert_close(ratios, torch.tensor([[0.05, 0.05, 0.32], [0.3, 0.3, 0.32]]))
 
 
+@pytest.mark.parametrize("region", ["lip", "pose"])
+@pytest.mark.parametrize("settings", [{"relative": False}, {"eye_retargeting": True}, {}])
+def test_where_the_eyes_stay_the_sources_own_their_blinks_are_taken_out_whatever_else_is_set(
+    region, settings
+):
+    options = MotionOptions(region=region, source_eye_retargeting=True)
+    who = faces(motion(eyes=[0.05, 0.3]), rest=motion(eyes=0.32))
+    assert added(MadeNetworks(eye=1), who, options=options, **settings).tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("settings", [{"relative": False}, {"eye_retargeting": True}])
+def test_eyes_that_the_driving_face_sets_have_no_blinks_of_the_source(settings):
+    networks, options = MadeNetworks(), MotionOptions(source_eye_retargeting=True)
+    refined(networks, faces(), options=options, **settings)
+    assert len(networks.calls_of("eye_delta")) == ("eye_retargeting" in settings)
+
+
 def test_eyes_that_are_shut_at_rest_are_opened_as_usual_where_motion_is_replaced():
     networks, shut = MadeNetworks(eye=1), motion(eyes=[0.1, 0.3])
     assert added(networks, faces(shut), options=MotionOptions()).tolist() == pytest.approx([1, 0])

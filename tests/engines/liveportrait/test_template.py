@@ -36,7 +36,7 @@ SCALE, T = torch.rand(N, 1, generator=MAKE) + 1, torch.randn(N, 3, generator=MAK
 EYES, LIPS = torch.rand(N, 2, generator=MAKE), torch.rand(N, 1, generator=MAKE)
 
 
-def published(old_names: bool = False, ratios: bool = True) -> dict:
+def published(old_names: bool = False, ratios: bool = True, count: int = 4) -> dict:
     """A template as upstream pickles it."""
     rotation = "R_d" if old_names else "R"
     items = [
@@ -48,13 +48,13 @@ def published(old_names: bool = False, ratios: bool = True) -> dict:
             "kp": np.zeros((1, 21, 3), np.float32),
             "x_s": np.zeros((1, 21, 3), np.float32),
         }
-        for k in range(N)
+        for k in range(count)
     ]
-    data = {"n_frames": N, "output_fps": 25, "motion": items}
+    data = {"n_frames": count, "output_fps": 25, "motion": items}
     if ratios:
         d = "d_" if old_names else ""
-        data[f"c_{d}eyes_lst"] = [EYES[k : k + 1].numpy() for k in range(N)]
-        data[f"c_{d}lip_lst"] = [LIPS[k : k + 1].numpy() for k in range(N)]
+        data[f"c_{d}eyes_lst"] = [EYES[k : k + 1].numpy() for k in range(count)]
+        data[f"c_{d}lip_lst"] = [LIPS[k : k + 1].numpy() for k in range(count)]
     return data
 
 
@@ -287,10 +287,35 @@ def test_another_engine_refuses_a_template(clips):
         animate(clips["astronaut"], template(), engine=create_engine("draft"))
 
 
-def test_a_still_or_a_clip_without_a_face_makes_no_template(clips, tmp_path):
+def test_a_stills_template_leads_as_the_still_does(clips, tmp_path):
+    recorded = record_template(clips["astronaut"], LivePortraitEngine(MadeNetworks()))
+    assert (len(recorded), recorded.rate, recorded.info.is_still) == (1, None, True)
+    write_template(tmp_path / "t.safetensors", recorded)
+    targets = []
+    for driving in (clips["astronaut"], read_template(tmp_path / "t.safetensors")):
+        networks = MadeNetworks()
+        source = Clip(clips["jwp_intro"], duration=Fraction(1, 5))
+        result = animate(source, driving, engine=LivePortraitEngine(networks))
+        assert result.frames == source.info.frame_count
+        targets.append(torch.cat([arguments[2] for arguments in networks.calls_of("render")]))
+    torch.testing.assert_close(*targets)
+
+
+def test_a_published_template_of_one_frame_is_a_still(dump):
+    found = read_template(dump(published(count=1)))
+    assert (len(found), found.rate, found.info.is_still, found.info.duration) == (1, None, True, None)
+
+
+def test_a_scale_of_nothing_is_refused(tmp_path):
+    flat = template()
+    flat.motion.scale[1] = 0
+    write_template(tmp_path / "t.safetensors", flat)
+    with pytest.raises(TemplateError, match="a scale in it is 0, and must be above 0"):
+        read_template(tmp_path / "t.safetensors")
+
+
+def test_a_clip_without_a_face_makes_no_template(tmp_path):
     engine = LivePortraitEngine(MadeNetworks())
-    with pytest.raises(TemplateError, match="this is a still"):
-        record_template(clips["astronaut"], engine)
     with VideoWriter(tmp_path / "grey.mp4", Fraction(25)) as writer:
         writer.write(torch.full((3, 96, 128, 3), 128, dtype=torch.uint8))
     with pytest.raises(TemplateError, match="face 0 is in none of the 3 frames"):

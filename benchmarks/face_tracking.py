@@ -2,7 +2,8 @@
 
     python benchmarks/face_tracking.py [--frames N] [clip ...]
 
-CPU time of the process with one torch thread, after a warm-up chunk, without decoding.
+CPU time of the process with one torch thread, after a warm-up chunk, without decoding. Then the cost of a search for
+small faces in tiles, by the size of the picture: the tracker does one in the first frame, behind cuts, and at times.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 
 import fetch_clips  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker  # noqa: E402
+from liveportrait_v2v.faces.detect import detect_in_tiles, tile_count  # noqa: E402
 from liveportrait_v2v.media import Clip  # noqa: E402
 
 
@@ -39,8 +41,16 @@ def measure(path: Path, limit: int) -> tuple[str, int, list[int], float]:
     return size, total, [count for count in present if count], seconds / total * 1000
 
 
+def search_cost(height: int, width: int) -> float:
+    """Return the milliseconds of CPU of a search in tiles."""
+    frame = torch.full((1, height, width, 3), 90, dtype=torch.uint8)
+    start = time.process_time()
+    detect_in_tiles(frame, "cpu")
+    return (time.process_time() - start) * 1000
+
+
 def main() -> None:
-    """Measure the tracker and print the table."""
+    """Measure the tracker and print the tables."""
     names = [name for name in fetch_clips.CLIPS if not name.startswith("model_")]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=600, help="limit of frames of each clip (600)")
@@ -52,6 +62,10 @@ def main() -> None:
         size, total, present, cost = measure(path, options.frames)
         share = " ".join(f"{count / total:.1%}" for count in present)
         print(f"{name:12} {size:>9} {total:>6} {share:>14} {cost:>9.1f}", flush=True)
+    print(f"\n{'in tiles':12} {'tiles':>9} {'ms':>9}")
+    for height, width in ((720, 1280), (1080, 1920), (2160, 3840), (4320, 7680)):
+        size = f"{width}x{height}"
+        print(f"{size:12} {tile_count(height, width):>9} {search_cost(height, width):>9.1f}", flush=True)
 
 
 if __name__ == "__main__":

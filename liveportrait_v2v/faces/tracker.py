@@ -13,7 +13,7 @@ from ..concurrency import torch_thread
 from ..errors import SettingsError
 from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
 from .crops import cut, square_of_detection, squares_of_landmarks
-from .detect import detect
+from .detect import Detection, detect, detect_in_tiles, detect_near, needs_tiles, tile_count
 from .inference import MIN_PRESENCE, infer
 from .nets import load_net
 from .scenes import CutFinder, Glance
@@ -34,6 +34,8 @@ A search takes as long as following a face for two and a half frames.
 """
 NEWCOMER_PIXELS = 4
 """Pixels of a coarse picture that a newcomer changes: a face 40 pixels wide does in a frame of 640 x 360."""
+LEAST_SHARE = 0.25
+"""Size of the smallest face that is found in tiles, in sizes of the largest one: a crowd far behind gets no numbers."""
 # On a CPU, concurrent trackers together leave one core to the threads that wait for their results.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
@@ -217,6 +219,7 @@ class FaceTracker:
         self._faces: list[_Face] = []
         self._frame = 0
         self._searched = -FORGET_FRAMES
+        self._combed: int | None = None  # frame of the last search in tiles
         self._fruitless_searches = 0  # since the last one that found a face
         self._compared: tuple[int, Glance] | None = None  # a searched frame, which newcomers would change
         self._renumber = False  # the whole picture was cut, and no face was found since
@@ -394,11 +397,11 @@ class FaceTracker:
     def _search(self, frame: Tensor, row: dict[int, _Estimate], glance: Glance) -> None:
         """Run the detectors on one frame, and give the faces that are not in row their numbers."""
         self._searched = self._frame
-        found = self._candidates(frame, "face_detector_full_range", row)
+        found = self._candidates(frame, self._detected(frame, row), row)
         if not found and not row:
             # Faces that only the short range sees are rare enough to search for them less often.
             if self._fruitless_searches % 4 == 0:
-                found = self._candidates(frame, "face_detector_short_range", row)
+                found = self._candidates(frame, self._detect(frame, "face_detector_short_range"), row)
             self._fruitless_searches += 1
         if not found:
             return
@@ -452,7 +455,44 @@ class FaceTracker:
             taken[len(faces)] = e
             faces.append(_Face(e.box, glance, self._least))
 
-    def _candidates(self, frame: Tensor, net: str, row: dict[int, _Estimate]) -> list[_Estimate]:
+    def _detect(self, frame: Tensor, net: str) -> list[Detection]:
+        return detect(frame, net, self.device)[0]
+
+    def _detected(self, frame: Tensor, row: dict[int, _Estimate]) -> list[Detection]:
+        """Return the faces that a detector finds: in the whole picture, and in a large one in tiles at times."""
+        found = self._detect(frame, "face_detector_full_range")
+        height, width = frame.shape[1:3]
+        if not needs_tiles(height, width):
+            return found
+        small: list[Detection] = []
+        if self._comb_due(tile_count(height, width), bool(row)):
+            self._combed = self._frame
+            small = detect_in_tiles(frame, self.device)
+        else:
+            lost = [f for n, f in enumerate(self._faces) if n not in row and f.lost < FORGET_FRAMES]
+            for face in lost:
+                small += detect_near(frame, self.device, *centre(face.expected()))
+        sizes = [side(d.box) for d in (*found, *small)] + [side(e.box) for e in row.values()]
+        least = LEAST_SHARE * max(sizes, default=0.0)
+        # Those of the tiles first: their boxes are the more exact ones.
+        distinct = [d for d in small if side(d.box) >= least]
+        return distinct + [d for d in found if all(iou(d.box, other.box) < KNOWN_IOU for other in distinct)]
+
+    def _comb_due(self, tiles: int, known: bool) -> bool:
+        """Return whether to search in tiles: in the first frame, behind cuts, and at times.
+
+        Without known faces in view that is one tile a frame on average, with them at most a quarter of one.
+        """
+        if self._combed is None:
+            return True
+        since = self._frame - self._combed
+        if self._renumber:
+            return since >= tiles // 4
+        return since >= (max(NEWCOMER_FRAMES[1], 4 * tiles) if known else max(10, tiles))
+
+    def _candidates(
+        self, frame: Tensor, detected: list[Detection], row: dict[int, _Estimate]
+    ) -> list[_Estimate]:
         """Return detections outside the faces of row that the landmark network confirms twice.
 
         The second inference is in the square around the first one's landmarks, in which tracking continues.
@@ -460,7 +500,7 @@ class FaceTracker:
         known = [e.box for e in row.values()]
         squares = [
             square_of_detection(d)
-            for d in detect(frame, net, self.device)[0]
+            for d in detected
             if side(d.box) > 0 and all(iou(d.box, box) < KNOWN_IOU for box in known)
         ]
         inferred: list[_Estimate] = []

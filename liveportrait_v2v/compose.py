@@ -6,16 +6,18 @@ covers exactly the same square.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from .faces import FaceSquare
+from .resampling import resize
 
-# LivePortrait's paste-back mask ramps over 16 of 512 pixels.
+# LivePortrait's paste-back mask ramps over 16 of 512 pixels, and its corners have a radius of as many.
 FEATHER = 16 / 512
-CORNER_RADIUS = 48 / 512
+CORNER_RADIUS = 16 / 512
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,15 @@ def pasted_mask(frames: torch.Tensor, square: FaceSquare) -> torch.Tensor:
     return mask
 
 
+def _reduced(pictures: torch.Tensor, square: FaceSquare) -> torch.Tensor:
+    """Average pictures [N, C, h, w] over areas where they are larger than the largest square in frame pixels."""
+    side = max(math.ceil(square.side.max().item()), 1)
+    height, width = (min(length, side) for length in pictures.shape[2:])
+    if (height, width) == pictures.shape[2:]:
+        return pictures
+    return resize(pictures, height, width)
+
+
 def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare) -> torch.Tensor:
     """Blend rendered squares into their frames.
 
@@ -204,7 +215,7 @@ def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare)
         return result
     place = region.to_square(transform.to(frames.device))
     pictures = F.grid_sample(
-        crops, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
+        _reduced(crops, transform), place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
     )
     blend(result, pictures.mul_(255), border_mask(place), region)
     return result

@@ -75,6 +75,24 @@ def test_a_picture_of_any_size_lands_on_the_same_pixels(size):
     assert middle.item() == pytest.approx(80 + 100 * compose.FEATHER / 2, abs=100 / size + 0.2)
 
 
+def test_a_picture_larger_than_its_square_is_averaged_and_not_sampled():
+    stripes = torch.zeros(1, 3, 512, 512)
+    stripes[..., ::2] = 1
+    frames = torch.zeros(1, 120, 160, 3, dtype=torch.uint8)
+    for shift in (0.0, 0.4):
+        result = compose.paste_back(frames, stripes, upright_square(80.0 + shift, 60.0, 60))
+        # A mean over 8.5 pixels has half a stripe too many or too few.
+        assert (result[0, 50:70, 70:90].float() - 127.5).abs().max() <= 255 * 0.5 / 8.5 / 2 + 1
+
+
+def test_the_corners_are_rounded_by_the_ramps_width():
+    axis = (torch.arange(512) + 0.5) / 512
+    mask = compose.border_mask(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1))
+    assert mask[16:496, 16:496].min() == 1
+    assert mask[4, 4] == 0
+    assert mask[15, 15] == pytest.approx(1 - 2**0.5 * 0.5 / 16, abs=0.01)
+
+
 def test_pixels_outside_the_mask_keep_their_bytes():
     frames = torch.randint(0, 256, (2, 180, 200, 3), dtype=torch.uint8)
     square = tilted_square()

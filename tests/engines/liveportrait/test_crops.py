@@ -10,7 +10,6 @@ from liveportrait_v2v import compose
 from liveportrait_v2v.engines.liveportrait.crops import (
     MeanSquare,
     driving_crops,
-    resize,
     source_crops,
     source_squares,
 )
@@ -22,23 +21,6 @@ def ramp(height: int = 240, width: int = 320) -> torch.Tensor:
     """A frame whose red grows to the right and whose green grows downwards, [1, H, W, 3]."""
     y, x = torch.meshgrid(torch.linspace(0, 255, height), torch.linspace(0, 255, width), indexing="ij")
     return torch.stack((x, y, 0 * x), dim=-1).to(torch.uint8)[None]
-
-
-def test_shrinking_by_a_whole_number_takes_means():
-    picture = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(resize(picture, 4, 4), torch.nn.functional.avg_pool2d(picture, (2, 3)))
-
-
-def test_shrinking_by_any_number_weighs_pixels_by_the_area_they_share():
-    line = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 1, 3)
-    wanted = torch.tensor([(1 + 0.5 * 2) / 1.5, (0.5 * 2 + 3) / 1.5])
-    torch.testing.assert_close(resize(line, 1, 2)[0, 0, 0], wanted)
-
-
-def test_growing_is_bilinear():
-    picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    wanted = torch.nn.functional.interpolate(picture, (9, 20), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(resize(picture, 9, 20), wanted)
 
 
 @pytest.mark.parametrize("dsize", [64, 256, 300, 512, 1024])

@@ -113,13 +113,17 @@ def to_float(frames: torch.Tensor) -> torch.Tensor:
     return frames.permute(0, 3, 1, 2).contiguous().float()
 
 
-def crop(frames: torch.Tensor, transform: FaceSquare, size: int) -> torch.Tensor:
-    """Sample each frame's square, bilinear and black outside the frame.
+def crop(
+    frames: torch.Tensor, transform: FaceSquare, size: int, mode: str = "bilinear", beyond: str = "zeros"
+) -> torch.Tensor:
+    """Sample each frame's square.
 
     Args:
         frames: uint8 [N, H, W, 3].
         transform: one square per frame, or one for all of them.
         size: side of the crops in pixels.
+        mode: of interpolation, "bilinear" or "bicubic"; the latter may go below 0 and above 1.
+        beyond: what lies outside the frame: "zeros" is black, "border" the nearest pixel of the frame.
 
     Returns:
         float32 [N, 3, size, size] in 0..1.
@@ -132,9 +136,7 @@ def crop(frames: torch.Tensor, transform: FaceSquare, size: int) -> torch.Tensor
     axis = torch.arange(size, device=frames.device) + 0.5
     grid = region.sample_at(_affine_grid(transform.m_c2o(size), axis, axis))
     pictures, grid = to_float(region.of(frames)), grid.expand(n, -1, -1, -1)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False).mul_(
-        1 / 255
-    )
+    return F.grid_sample(pictures, grid, mode=mode, padding_mode=beyond, align_corners=False).mul_(1 / 255)
 
 
 def border_mask(
@@ -170,12 +172,13 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
     part.copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
 
 
-def pasted_mask(frames: torch.Tensor, square: FaceSquare) -> torch.Tensor:
+def pasted_mask(frames: torch.Tensor, square: FaceSquare, own: torch.Tensor | None = None) -> torch.Tensor:
     """Return the opacity with which `paste_back` blends squares into frames.
 
     Args:
         frames: uint8 [N, H, W, 3].
         square: one square per frame.
+        own: as in `paste_back`.
 
     Returns:
         float32 [N, H, W] in 0..1, on the frames' device.
@@ -184,7 +187,7 @@ def pasted_mask(frames: torch.Tensor, square: FaceSquare) -> torch.Tensor:
     mask = torch.zeros(frames.shape[:3], device=frames.device)
     region = rect_of(square, height, width)
     if not region.empty:
-        region.of(mask).copy_(border_mask(region.to_square(square.to(frames.device))))
+        region.of(mask).copy_(_opacity(region.to_square(square.to(frames.device)), square, own))
     return mask
 
 
@@ -197,13 +200,35 @@ def _reduced(pictures: torch.Tensor, square: FaceSquare) -> torch.Tensor:
     return resize(pictures, height, width)
 
 
-def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare) -> torch.Tensor:
+def _opacity(place: torch.Tensor, square: FaceSquare, own: torch.Tensor | None) -> torch.Tensor:
+    """Return the opacity [N, h, w] at places [N, h, w, 2] of squares, 0..1 from edge to edge."""
+    if own is None:
+        return border_mask(place)
+    sampled = F.grid_sample(
+        _reduced(own.unsqueeze(1), square),
+        place * 2 - 1,
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    return sampled.squeeze(1).clamp(0, 1)
+
+
+def paste_back(
+    frames: torch.Tensor,
+    crops: torch.Tensor,
+    transform: FaceSquare,
+    own: torch.Tensor | None = None,
+    mode: str = "bilinear",
+) -> torch.Tensor:
     """Blend rendered squares into their frames.
 
     Args:
         frames: uint8 [N, H, W, 3]; not modified.
         crops: float [N, 3, h, w] in 0..1, of any size: each covers the whole of its square.
         transform: one square per frame.
+        own: opacity float [N, h, w] in 0..1, in crop space, in place of `border_mask`.
+        mode: of interpolation, "bilinear" or "bicubic".
 
     Returns:
         uint8 [N, H, W, 3]; pixels with mask 0 are byte-identical.
@@ -215,7 +240,7 @@ def paste_back(frames: torch.Tensor, crops: torch.Tensor, transform: FaceSquare)
         return result
     place = region.to_square(transform.to(frames.device))
     pictures = F.grid_sample(
-        _reduced(crops, transform), place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
+        _reduced(crops, transform), place * 2 - 1, mode=mode, padding_mode="border", align_corners=False
     )
-    blend(result, pictures.mul_(255), border_mask(place), region)
+    blend(result, pictures.mul_(255), _opacity(place, transform, own), region)
     return result

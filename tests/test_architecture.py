@@ -15,7 +15,7 @@ LAYERS = (
     {"cli", "server"},
     {"run", "sheet"},
     {"engines"},
-    {"plan", "tracking", "compose", "geometry", "neutral"},
+    {"plan", "tracking", "compose", "geometry", "neutral", "placement"},
     {"faces", "media", "settings"},
     {"errors", "files", "concurrency", "resampling", "smoothing", "tensors", "web"},
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..liveportrait_v2v.engines import Engine, HostedEngine, RenderedFrames
-    from ..liveportrait_v2v.media import Audio
+    from ..liveportrait_v2v.media import AudioStream
     from ..liveportrait_v2v.run import Result
 
 HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
@@ -188,7 +188,7 @@ def check_images(node: type[io.ComfyNode], frames: bool) -> None:
 
 
 def values(
-    batch: Batch | None, audio: Audio | None, path: Path, rate: Fraction, frames: int
+    batch: Batch | None, audio: AudioStream | None, path: Path, rate: Fraction, frames: int
 ) -> io.NodeOutput:
     """Return the outputs, in the order of `outputs`."""
     images = host.blocked(_FRAMES_OFF) if batch is None else batch.images

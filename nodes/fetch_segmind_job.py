@@ -72,6 +72,6 @@ class FetchSegmindJob(io.ComfyNode):
                     batch.add(chunk.frames)
                     report.see(chunk.frames)
                     report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
-            audio = clip.audio(info.duration)
+            audio = clip.stream_audio(info.duration)
         report.text(animation.job_summary(**report_of(job)))
         return animation.values(batch, audio, path, info.rate, info.frame_count)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
-    from ..liveportrait_v2v.media import Audio, Clip
+    from ..liveportrait_v2v.media import Audio, AudioStream, Clip
     from ..liveportrait_v2v.run import Progress
 
 CATEGORY = "video/LivePortrait"
@@ -99,11 +99,20 @@ def video_value(path: Path):
     return InputImpl.VideoFromFile(str(path))
 
 
-def audio_value(audio: Audio | None) -> dict[str, Any] | None:
-    """Return an AUDIO: float32 [1, C, T], or None."""
+def audio_value(audio: AudioStream | None):
+    """Return an AUDIO: float32 [1, C, T], or None; absent if it doesn't fit into the memory that is free."""
+    import torch
+    from comfy.model_management import get_free_memory
+
     if audio is None:
         return None
-    return {"waveform": audio.samples.unsqueeze(0), "sample_rate": audio.rate}
+    needed, free = 4 * audio.channels * audio.count, get_free_memory(torch.device("cpu"))
+    if needed > free:
+        return blocked(
+            f"{audio.count / audio.rate:.0f} s of audio as AUDIO need {needed / 2**30:.1f} GiB of memory, and "
+            f"{free / 2**30:.1f} GiB are free; take it from the video output, or shorten the clip"
+        )
+    return {"waveform": audio.read().samples.unsqueeze(0), "sample_rate": audio.rate}
 
 
 def image_value(picture: Image.Image) -> torch.Tensor:
@@ -165,17 +174,26 @@ def _clip_of_images(images: torch.Tensor, rate: Fraction) -> Clip:
 
 def _clip_of_video(video: Any) -> Clip:
     """Return the clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of."""
-    from ..liveportrait_v2v.media import Audio, Clip, Frames
+    from ..liveportrait_v2v.media import Clip, Frames
 
     if isinstance(video, InputImpl.VideoFromComponents):
         # Its stream source would be an encoding of these, with a loss.
         parts = video.get_components()
-        audio = None
-        if parts.audio is not None:
-            audio = Audio(parts.audio["waveform"][0].float(), int(parts.audio["sample_rate"]))
-        return Clip(Frames(parts.images, Fraction(parts.frame_rate), audio))
+        return Clip(Frames(parts.images, Fraction(parts.frame_rate), *_audio_of(parts.audio)))
     start, duration = _trim_window(video)
     return Clip(video.get_stream_source(), start=start, duration=duration or None)
+
+
+def _audio_of(value: Any) -> tuple[Audio | None, tuple[str, ...]]:
+    """Return the samples of an AUDIO, None without any, and notes as in `ClipInfo.audio_notes`."""
+    from ..liveportrait_v2v.media import Audio
+
+    if value is None:
+        return None, ()
+    try:
+        return Audio(value["waveform"][0].float(), int(value["sample_rate"])), ()
+    except Exception as error:  # other nodes' values may decode a file only when they are read
+        return None, (f"has audio that can't be read ({error}); it is left out",)
 
 
 def _trim_window(video: Any) -> tuple[float, float]:

@@ -128,10 +128,11 @@ class LoadVideo(io.ComfyNode):
         # Only stills have no rate, and `validate_inputs` refuses them.
         assert own_rate is not None
         assert rate is not None
-        audio = clip.audio(count / rate, start=skip_first_frames / own_rate)
+        heard = clip.checked_audio(count / rate, start=skip_first_frames / own_rate)
+        audio, report = heard.audio, host.Report(cls.hidden.unique_id)
         size, own_size = clip.output_size(max_side), clip.output_size()
         if (count, rate, size) != (clip.info.frame_count, own_rate, own_size):
-            report, target = host.Report(cls.hidden.unique_id), host.temp_file(".mp4")
+            target = host.temp_file(".mp4")
             with host.run(report), VideoWriter(target, rate, audio=audio, crf=_CRF) as writer:
                 for chunk in clip.chunks(
                     8,
@@ -147,6 +148,8 @@ class LoadVideo(io.ComfyNode):
                     done = chunk.index + len(chunk.frames)
                     report.count(done, count, f"loading: {done} of {count} frames")
             path = target
+        if heard.notes:
+            report.text("; ".join(f"the clip {note}" for note in heard.notes))
         return io.NodeOutput(host.video_value(path), host.audio_value(audio), float(rate), count)
 
 

@@ -38,7 +38,7 @@ def side_by_side(
     """
     labels = {name: _label(name) for name in panels}
     streams = [Clip(path).chunks(8, rate=result.rate, cap=result.frames) for path in panels.values()]
-    audio = Clip(panels["result"]).audio(Fraction(result.frames) / result.rate)
+    audio = Clip(panels["result"]).stream_audio(Fraction(result.frames) / result.rate)
     done = 0
     with VideoWriter(output, result.rate, audio=audio) as writer:
         for chunks in zip(*streams, strict=False):

@@ -2,13 +2,14 @@
 
 from .audio import read_audio
 from .clip import Clip
-from .info import Audio, AudioInfo, Chunk, ClipInfo, FrameSource
+from .info import Audio, AudioInfo, AudioStream, Chunk, ClipInfo, FrameSource
 from .readers import Frames
 from .writer import VideoWriter
 
 __all__ = [
     "Audio",
     "AudioInfo",
+    "AudioStream",
     "Chunk",
     "Clip",
     "ClipInfo",

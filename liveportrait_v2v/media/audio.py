@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from ..errors import MediaError
-from .info import Audio, AudioInfo
-from .probe import audio_info, find_audio
+from .info import Audio, AudioCheck, AudioInfo, AudioStream
+from .probe import audio_info, choose_audio
 from .source import MAX_BYTES, Source, packets
 
 # Timestamps within this distance of the sample count are rounding; beyond it they are a gap or an overlap.
@@ -49,11 +49,10 @@ def read_audio(
     """
     file = Source(source, max_bytes)
     with file.container() as container:
-        stream = find_audio(container)
+        stream = choose_audio(container).stream
         if stream is None:
             return None
         info, index = audio_info(stream), stream.index
-        assert info is not None
         first: Fraction | None = None
         end = Fraction(0)
         for packet in packets(container, stream):
@@ -64,67 +63,119 @@ def read_audio(
         begin = max(first or Fraction(0), Fraction(0))
     if duration is None:
         duration = max(end - begin - start, Fraction(0))
-    return samples(file, index, info, begin + start, Fraction(duration))
+    return stream_audio(file, index, info, begin + start, Fraction(duration)).read()
 
 
-def samples(source: Source, index: int, info: AudioInfo, start: Fraction, duration: Fraction) -> Audio:
-    """Decode the samples from `start`, in absolute seconds of the file, for `duration`.
+def stream_audio(
+    source: Source, index: int, info: AudioInfo, start: Fraction, duration: Fraction
+) -> AudioStream:
+    """Return the audio from `start`, in absolute seconds of the file, for `duration`: round(duration * rate) samples.
 
     Each decoded block is placed by its timestamp: a gap becomes silence, and samples before the window, such as an
-    encoder's priming, are cut. Only the window is held in memory.
+    encoder's priming, are cut. Where timestamps jump back, what was there first is kept. Blocks that can't be decoded
+    are silent. Reading raises MediaError where the file can't be opened.
+    """
+    rate = info.sample_rate
+    count = round(duration * rate)
 
-    Returns:
-        float32 [C, round(duration * rate)].
+    def blocks() -> Iterator[tuple[int, torch.Tensor]]:
+        done = 0
+        for at, frame in _placed(source, index, info, start):
+            if at >= count:
+                return
+            block = _planar(frame)
+            first, last = max(at, done), min(at + block.shape[1], count)
+            if last > first:
+                yield first, torch.from_numpy(block[:, first - at : last - at])
+                done = last
+
+    return AudioStream(rate, info.channels, count, info.layout, blocks)
+
+
+def check_audio(source: Source, index: int, start: Fraction, duration: Fraction) -> AudioCheck:
+    """Decode the same window, and add up what can be decoded and what can't.
 
     Raises:
         MediaError: the file can't be opened.
     """
-    rate = info.sample_rate
-    count = round(duration * rate)
-    out = np.zeros((info.channels, count), np.float32)
+    decoded = damaged = Fraction(0)
+    with source.container() as container:
+        for part in _decoded(container, _sought(container, index, start)):
+            tick = part.time_base
+            if part.pts is not None and tick is not None:
+                if part.pts * tick >= start + duration:
+                    break
+                if part.pts * tick < start:
+                    continue
+            if isinstance(part, av.AudioFrame):
+                decoded += Fraction(part.samples, part.sample_rate)
+            elif part.duration and tick is not None:
+                damaged += part.duration * tick
+    return AudioCheck(decoded, damaged)
+
+
+def _placed(
+    source: Source, index: int, info: AudioInfo, start: Fraction
+) -> Iterator[tuple[int, av.AudioFrame]]:
+    """Yield audio frames at the track's rate and layout, with the number of their first sample from `start`."""
     cursor = None
     with source.container() as container:
-        stream = container.streams[index]
-        assert isinstance(stream, av.audio.stream.AudioStream)
-        lead = start - _LEAD_SECONDS
-        # Seeking pays only where there is something to skip.
-        if lead > 10 and stream.time_base:
-            with suppress(av.error.FFmpegError):
-                container.seek(int(lead / stream.time_base), stream=stream)
-        for frame in _frames(container, stream, info):
-            if frame.pts is not None and frame.time_base is not None:
-                at = round((frame.pts * frame.time_base - start) * rate)
-                if cursor is None or abs(at - cursor) > _DRIFT_SECONDS * rate:
+        guessed = container.format.name == "aac"  # a bare stream has no timestamps, and may change its rate
+        for frame in _uniform(_decoded(container, _sought(container, index, start)), info):
+            if frame.pts is not None and frame.time_base is not None and not (guessed and cursor is not None):
+                at = round((frame.pts * frame.time_base - start) * info.sample_rate)
+                if cursor is None or abs(at - cursor) > _DRIFT_SECONDS * info.sample_rate:
                     cursor = at
-            cursor = round(-start * rate) if cursor is None else cursor
-            if cursor >= count:
-                break
-            block = _planar(frame)
-            first, last = max(cursor, 0), min(cursor + block.shape[1], count)
-            if last > first:
-                out[:, first:last] = block[:, first - cursor : last - cursor]
-            cursor += block.shape[1]
-    return Audio(torch.from_numpy(out), rate, info.layout)
+            cursor = round(-start * info.sample_rate) if cursor is None else cursor
+            yield cursor, frame
+            cursor += frame.samples
 
 
-def _frames(
-    container: av.container.InputContainer, stream: av.audio.stream.AudioStream, info: AudioInfo
-) -> Iterator[av.AudioFrame]:
-    """Yield audio frames at the track's rate and layout; damaged ones are skipped."""
-    resamplers: dict[tuple[int, str, str], av.AudioResampler] = {}
-    for packet in chain(packets(container, stream), [None]):
+def _sought(
+    container: av.container.InputContainer, index: int, start: Fraction
+) -> av.audio.stream.AudioStream:
+    """Return an audio stream of the container, moved to somewhat before `start` seconds."""
+    stream = container.streams[index]
+    assert isinstance(stream, av.audio.stream.AudioStream)
+    lead = start - _LEAD_SECONDS
+    # Seeking pays only where there is something to skip.
+    if lead > 10 and stream.time_base:
         with suppress(av.error.FFmpegError):
-            for frame in stream.codec_context.decode(packet):
-                same = frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels
-                # PyAV reads past the end of 8 separate channels.
-                if same and (frame.format.is_packed or info.channels < 8):
-                    yield frame
-                    continue
-                # Broadcasts change their format midway.
-                kind = frame.sample_rate, frame.layout.name, frame.format.name
-                if kind not in resamplers:
-                    resamplers[kind] = av.AudioResampler("flt", info.layout, info.sample_rate)
-                yield from resamplers[kind].resample(frame)
+            container.seek(int(lead / stream.time_base), stream=stream)
+    return stream
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.audio.stream.AudioStream
+) -> Iterator[av.AudioFrame | av.Packet[av.stream.Stream]]:
+    """Yield a stream's decoded frames, and in place of them each packet that can't be decoded."""
+    for packet in chain(packets(container, stream), [None]):
+        try:
+            yield from stream.codec_context.decode(packet)
+        except av.error.FFmpegError:
+            if packet is not None:
+                yield packet
+
+
+def _uniform(
+    parts: Iterator[av.AudioFrame | av.Packet[av.stream.Stream]], info: AudioInfo
+) -> Iterator[av.AudioFrame]:
+    """Yield the frames among the parts, at the track's rate and layout."""
+    resamplers: dict[tuple[int, str, str], av.AudioResampler] = {}
+    for frame in parts:
+        if not isinstance(frame, av.AudioFrame):
+            continue
+        same = frame.sample_rate == info.sample_rate and frame.layout.nb_channels == info.channels
+        # PyAV reads past the end of 8 separate channels.
+        if same and (frame.format.is_packed or info.channels < 8):
+            yield frame
+            continue
+        # Broadcasts change their format midway.
+        kind = frame.sample_rate, frame.layout.name, frame.format.name
+        if kind not in resamplers:
+            resamplers[kind] = av.AudioResampler("flt", info.layout, info.sample_rate)
+        with suppress(av.error.FFmpegError):
+            yield from resamplers[kind].resample(frame)
 
 
 def _planar(frame: av.AudioFrame) -> np.ndarray:

@@ -15,10 +15,10 @@ import torch
 
 from ..errors import SettingsError
 from .colour import fit_size
-from .info import Audio, Chunk, ClipInfo
+from .info import Audio, AudioStream, CheckedAudio, Chunk, ClipInfo
 from .readers import Frames, Reader, as_source, open_reader
 from .source import MAX_BYTES
-from .timeline import MAX_DENOMINATOR, Selection, Window, make_window, select_frames
+from .timeline import Selection, Window, as_rate, make_window, select_frames
 
 
 class Clip:
@@ -91,7 +91,14 @@ class Clip:
         if window is None:
             return ClipInfo(reader.width, reader.height, None, None, 1, True, None)
         return ClipInfo(
-            reader.width, reader.height, window.rate, window.duration, window.count, False, reader.audio_info
+            reader.width,
+            reader.height,
+            window.rate,
+            window.duration,
+            window.count,
+            False,
+            reader.audio_info,
+            reader.audio_notes,
         )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
@@ -105,7 +112,7 @@ class Clip:
         if info.is_still:
             return None
         if rate:
-            return Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+            return as_rate(rate)
         return None if info.rate is None else info.rate / every_nth
 
     def output_count(
@@ -163,6 +170,11 @@ class Clip:
         return _chunks(reader, self._select(window, skip, cap, every_nth, rate), size, max_side, pinned)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
+        """Read the audio of `stream_audio` into memory; None if the clip has no audio track."""
+        stream = self.stream_audio(duration, start=start)
+        return None if stream is None else stream.read()
+
+    def stream_audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> AudioStream | None:
         """Return the audio from `start`, in seconds from the clip's (trimmed) start.
 
         Audio that begins later than the video is preceded by silence; audio before the window is cut.
@@ -174,7 +186,24 @@ class Clip:
         reader, window = self._probe()
         if window is None:
             return None
-        return reader.audio(window.origin + Fraction(start), Fraction(duration))
+        return reader.stream_audio(window.origin + Fraction(start), Fraction(duration))
+
+    def checked_audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> CheckedAudio:
+        """Return the audio of `stream_audio` with notes of what is lost, after decoding it once.
+
+        What can't be decoded is silent. If that is more than half, there is no audio.
+        """
+        reader, window = self._probe()
+        audio, notes = self.stream_audio(duration, start=start), reader.audio_notes
+        if window is None or audio is None:
+            return CheckedAudio(None, notes)
+        check = reader.check_audio(window.origin + Fraction(start), Fraction(duration))
+        if check.damaged > check.decoded:
+            return CheckedAudio(None, (*notes, "has damaged audio that can't be decoded; it is left out"))
+        if check.damaged:
+            seconds = f"{float(check.damaged):.2g} s"
+            notes = (*notes, f"has damaged audio: {seconds} can't be decoded and are silent")
+        return CheckedAudio(audio, notes)
 
     def _probe(self) -> tuple[Reader, Window | None]:
         with self._lock:
@@ -189,7 +218,7 @@ class Clip:
     def _select(
         self, window: Window, skip: int, cap: int, every_nth: int, rate: Fraction | None
     ) -> Selection:
-        rate = None if rate is None else Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+        rate = None if rate is None else as_rate(rate)
         return select_frames(
             self._probe()[0].name, window, skip=skip, cap=cap, every_nth=every_nth, rate=rate
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
 import torch
 
 USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
@@ -39,6 +40,8 @@ class ClipInfo:
         frame_count: number of frames. 1 for a still.
         is_still: a single picture without time.
         audio: the audio track, or None.
+        audio_notes: about the choice of the track, or why none of them can be decoded: clauses whose subject is the
+            clip, such as "has 2 audio tracks; ...".
     """
 
     width: int
@@ -48,6 +51,7 @@ class ClipInfo:
     frame_count: int
     is_still: bool
     audio: AudioInfo | None
+    audio_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,62 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class AudioStream:
+    """Audio of a known length that is read block by block, any number of times.
+
+    Attributes:
+        rate: samples per second.
+        channels: number of channels.
+        count: number of samples of each channel.
+        layout: FFmpeg's name of the channel layout; None means the default for this many channels.
+        blocks: starts reading. Each block is the number of its first sample, and float32 [C, n], full scale -1..1.
+            Blocks come in order and don't overlap; what lies between them is silent.
+    """
+
+    rate: int
+    channels: int
+    count: int
+    layout: str | None
+    blocks: Callable[[], Iterator[tuple[int, torch.Tensor]]]
+
+    def read(self) -> Audio:
+        """Read all samples into memory: 4 bytes each."""
+        # NumPy's zeros take memory only where something is written.
+        samples = torch.from_numpy(np.zeros((self.channels, self.count), np.float32))
+        for at, block in self.blocks():
+            samples[:, at : at + block.shape[1]] = block
+        return Audio(samples, self.rate, self.layout)
+
+    def repeated(self, count: int) -> AudioStream:
+        """Return the audio over and over again, `count` samples in all."""
+
+        def blocks() -> Iterator[tuple[int, torch.Tensor]]:
+            for lap in range(0, count, self.count):
+                for at, block in self.blocks():
+                    if lap + at >= count:
+                        break
+                    yield lap + at, block[:, : count - lap - at]
+
+        return replace(self, count=count, blocks=blocks)
+
+
+@dataclass(frozen=True)
+class AudioCheck:
+    """How much of an audio track can be decoded and how much can't, in seconds."""
+
+    decoded: Fraction
+    damaged: Fraction
+
+
+@dataclass(frozen=True)
+class CheckedAudio:
+    """Audio of a clip, None without any, and notes of what is lost: clauses as in `ClipInfo.audio_notes`."""
+
+    audio: AudioStream | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Audio:
     """Audio samples.
 
@@ -78,6 +138,13 @@ class Audio:
     samples: torch.Tensor
     rate: int
     layout: str | None = None
+
+    def stream(self, start: int = 0, count: int | None = None) -> AudioStream:
+        """Return `count` samples from number `start`; None takes all that follow, and beyond the end is silence."""
+        part = self.samples[:, start:][:, :count]
+        count = part.shape[1] if count is None else count
+        blocks = [(0, part)] if part.shape[1] else []
+        return AudioStream(self.rate, len(part), count, self.layout, lambda: iter(blocks))
 
 
 class FrameSource(Protocol):

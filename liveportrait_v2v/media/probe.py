@@ -38,6 +38,7 @@ class VideoTrack:
         key_pts: int64, sorted timestamps of the key frames, where decoding can begin.
         start: absolute time of the first frame in seconds, the zero of the audio.
         audio, audio_index: the file's audio stream and its index; None without one.
+        audio_notes: as in `ClipInfo`.
     """
 
     index: int
@@ -50,6 +51,7 @@ class VideoTrack:
     start: Fraction
     audio: AudioInfo | None
     audio_index: int | None
+    audio_notes: tuple[str, ...]
 
 
 def probe_video(source: Source) -> VideoTrack:
@@ -69,7 +71,7 @@ def probe_video(source: Source) -> VideoTrack:
         stream = video_stream(container, source.name)
         decoder = decoder_of(stream, source.name)
         decoder.thread_count = 1
-        audio_stream = find_audio(container)
+        audio = choose_audio(container)
         seen = _Packets(stream)
         others_end = Fraction(0)
         picture = None
@@ -104,8 +106,9 @@ def probe_video(source: Source) -> VideoTrack:
             pts=timing.pts,
             key_pts=np.array(sorted(seen.keys), dtype=np.int64),
             start=timing.start,
-            audio=audio_info(audio_stream),
-            audio_index=None if audio_stream is None else audio_stream.index,
+            audio=None if audio.stream is None else audio_info(audio.stream),
+            audio_index=None if audio.stream is None else audio.stream.index,
+            audio_notes=audio.notes,
         )
 
 
@@ -141,15 +144,35 @@ def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codec
     return stream.codec_context
 
 
-def find_audio(container: av.container.InputContainer) -> av.audio.stream.AudioStream | None:
-    """Return the first audio stream that can be decoded."""
-    return next((s for s in container.streams.audio if s.codec_context is not None and s.sample_rate), None)
+@dataclass(frozen=True)
+class ChosenAudio:
+    """The audio stream that is heard, None without one, and notes as in `ClipInfo.audio_notes`."""
+
+    stream: av.audio.stream.AudioStream | None
+    notes: tuple[str, ...]
 
 
-def audio_info(stream: av.audio.stream.AudioStream | None) -> AudioInfo | None:
+def choose_audio(container: av.container.InputContainer) -> ChosenAudio:
+    """Choose the audio stream that a player would play: the default one, else the first, of those with a decoder."""
+    tracks = list(container.streams.audio)
+    default = av.stream.Disposition.default
+    ranked = sorted(tracks, key=lambda track: not track.disposition & default)
+    chosen = next((track for track in ranked if track.codec_context is not None and track.sample_rate), None)
+    if not tracks:
+        return ChosenAudio(None, ())
+    if chosen is None:
+        return ChosenAudio(None, ("has audio that can't be decoded; it is left out",))
+    if len(tracks) == 1:
+        return ChosenAudio(chosen, ())
+    why = "the default one" if chosen.disposition & default else "the first one that can be decoded"
+    facts = [chosen.metadata.get(key, "und") for key in ("title", "language")]
+    facts = [fact for fact in facts if fact not in ("", "und")]  # ISO 639-2: undetermined
+    name = f"number {tracks.index(chosen) + 1}" + (f" ({', '.join(facts)})" if facts else "")
+    return ChosenAudio(chosen, (f"has {len(tracks)} audio tracks; {why}, {name}, is heard",))
+
+
+def audio_info(stream: av.audio.stream.AudioStream) -> AudioInfo:
     """Return facts about an audio stream."""
-    if stream is None:
-        return None
     layout = stream.codec_context.layout
     count = layout.nb_channels
     # Without a layout in the file, FFmpeg's name for it is "2 channels".

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO, ClassVar, Protocol
 
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from ..errors import MediaError
-from .audio import samples
+from .audio import check_audio, stream_audio
 from .colour import fit_size, over_black
 from .decode import rgb_pictures
-from .info import USUAL_LAYOUTS, Audio, AudioInfo
+from .info import USUAL_LAYOUTS, Audio, AudioCheck, AudioInfo, AudioStream
 from .probe import probe_video
 from .source import Source, check_size
 from .stills import animation_pictures, is_picture, probe_picture, read_still
@@ -33,11 +33,13 @@ class Frames:
             or 4 (RGBA).
         rate: frames per second; None makes a still, and requires N = 1.
         audio: its first sample is heard with the first frame.
+        audio_notes: as in `ClipInfo`.
     """
 
     images: torch.Tensor
     rate: Fraction | None = None
     audio: Audio | None = None
+    audio_notes: tuple[str, ...] = ()
 
     name: ClassVar[str] = "images"
     path: ClassVar[None] = None
@@ -85,8 +87,15 @@ class Reader(Protocol):
         Each is uint8 [H, W, 3], with the number of times that it occurs in `wanted`.
         """
 
-    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
+    @property
+    def audio_notes(self) -> tuple[str, ...]:
+        """As in `ClipInfo`."""
+
+    def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         """Return exactly round(duration * rate) samples from `start`, in seconds from the first frame."""
+
+    def check_audio(self, start: Fraction, duration: Fraction) -> AudioCheck:
+        """Decode that audio, and add up what can be decoded."""
 
 
 def open_reader(source: Source | Frames) -> Reader:
@@ -127,20 +136,28 @@ class _VideoReader:
         self._track = track = probe_video(source)
         self.name = source.name
         self.width, self.height = track.width, track.height
-        self.timeline, self.audio_info = track.timeline, track.audio
+        self.timeline = track.timeline
+        self.audio_info, self.audio_notes = track.audio, track.audio_notes
 
     def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
         return rgb_pictures(self._source, self._track, wanted, max_side)
 
-    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
+    def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         track = self._track
         if track.audio is None or track.audio_index is None:
             return None
-        return samples(self._source, track.audio_index, track.audio, track.start + start, duration)
+        return stream_audio(self._source, track.audio_index, track.audio, track.start + start, duration)
+
+    def check_audio(self, start: Fraction, duration: Fraction) -> AudioCheck:
+        track = self._track
+        if track.audio_index is None:
+            return AudioCheck(Fraction(0), Fraction(0))
+        return check_audio(self._source, track.audio_index, track.start + start, duration)
 
 
 class _PictureReader:
     audio_info = None
+    audio_notes = ()
 
     def __init__(self, source: Source):
         self._source = source
@@ -154,8 +171,11 @@ class _PictureReader:
         else:
             yield from animation_pictures(self._source, wanted, max_side)
 
-    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
+    def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         return None
+
+    def check_audio(self, start: Fraction, duration: Fraction) -> AudioCheck:
+        return AudioCheck(Fraction(0), Fraction(0))
 
 
 class _MemoryReader:
@@ -166,6 +186,7 @@ class _MemoryReader:
         count, self.height, self.width = frames.images.shape[:3]
         self.timeline: Timeline | None = None
         self.audio_info: AudioInfo | None = None
+        self.audio_notes = frames.audio_notes
         if frames.rate is not None:
             self.timeline = Timeline(np.arange(count), 1 / frames.rate, count, frames.rate, True)
         if frames.audio is not None and frames.rate is not None:
@@ -182,14 +203,15 @@ class _MemoryReader:
                 pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
             yield pixels, repeat
 
-    def audio(self, start: Fraction, duration: Fraction) -> Audio | None:
-        if self._frames.audio is None or self.audio_info is None:
+    def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
+        audio, info = self._frames.audio, self.audio_info
+        if audio is None or info is None:
             return None
-        whole, rate = self._frames.audio.samples, self.audio_info.sample_rate
-        out = torch.zeros(len(whole), round(duration * rate))
-        part = whole[:, round(start * rate) :][:, : out.shape[1]]
-        out[:, : part.shape[1]] = part
-        return Audio(out, rate, self.audio_info.layout)
+        stream = audio.stream(round(start * audio.rate), round(duration * audio.rate))
+        return replace(stream, layout=info.layout)
+
+    def check_audio(self, start: Fraction, duration: Fraction) -> AudioCheck:
+        return AudioCheck(duration, Fraction(0))
 
 
 def _rgb(image: torch.Tensor) -> np.ndarray:

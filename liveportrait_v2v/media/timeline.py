@@ -14,11 +14,16 @@ from ..errors import MediaError, SettingsError
 _STANDARD_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (12, 15, 24, 30, 48, 60, 120, 240)
 ]
-MAX_DENOMINATOR = 100_000
-"""Rates given as floats become the nearest fraction up to this denominator, so that 29.97 is 2997/100."""
+_MAX_DENOMINATOR = 100_000
 _MAX_FRAMES = 10_000_000  # 92 hours at 30 frames a second
 _JITTER = 0.4  # of a frame
 _FILLED = 0.95  # least fraction of an even grid that has frames
+
+
+def as_rate(rate: Fraction | float) -> Fraction:
+    """Return a rate as a fraction with a denominator of up to 100,000, so that 29.97 is 2997/100; exact near zero."""
+    rate = Fraction(rate)
+    return rate.limit_denominator(_MAX_DENOMINATOR) or rate
 
 
 @dataclass(frozen=True)

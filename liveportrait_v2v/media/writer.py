@@ -17,11 +17,11 @@ import torch
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, SettingsError
-from .audio_track import AudioTrack
+from .audio_track import AudioTrack, audio_changes
 from .colour import BICUBIC, FULL, LIMITED
-from .info import Audio
+from .info import Audio, AudioStream
 from .source import check_size
-from .timeline import MAX_DENOMINATOR
+from .timeline import as_rate
 
 # Extension: FFmpeg's name of the container, video codec, audio codec.
 _KINDS = {
@@ -65,8 +65,9 @@ class VideoWriter:
 
     The frame rate is kept exactly (a float becomes the nearest fraction of moderate size). The audio starts
     with the first frame, is written along with the frames, and on leaving the block is cut, or padded with
-    silence, to the length of the video. A sample rate that the codec does not support is converted, and an
-    unsupported channel layout becomes stereo.
+    silence, to the length of the video; where one frame lasts for more than a minute of silence, a gap in the
+    timestamps stands for that. A sample rate that the codec does not support is converted, and the channels of an
+    unsupported layout get places in a larger one. `audio_changes` describes both.
 
     The file grows under a hidden name next to the target. Leaving the block normally renames it into place,
     replacing any file of that name; leaving it by an exception deletes it, and the target is unchanged.
@@ -77,7 +78,7 @@ class VideoWriter:
         path: str | os.PathLike[str],
         rate: Fraction,
         *,
-        audio: Audio | None = None,
+        audio: Audio | AudioStream | None = None,
         crf: int | None = None,
         preset: str = "veryfast",
         encoder: str = "software",
@@ -98,7 +99,7 @@ class VideoWriter:
                 hardware that was asked for does not encode.
         """
         self._path = Path(path)
-        self._rate = Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+        self._rate = as_rate(rate)
         in_range = crf is None or 0 <= crf <= 51
         if self._rate <= 0 or not in_range or preset not in _PRESETS:
             raise SettingsError(
@@ -118,7 +119,8 @@ class VideoWriter:
             raise MediaError(path, f"there is no directory {self._path.parent}; create it first")
         if self._path.is_dir():
             raise MediaError(path, "is a directory; give a file name")
-        self._crf, self._preset, self._audio = crf, preset, audio
+        self._crf, self._preset = crf, preset
+        self._audio = audio.stream() if isinstance(audio, Audio) else audio
         self._encoder = encoder if by_hardware else "software"
         self._part = self._path.with_name(f".{self._path.stem}.{secrets.token_hex(4)}.part")
         self._file: _OpenFile | None = None
@@ -144,6 +146,14 @@ class VideoWriter:
         except BaseException:
             self._abandon()
             raise
+
+    @property
+    def audio_changes(self) -> tuple[str, ...]:
+        """What the file's codec changes of the audio: clauses such as "audio in 7.0 becomes 7.1 in .mp4"."""
+        if self._audio is None:
+            return ()
+        kind = self._path.suffix.lower()
+        return audio_changes(self._audio, _KINDS[kind][2], kind)
 
     @property
     def frame_count(self) -> int:
@@ -201,8 +211,13 @@ class VideoWriter:
         if video_codec not in av.codecs_available:
             raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
         kind, _, audio_codec = _KINDS[self._path.suffix.lower()]
-        faststart = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-        container = av.open(str(self._part), "w", format=kind, options=faststart)
+        muxing = {}
+        if kind in ("mp4", "mov"):
+            muxing["movflags"] = "+faststart"
+            if self._rate < Fraction(1, 100):
+                # A frame's duration has 31 bits there, and FFmpeg's own choice is 10,000 ticks a second or more.
+                muxing["video_track_timescale"] = str(self._rate.numerator * 1000)
+        container = av.open(str(self._part), "w", format=kind, options=muxing)
         try:
             stream = container.add_stream(video_codec, rate=self._rate, options=options)
             assert isinstance(stream, av.video.stream.VideoStream)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..errors import FaceNotFoundError, SettingsError
-from ..media import Audio, Clip
+from ..media import AudioStream, Clip
 from .pairing import Pairing, pair
 from .role import ALL, Role, name_of
 from .soundtrack import soundtrack
@@ -27,14 +27,16 @@ class RunPlan:
         audio: of the result, exactly as long as it; None for none.
         audio_source: where it comes from: "source", "driving" or None.
         chunk: frames at a time.
+        notes: what the result lacks or changes of what the clips hold; a sentence each.
     """
 
     source: Clip
     roles: tuple[Role, ...]
     pairings: tuple[Pairing, ...]
-    audio: Audio | None
+    audio: AudioStream | None
     audio_source: str | None
     chunk: int
+    notes: tuple[str, ...] = ()
 
     @property
     def frame_count(self) -> int:
@@ -100,8 +102,8 @@ def make_plan(
     shortest = roles[0].settings.mismatch_method == "cut"
     frames = (min if shortest else max)(pairing.frames for pairing in pairings)
     pairings = [replace(pairing, frames=frames) for pairing in pairings]
-    audio, audio_source = soundtrack(source, roles[0], pairings[0])
-    return RunPlan(source, roles, tuple(pairings), audio, audio_source, chunk)
+    sound = soundtrack(source, roles[0], pairings[0])
+    return RunPlan(source, roles, tuple(pairings), sound.audio, sound.origin, chunk, sound.notes)
 
 
 def _check_faces(roles: Sequence[Role]) -> None:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..media import Audio, Clip
+from ..media import AudioStream, Clip
 from .pairing import Pairing
 from .role import Role
 
+# A lap of fewer values is kept in memory: a short clip that repeats often would be opened as often.
+_KEPT_VALUES = 1 << 22
 
-def soundtrack(source: Clip, role: Role, pairing: Pairing) -> tuple[Audio | None, str | None]:
-    """Return the result's audio, exactly as long as the result, and its origin: "source", "driving" or None.
 
-    The audio follows its clip: repeated where that repeats, silent where its last frame is held.
+@dataclass(frozen=True)
+class Soundtrack:
+    """The audio of a result.
+
+    Attributes:
+        audio: exactly as long as the result; None for none.
+        origin: the clip that it comes from: "source", "driving" or None.
+        notes: what of that clip's audio is lost, and which track was taken; a sentence each.
+    """
+
+    audio: AudioStream | None = None
+    origin: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def soundtrack(source: Clip, role: Role, pairing: Pairing) -> Soundtrack:
+    """Return the audio of a result.
+
+    It follows its clip: repeated where that repeats, silent where its last frame is held. What of it is used is decoded
+    here once, to find damage (`Clip.checked_audio`).
     """
     clip: Clip | object
     if role.settings.driving_audio:
@@ -21,15 +40,16 @@ def soundtrack(source: Clip, role: Role, pairing: Pairing) -> tuple[Audio | None
     else:
         clip, origin, frames, step = source, "source", pairing.source_frames, Fraction(1)
     if not frames or not isinstance(clip, Clip):
-        return None, None
+        return Soundtrack()
     length = pairing.frames / pairing.rate
     lap = frames / step / pairing.rate
-    audio = clip.audio(min(lap, length))
+    checked = clip.checked_audio(min(lap, length))
+    audio, notes = checked.audio, tuple(f"the {origin} clip {note}" for note in checked.notes)
     if audio is None:
-        return None, None
-    heard, count = audio.samples, round(length * audio.rate)
+        return Soundtrack(notes=notes)
+    count = round(length * audio.rate)
     if pairing.repeats and lap < length:
-        heard = heard.repeat(1, int(-(-length // lap)))
-    samples = heard.new_zeros(len(heard), count)
-    samples[:, : heard.shape[1]] = heard[:, :count]
-    return replace(audio, samples=samples), origin
+        if audio.channels * audio.count <= _KEPT_VALUES:
+            audio = audio.read().stream()
+        audio = audio.repeated(count)
+    return Soundtrack(replace(audio, count=count), origin, notes)

@@ -161,7 +161,7 @@ def run_plan(
         run = HostedRun(plan, engine, clock, on_progress=on_progress, cancelled=cancelled)
     else:
         run = StreamingRun(plan, engine, clock, masks=masks, on_progress=on_progress, cancelled=cancelled)
-    done, copies = 0, HostCopies()
+    done, copies, notes = 0, HostCopies(), plan.notes
 
     with ExitStack() as stack:
         sinks = [] if sink is None else [sink]
@@ -170,6 +170,7 @@ def run_plan(
             writer = stack.enter_context(
                 VideoWriter(output, plan.rate, audio=plan.audio, crf=crf, encoder=encoder)
             )
+            notes += writer.audio_changes
             sinks.append(lambda rendered: writer.write(rendered.frames))
         behind = stack.enter_context(
             Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), clock))
@@ -196,7 +197,7 @@ def run_plan(
         seconds={**clock.seconds(), "total": time.perf_counter() - start},
         output=None if output is None else Path(output),
         audio=plan.audio,
-        notes=run.notes,
+        notes=notes + run.notes,
         job=run.job,
         faces=run.faces,
     )

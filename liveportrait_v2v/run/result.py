@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..faces.history import FirstSight
-from ..media import Audio
+from ..media import AudioStream
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class Result:
             | engine | the run's | a hosted engine, start to end |
         output: the file written, None if there is none.
         audio: exactly as long as the result, None if it has none.
-        notes: where a number may go over to another person and where its face is lost, in frames of that clip; which
-            frame is the reference where the first driving face is not neutral; what was done to make a hosted engine's
-            clip fit the plan. A sentence each.
+        notes: what the result lacks or changes of what the clips hold; where a number may go over to another person
+            and where its face is lost, in frames of that clip; which frame is the reference where the first driving
+            face is not neutral; what was done to make a hosted engine's clip fit the plan. A sentence each.
         job: the job of a hosted engine: its number, request id, cost, and the engine's own file; None for the others.
         faces: that were taken, of the source and of the driving clip; none of a motion template and of hosted engines.
     """
@@ -100,7 +100,7 @@ class Result:
     audio_source: str | None
     seconds: dict[str, float]
     output: Path | None
-    audio: Audio | None = field(repr=False)
+    audio: AudioStream | None = field(repr=False)
     notes: tuple[str, ...] = ()
     job: dict[str, Any] | None = None
     faces: tuple[TakenFace, ...] = ()

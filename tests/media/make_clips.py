@@ -157,6 +157,45 @@ def encode_audio(
     return path
 
 
+def tones(layout: str, seconds: float = 1.0, rate: int = 48000) -> np.ndarray:
+    """A tone of its own on each channel of a layout, 400, 500, ... Hz, 40 Hz on LFE; float32 [C, T]."""
+    times = np.arange(round(seconds * rate)) / rate
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    pitches = [40 if name == "LFE" else 400 + 100 * k for k, name in enumerate(names)]
+    return np.stack([0.2 * np.sin(2 * np.pi * pitch * times) for pitch in pitches]).astype(np.float32)
+
+
+def pitches(samples, rate: int = 48000) -> list[int]:
+    """The strongest frequency of each channel, to 10 Hz; 0 for silence."""
+    spectrum = np.abs(np.fft.rfft(np.asarray(samples)[:, rate // 4 : rate * 3 // 4], axis=1))
+    strongest = np.round(spectrum.argmax(1) * 2, -1)
+    return np.where(spectrum.max(1) > 100, strongest, 0).astype(int).tolist()
+
+
+def encode_tracks(
+    path: Path, frames: Iterable[np.ndarray], tracks: dict[str, np.ndarray], default: int
+) -> Path:
+    """Write a video with several audio tracks, stereo at 48 kHz, by title; one of them is the default one."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        streams = []
+        for number, title in enumerate(tracks):
+            stream = container.add_stream("aac", rate=48000)
+            stream.codec_context.layout = "stereo"
+            stream.metadata["title"] = title
+            stream.disposition = (
+                av.stream.Disposition.default if number == default else av.stream.Disposition(0)
+            )
+            streams.append(stream)
+        video.width, video.height = 144, 96  # of `numbered`
+        for pixels in frames:
+            container.mux(video.encode(_frame(pixels)))
+        container.mux(video.encode(None))
+        for stream, samples in zip(streams, tracks.values(), strict=True):
+            _encode_audio(container, stream, samples, 48000, "stereo", Fraction(0))
+    return path
+
+
 def beep(at: float, seconds: float = 3.0, rate: int = 48000, channels: int = 2) -> np.ndarray:
     """Silence with a tone of 20 ms beginning at `at` seconds, float32 [C, T]."""
     samples = np.zeros((channels, round(seconds * rate)), np.float32)
@@ -216,13 +255,13 @@ def set_edit_list(path: Path, media_time: int, duration: int) -> Path:
     return path
 
 
-def damage_packets(path: Path, numbers: Iterable[int]) -> Path:
-    """Overwrite the data of some video packets, counted in the order of the file."""
+def damage_packets(path: Path, numbers: Iterable[int], kind: str = "video") -> Path:
+    """Overwrite the data of some video or audio packets, counted in the order of the file."""
     with av.open(str(path)) as container:
-        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+        packets = [(p.pos, p.size) for p in container.demux(**{kind: 0}) if p.size]
     data = bytearray(path.read_bytes())
     for number in numbers:
         position, size = packets[number]
-        data[position : position + size] = bytes(size)
+        data[position : position + size] = (b"\xff" if kind == "audio" else b"\0") * size
     path.write_bytes(data)
     return path

@@ -6,10 +6,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from make_clips import beep, beep_time, count_up, encode, encode_audio
+from make_clips import (
+    beep,
+    beep_time,
+    count_up,
+    damage_packets,
+    encode,
+    encode_audio,
+    encode_tracks,
+    pitches,
+    tones,
+)
 
 from liveportrait_v2v.errors import MediaError
-from liveportrait_v2v.media import Clip, read_audio
+from liveportrait_v2v.media import Audio, Clip, read_audio
 
 PCM = {"audio_codec": "pcm_s16le"}
 
@@ -156,3 +166,78 @@ def test_audio_that_changes_its_format_midway_keeps_the_first_format(tmp_path):
     assert beep_time(audio.samples[:, :48000], 48000) == pytest.approx(0.5, abs=0.03)
     # Bare AAC has no timestamps: FFmpeg guesses the time of the second tone, but the tone is there.
     assert audio.samples[:, 52000:].abs().max() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout"),
+    [
+        ("ac3", "5.1(side)"),
+        ("ac3", "quad(side)"),
+        ("aac", "quad"),
+        ("flac", "5.0(side)"),
+        ("pcm_s16le", "hexagonal"),
+    ],
+)
+def test_each_channel_of_any_layout_comes_out_at_its_place(tmp_path, codec, layout):
+    path = encode(
+        tmp_path / "a.mov" if codec.startswith("pcm") else tmp_path / "a.mkv",
+        count_up(25),
+        audio=tones(layout),
+        audio_codec=codec,
+        audio_layout=layout,
+    )
+    clip = Clip(path)
+    audio = clip.audio(Fraction(1))
+    assert (clip.info.audio.layout, audio.layout) == (layout, layout)
+    assert pitches(audio.samples) == pitches(tones(layout))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("default", [0, 1])
+def test_of_several_tracks_the_default_one_is_heard_and_named(tmp_path, name, default):
+    tracks = {"quiet": beep(0.2, 1), "loud": beep(0.7, 1)}
+    clip = Clip(encode_tracks(tmp_path / name, count_up(25), tracks, default))
+    assert beep_time(clip.audio(Fraction(1)).samples, 48000) == pytest.approx([0.2, 0.7][default], abs=0.003)
+    (note,) = clip.checked_audio(Fraction(1)).notes
+    assert note.startswith(f"has 2 audio tracks; the default one, number {default + 1}")
+    assert name == "a.mp4" or ["quiet", "loud"][default] in note  # MP4 has no titles of tracks
+
+
+def test_sound_that_can_be_decoded_has_no_notes(tmp_path):
+    checked = clip_with(tmp_path, beep(0.5, 2)).checked_audio(Fraction(2))
+    assert checked.notes == ()
+    assert checked.audio.count == 96000
+
+
+def test_damaged_sound_is_left_out_and_noted(tmp_path):
+    path = encode(tmp_path / "a.mp4", count_up(50), audio=tones("stereo", 2))
+    clip = Clip(damage_packets(path, range(90), "audio"))
+    checked = clip.checked_audio(Fraction(2))
+    assert checked.audio is None
+    assert checked.notes == ("has damaged audio that can't be decoded; it is left out",)
+
+
+def test_a_damaged_part_of_the_sound_is_silent_and_noted(tmp_path):
+    path = encode(tmp_path / "a.mp4", count_up(50), audio=tones("stereo", 2))
+    clip = Clip(damage_packets(path, range(40, 60), "audio"))
+    checked = clip.checked_audio(Fraction(2))
+    samples = checked.audio.read().samples
+    assert samples[:, 44000:60000].abs().max() == 0
+    assert pitches(samples[:, :40000]) == [400, 500]
+    assert checked.notes == ("has damaged audio: 0.43 s can't be decoded and are silent",)
+    assert clip.checked_audio(Fraction(1, 2)).notes == ()  # the damage is outside of what is used
+
+
+def test_blocks_come_in_order_and_join_to_the_samples(tmp_path):
+    stream = clip_with(tmp_path, beep(1.5, 2), audio_gap=(0.5, 1), **PCM).stream_audio(Fraction(2))
+    blocks = list(stream.blocks())
+    ends = [at + block.shape[1] for at, block in blocks]
+    assert all(at >= end for (at, _), end in zip(blocks[1:], ends, strict=False))
+    samples = stream.read().samples
+    assert all(torch.equal(samples[:, at : at + block.shape[1]], block) for at, block in blocks)
+    assert sum(block.shape[1] for _, block in blocks) == pytest.approx(72000, abs=2048)  # not the gap
+
+
+def test_a_repeated_stream_begins_again_at_the_exact_sample():
+    stream = Audio(torch.arange(1, 6).float().view(1, 5), 5).stream().repeated(13)
+    assert stream.read().samples.tolist() == [[1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3]]

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,17 @@ import av
 import numpy as np
 import pytest
 import torch
-from make_clips import beep, beep_time, count_up, encode, number_of, numbered, numbers_of
+from make_clips import (
+    beep,
+    beep_time,
+    count_up,
+    encode,
+    number_of,
+    numbered,
+    numbers_of,
+    pitches,
+    tones,
+)
 
 from liveportrait_v2v.errors import MediaError, SettingsError
 from liveportrait_v2v.media import Audio, Clip, VideoWriter, writer
@@ -141,10 +152,83 @@ def test_surround_sound_keeps_its_channels_in_their_order(tmp_path, suffix):
         assert beep_time(back[channel : channel + 1], 48000) == pytest.approx(0.2 * channel + 0.1, abs=0.01)
 
 
-def test_a_layout_that_the_codec_does_not_support_becomes_stereo(tmp_path):
-    audio = Audio(torch.from_numpy(beep(0.5, 1, channels=7)), 48000)
-    clip = Clip(write(tmp_path / "a.mp4", audio=audio))
+PLACES = {
+    "mono": "mono",
+    "quad": "quad",
+    "quad(side)": "quad",
+    "5.1": "5.1",
+    "5.1(side)": "5.1",
+    "7.1": "7.1",
+}
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("layout", PLACES)
+def test_each_channel_is_heard_from_its_own_speaker(tmp_path, suffix, layout):
+    audio = Audio(torch.from_numpy(tones(layout)), 48000, layout)
+    with VideoWriter(tmp_path / f"a{suffix}", Fraction(25), audio=audio) as writer:
+        writer.write(frames(25))
+        assert writer.audio_changes == ()
+    back = Clip(tmp_path / f"a{suffix}").audio(Fraction(1))
+    assert back.layout == PLACES[layout]
+    assert pitches(back.samples) == pitches(tones(layout))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "layout", "wider", "heard"),
+    [
+        (".mp4", "3.1", "5.1", [400, 500, 600, 40, 0, 0]),
+        (".mp4", "5.0(side)", "5.0", [400, 500, 600, 700, 800]),
+        (".webm", "5.0", "5.1", [400, 500, 600, 0, 700, 800]),
+        (".webm", "2.1", "5.1", [400, 500, 0, 40, 0, 0]),
+        (".mp4", "7.0", "7.1", [400, 500, 600, 0, 700, 800, 900, 1000]),
+        (".webm", "6.1", "7.1", [400, 500, 600, 40, 800, 800, 900, 1000]),  # back centre from both backs
+    ],
+)
+def test_a_layout_that_the_codec_lacks_takes_places_in_a_wider_one(tmp_path, suffix, layout, wider, heard):
+    audio = Audio(torch.from_numpy(tones(layout)), 48000, layout)
+    with VideoWriter(tmp_path / f"a{suffix}", Fraction(25), audio=audio) as writer:
+        writer.write(frames(25))
+        changed = writer.audio_changes
+    back = Clip(tmp_path / f"a{suffix}").audio(Fraction(1))
+    assert back.layout == wider
+    assert pitches(back.samples) == heard
+    same_count = len(heard) == len(tones(layout, 0.1))
+    assert changed == (() if same_count else (f"audio in {layout} becomes {wider} in {suffix}",))
+
+
+def test_positions_that_mean_nothing_to_players_become_stereo(tmp_path):
+    audio = Audio(torch.from_numpy(tones("stereo")), 48000, "downmix")
+    clip = Clip(write(tmp_path / "a.mp4", 25, audio=audio))
     assert clip.info.audio.layout == "stereo"
+    assert pitches(clip.audio(Fraction(1)).samples) == [400, 500]
+
+
+def test_a_resampled_rate_is_noted(tmp_path):
+    audio = Audio(torch.zeros(2, 192000), 192000)
+    with VideoWriter(tmp_path / "a.mp4", Fraction(25), audio=audio) as writer:
+        writer.write(frames(25))
+        assert writer.audio_changes == ("audio of 192000 Hz is resampled to 96000 Hz in .mp4",)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_a_frame_of_hours_takes_no_hours_of_silence(tmp_path, suffix):
+    rate = Fraction(1, 20_000)
+    audio = replace(Audio(torch.from_numpy(beep(0.5, 1)), 48000).stream(), count=48000 * 40_000)
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, rate, audio=audio) as writer:
+        writer.write(frames(2))
+    assert path.stat().st_size < 100_000
+    clip = Clip(path)
+    assert clip.info.frame_count == 2
+    ((at, sound),) = [
+        (at, block) for at, block in clip.stream_audio(Fraction(40_000)).blocks() if block.abs().max() > 0.4
+    ][:1]
+    assert (at + int(sound[0].abs().argmax())) / 48000 == pytest.approx(0.5, abs=0.03)
+    with av.open(str(path)) as container:
+        (track,) = container.streams.audio
+        *_, last = (packet for packet in container.demux(track) if packet.size)
+    assert (last.pts + last.duration) * last.time_base == pytest.approx(40_000, abs=0.1)
 
 
 def test_audio_of_a_clip_passes_through(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -87,8 +88,28 @@ def test_a_video_made_of_images_is_read_unchanged_with_its_audio(values):
     assert clip.audio(Fraction(1, 2)).samples.shape == (2, 4000)
 
 
+def test_audio_that_raises_when_it_is_read_counts_as_none_and_is_noted(values):
+    class Lazy(dict):
+        def __getitem__(self, key):
+            raise RuntimeError("no audio in clip.mp4")
+
+    images = torch.rand(5, 4, 6, 3)
+    video = standin.VideoFromComponents(standin.VideoComponents(images, Fraction(24), Lazy(waveform=None)))
+    (clip,) = values.clips(video)
+    assert clip.info.frame_count == 5
+    assert clip.audio(Fraction(1, 2)) is None
+    assert clip.info.audio_notes == ("has audio that can't be read (no audio in clip.mp4); it is left out",)
+
+
+def test_audio_that_does_not_fit_into_memory_is_absent_with_the_numbers(values, host):
+    host.free = 1 << 30
+    hours = replace(Audio(torch.zeros(2, 100), 48000).stream(), count=48000 * 200_000)
+    absent = values.audio_value(hours)
+    assert "200000 s of audio as AUDIO need 71.5 GiB of memory, and 1.0 GiB are free" in absent.message
+
+
 def test_audio_is_a_plain_dict_and_silence_is_none(values):
-    audio = values.audio_value(Audio(torch.zeros(2, 100), 8000))
+    audio = values.audio_value(Audio(torch.zeros(2, 100), 8000).stream())
     assert type(audio) is dict
     assert audio["waveform"].shape == (1, 2, 100)
     assert audio["sample_rate"] == 8000

@@ -36,7 +36,7 @@ def test_a_plan_answers_length_rate_and_size():
 def test_a_plan_has_the_audio_of_the_result():
     plan = make_plan(clip(20, 25, 440), Role(clip(10, 25), settings()))
     assert plan.audio_source == "source"
-    assert plan.audio.samples.shape == (1, 3200)
+    assert plan.audio.read().samples.shape == (1, 3200)
     silent = make_plan(clip(20, 25, 440), Role(clip(10, 25), settings(driving_audio=True)))
     assert (silent.audio, silent.audio_source) == (None, None)
 

@@ -12,7 +12,7 @@ import av.error
 import torch
 
 from ...errors import Cancelled
-from ...media import Audio, Clip, VideoWriter
+from ...media import AudioStream, Clip, VideoWriter
 from ...plan.pairing import Pairing
 
 # Frames; a run can be stopped between two chunks.
@@ -35,7 +35,7 @@ def prepare(
     clip: Clip,
     numbers: list[int],
     pairing: Pairing,
-    audio: Audio | None,
+    audio: AudioStream | None,
     target: Path,
     stop: Callable[[], bool],
 ) -> Path:

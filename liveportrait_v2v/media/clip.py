@@ -26,8 +26,8 @@ class Clip:
 
     Frames come out as uint8 RGB [N, H, W, 3]: upright (rotation metadata, EXIF orientation), in square pixels
     (anamorphic clips are stretched along the shorter side), with the YUV matrix and range that the stream is
-    tagged with (untagged: BT.709 above 576 lines or 1279 columns, else BT.601; limited range), transparent
-    parts over black. HDR transfer curves are left as they are.
+    tagged with (untagged: BT.709 above 576 lines or 1279 columns, else BT.601; limited range), HDR and wide gamuts
+    converted to BT.709 (`light`), interlaced frames deinterlaced (`fields`), transparent parts over black.
 
     Frame k of `chunks()` belongs at time k / info.rate. Frames of a clip with a constant rate are unchanged. A clip
     with a variable rate is resampled by its timestamps to its average rate; `timeline.make_timeline` distinguishes
@@ -89,7 +89,7 @@ class Clip:
         """
         reader, window = self._probe()
         if window is None:
-            return ClipInfo(reader.width, reader.height, None, None, 1, True, None)
+            return ClipInfo(reader.width, reader.height, None, None, 1, True, None, notes=reader.notes)
         return ClipInfo(
             reader.width,
             reader.height,
@@ -99,6 +99,7 @@ class Clip:
             False,
             reader.audio_info,
             reader.audio_notes,
+            reader.notes,
         )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:

@@ -10,6 +10,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from .light import Light
+
 # swscale's numbers of the YUV matrices (SWS_CS_*), by FFmpeg's tag (AVCOL_SPC_*).
 _BT709, _BT601 = 1, 5
 _MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -18,6 +20,13 @@ BICUBIC = 4  # SWS_BICUBIC
 # Without these two, swscale's fast path to RGB truncates: one level darker each time a clip is decoded.
 _ROUNDED = 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
 _DISPLAY_MATRIX = "DISPLAYMATRIX"
+# Formats of RGB by whether they have an alpha channel, and 16 bits.
+_FORMATS = {
+    (False, False): "rgb24",
+    (True, False): "rgba",
+    (False, True): "rgb48le",
+    (True, True): "rgba64le",
+}
 _BILINEAR = 2  # SWS_BILINEAR, for the chroma of frames that keep their size
 
 
@@ -36,16 +45,29 @@ def yuv_range(frame: av.VideoFrame) -> int:
     return FULL if full else LIMITED
 
 
-def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatter) -> np.ndarray:
-    """Convert and scale a frame to uint8 [height, width, 3]; alpha is composited over black."""
-    alpha = "a" in frame.format.name.replace("gray", "").replace("pal8", "a")
+def holds_alpha(frame: av.VideoFrame) -> bool:
+    """Return whether a frame's format has an alpha channel."""
+    return "a" in frame.format.name.replace("gray", "").replace("pal8", "a")
+
+
+def to_rgb(
+    frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatter, light: Light | None
+) -> np.ndarray:
+    """Convert and scale a frame to uint8 [height, width, 3]; alpha is composited over black.
+
+    Args:
+        light: what the signals mean, None for BT.709.
+    """
+    alpha = holds_alpha(frame)
     matrix = yuv_matrix(frame)
-    scaling = _BILINEAR if (width, height) == (frame.width, frame.height) else BICUBIC
+    same_size = (width, height) == (frame.width, frame.height)
+    # To 16 bits, swscale returns wrong colours for bilinear frames that keep their size.
+    scaling = _BILINEAR if same_size and light is None else BICUBIC
     converted = scaler.reformat(
         frame,
         width,
         height,
-        "rgba" if alpha else "rgb24",
+        _FORMATS[alpha, light is not None],
         src_colorspace=matrix,
         # Has no meaning for RGB, but older PyAV ignores the source's matrix and range if it is the same.
         dst_colorspace=_BT709 if matrix != _BT709 else _BT601,
@@ -55,8 +77,13 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatt
     )
     plane = converted.planes[0]
     depth = 4 if alpha else 3
-    pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, : width * depth]
-    pixels = pixels.reshape(height, width, depth)
+    data = np.frombuffer(memoryview(plane), np.uint8 if light is None else np.uint16)
+    pixels = data.reshape(height, -1)[:, : width * depth].reshape(height, width, depth)
+    if light is not None:
+        # Of YUV, swscale makes the upper eight bits of white 255 and the lower ones 0.
+        colours = light.to_bt709(pixels[..., :3], 65535 if frame.format.is_rgb else 65280)
+        opacity = ((pixels[..., 3:].astype(np.uint32) + 128) // 257).astype(np.uint8)
+        pixels = np.concatenate((colours, opacity), 2) if alpha else colours
     return over_black(pixels) if alpha else pixels
 
 

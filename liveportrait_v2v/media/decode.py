@@ -11,6 +11,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError
 from .colour import fit_size, to_rgb
+from .fields import deinterlaced
 from .probe import VideoTrack, decoder_of
 from .source import Source, packets
 
@@ -42,7 +43,7 @@ def rgb_pictures(
     scaler = VideoReformatter()
 
     def upright(frame: av.VideoFrame) -> np.ndarray:
-        return track.orientation.apply(to_rgb(frame, width, height, scaler))
+        return track.orientation.apply(to_rgb(frame, width, height, scaler, track.light))
 
     done, held, number = 0, None, -1
     for number, frame in _numbered(source, track, int(wanted[0])):
@@ -86,20 +87,25 @@ def _numbered(source: Source, track: VideoTrack, first: int) -> Iterator[tuple[i
             frames.close()
         yield from _by_pts(source, track, track.pts, None)
     else:
-        yield from ((n, f) for n, f in enumerate(_decoded(source, track, None)) if f is not None)
+        yield from ((n, f) for n, f in enumerate(_whole(source, track, None)) if f is not None)
 
 
 def _by_pts(
     source: Source, track: VideoTrack, pts: np.ndarray, seek: int | None
 ) -> Generator[tuple[int, av.VideoFrame], None, None]:
     last = -1
-    for frame in _decoded(source, track, seek):
+    for frame in _whole(source, track, seek):
         if frame is None or frame.pts is None:
             continue
         number = int(np.searchsorted(pts, frame.pts, side="right")) - 1
         if number > last:
             last = number
             yield number, frame
+
+
+def _whole(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av.VideoFrame | None]:
+    """Yield frames as `_decoded` does, without fields."""
+    return deinterlaced(_decoded(source, track, seek), track.tick)
 
 
 def _decoded(source: Source, track: VideoTrack, seek: int | None) -> Iterator[av.VideoFrame | None]:

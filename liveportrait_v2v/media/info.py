@@ -42,6 +42,7 @@ class ClipInfo:
         audio: the audio track, or None.
         audio_notes: about the choice of the track, or why none of them can be decoded: clauses whose subject is the
             clip, such as "has 2 audio tracks; ...".
+        notes: about what is changed of the pictures; clauses as well.
     """
 
     width: int
@@ -52,6 +53,7 @@ class ClipInfo:
     is_still: bool
     audio: AudioInfo | None
     audio_notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import MediaError
 from .colour import Orientation, square_pixels
 from .info import USUAL_LAYOUTS, AudioInfo
+from .light import Light
 from .source import Source, check_size, packets
 from .timeline import Timeline, make_timeline
 
@@ -20,6 +21,9 @@ _STATES_DURATION = ("mov,mp4", "matroska", "avi", "flv", "asf")
 # A file that ends earlier than it states by more than this is truncated.
 _MISSING_SECONDS = Fraction(1, 2)
 _MISSING_SHARE = Fraction(2, 100)
+# Enough for a period of 3:2 pulldown. No interlaced format is higher than 1080 lines, coded as 1088.
+_FIRST_PICTURES = 5
+_HIGHEST_INTERLACED = 1088
 # Codecs reorder at most 16 frames; twice that separates B-frames from a clock that jumped back.
 _REORDERING = 32
 
@@ -32,34 +36,39 @@ class VideoTrack:
         index: index of the stream.
         width, height: size of the upright frames, in square pixels.
         orientation: from the stored picture to the upright one.
+        light: what its signals mean, None for BT.709.
         timeline: display times of all its frames.
-        pts: int64 [n], the frames' timestamps in display order, in time_base units; None if the file has none
+        tick: unit of the stream's timestamps, in seconds.
+        pts: int64 [n], the frames' timestamps in display order, in ticks; None if the file has none
             that can be trusted, and the frames are counted instead.
         key_pts: int64, sorted timestamps of the key frames, where decoding can begin.
         start: absolute time of the first frame in seconds, the zero of the audio.
         audio, audio_index: the file's audio stream and its index; None without one.
-        audio_notes: as in `ClipInfo`.
+        notes, audio_notes: as in `ClipInfo`.
     """
 
     index: int
     width: int
     height: int
     orientation: Orientation
+    light: Light | None
     timeline: Timeline
+    tick: Fraction
     pts: np.ndarray | None
     key_pts: np.ndarray
     start: Fraction
     audio: AudioInfo | None
     audio_index: int | None
+    notes: tuple[str, ...]
     audio_notes: tuple[str, ...]
 
 
 def probe_video(source: Source) -> VideoTrack:
-    """Read every packet of the file once, and decode only the first frame.
+    """Read every packet of the file once, and decode only the first frames.
 
     Headers omit or misstate the number of frames, their times, whether the rate is constant and whether the file is
     complete; the packets give them. The first frame is decoded because PyAV reports a stream's rotation on decoded
-    frames only.
+    frames only, and _FIRST_PICTURES because some of those of telecined film are whole and others interlaced.
 
     An MP4, MOV, MKV, WebM, AVI, FLV or ASF file, which states a duration, is truncated if its packets end more than
     half a second and 2 % earlier. Shorter losses at the end are ignored.
@@ -74,7 +83,7 @@ def probe_video(source: Source) -> VideoTrack:
         audio = choose_audio(container)
         seen = _Packets(stream)
         others_end = Fraction(0)
-        picture = None
+        pictures: list[av.VideoFrame] = []
         for packet in packets(container, *container.streams):
             if packet.stream_index != stream.index:
                 if packet.pts is not None:
@@ -82,18 +91,22 @@ def probe_video(source: Source) -> VideoTrack:
                     others_end = max(others_end, end)
                 continue
             seen.add(packet)
-            if picture is None:
-                picture = _first_picture(decoder, packet)
+            if _wants_more(pictures):
+                pictures += _pictures(decoder, packet)
         if not seen.pts:
             raise MediaError(source.name, "the video stream holds no frames (zero frames)")
-        picture = picture or _first_picture(decoder, None)
-        if picture is None:
+        if not pictures:
+            pictures = _pictures(decoder, None)
+        if not pictures:
             raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
+        picture = pictures[0]
         check_size(source.name, picture.width, picture.height)
         timing = seen.timing(stream, container.format.name == "avi")
         video_end = timing.start + timing.timeline.end * timing.timeline.tick
         _check_whole(source.name, container, stream, video_end, others_end)
         orientation = Orientation.of(picture)
+        light = Light.of(*_tags(decoder, stream))
+        interlaced = any(picture.interlaced_frame for picture in pictures)
         width, height = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
         check_size(source.name, width, height)
         width, height = orientation.size(width, height)
@@ -102,12 +115,15 @@ def probe_video(source: Source) -> VideoTrack:
             width=width,
             height=height,
             orientation=orientation,
+            light=light,
             timeline=timing.timeline,
+            tick=stream.time_base or Fraction(1, av.time_base),
             pts=timing.pts,
             key_pts=np.array(sorted(seen.keys), dtype=np.int64),
             start=timing.start,
             audio=None if audio.stream is None else audio_info(audio.stream),
             audio_index=None if audio.stream is None else audio.stream.index,
+            notes=_notes(picture, light, interlaced),
             audio_notes=audio.notes,
         )
 
@@ -180,13 +196,47 @@ def audio_info(stream: av.audio.stream.AudioStream) -> AudioInfo:
     return AudioInfo(stream.sample_rate, count, USUAL_LAYOUTS[count - 1] if unnamed else layout.name)
 
 
-def _first_picture(
+def _wants_more(pictures: list[av.VideoFrame]) -> bool:
+    """Return whether more pictures have to be decoded: one, or more where they may be interlaced."""
+    if not pictures:
+        return True
+    return len(pictures) < _FIRST_PICTURES and pictures[0].height <= _HIGHEST_INTERLACED
+
+
+def _pictures(
     decoder: av.video.codeccontext.VideoCodecContext, packet: av.Packet[av.stream.Stream] | None
-) -> av.VideoFrame | None:
+) -> list[av.VideoFrame]:
     try:
-        return next(iter(decoder.decode(packet)), None)
+        return list(decoder.decode(packet))
     except av.error.FFmpegError:
-        return None
+        return []
+
+
+def _tags(
+    decoder: av.video.codeccontext.VideoCodecContext, stream: av.video.stream.VideoStream
+) -> tuple[int, int]:
+    """Return transfer curve and primaries, by the coded frames or else by the container."""
+    curves, primaries = (
+        [getattr(context, name) for context in (decoder, stream.codec_context)]
+        for name in ("color_trc", "color_primaries")
+    )
+    unknown = 2  # AVCOL_TRC_UNSPECIFIED, AVCOL_PRI_UNSPECIFIED
+    return next((c for c in curves if c != unknown), unknown), next(
+        (p for p in primaries if p != unknown), unknown
+    )
+
+
+def _notes(picture: av.VideoFrame, light: Light | None, interlaced: bool) -> tuple[str, ...]:
+    """Return notes as in `ClipInfo`."""
+    notes = []
+    bits = max(component.bits for component in picture.format.components)
+    if light is not None:
+        notes.append(light.note)
+    elif bits > 8:
+        notes.append(f"has {bits} bits a colour; they are rounded to 8")
+    if interlaced:
+        notes.append("is interlaced; its frames are deinterlaced, at the same rate")
+    return tuple(notes)
 
 
 class _Packets:

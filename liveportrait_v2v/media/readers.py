@@ -88,6 +88,10 @@ class Reader(Protocol):
         """
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """As in `ClipInfo`."""
+
+    @property
     def audio_notes(self) -> tuple[str, ...]:
         """As in `ClipInfo`."""
 
@@ -136,7 +140,7 @@ class _VideoReader:
         self._track = track = probe_video(source)
         self.name = source.name
         self.width, self.height = track.width, track.height
-        self.timeline = track.timeline
+        self.timeline, self.notes = track.timeline, track.notes
         self.audio_info, self.audio_notes = track.audio, track.audio_notes
 
     def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
@@ -157,7 +161,7 @@ class _VideoReader:
 
 class _PictureReader:
     audio_info = None
-    audio_notes = ()
+    notes = audio_notes = ()
 
     def __init__(self, source: Source):
         self._source = source
@@ -180,6 +184,7 @@ class _PictureReader:
 
 class _MemoryReader:
     name = Frames.name
+    notes = ()
 
     def __init__(self, frames: Frames):
         self._frames = frames

@@ -103,7 +103,8 @@ def make_plan(
     frames = (min if shortest else max)(pairing.frames for pairing in pairings)
     pairings = [replace(pairing, frames=frames) for pairing in pairings]
     sound = soundtrack(source, roles[0], pairings[0])
-    return RunPlan(source, roles, tuple(pairings), sound.audio, sound.origin, chunk, sound.notes)
+    notes = tuple(f"the source clip {note}" for note in source.info.notes) + sound.notes
+    return RunPlan(source, roles, tuple(pairings), sound.audio, sound.origin, chunk, notes)
 
 
 def _check_faces(roles: Sequence[Role]) -> None:

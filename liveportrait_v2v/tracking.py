@@ -142,6 +142,9 @@ class TrackedClip:
 
     A pass may keep its tracks, 6 KB a frame and face. Later passes give the same ones again, and only decode. Past the
     last kept frame they go on tracking where that gives what tracking from the start gives, and otherwise start anew.
+
+    Attributes:
+        faces: number of faces found so far, whatever their numbers.
     """
 
     def __init__(
@@ -170,6 +173,7 @@ class TrackedClip:
         self._add_points = add_points or (lambda tracked: tracked)
         self._clock = clock or Stopwatch()
         self._stream = OwnStream(device)
+        self.faces = 0
         self._tracker: FaceTracker | None = None
         self._tracked = 0  # frames that the tracker has seen
         self._kept: list[tuple[_Track, ...]] = []
@@ -227,6 +231,7 @@ class TrackedClip:
         """Return the track of each number's face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
+        self.faces = max(self.faces, tracks.present.shape[1])
         everyone = circles(tracks.landmarks, tracks.present)
         own: dict[int, _Track] = {}
         for number in set(self._numbers):

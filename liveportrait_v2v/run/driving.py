@@ -37,6 +37,11 @@ class DrivingClip:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def faces(self) -> int:
+        """Number of faces found so far."""
+        return self._clip.faces
+
     def survey(self, reader: int, cap: int) -> Iterator[TrackedChunk]:
         """Start a pass of one reader alone, before the run."""
         return (row[reader] for row in self._passes.begin(cap, keep=True))
@@ -75,6 +80,11 @@ class DrivingReader:
 
     clip: DrivingClip
     place: int
+
+    @property
+    def faces(self) -> int:
+        """Number of faces found in the clip so far."""
+        return self.clip.faces
 
     def survey(self, cap: int) -> Iterator[TrackedChunk]:
         """Start a pass of this reader alone, before the run."""

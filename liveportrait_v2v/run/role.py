@@ -12,14 +12,16 @@ import torch
 
 from ..concurrency import Stopwatch
 from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
-from ..errors import FaceNotFoundError, SettingsError
+from ..errors import SettingsError
 from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
+from ..media import Clip
 from ..plan import ALL, MotionTemplate, Pairing, Role
 from ..settings import AUTO
 from ..tracking import TrackedChunk
 from .driving import DrivingReader
 from .gaps import Shown, Sighting, SourceChunk, bridge_and_fade, mend_source
+from .missing import missing_face
 from .neighbours import without_others
 from .reference import ReferenceSearch
 from .splice import DrivingMotion, Render, splice
@@ -129,27 +131,34 @@ class RoleRun:
         self.lost_driving += sum(moment.missing for moment in driving)
         return before
 
-    def check_faces(self) -> None:
+    def check_faces(self, source: Clip, source_faces: int) -> None:
         """Check, after the last frame, that both faces were found at all.
+
+        Args:
+            source: the source clip.
+            source_faces: number of faces that were found in it.
 
         Raises:
             FaceNotFoundError: one was in no frame.
         """
-        role, frames = self._role, self._pairing.frames
-        hint = "look at them with the node Preview Faces or the command `liveportrait-v2v faces`"
-        if role.source_face == ALL and self.lost_source == frames:
-            raise FaceNotFoundError(f"no face was found in the frames read of the source clip; {hint}")
-        source_parameter = "input_face_index" if role.source_face is None else "source_face"
-        driving_parameter = "drive_face_index" if role.drive_face is None else "drive_face"
-        for lost, clip, number, parameter in (
-            (self.lost_source, "source", role.settings.input_face_index, source_parameter),
-            (self.lost_driving, "driving", role.settings.drive_face_index, driving_parameter),
-        ):
-            if lost == frames:
-                raise FaceNotFoundError(
-                    f"face {number} was found nowhere in the frames read of the {clip} clip; faces are numbered from "
-                    f"0 in the first frame that shows any: {hint}, then set {parameter}"
-                )
+        role, pairing = self._role, self._pairing
+        if self.lost_source == pairing.frames:
+            number, parameter = role.source_numbers[0], "source_face"
+            if role.source_face is None:
+                number, parameter = role.settings.input_face_index, "input_face_index"
+            total = source.info.frame_count
+            read = min(pairing.frames, total)
+            raise missing_face("source", number, parameter, faces=source_faces, read=read, total=total)
+        if self.lost_driving == pairing.frames:
+            raise missing_face(
+                "driving",
+                role.settings.drive_face_index,
+                "drive_face_index" if role.drive_face is None else "drive_face",
+                faces=0 if self._reader is None else self._reader.faces,
+                read=pairing.led_frames or 1,
+                total=role.driving.info.frame_count,
+                cap=role.settings.video_frame_load_cap,
+            )
 
     def _of_another_face(self, renderer: Callable[[Session], Render]) -> Render:
         """Return the `render` of one of several faces, in a session that begins with the first frame of that face."""

@@ -52,6 +52,7 @@ class StreamingRun:
         self._stack = ExitStack()
         self._numbers = [role.source_numbers for role in plan.roles]
         self._roles: list[RoleRun] = []
+        self._source_faces = 0  # that were found
 
     def __enter__(self) -> StreamingRun:
         return self
@@ -118,7 +119,7 @@ class StreamingRun:
             yield self._rendered(chunks)
         for place, role in enumerate(self._roles):
             with self._plan.naming(place):
-                role.check_faces()
+                role.check_faces(self._plan.source, self._source_faces)
 
     def progress(self, done: int, seconds: float) -> Progress:
         """Return the progress after this many frames and seconds."""
@@ -197,6 +198,7 @@ class StreamingRun:
             count = min(self._plan.chunk, left)
             yield tuple(chunk.hold(count) for chunk in chunks)
             left -= count
+        self._source_faces = clip.faces
 
     def _tracked(self, clip: Clip, numbers: Sequence[int], order: str) -> TrackedClip:
         """Return a clip with the tracks of these faces."""

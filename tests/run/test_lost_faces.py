@@ -99,10 +99,9 @@ def test_the_animation_fades_out_before_a_long_gap_and_in_after_it(make):
 
 
 @pytest.mark.parametrize("which", ["source", "driving"])
-def test_a_clip_without_any_face_is_an_error_that_names_the_parameter(make, tmp_path, which):
+def test_a_clip_without_any_face_is_an_error_that_names_the_clip(make, tmp_path, which):
     clips = {"source": make(6, 25), "driving": make(6, 25), which: make(6, 25, without=range(6))}
-    parameter = {"source": "input_face_index", "driving": "drive_face_index"}[which]
-    with pytest.raises(FaceNotFoundError, match=f"of the {which} clip.*{parameter}"):
+    with pytest.raises(FaceNotFoundError, match=f"no face was found in the frames read of the {which} clip"):
         run(**clips, output=tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
@@ -139,3 +138,38 @@ def test_what_circle_repeats_is_noted_once(make):
     result, _, seen = run(make(20, 25, without=range(5, 13)), make(30, 25), mismatch_method="circle")
     assert result.frames == 30
     assert result.notes == (f"source face 0 is lost in frame {lost_in_source(seen, 20)}",)
+
+
+def test_a_clip_without_any_face_says_so_and_does_not_send_to_another_number(make):
+    with pytest.raises(FaceNotFoundError) as caught:
+        run(make(12, 25, without=range(12)), make(12, 25))
+    assert str(caught.value) == (
+        "no face was found in the frames read of the source clip; give a clip with a face that is turned to the "
+        "camera, upright, and no smaller than about 40 pixels"
+    )
+
+
+def test_a_face_that_comes_after_the_frames_that_are_read_is_missed_with_the_cap_as_remedy(make):
+    driving = make(24, 25, without=range(16))
+    with pytest.raises(FaceNotFoundError) as caught:
+        run(make(24, 25), driving, video_frame_load_cap=12)
+    assert str(caught.value) == (
+        "no face was found in the first 12 of the 24 frames of the driving clip; raise video_frame_load_cap, now 12 "
+        "(0 = all), or trim the clip so that it begins with the face"
+    )
+    result, _, _ = run(make(24, 25), driving)
+    assert result.frames_without_driving_face == 16
+
+
+def test_a_face_that_comes_after_the_end_of_the_result_is_missed_with_a_trim_as_remedy(make):
+    with pytest.raises(
+        FaceNotFoundError, match=r"the first 8 of the 24 frames of the source clip; trim the clip"
+    ):
+        run(make(24, 25, without=range(16)), make(8, 25), mismatch_method="cut")
+
+
+def test_a_number_that_no_face_has_is_an_error_with_the_number_of_faces(make):
+    with pytest.raises(
+        FaceNotFoundError, match=r"face 3 was found nowhere .*, but 1 face, number 0: look at them"
+    ):
+        run(make(6, 25), make(6, 25), drive_face_index=3)

@@ -177,7 +177,9 @@ def test_faces_and_notes_of_several_roles_have_the_names_of_the_roles(make, make
 
 def test_a_role_for_all_faces_needs_one_that_is_found(make):
     role = Role(Clip(make(6, 25)), source_face="all")
-    with pytest.raises(FaceNotFoundError, match="no face was found in the frames read of the source clip"):
+    with pytest.raises(
+        FaceNotFoundError, match="no face was found in the frames read of the source clip; give a clip"
+    ):
         animate(make(6, 25, without=range(6)), roles=[role], engine=Recorder())
 
 

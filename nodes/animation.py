@@ -134,7 +134,7 @@ def run(
     from ..liveportrait_v2v.run import run_plan
 
     check_images(node, frames)
-    report, path = host.Report(node.hidden.unique_id), host.temp_file(".mp4")
+    report = host.Report(node.hidden.unique_id)
     report.text("looking at the clips")
     at_url = partial(engine.clip, cancelled=cancelled) if isinstance(engine, HostedEngine) else None
     with host.run(report):
@@ -147,7 +147,10 @@ def run(
                 *(face.role(other) for face, other in zip(roles, others, strict=True)),
             ],
         )
-        batch = Batch(plan.frame_count, plan.size) if frames else None
+        rgba = host.is_rgba(source)
+        keeps_alpha = clip.info.has_alpha and not isinstance(engine, HostedEngine)
+        path = host.temp_file(".webm" if keeps_alpha else ".mp4")
+        batch = Batch(plan.frame_count, plan.size, 4 if rgba and keeps_alpha else 3) if frames else None
 
         def sink(rendered: RenderedFrames) -> None:
             report.see(rendered.frames)
@@ -217,17 +220,20 @@ def job_summary(request_id: str | None, cost: float | None, remaining_credits: f
 class Batch:
     """The IMAGE output, filled as frames come."""
 
-    def __init__(self, count: int, size: tuple[int, int]):
+    def __init__(self, count: int, size: tuple[int, int], channels: int = 3):
         """Allocate the batch.
 
         Raises:
             SettingsError: it doesn't fit into memory.
         """
         remedy = "switch `frames` off and use the video output, or shorten the clip"
-        self.images = host.empty_images(count, size[1], size[0], remedy)
+        self.images = host.empty_images(count, size[1], size[0], remedy, channels)
         self._filled = 0
 
     def add(self, chunk: torch.Tensor) -> None:
-        """Append frames uint8 [N, H, W, 3]."""
-        self.images[self._filled : self._filled + len(chunk)].copy_(chunk).div_(255)
+        """Append frames uint8 [N, H, W, C]; alpha that the batch doesn't take is put over black."""
+        images = self.images[self._filled : self._filled + len(chunk)]
+        images.copy_(chunk[..., : images.shape[3]]).div_(255)
+        if chunk.shape[3] > images.shape[3]:
+            images.mul_(chunk[..., 3:].float() / 255)
         self._filled += len(chunk)

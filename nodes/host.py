@@ -166,6 +166,11 @@ def _is_image(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
+def is_rgba(value: Any) -> bool:
+    """Return whether a value is an IMAGE with alpha."""
+    return _is_image(value) and value.shape[-1] == 4
+
+
 def _clip_of_images(images: torch.Tensor, rate: Fraction) -> Clip:
     from ..liveportrait_v2v.media import Clip, Frames
 
@@ -174,12 +179,17 @@ def _clip_of_images(images: torch.Tensor, rate: Fraction) -> Clip:
 
 def _clip_of_video(video: Any) -> Clip:
     """Return the clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of."""
+    import torch
+
     from ..liveportrait_v2v.media import Clip, Frames
 
     if isinstance(video, InputImpl.VideoFromComponents):
         # Its stream source would be an encoding of these, with a loss.
         parts = video.get_components()
-        return Clip(Frames(parts.images, Fraction(parts.frame_rate), *_audio_of(parts.audio)))
+        images, alpha = parts.images, getattr(parts, "alpha", None)
+        if alpha is not None:
+            images = torch.cat((images, alpha.reshape(*images.shape[:3], 1)), 3)
+        return Clip(Frames(images, Fraction(parts.frame_rate), *_audio_of(parts.audio)))
     start, duration = _trim_window(video)
     return Clip(video.get_stream_source(), start=start, duration=duration or None)
 
@@ -286,8 +296,8 @@ def run(report: Report):
         raise InterruptProcessingException() from error
 
 
-def empty_images(count: int, height: int, width: int, remedy: str) -> torch.Tensor:
-    """Allocate an IMAGE batch, float32 [count, height, width, 3].
+def empty_images(count: int, height: int, width: int, remedy: str, channels: int = 3) -> torch.Tensor:
+    """Allocate an IMAGE batch, float32 [count, height, width, channels].
 
     Raises:
         SettingsError: it would not fit into the memory that is free; the message ends with the remedy.
@@ -297,13 +307,13 @@ def empty_images(count: int, height: int, width: int, remedy: str) -> torch.Tens
 
     from ..liveportrait_v2v.errors import SettingsError
 
-    needed, free = 4 * math.prod((count, height, width, 3)), get_free_memory(torch.device("cpu"))
+    needed, free = 4 * math.prod((count, height, width, channels)), get_free_memory(torch.device("cpu"))
     if needed > free:
         raise SettingsError(
             f"{count} frames of {width}x{height} as IMAGE need {needed / 2**30:.1f} GiB of memory, and "
             f"{free / 2**30:.1f} GiB are free; {remedy}"
         )
-    return torch.empty((count, height, width, 3))
+    return torch.empty((count, height, width, channels))
 
 
 class Report:
@@ -318,8 +328,8 @@ class Report:
         self._last: torch.Tensor | None = None
 
     def see(self, frames: torch.Tensor) -> None:
-        """Keep the last of some frames uint8 [N, H, W, 3] for the next preview."""
-        self._last = frames[-1]
+        """Keep the last of some frames uint8 [N, H, W, C] for the next preview, which shows no alpha."""
+        self._last = frames[-1, ..., :3]
 
     def progress(self, progress: Progress) -> None:
         """Show the progress of a run."""

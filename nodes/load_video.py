@@ -129,10 +129,11 @@ class LoadVideo(io.ComfyNode):
         assert own_rate is not None
         assert rate is not None
         heard = clip.checked_audio(count / rate, start=skip_first_frames / own_rate)
-        audio, report = heard.audio, host.Report(cls.hidden.unique_id)
+        audio, notes, report = heard.audio, heard.notes, host.Report(cls.hidden.unique_id)
         size, own_size = clip.output_size(max_side), clip.output_size()
         if (count, rate, size) != (clip.info.frame_count, own_rate, own_size):
-            target = host.temp_file(".mp4")
+            alpha = clip.info.has_alpha
+            target = host.temp_file(".webm" if alpha else ".mp4")
             with host.run(report), VideoWriter(target, rate, audio=audio, crf=_CRF) as writer:
                 for chunk in clip.chunks(
                     8,
@@ -141,15 +142,16 @@ class LoadVideo(io.ComfyNode):
                     every_nth=select_every_nth,
                     rate=force,
                     max_side=max_side,
+                    alpha=alpha,
                 ):
                     if host.interrupted():
                         raise Cancelled(f"stopped loading {file}")
                     writer.write(chunk.frames)
                     done = chunk.index + len(chunk.frames)
                     report.count(done, count, f"loading: {done} of {count} frames")
-            path = target
-        if heard.notes:
-            report.text("; ".join(f"the clip {note}" for note in heard.notes))
+            path, notes = target, (*clip.info.notes, *notes)
+        if notes:
+            report.text("; ".join(f"the clip {note}" for note in notes))
         return io.NodeOutput(host.video_value(path), host.audio_value(audio), float(rate), count)
 
 

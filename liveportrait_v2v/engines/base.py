@@ -32,7 +32,7 @@ class RenderedFrames:
     """Consecutive frames of a result.
 
     Attributes:
-        frames: uint8 [N, H, W, 3].
+        frames: uint8 [N, H, W, 3]; to sinks [N, H, W, 4] where the source's alpha is kept.
         mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None unless asked for.
         squares: of each animated face, the square of each frame that was pasted, N; its side is 0 where nothing was.
             Six for a role that animates all faces; empty for hosted engines, which do not report it.

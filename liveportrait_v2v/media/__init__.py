@@ -4,7 +4,7 @@ from .audio import read_audio
 from .clip import Clip
 from .info import Audio, AudioInfo, AudioStream, Chunk, ClipInfo, FrameSource
 from .readers import Frames
-from .writer import VideoWriter
+from .writer import VideoWriter, keeps_alpha
 
 __all__ = [
     "Audio",
@@ -16,5 +16,6 @@ __all__ = [
     "FrameSource",
     "Frames",
     "VideoWriter",
+    "keeps_alpha",
     "read_audio",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ class Clip:
         self._source = as_source(source, max_bytes)
         self._start = Fraction(start).limit_denominator(10**6)
         self._duration = None if duration is None else Fraction(duration).limit_denominator(10**6)
+        self._straight = False
         self._lock = threading.Lock()
         self._probed: tuple[Reader, Window | None] | None = None
 
@@ -76,6 +78,12 @@ class Clip:
         """Trim window as given: start and duration in seconds, None to the end."""
         return self._start, self._duration
 
+    def straight(self) -> Clip:
+        """Return the same clip with straight colours: what transparent parts hold, instead of that over black."""
+        clip = copy.copy(self)
+        clip._straight = True
+        return clip
+
     def digest(self) -> str:
         """Return the hexadecimal SHA-256 of the whole content, regardless of the trim window."""
         return self._source.digest()
@@ -89,7 +97,17 @@ class Clip:
         """
         reader, window = self._probe()
         if window is None:
-            return ClipInfo(reader.width, reader.height, None, None, 1, True, None, notes=reader.notes)
+            return ClipInfo(
+                reader.width,
+                reader.height,
+                None,
+                None,
+                1,
+                True,
+                None,
+                notes=reader.notes,
+                has_alpha=reader.has_alpha,
+            )
         return ClipInfo(
             reader.width,
             reader.height,
@@ -100,6 +118,7 @@ class Clip:
             reader.audio_info,
             reader.audio_notes,
             reader.notes,
+            reader.has_alpha,
         )
 
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
@@ -139,6 +158,7 @@ class Clip:
         rate: Fraction | None = None,
         max_side: int = 0,
         pinned: bool = False,
+        alpha: bool = False,
     ) -> Iterator[Chunk]:
         """Decode the clip from its start, `size` frames at a time (fewer in the last chunk).
 
@@ -158,6 +178,7 @@ class Clip:
         Args:
             max_side: scale down so that the longest side is at most this; 0 keeps the size.
             pinned: decode into page-locked memory, which a CUDA GPU reads without another copy.
+            alpha: give RGBA with straight colours; opaque for a clip without alpha.
 
         Raises:
             SettingsError: an option out of range.
@@ -166,9 +187,8 @@ class Clip:
         if size < 1 or max_side < 0:
             raise SettingsError(f"size must be 1 or more and max_side 0 or more; got {size} and {max_side}")
         reader, window = self._probe()
-        if window is None:
-            return _chunks(reader, _STILL, size, max_side, pinned)
-        return _chunks(reader, self._select(window, skip, cap, every_nth, rate), size, max_side, pinned)
+        selection = _STILL if window is None else self._select(window, skip, cap, every_nth, rate)
+        return _chunks(reader, selection, size, max_side, pinned, self._straight, 4 if alpha else 3)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
         """Read the audio of `stream_audio` into memory; None if the clip has no audio track."""
@@ -229,18 +249,29 @@ class Clip:
 _STILL = Selection(np.zeros(1, np.int64), Fraction(1), Fraction(0))
 
 
-def _chunks(reader: Reader, selection: Selection, size: int, max_side: int, pinned: bool) -> Iterator[Chunk]:
+def _chunks(
+    reader: Reader,
+    selection: Selection,
+    size: int,
+    max_side: int,
+    pinned: bool,
+    straight: bool,
+    channels: int,
+) -> Iterator[Chunk]:
     width, height = fit_size(reader.width, reader.height, max_side)
     total = len(selection.frames)
     index = filled = 0
-    with closing(reader.pictures(selection.frames, max_side)) as pictures:
+    straight = straight or channels == 4
+    with closing(reader.pictures(selection.frames, max_side, straight)) as pictures:
         for picture, repeats in pictures:
             for _ in range(repeats):
                 if filled == 0:
-                    shape = min(size, total - index), height, width, 3
+                    shape = min(size, total - index), height, width, channels
                     frames = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
                     pixels = frames.numpy()
-                np.copyto(pixels[filled], picture)
+                given = min(picture.shape[2], channels)
+                pixels[filled, ..., :given] = picture[..., :given]
+                pixels[filled, ..., given:] = 255
                 filled += 1
                 if filled == len(pixels):
                     times = [selection.offset + (index + k) / selection.rate for k in range(filled)]

@@ -51,12 +51,18 @@ def holds_alpha(frame: av.VideoFrame) -> bool:
 
 
 def to_rgb(
-    frame: av.VideoFrame, width: int, height: int, scaler: VideoReformatter, light: Light | None
+    frame: av.VideoFrame,
+    width: int,
+    height: int,
+    scaler: VideoReformatter,
+    light: Light | None,
+    straight: bool,
 ) -> np.ndarray:
     """Convert and scale a frame to uint8 [height, width, 3]; alpha is composited over black.
 
     Args:
         light: what the signals mean, None for BT.709.
+        straight: give a frame with alpha as [height, width, 4], with straight colours.
     """
     alpha = holds_alpha(frame)
     matrix = yuv_matrix(frame)
@@ -84,7 +90,7 @@ def to_rgb(
         colours = light.to_bt709(pixels[..., :3], 65535 if frame.format.is_rgb else 65280)
         opacity = ((pixels[..., 3:].astype(np.uint32) + 128) // 257).astype(np.uint8)
         pixels = np.concatenate((colours, opacity), 2) if alpha else colours
-    return over_black(pixels) if alpha else pixels
+    return over_black(pixels) if alpha and not straight else pixels
 
 
 def over_black(rgba: np.ndarray) -> np.ndarray:
@@ -118,7 +124,7 @@ class Orientation:
         return cls(False, a < 0, d < 0)
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """Return an upright view of [H, W, 3]."""
+        """Return an upright view of [H, W, C]."""
         pixels = pixels.swapaxes(0, 1) if self.swap else pixels
         return pixels[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
 

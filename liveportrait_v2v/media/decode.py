@@ -20,7 +20,7 @@ _LOST_SECONDS = 1
 
 
 def rgb_pictures(
-    source: Source, track: VideoTrack, wanted: np.ndarray, max_side: int
+    source: Source, track: VideoTrack, wanted: np.ndarray, max_side: int, straight: bool = False
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Yield the wanted frames as upright RGB, each with the number of output frames that show it.
 
@@ -32,6 +32,7 @@ def rgb_pictures(
     Args:
         wanted: int64 [n], frame numbers that never decrease.
         max_side: of the pictures; 0 for full size.
+        straight: give pictures with alpha as uint8 [H, W, 4], instead of over black.
 
     Yields:
         uint8 [H, W, 3], valid until the next one, and the number of elements of `wanted` that it covers.
@@ -43,7 +44,7 @@ def rgb_pictures(
     scaler = VideoReformatter()
 
     def upright(frame: av.VideoFrame) -> np.ndarray:
-        return track.orientation.apply(to_rgb(frame, width, height, scaler, track.light))
+        return track.orientation.apply(to_rgb(frame, width, height, scaler, track.light, straight))
 
     done, held, number = 0, None, -1
     for number, frame in _numbered(source, track, int(wanted[0])):

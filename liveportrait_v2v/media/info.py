@@ -43,6 +43,7 @@ class ClipInfo:
         audio_notes: about the choice of the track, or why none of them can be decoded: clauses whose subject is the
             clip, such as "has 2 audio tracks; ...".
         notes: about what is changed of the pictures; clauses as well.
+        has_alpha: its frames have an alpha channel.
     """
 
     width: int
@@ -54,6 +55,7 @@ class ClipInfo:
     audio: AudioInfo | None
     audio_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    has_alpha: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Chunk:
     """Consecutive frames of a clip.
 
     Attributes:
-        frames: uint8 [N, H, W, 3], RGB. Not shared: the receiver may keep or change it.
+        frames: uint8 [N, H, W, 3], RGB, or [N, H, W, 4] with alpha where that was asked for. Not shared: the receiver
+            may keep or change it.
         times: N times, in seconds from the clip's (trimmed) start.
         index: index of the first frame in the output sequence.
     """

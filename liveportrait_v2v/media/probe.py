@@ -10,7 +10,7 @@ import av.error
 import numpy as np
 
 from ..errors import MediaError
-from .colour import Orientation, square_pixels
+from .colour import Orientation, holds_alpha, square_pixels
 from .info import USUAL_LAYOUTS, AudioInfo
 from .light import Light
 from .source import Source, check_size, packets
@@ -44,7 +44,7 @@ class VideoTrack:
         key_pts: int64, sorted timestamps of the key frames, where decoding can begin.
         start: absolute time of the first frame in seconds, the zero of the audio.
         audio, audio_index: the file's audio stream and its index; None without one.
-        notes, audio_notes: as in `ClipInfo`.
+        has_alpha, notes, audio_notes: as in `ClipInfo`.
     """
 
     index: int
@@ -59,6 +59,7 @@ class VideoTrack:
     start: Fraction
     audio: AudioInfo | None
     audio_index: int | None
+    has_alpha: bool
     notes: tuple[str, ...]
     audio_notes: tuple[str, ...]
 
@@ -123,6 +124,7 @@ def probe_video(source: Source) -> VideoTrack:
             start=timing.start,
             audio=None if audio.stream is None else audio_info(audio.stream),
             audio_index=None if audio.stream is None else audio.stream.index,
+            has_alpha=holds_alpha(picture),
             notes=_notes(picture, light, interlaced),
             audio_notes=audio.notes,
         )

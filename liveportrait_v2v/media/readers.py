@@ -81,10 +81,17 @@ class Reader(Protocol):
     def audio_info(self) -> AudioInfo | None:
         """Facts about the audio track, or None."""
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
+    @property
+    def has_alpha(self) -> bool:
+        """As in `ClipInfo`."""
+
+    def pictures(
+        self, wanted: np.ndarray, max_side: int, straight: bool
+    ) -> Generator[tuple[np.ndarray, int], None, None]:
         """Yield the frames with these numbers, int64 [n] in non-decreasing order.
 
-        Each is uint8 [H, W, 3], with the number of times that it occurs in `wanted`.
+        Each is uint8 [H, W, 3], over black where it has alpha, with the number of times that it occurs in `wanted`;
+        where `straight`, those with alpha are [H, W, 4] with straight colours.
         """
 
     @property
@@ -140,11 +147,13 @@ class _VideoReader:
         self._track = track = probe_video(source)
         self.name = source.name
         self.width, self.height = track.width, track.height
-        self.timeline, self.notes = track.timeline, track.notes
+        self.timeline, self.notes, self.has_alpha = track.timeline, track.notes, track.has_alpha
         self.audio_info, self.audio_notes = track.audio, track.audio_notes
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
-        return rgb_pictures(self._source, self._track, wanted, max_side)
+    def pictures(
+        self, wanted: np.ndarray, max_side: int, straight: bool
+    ) -> Generator[tuple[np.ndarray, int], None, None]:
+        return rgb_pictures(self._source, self._track, wanted, max_side, straight)
 
     def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         track = self._track
@@ -168,12 +177,15 @@ class _PictureReader:
         picture = probe_picture(source)
         self.name = source.name
         self.width, self.height, self.timeline = picture.width, picture.height, picture.timeline
+        self.has_alpha = picture.has_alpha
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
+    def pictures(
+        self, wanted: np.ndarray, max_side: int, straight: bool
+    ) -> Generator[tuple[np.ndarray, int], None, None]:
         if self.timeline is None:
-            yield read_still(self._source, max_side), len(wanted)
+            yield read_still(self._source, max_side, straight), len(wanted)
         else:
-            yield from animation_pictures(self._source, wanted, max_side)
+            yield from animation_pictures(self._source, wanted, max_side, straight)
 
     def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         return None
@@ -188,22 +200,25 @@ class _MemoryReader:
 
     def __init__(self, frames: Frames):
         self._frames = frames
-        count, self.height, self.width = frames.images.shape[:3]
+        count, self.height, self.width, channels = frames.images.shape
+        self.has_alpha = channels == 4
         self.timeline: Timeline | None = None
         self.audio_info: AudioInfo | None = None
         self.audio_notes = frames.audio_notes
         if frames.rate is not None:
             self.timeline = Timeline(np.arange(count), 1 / frames.rate, count, frames.rate, True)
         if frames.audio is not None and frames.rate is not None:
-            channels = len(frames.audio.samples)
-            layout = frames.audio.layout or USUAL_LAYOUTS[channels - 1]
-            self.audio_info = AudioInfo(frames.audio.rate, channels, layout)
+            count = len(frames.audio.samples)
+            layout = frames.audio.layout or USUAL_LAYOUTS[count - 1]
+            self.audio_info = AudioInfo(frames.audio.rate, count, layout)
 
-    def pictures(self, wanted: np.ndarray, max_side: int) -> Generator[tuple[np.ndarray, int], None, None]:
+    def pictures(
+        self, wanted: np.ndarray, max_side: int, straight: bool
+    ) -> Generator[tuple[np.ndarray, int], None, None]:
         size = fit_size(self.width, self.height, max_side)
         numbers, repeats = np.unique(wanted, return_counts=True)
         for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
-            pixels = _rgb(self._frames.images[number])
+            pixels = _pixels(self._frames.images[number], straight)
             if size != (self.width, self.height):
                 pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
             yield pixels, repeat
@@ -219,11 +234,11 @@ class _MemoryReader:
         return AudioCheck(duration, Fraction(0))
 
 
-def _rgb(image: torch.Tensor) -> np.ndarray:
-    """Return an image as uint8 [H, W, 3], with alpha composited over black."""
+def _pixels(image: torch.Tensor, straight: bool) -> np.ndarray:
+    """Return an image as uint8 [H, W, 3], with alpha over black, or where `straight` as [H, W, 4]."""
     if image.is_floating_point():
         image = image.float().nan_to_num(0.0).mul(255).round_().clamp_(0, 255).to(torch.uint8)
     pixels = image.cpu().numpy()
     if pixels.shape[2] == 4:
-        return over_black(pixels)
+        return pixels if straight else over_black(pixels)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

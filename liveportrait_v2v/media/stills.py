@@ -26,11 +26,12 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True)
 class Picture:
-    """Facts about a picture file: the upright size, and the timeline of an animation (None for a still)."""
+    """Facts about a picture file: the upright size, the timeline of an animation (None for a still), and alpha."""
 
     width: int
     height: int
     timeline: Timeline | None
+    has_alpha: bool
 
 
 def is_picture(source: Source) -> bool:
@@ -50,28 +51,32 @@ def probe_picture(source: Source) -> Picture:
     """
     with _opened(source) as image:
         width, height = image.size
+        alpha = image.has_transparency_data
         if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
             unit = 10 if image.format == "GIF" else 1
             units = [milliseconds // unit for milliseconds in _durations(source, image)]
             ticks = np.cumsum([0, *units[:-1]], dtype=np.int64)
             timeline = make_timeline(ticks, Fraction(unit, 1000), units[-1], exact=True)
-            return Picture(width, height, timeline)
+            return Picture(width, height, timeline, alpha)
         sideways = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-        return Picture(height, width, None) if sideways else Picture(width, height, None)
+        width, height = (height, width) if sideways else (width, height)
+        return Picture(width, height, None, alpha)
 
 
-def read_still(source: Source, max_side: int) -> np.ndarray:
+def read_still(source: Source, max_side: int, straight: bool = False) -> np.ndarray:
     """Read the picture as uint8 [H, W, 3], upright by its EXIF orientation, with alpha over black.
+
+    Where `straight`, a picture with alpha is [H, W, 4] with straight colours.
 
     Raises:
         MediaError: damaged or truncated.
     """
     with _opened(source) as image:
-        return _rgb(ImageOps.exif_transpose(_eight_bits(image)), max_side)
+        return _pixels(ImageOps.exif_transpose(_eight_bits(image)), max_side, straight)
 
 
 def animation_pictures(
-    source: Source, wanted: np.ndarray, max_side: int
+    source: Source, wanted: np.ndarray, max_side: int, straight: bool = False
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Yield the wanted frames of an animation, like `decode.rgb_pictures` for a video.
 
@@ -83,7 +88,7 @@ def animation_pictures(
         size = image.size
         for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
             image.seek(number)
-            pixels = _rgb(image, max_side)
+            pixels = _pixels(image, max_side, straight)
             if image.size != size:
                 raise ValueError("its frames differ in size")
             yield pixels, repeat
@@ -124,10 +129,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return eight
 
 
-def _rgb(image: Image.Image, max_side: int) -> np.ndarray:
+def _pixels(image: Image.Image, max_side: int, straight: bool) -> np.ndarray:
     if image.has_transparency_data:
-        image = Image.fromarray(over_black(np.asarray(image.convert("RGBA"))))
-    image = image.convert("RGB")
+        image = image.convert("RGBA")
+        if not straight:
+            image = Image.fromarray(over_black(np.asarray(image)))
+    else:
+        image = image.convert("RGB")
     size = fit_size(*image.size, max_side)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC)

@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, SettingsError
 from .audio_track import AudioTrack, audio_changes
-from .colour import BICUBIC, FULL, LIMITED
+from .colour import BICUBIC, FULL, LIMITED, over_black
 from .info import Audio, AudioStream
 from .source import check_size
 from .timeline import as_rate
@@ -30,6 +30,11 @@ _KINDS = {
     ".mov": ("mov", "libx264", "aac"),
     ".mkv": ("matroska", "libx264", "aac"),
     ".webm": ("webm", "libvpx-vp9", "libopus"),
+}
+# The same for frames with alpha, with the format of the pixels and the encoder's options; other kinds hold none.
+_ALPHA_KINDS = {
+    ".mov": ("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}),
+    ".webm": ("libvpx-vp9", "yuva420p", {}),
 }
 _PRESETS = (
     "ultrafast",
@@ -56,10 +61,16 @@ def usual_crf(width: int, height: int) -> int:
     return max(8, min(17, round(17 + 12 * math.log2(min(width, height) / 360))))
 
 
+def keeps_alpha(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file of this name holds the alpha of its frames: .webm as VP9, .mov as ProRes 4444."""
+    return Path(path).suffix.lower() in _ALPHA_KINDS
+
+
 class VideoWriter:
     """Writer of a video file; a context manager.
 
-    The extension chooses the kind: .mp4, .m4v, .mov and .mkv hold H.264 and AAC, .webm holds VP9 and Opus.
+    The extension chooses the kind: .mp4, .m4v, .mov and .mkv hold H.264 and AAC, .webm holds VP9 and Opus. Frames with
+    alpha are kept as they are where `keeps_alpha` says so, and put over black elsewhere.
     Colours are 8 bit 4:2:0, BT.709, limited range, and tagged so. An odd side, which 4:2:0 does not
     allow, is made even by repeating the last row or column, so that players show every pixel that was written.
 
@@ -164,32 +175,41 @@ class VideoWriter:
         """Append frames.
 
         Args:
-            frames: uint8 [N, H, W, 3] RGB, the same H and W in each call; on any device.
+            frames: uint8 [N, H, W, 3] RGB, or [N, H, W, 4] RGBA with straight colours, the same H, W and number of
+                channels in each call; on any device.
 
         Raises:
             MediaError: frames of another shape or type, or the file can't be written.
         """
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != torch.uint8:
+        if frames.ndim != 4 or frames.shape[3] not in (3, 4) or frames.dtype != torch.uint8:
             raise MediaError(
-                self._path, f"frames must be uint8 [N, H, W, 3], got {frames.dtype} {list(frames.shape)}"
+                self._path,
+                f"frames must be uint8 [N, H, W, 3] or [N, H, W, 4], got {frames.dtype} {list(frames.shape)}",
             )
-        height, width = frames.shape[1:3]
+        height, width, channels = frames.shape[1:]
+        alpha = channels == 4 and keeps_alpha(self._path)
         try:
             if self._file is None:
-                self._file = self._opened(width, height)
+                self._file = self._opened(width, height, alpha)
             if self._file.size != (width, height):
                 expected = "x".join(map(str, self._file.size))
                 raise MediaError(self._path, f"all frames must be {expected}, got {width}x{height}")
+            if self._file.alpha != alpha:
+                raise MediaError(self._path, "all frames must have alpha, or none of them")
             for pixels in frames.cpu().numpy():
-                self._file.encode(pixels)
+                self._file.encode(over_black(pixels) if channels == 4 and not alpha else pixels)
         except (OSError, av.error.FFmpegError) as error:
             raise self._failure(error) from error
 
-    def _opened(self, width: int, height: int) -> _OpenFile:
+    def _opened(self, width: int, height: int, alpha: bool) -> _OpenFile:
         """Open the file for frames of this size."""
         check_size(str(self._path), width, height)
         video_codec = _KINDS[self._path.suffix.lower()][1]
         crf = usual_crf(width, height) if self._crf is None else self._crf
+        if alpha:
+            video_codec, pixel_format, options = _ALPHA_KINDS[self._path.suffix.lower()]
+            options = options or _vp9_options(crf)
+            return self._opened_by(video_codec, options, width, height, pixel_format)
         if self._encoder != "software":
             # Quality 0 would be NVENC's own choice.
             options = {"rc": "vbr", "cq": str(max(crf, 1)), "b": "0", "preset": "p5"}
@@ -200,13 +220,19 @@ class VideoWriter:
                 if self._encoder == "hardware":
                     raise MediaError(self._path, f"{why}; take the software encoder") from error
                 warnings.warn(f"{why}; encoding by software", stacklevel=2)
-        if video_codec == "libx264":
-            options = {"crf": str(crf), "preset": self._preset}
-        else:
-            options = {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+        if video_codec != "libx264":
+            return self._opened_by(video_codec, _vp9_options(crf), width, height)
+        options = {"crf": str(crf), "preset": self._preset}
         return self._opened_by(video_codec, options, width, height)
 
-    def _opened_by(self, video_codec: str, options: dict[str, str], width: int, height: int) -> _OpenFile:
+    def _opened_by(
+        self,
+        video_codec: str,
+        options: dict[str, str],
+        width: int,
+        height: int,
+        pixel_format: str = "yuv420p",
+    ) -> _OpenFile:
         """Open the file with this encoder."""
         if video_codec not in av.codecs_available:
             raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
@@ -221,7 +247,7 @@ class VideoWriter:
         try:
             stream = container.add_stream(video_codec, rate=self._rate, options=options)
             assert isinstance(stream, av.video.stream.VideoStream)
-            file = _OpenFile(container, stream, self._rate, (width, height))
+            file = _OpenFile(container, stream, self._rate, (width, height), pixel_format)
             stream.codec_context.open()
             if self._audio is not None:
                 file.audio = AudioTrack(container, audio_codec, self._audio, str(self._path))
@@ -245,6 +271,10 @@ class VideoWriter:
         return MediaError(self._path, f"can't be written: {getattr(error, 'strerror', None) or error}")
 
 
+def _vp9_options(crf: int) -> dict[str, str]:
+    return {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+
+
 def _unusable(video_codec: str) -> str | None:
     """Return why an encoder can't be opened on this machine, None if it can."""
     if video_codec not in av.codecs_available:
@@ -266,6 +296,7 @@ class _OpenFile:
     Attributes:
         audio: the audio stream, or None.
         size: width and height of the frames.
+        alpha: the frames have alpha.
         count: frames written so far.
     """
 
@@ -275,10 +306,12 @@ class _OpenFile:
         stream: av.video.stream.VideoStream,
         rate: Fraction,
         size: tuple[int, int],
+        pixel_format: str,
     ):
         width, height = size
+        self.alpha = pixel_format.startswith("yuva")
         stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixel_format
         context = stream.codec_context
         context.time_base = 1 / rate
         context.color_range = LIMITED
@@ -290,20 +323,22 @@ class _OpenFile:
         self._stream = stream
         self._rate = rate
         self._scaler = VideoReformatter()
-        self._rgb = av.VideoFrame(stream.width, stream.height, "rgb24")
+        self._format = pixel_format
+        channels = 4 if self.alpha else 3
+        self._rgb = av.VideoFrame(stream.width, stream.height, "rgba" if self.alpha else "rgb24")
         plane = self._rgb.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(stream.height, plane.line_size)
-        self._canvas = rows[:, : stream.width * 3].reshape(stream.height, stream.width, 3)
+        self._canvas = rows[:, : stream.width * channels].reshape(stream.height, stream.width, channels)
 
     def encode(self, pixels: np.ndarray) -> None:
-        """Append a frame uint8 [H, W, 3]."""
+        """Append a frame uint8 [H, W, C]."""
         height, width = pixels.shape[:2]
         self._canvas[:height, :width] = pixels
         self._canvas[height:, :width] = pixels[-1:]
         self._canvas[:, width:] = self._canvas[:, width - 1 : width]
         frame = self._scaler.reformat(
             self._rgb,
-            format="yuv420p",
+            format=self._format,
             src_colorspace=5,  # has no meaning for RGB, but must differ: see colour.to_rgb
             dst_colorspace=_BT709,
             src_color_range=FULL,

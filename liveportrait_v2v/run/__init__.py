@@ -13,9 +13,10 @@ from typing import Any, Protocol
 from ..concurrency import Behind, HostCopies, Stopwatch
 from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
 from ..errors import Cancelled, SettingsError
-from ..media import Clip, VideoWriter
+from ..media import Clip, VideoWriter, keeps_alpha
 from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
+from .alpha import AlphaTrack
 from .hosted import HostedRun
 from .result import Progress, Result, TakenFace
 from .streaming import StreamingRun
@@ -64,6 +65,7 @@ def animate(
     options: MotionOptions | None = None,
     sink: Callable[[RenderedFrames], None] | None = None,
     masks: bool = False,
+    alpha: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 8,
@@ -117,6 +119,7 @@ def animate(
         output=output,
         sink=sink,
         masks=masks,
+        alpha=alpha,
         on_progress=on_progress,
         cancelled=cancelled,
         crf=crf,
@@ -131,6 +134,7 @@ def run_plan(
     output: str | os.PathLike[str] | None = None,
     sink: Callable[[RenderedFrames], None] | None = None,
     masks: bool = False,
+    alpha: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     crf: int | None = None,
@@ -142,6 +146,8 @@ def run_plan(
         output: video file to write, replaced once the new one is complete; None writes none.
         sink: called with each chunk of the result, in order, in a thread of its own; frames and masks are on the CPU.
         masks: give the sink the mask of what was pasted as well, 4 bytes a pixel; a hosted engine has none.
+        alpha: give the sink RGBA where the source has an alpha channel, with straight colours. A file keeps that of
+            itself where its kind can (`media.keeps_alpha`). Elsewhere, and from a hosted engine, it is put over black.
         on_progress: called after each chunk, and during an engine's survey of the driving clip.
         cancelled: asked before each chunk, and several times a second while a hosted engine works; True ends the run.
         crf, encoder: quality and encoder of the video file, as in `VideoWriter`; a lower crf is better and larger.
@@ -155,13 +161,14 @@ def run_plan(
         In every case, no unfinished file is left.
     """
     check_plan(plan, engine)
+    plan, alpha_track, over_black = _with_alpha(plan, engine, output, alpha)
     clock, start = Stopwatch(), time.perf_counter()
     run: Run
     if isinstance(engine, HostedEngine):
         run = HostedRun(plan, engine, clock, on_progress=on_progress, cancelled=cancelled)
     else:
         run = StreamingRun(plan, engine, clock, masks=masks, on_progress=on_progress, cancelled=cancelled)
-    done, copies, notes = 0, HostCopies(), plan.notes
+    done, copies, notes = 0, HostCopies(), plan.notes + over_black
 
     with ExitStack() as stack:
         sinks = [] if sink is None else [sink]
@@ -173,7 +180,7 @@ def run_plan(
             notes += writer.audio_changes
             sinks.append(lambda rendered: writer.write(rendered.frames))
         behind = stack.enter_context(
-            Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), clock))
+            Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), alpha_track, clock))
         )
         stack.enter_context(run)
         for rendered in _until_cancelled(run.frames(), cancelled, plan.frame_count):
@@ -201,6 +208,21 @@ def run_plan(
         job=run.job,
         faces=run.faces,
     )
+
+
+def _with_alpha(
+    plan: RunPlan, engine: Engine | HostedEngine, output: str | os.PathLike[str] | None, asked: bool
+) -> tuple[RunPlan, AlphaTrack | None, tuple[str, ...]]:
+    """Return the plan with straight colours and what gives their alpha, where it is kept; and notes where it isn't."""
+    if not plan.source.info.has_alpha:
+        return plan, None, ()
+    in_file = output is not None and keeps_alpha(output)
+    note = "the source clip has an alpha channel; the result is over black"
+    if isinstance(engine, HostedEngine) or not (asked or in_file):
+        return plan, None, (note,)
+    notes = (note.replace("result", "file"),) if output is not None and not in_file else ()
+    track = AlphaTrack(plan.source, plan.pairings[0])
+    return replace(plan, source=plan.source.straight()), track, notes
 
 
 def _until_cancelled(
@@ -241,8 +263,13 @@ class _OnItsWay:
 
 
 def _feed(
-    sinks: Iterable[Callable[[RenderedFrames], object]], rendered: RenderedFrames, clock: Stopwatch
+    sinks: Iterable[Callable[[RenderedFrames], object]],
+    rendered: RenderedFrames,
+    alpha: AlphaTrack | None,
+    clock: Stopwatch,
 ) -> None:
     with clock("write"):
+        if alpha is not None:
+            rendered = alpha.added_to(rendered)
         for sink in sinks:
             sink(rendered)

@@ -62,6 +62,18 @@ def test_the_images_are_the_frames_that_are_in_the_video(nodes, source, driving,
     assert images.max() <= 1
 
 
+def test_a_batch_with_alpha_keeps_it_in_images_and_video(nodes, clips, driving, quick):
+    frames = next(Clip(clips["single_face"]).chunks(4)).frames.float() / 255
+    cut_out = torch.cat((frames, torch.ones(*frames.shape[:3], 1)), 3)
+    cut_out[:, :, :100, 3] = 0
+    images, _, video, _, count = nodes.AnimateDraft.execute(cut_out, driving, True, quick).args
+    assert images.shape == (count, 360, 640, 4)
+    assert (images[:, :, :100, 3].max(), images[:, :, 110:, 3].min()) == (0, 1)
+    kept = next(Clip(video.file).chunks(alpha=True)).frames[..., 3].float()
+    assert kept[:, :, :98].mean() < 2
+    assert kept[:, :, 102:].mean() > 253
+
+
 def test_sound_is_as_long_as_the_video(nodes, clips, quick):
     talking = VideoFromFile(str(clips["jwp_intro"]), duration=0.3)
     _, audio, _, fps, count = nodes.AnimateDraft.execute(talking, talking, False, quick).args

@@ -88,6 +88,15 @@ def test_a_video_made_of_images_is_read_unchanged_with_its_audio(values):
     assert clip.audio(Fraction(1, 2)).samples.shape == (2, 4000)
 
 
+def test_the_alpha_of_a_video_made_of_images_is_kept(values):
+    components = standin.VideoComponents(torch.rand(5, 4, 6, 3), Fraction(24))
+    components.alpha = torch.rand(5, 4, 6, 1)
+    (clip,) = values.clips(standin.VideoFromComponents(components))
+    assert clip.info.has_alpha
+    wanted = components.alpha[..., 0].mul(255).round().byte()
+    assert torch.equal(next(clip.chunks(5, alpha=True)).frames[..., 3], wanted)
+
+
 def test_audio_that_raises_when_it_is_read_counts_as_none_and_is_noted(values):
     class Lazy(dict):
         def __getitem__(self, key):

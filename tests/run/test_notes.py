@@ -58,3 +58,53 @@ def test_memory_does_not_grow_with_the_time_that_a_file_states(faces, tmp_path):
 
     before = run(1)
     assert run(200_000) - before < 100e6
+
+
+@pytest.fixture
+def cut_out(faces) -> Clip:
+    """A face whose right part is transparent."""
+    alpha = torch.full((*faces.shape[:3], 1), 255, dtype=torch.uint8)
+    alpha[:, :, 150:] = 0
+    return Clip(Frames(torch.cat((faces, alpha), 3), Fraction(12)))
+
+
+def transparent(frames: torch.Tensor) -> tuple[float, float]:
+    """Mean alpha of the opaque and of the transparent part of RGBA frames."""
+    return frames[:, :, :148, 3].float().mean().item(), frames[:, :, 152:, 3].float().mean().item()
+
+
+@pytest.mark.parametrize("name", ["a.webm", "a.mov"])
+def test_alpha_is_kept_in_a_file_that_can_hold_it(cut_out, tmp_path, name):
+    result = animate(cut_out, cut_out, engine=Recorder(), output=tmp_path / name)
+    assert not any("alpha" in note for note in result.notes)
+    frames = next(Clip(tmp_path / name).chunks(result.frames, alpha=True)).frames
+    opaque, clear = transparent(frames)
+    assert opaque > 252
+    assert clear < 3
+
+
+def test_alpha_over_black_is_noted(cut_out, tmp_path):
+    result = animate(cut_out, cut_out, engine=Recorder(), output=tmp_path / "a.mp4")
+    assert result.notes == ("the source clip has an alpha channel; the result is over black",)
+    assert next(Clip(tmp_path / "a.mp4").chunks()).frames[:, :, 152:].float().mean() < 3
+
+
+@pytest.mark.parametrize("method", ["none", "circle"])
+def test_a_sink_that_asks_for_alpha_gets_that_of_the_frame_that_is_shown(faces, tmp_path, method):
+    alpha = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(*faces.shape[:3], 1)
+    source = Clip(Frames(torch.cat((faces, alpha), 3), Fraction(12)))
+    driving = Clip(Frames(faces[:1].expand(30, -1, -1, -1), Fraction(12)))
+    got: list[torch.Tensor] = []
+    settings = AnimationSettings(video_frame_load_cap=0, mismatch_method=method)
+    result = animate(
+        source,
+        driving,
+        engine=Recorder(),
+        settings=settings,
+        output=tmp_path / "a.mp4",
+        alpha=True,
+        sink=lambda rendered: got.append(rendered.frames),
+    )
+    shown = [k % 12 if method == "circle" else min(k, 11) for k in range(30)]
+    assert torch.cat(got)[:, 0, 0, 3].tolist() == shown
+    assert result.notes == ("the source clip has an alpha channel; the file is over black",)

@@ -18,7 +18,7 @@ from ..errors import SettingsError
 from .colour import fit_size
 from .info import Audio, AudioStream, CheckedAudio, Chunk, ClipInfo
 from .readers import Frames, Reader, as_source, open_reader
-from .source import MAX_BYTES
+from .source import MAX_BYTES, MAX_PIXELS
 from .timeline import Selection, Window, as_rate, make_window, select_frames
 
 
@@ -43,6 +43,7 @@ class Clip:
         source: str | os.PathLike[str] | BinaryIO | Frames,
         *,
         max_bytes: int = MAX_BYTES,
+        max_pixels: int = MAX_PIXELS,
         start: Fraction | float = Fraction(0),
         duration: Fraction | float | None = None,
     ):
@@ -50,13 +51,14 @@ class Clip:
 
         Args:
             max_bytes: the largest file that is accepted.
+            max_pixels: the largest frame that is accepted, by its header before any is decoded.
             start, duration: a trim window in seconds. Frames outside it are left out; times and audio are relative
                 to its start. A still ignores it.
 
         Raises:
             MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
         """
-        self._source = as_source(source, max_bytes)
+        self._source = as_source(source, max_bytes, max_pixels)
         self._start = Fraction(start).limit_denominator(10**6)
         self._duration = None if duration is None else Fraction(duration).limit_denominator(10**6)
         self._straight = False

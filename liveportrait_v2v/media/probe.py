@@ -81,6 +81,9 @@ def probe_video(source: Source) -> VideoTrack:
         stream = video_stream(container, source.name)
         decoder = decoder_of(stream, source.name)
         decoder.thread_count = 1
+        if stream.width and stream.height:
+            # Before anything of that size is decoded; the frames themselves may differ.
+            check_size(source.name, stream.width, stream.height, source.max_pixels)
         audio = choose_audio(container)
         seen = _Packets(stream)
         others_end = Fraction(0)
@@ -101,7 +104,7 @@ def probe_video(source: Source) -> VideoTrack:
         if not pictures:
             raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
         picture = pictures[0]
-        check_size(source.name, picture.width, picture.height)
+        check_size(source.name, picture.width, picture.height, source.max_pixels)
         timing = seen.timing(stream, container.format.name == "avi")
         video_end = timing.start + timing.timeline.end * timing.timeline.tick
         _check_whole(source.name, container, stream, video_end, others_end)
@@ -109,7 +112,7 @@ def probe_video(source: Source) -> VideoTrack:
         light = Light.of(*_tags(decoder, stream))
         interlaced = any(picture.interlaced_frame for picture in pictures)
         width, height = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
-        check_size(source.name, width, height)
+        check_size(source.name, width, height, source.max_pixels)
         width, height = orientation.size(width, height)
         return VideoTrack(
             index=stream.index,

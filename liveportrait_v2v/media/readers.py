@@ -120,14 +120,16 @@ def open_reader(source: Source | Frames) -> Reader:
     return _PictureReader(source) if is_picture(source) else _VideoReader(source)
 
 
-def as_source(source: str | os.PathLike[str] | BinaryIO | Frames, max_bytes: int) -> Source | Frames:
+def as_source(
+    source: str | os.PathLike[str] | BinaryIO | Frames, max_bytes: int, max_pixels: int
+) -> Source | Frames:
     """Open a source.
 
     Raises:
         MediaError: missing, a directory, unreadable, empty or too large a file; frames of a wrong shape.
     """
     if not isinstance(source, Frames):
-        return Source(source, max_bytes)
+        return Source(source, max_bytes, max_pixels)
     shape = tuple(source.images.shape)
     if len(shape) != 4 or shape[3] not in (1, 3, 4) or not shape[0]:
         raise MediaError(
@@ -137,7 +139,7 @@ def as_source(source: str | os.PathLike[str] | BinaryIO | Frames, max_bytes: int
         raise MediaError("images", f"a still is one image, got {shape[0]}; give them a frame rate")
     if source.audio is not None and not 1 <= len(source.audio.samples) <= len(USUAL_LAYOUTS):
         raise MediaError("images", f"their audio must have 1 to 8 channels, got {len(source.audio.samples)}")
-    check_size("images", shape[2], shape[1])
+    check_size("images", shape[2], shape[1], max_pixels)
     return source
 
 

@@ -102,7 +102,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the size is checked here, and damage is an error anyway
                 image = Image.open(file, formats=_FORMATS)
-            check_size(source.name, *image.size)
+            check_size(source.name, *image.size, source.max_pixels)
             yield image
         except Image.DecompressionBombError as error:
             raise MediaError(source.name, f"the picture is too large: {error}") from error

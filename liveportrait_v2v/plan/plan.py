@@ -14,6 +14,9 @@ from .pairing import Pairing, pair
 from .role import ALL, Role, name_of
 from .soundtrack import soundtrack
 
+# Of a chunk: eight frames of 4K, 200 MB as RGB.
+_CHUNK_PIXELS = 8 * 3840 * 2160
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -85,7 +88,7 @@ def make_plan(
     Args:
         source: clip or still with the faces to animate.
         roles: one role, or several in the order in which they are drawn.
-        chunk: frames at a time.
+        chunk: frames at a time; fewer where frames have more pixels than those of 4K.
 
     Raises:
         MediaError: a clip can't be read.
@@ -96,6 +99,8 @@ def make_plan(
     _check_faces(roles)
     rates = (role.driving.info.rate for role in roles)
     still_rate = next(filter(None, rates), None)
+    largest = max(info.width * info.height for info in (source.info, *(role.driving.info for role in roles)))
+    chunk = max(1, min(chunk, _CHUNK_PIXELS // max(largest, 1)))
     pairings = [
         pair(source.info, role.driving.info, role.settings, role.options, still_rate) for role in roles
     ]

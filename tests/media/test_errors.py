@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_clips import beep, count_up, encode, encode_audio
+from make_clips import beep, count_up, damage_packets, encode, encode_audio
 
 from liveportrait_v2v.errors import MediaError
 from liveportrait_v2v.media import Clip
@@ -118,6 +118,14 @@ def test_names_that_mean_something_to_ffmpeg_are_just_names(tmp_path, name):
     if os.name == "nt" or not (name.isascii() or sys.getfilesystemencoding() == "utf-8"):
         pytest.skip("not a file name there")
     assert Clip(encode(tmp_path / "plain.mp4", count_up(3)).rename(tmp_path / name)).info.frame_count == 3
+
+
+def test_frames_that_are_too_large_are_refused_by_the_header_before_any_is_decoded(tmp_path):
+    path = damage_packets(encode(tmp_path / "a.mp4", count_up(3)), range(3))
+    assert "no frame can be decoded" in error_of(path)
+    reason = error_of(path, max_pixels=10_000)
+    assert "frames of 144x96 are too large" in reason
+    assert "0.01 million pixels are read here; scale it down first" in reason
 
 
 def test_a_relative_path(tmp_path, monkeypatch):

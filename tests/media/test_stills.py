@@ -202,6 +202,13 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(tmp_path):
         Clip(path).info  # noqa: B018
 
 
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("1", (16000, 8000)).save(path)
+    with pytest.raises(MediaError, match=r"16000x8000 are too large: .* 67.1 million pixels are read"):
+        Clip(path).info  # noqa: B018
+
+
 def test_an_animation_whose_frames_change_in_size_is_an_error(tmp_path):
     path = animation(tmp_path / "a.gif", [100] * 3)
     data = bytearray(path.read_bytes())

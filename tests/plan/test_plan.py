@@ -41,6 +41,17 @@ def test_a_plan_has_the_audio_of_the_result():
     assert (silent.audio, silent.audio_source) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("size", "chunk"), [((640, 360), 8), ((3840, 2160), 8), ((7680, 4320), 2), ((8192, 8100), 1)]
+)
+@pytest.mark.parametrize("large", ["source", "driving"])
+def test_large_frames_come_in_smaller_chunks(size, chunk, large):
+    pixel = torch.zeros(1, 1, 1, 3, dtype=torch.uint8)
+    clips = {name: clip(4) for name in ("source", "driving")}
+    clips[large] = Clip(Frames(pixel.expand(4, size[1], size[0], 3), Fraction(25)))
+    assert make_plan(clips["source"], Role(clips["driving"])).chunk == chunk
+
+
 def test_a_path_is_opened(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError, match=r"bad\.mp4"):

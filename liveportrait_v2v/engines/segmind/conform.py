@@ -11,6 +11,14 @@ import torch.nn.functional as F
 from ...media import Clip, ClipInfo
 from ...plan.pairing import Pairing
 
+_RESULT_GROWTH = 4
+"""Pixels of a result that is accepted, over those of its source; 4K is always accepted."""
+
+
+def max_result_pixels(size: tuple[int, int]) -> int:
+    """Return the largest frame of a result that is read for a source of this size: memory takes what it states."""
+    return max(_RESULT_GROWTH * size[0] * size[1], 3840 * 2160)
+
 
 def conform(
     clip: Clip, pairing: Pairing, size: tuple[int, int], chunk: int

@@ -22,7 +22,7 @@ from ...web import Resolver, redact_url, resolve
 from ..base import HostedResult
 from . import keys
 from .client import Client
-from .conform import conform
+from .conform import conform, max_result_pixels
 from .download import download
 from .endpoints import Endpoints, valid_request_id
 from .errors import SegmindError
@@ -153,7 +153,8 @@ class SegmindEngine:
             return await self._obtain(runner, client, journal, plan)
 
         job = self._with_runner(work, on_state, cancelled)
-        frames, notes = conform(Clip(file_of(job)), plan.single()[1], plan.size, plan.chunk)
+        clip = Clip(file_of(job), max_pixels=max_result_pixels(plan.size))
+        frames, notes = conform(clip, plan.single()[1], plan.size, plan.chunk)
         return HostedResult(frames, tuple(notes), report_of(job))
 
     def fetch(

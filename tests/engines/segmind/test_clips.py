@@ -13,6 +13,7 @@ from faulty_server import Answer
 from PIL import Image
 from shades import make_clip, numbers_of
 
+from liveportrait_v2v.engines.segmind.conform import max_result_pixels
 from liveportrait_v2v.media import Audio, Clip
 from liveportrait_v2v.plan.pairing import pair
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -154,6 +155,14 @@ def test_an_odd_size_comes_back_as_it_is(bench, server):
     assert outcome.result.size == (63, 47)
     assert outcome.result.notes == ()
     assert {tuple(shape[1:]) for shape in shapes} == {(47, 63, 3)}
+
+
+@pytest.mark.parametrize(
+    ("source", "largest"),
+    [((640, 360), (3840, 2160)), ((1920, 1080), (3840, 2160)), ((3840, 2160), (7680, 4320))],
+)
+def test_a_result_may_have_four_times_the_pixels_of_its_source_or_those_of_4k(source, largest):
+    assert max_result_pixels(source) == largest[0] * largest[1]
 
 
 def test_a_sink_gets_the_frames_without_a_file(bench):

@@ -123,6 +123,15 @@ class Clip:
             reader.has_alpha,
         )
 
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was replaced so far, in all passes, because it can't be decoded: clauses as in `ClipInfo.notes`."""
+        count = len(self._probe()[0].lost)
+        if not count:
+            return ()
+        frames = "1 frame" if count == 1 else f"{count} frames"
+        return (f"has {frames} that can't be decoded; what is before is shown there",)
+
     def output_size(self, max_side: int = 0) -> tuple[int, int]:
         """Return width and height of the frames of `chunks`."""
         info = self.info

@@ -20,7 +20,12 @@ _LOST_SECONDS = 1
 
 
 def rgb_pictures(
-    source: Source, track: VideoTrack, wanted: np.ndarray, max_side: int, straight: bool = False
+    source: Source,
+    track: VideoTrack,
+    wanted: np.ndarray,
+    max_side: int,
+    straight: bool = False,
+    lost: set[int] | None = None,
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Yield the wanted frames as upright RGB, each with the number of output frames that show it.
 
@@ -33,6 +38,7 @@ def rgb_pictures(
         wanted: int64 [n], frame numbers that never decrease.
         max_side: of the pictures; 0 for full size.
         straight: give pictures with alpha as uint8 [H, W, 4], instead of over black.
+        lost: takes the numbers of wanted frames that can't be decoded.
 
     Yields:
         uint8 [H, W, 3], valid until the next one, and the number of elements of `wanted` that it covers.
@@ -47,14 +53,17 @@ def rgb_pictures(
         return track.orientation.apply(to_rgb(frame, width, height, scaler, track.light, straight))
 
     done, held, number = 0, None, -1
+    lost = set() if lost is None else lost
     for number, frame in _numbered(source, track, int(wanted[0])):
         if held is not None:
             missed = int(np.searchsorted(wanted, number, side="left"))
             if missed > done:
+                lost.update(wanted[done:missed].tolist())
                 yield upright(held), missed - done
                 done = missed
         reached = int(np.searchsorted(wanted, number, side="right"))
         if reached > done:
+            lost.update(n for n in wanted[done:reached].tolist() if n < number)
             yield upright(frame), reached - done
             done = reached
         if done == len(wanted):
@@ -63,13 +72,14 @@ def rgb_pictures(
     if held is None:
         raise MediaError(source.name, "no frame can be decoded: damaged, or not a video at all")
     timeline = track.timeline
-    lost = int(wanted[-1]) - number
-    if lost > max(float(_LOST_SECONDS * timeline.rate), timeline.count / 20):
+    missing = int(wanted[-1]) - number
+    if missing > max(float(_LOST_SECONDS * timeline.rate), timeline.count / 20):
         raise MediaError(
             source.name,
-            f"truncated: {lost} of {timeline.count} frames at its end can't be decoded; "
+            f"truncated: {missing} of {timeline.count} frames at its end can't be decoded; "
             "copy or download it again",
         )
+    lost.update(wanted[done:].tolist())
     yield upright(held), len(wanted) - done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -111,9 +112,9 @@ def probe_video(source: Source) -> VideoTrack:
         orientation = Orientation.of(picture)
         light = Light.of(*_tags(decoder, stream))
         interlaced = any(picture.interlaced_frame for picture in pictures)
-        width, height = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
-        check_size(source.name, width, height, source.max_pixels)
-        width, height = orientation.size(width, height)
+        square = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
+        check_size(source.name, *square, source.max_pixels)
+        width, height = orientation.size(*square)
         return VideoTrack(
             index=stream.index,
             width=width,
@@ -128,7 +129,7 @@ def probe_video(source: Source) -> VideoTrack:
             audio=None if audio.stream is None else audio_info(audio.stream),
             audio_index=None if audio.stream is None else audio.stream.index,
             has_alpha=holds_alpha(picture),
-            notes=_notes(picture, light, interlaced),
+            notes=(*_notes(picture, light, interlaced), *_shape_notes(picture, square, timing.timeline)),
             audio_notes=audio.notes,
         )
 
@@ -242,6 +243,17 @@ def _notes(picture: av.VideoFrame, light: Light | None, interlaced: bool) -> tup
     if interlaced:
         notes.append("is interlaced; its frames are deinterlaced, at the same rate")
     return tuple(notes)
+
+
+def _shape_notes(picture: av.VideoFrame, square: tuple[int, int], timeline: Timeline) -> Iterator[str]:
+    """Yield notes as in `ClipInfo`, about pixels that are not square and a rate that is not constant."""
+    if square != (picture.width, picture.height):
+        yield (
+            f"has pixels that are not square; its frames of {picture.width}x{picture.height} are stretched to "
+            f"{square[0]}x{square[1]}"
+        )
+    if not timeline.constant:
+        yield f"has a variable frame rate; it is resampled to {float(timeline.rate):.5g} frames a second"
 
 
 class _Packets:

@@ -82,6 +82,10 @@ class Reader(Protocol):
         """Facts about the audio track, or None."""
 
     @property
+    def lost(self) -> set[int]:
+        """Numbers of the frames so far that could not be decoded, and were replaced by the ones before."""
+
+    @property
     def has_alpha(self) -> bool:
         """As in `ClipInfo`."""
 
@@ -149,13 +153,14 @@ class _VideoReader:
         self._track = track = probe_video(source)
         self.name = source.name
         self.width, self.height = track.width, track.height
+        self.lost: set[int] = set()
         self.timeline, self.notes, self.has_alpha = track.timeline, track.notes, track.has_alpha
         self.audio_info, self.audio_notes = track.audio, track.audio_notes
 
     def pictures(
         self, wanted: np.ndarray, max_side: int, straight: bool
     ) -> Generator[tuple[np.ndarray, int], None, None]:
-        return rgb_pictures(self._source, self._track, wanted, max_side, straight)
+        return rgb_pictures(self._source, self._track, wanted, max_side, straight, self.lost)
 
     def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         track = self._track
@@ -180,6 +185,7 @@ class _PictureReader:
         self.name = source.name
         self.width, self.height, self.timeline = picture.width, picture.height, picture.timeline
         self.has_alpha = picture.has_alpha
+        self.lost: set[int] = set()
 
     def pictures(
         self, wanted: np.ndarray, max_side: int, straight: bool
@@ -204,6 +210,7 @@ class _MemoryReader:
         self._frames = frames
         count, self.height, self.width, channels = frames.images.shape
         self.has_alpha = channels == 4
+        self.lost: set[int] = set()
         self.timeline: Timeline | None = None
         self.audio_info: AudioInfo | None = None
         self.audio_notes = frames.audio_notes

@@ -78,7 +78,7 @@ class VideoWriter:
     with the first frame, is written along with the frames, and on leaving the block is cut, or padded with
     silence, to the length of the video; where one frame lasts for more than a minute of silence, a gap in the
     timestamps stands for that. A sample rate that the codec does not support is converted, and the channels of an
-    unsupported layout get places in a larger one. `audio_changes` describes both.
+    unsupported layout get places in a larger one. `changes` describes both.
 
     The file grows under a hidden name next to the target. Leaving the block normally renames it into place,
     replacing any file of that name; leaving it by an exception deletes it, and the target is unchanged.
@@ -158,13 +158,19 @@ class VideoWriter:
             self._abandon()
             raise
 
-    @property
-    def audio_changes(self) -> tuple[str, ...]:
-        """What the file's codec changes of the audio: clauses such as "audio in 7.0 becomes 7.1 in .mp4"."""
-        if self._audio is None:
-            return ()
-        kind = self._path.suffix.lower()
-        return audio_changes(self._audio, _KINDS[kind][2], kind)
+    def changes(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """Return what the file changes of frames of this width and height and of the audio.
+
+        Clauses, such as "audio in 7.0 becomes 7.1 in .mp4".
+        """
+        (width, height), kind = size, self._path.suffix.lower()
+        changes: tuple[str, ...] = ()
+        if width % 2 or height % 2:
+            even = f"{width + width % 2}x{height + height % 2}"
+            changes = (f"frames of {width}x{height} become {even} in the file: its sides are even",)
+        if self._audio is not None:
+            changes += audio_changes(self._audio, _KINDS[kind][2], kind)
+        return changes
 
     @property
     def frame_count(self) -> int:

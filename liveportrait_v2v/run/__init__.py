@@ -177,7 +177,7 @@ def run_plan(
             writer = stack.enter_context(
                 VideoWriter(output, plan.rate, audio=plan.audio, crf=crf, encoder=encoder)
             )
-            notes += writer.audio_changes
+            notes += writer.changes(plan.size)
             sinks.append(lambda rendered: writer.write(rendered.frames))
         behind = stack.enter_context(
             Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), alpha_track, clock))
@@ -204,7 +204,7 @@ def run_plan(
         seconds={**clock.seconds(), "total": time.perf_counter() - start},
         output=None if output is None else Path(output),
         audio=plan.audio,
-        notes=notes + run.notes,
+        notes=notes + tuple(f"the source clip {note}" for note in plan.source.damage) + run.notes,
         job=run.job,
         faces=run.faces,
     )

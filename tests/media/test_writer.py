@@ -168,7 +168,7 @@ def test_each_channel_is_heard_from_its_own_speaker(tmp_path, suffix, layout):
     audio = Audio(torch.from_numpy(tones(layout)), 48000, layout)
     with VideoWriter(tmp_path / f"a{suffix}", Fraction(25), audio=audio) as writer:
         writer.write(frames(25))
-        assert writer.audio_changes == ()
+        assert writer.changes((144, 96)) == ()
     back = Clip(tmp_path / f"a{suffix}").audio(Fraction(1))
     assert back.layout == PLACES[layout]
     assert pitches(back.samples) == pitches(tones(layout))
@@ -189,7 +189,7 @@ def test_a_layout_that_the_codec_lacks_takes_places_in_a_wider_one(tmp_path, suf
     audio = Audio(torch.from_numpy(tones(layout)), 48000, layout)
     with VideoWriter(tmp_path / f"a{suffix}", Fraction(25), audio=audio) as writer:
         writer.write(frames(25))
-        changed = writer.audio_changes
+        changed = writer.changes((144, 96))
     back = Clip(tmp_path / f"a{suffix}").audio(Fraction(1))
     assert back.layout == wider
     assert pitches(back.samples) == heard
@@ -208,7 +208,7 @@ def test_a_resampled_rate_is_noted(tmp_path):
     audio = Audio(torch.zeros(2, 192000), 192000)
     with VideoWriter(tmp_path / "a.mp4", Fraction(25), audio=audio) as writer:
         writer.write(frames(25))
-        assert writer.audio_changes == ("audio of 192000 Hz is resampled to 96000 Hz in .mp4",)
+        assert writer.changes((144, 96)) == ("audio of 192000 Hz is resampled to 96000 Hz in .mp4",)
 
 
 @pytest.mark.parametrize("suffix", KINDS)
@@ -375,7 +375,7 @@ def test_settings_out_of_range_are_errors(tmp_path, options):
 @pytest.mark.parametrize(
     "wrong",
     [
-        torch.zeros(2, 8, 8, 4, dtype=torch.uint8),
+        torch.zeros(2, 8, 8, 5, dtype=torch.uint8),
         torch.zeros(2, 8, 8, 3),
         torch.zeros(8, 8, 3, dtype=torch.uint8),
     ],

@@ -108,3 +108,21 @@ def test_a_sink_that_asks_for_alpha_gets_that_of_the_frame_that_is_shown(faces, 
     shown = [k % 12 if method == "circle" else min(k, 11) for k in range(30)]
     assert torch.cat(got)[:, 0, 0, 3].tolist() == shown
     assert result.notes == ("the source clip has an alpha channel; the file is over black",)
+
+
+def test_frames_that_can_not_be_decoded_are_noted(faces, tmp_path):
+    class Damaged(Clip):
+        damage = ("has 1 frame that can't be decoded; what is before is shown there",)
+
+    source = Damaged(Frames(faces, Fraction(12)))
+    result = animate(source, Clip(Frames(faces, Fraction(12))), engine=Recorder())
+    assert result.notes == (
+        "the source clip has 1 frame that can't be decoded; what is before is shown there",
+    )
+
+
+def test_sides_that_a_file_makes_even_are_noted(faces, tmp_path):
+    clip = Clip(Frames(faces[:, 1:], Fraction(12)))
+    result = animate(clip, clip, engine=Recorder(), output=tmp_path / "a.mp4")
+    assert result.size == (200, 199)
+    assert result.notes == ("frames of 200x199 become 200x200 in the file: its sides are even",)

@@ -235,7 +235,9 @@ def select_frames(
             f"skip={skip}, cap={cap}, every_nth={every_nth}, rate={rate}"
         )
     if skip >= window.count:
-        raise MediaError(name, f"skip={skip} leaves nothing: the clip has {window.count} frames")
+        raise MediaError(
+            name, f"the clip has {window.count} frames, and {skip} are to be skipped: skip fewer"
+        )
     offset = skip / window.rate
     thinned = window.rate / every_nth
     if rate is None:

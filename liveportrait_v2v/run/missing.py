@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from ..errors import FaceNotFoundError
-
-_LOOK = "look at them with the node Preview Faces or the command `liveportrait-v2v faces`"
-
+from ..remedies import remedy
 
 def missing_face(
     clip: str, number: int, parameter: str, *, faces: int, read: int, total: int, cap: int = 0
@@ -24,11 +22,12 @@ def missing_face(
     if faces:
         shown = "1 face, number 0" if faces == 1 else f"{faces} faces, numbered from 0"
         return FaceNotFoundError(
-            f"face {number} was found nowhere in {part} of the {clip} clip, but {shown}: {_LOOK}, then set {parameter}"
+            f"face {number} was found nowhere in {part} of the {clip} clip, but {shown}: {remedy('faces')}, then set "
+            f"{parameter}"
         )
     if read < total:
         capped = f"raise video_frame_load_cap, now {cap} (0 = all), or " if read == cap else ""
-        remedy = f"{capped}trim the clip so that it begins with the face"
+        advice = f"{capped}trim the clip so that it begins with the face"
     else:
-        remedy = "give a clip with a face that is turned to the camera, upright, and no smaller than about 40 pixels"
-    return FaceNotFoundError(f"no face was found in {part} of the {clip} clip; {remedy}")
+        advice = "give a clip with a face that is turned to the camera, upright, and no smaller than about 40 pixels"
+    return FaceNotFoundError(f"no face was found in {part} of the {clip} clip; {advice}")

@@ -17,6 +17,7 @@ import httpx
 
 from ...errors import Cancelled, LivePortraitError
 from ...files import sha256_of
+from ...remedies import remedy
 
 Progress = Callable[[str, int, "int | None"], None]
 ATTEMPTS = 5  # that get no further
@@ -141,7 +142,7 @@ def download(
 def _by_hand(files: list[RemoteFile], folder: Path) -> str:
     sizes = [f"{file.size:,} bytes" if file.size else f"about {file.about:,} bytes" for file in files]
     lines = [f"{file.url} ({size}) to {folder / file.name}" for file, size in zip(files, sizes, strict=True)]
-    return f"Run the command again to go on, or fetch by hand: {'; '.join(lines)}"
+    return f"{remedy('download')}, or fetch by hand: {'; '.join(lines)}"
 
 
 class _Fetch:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...errors import LivePortraitError
 from ...files import atomic_write
+from ...remedies import remedy
 from .networks import NETWORKS, Forms, Networks, blank_network
 
 # Below a folder of weights, in the order in which they are looked into.
@@ -111,7 +112,7 @@ def find_weights(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
         lacking.append(f"{folder} ({'empty or absent' if not found else 'lacks ' + ', '.join(missing)})")
     raise WeightsError(
         f"the LivePortrait weights ({', '.join(NETWORKS)}, each .safetensors or .pth) are in none of: "
-        f"{'; '.join(lacking)}. Run `liveportrait-v2v models download`, or name their folder"
+        f"{'; '.join(lacking)}; {remedy('weights')}"
     )
 
 

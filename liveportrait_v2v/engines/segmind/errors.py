@@ -35,6 +35,7 @@ import unicodedata
 from typing import Any
 
 from ...errors import Cancelled, LivePortraitError
+from ...remedies import remedy
 
 _MAX_LENGTH = 400
 # Characters of a server's text that are read at most.
@@ -45,7 +46,6 @@ _TEXT_NAMES = ("error", "message", "detail", "error_description", "msg", "reason
 # Remedies by HTTP status.
 _REMEDIES = {
     400: "check the settings and the clips",
-    401: "set a valid key: SEGMIND_API_KEY or `liveportrait-v2v key set`",
     403: "the key may not use this model; ask the owner of its team, or use another key",
     404: "the model is not offered at this address; check SEGMIND_BASE_URL",
     405: "this address does not take such requests; check SEGMIND_BASE_URL",
@@ -167,7 +167,9 @@ def refusal(what: str, status: int, text: str) -> RefusedError:
         text: the server's text, from `one_line`.
     """
     quoted = f': "{text}"' if text else ""
-    remedy = _REMEDIES.get(status, "try again later")
+    hint = _REMEDIES.get(status, "try again later")
+    if status == 401:
+        hint = remedy("key")
     if status == 406 and "credit" in text.lower():
-        remedy = "buy credits, then run again"
-    return RefusedError(f"{what} was refused with HTTP {status}{quoted}; {remedy}", status)
+        hint = "buy credits, then run again"
+    return RefusedError(f"{what} was refused with HTTP {status}{quoted}; {hint}", status)

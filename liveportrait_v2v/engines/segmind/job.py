@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from ...errors import LivePortraitError, MediaError
 from ...files import sha256_of
+from ...remedies import remedy
 from . import journal as states
 from . import locks
 from .client import Client, UnclearError
@@ -41,7 +42,7 @@ _MAX_UNREADY = 6
 # Before each search of the history, which may lag.
 _HISTORY_WAITS_SECONDS = (2.0, 5.0, 10.0)
 _LOCK_POLL_SECONDS = 0.25
-_NEVER_ORDERED = "this job was never ordered; run the same command again to do so"
+_NEVER_ORDERED = "this job was never ordered; "
 
 
 class Runner:
@@ -90,13 +91,11 @@ class Runner:
     async def resume(self, job: Job) -> Job:
         """Finish a job of the journal. Orders nothing; raises as `obtain`."""
         if job.state == states.INTENT:
-            raise SegmindError(_NEVER_ORDERED)
+            raise SegmindError(_NEVER_ORDERED + remedy("order"))
         if job.state == states.FAILED:
             raise JobFailedError(f"this job has failed and was not billed: {job.error}", job.request_id)
         if job.state == states.FORGOTTEN:
-            raise SegmindError(
-                "this job was set aside; `jobs fetch` with its request id still gets its result"
-            )
+            raise SegmindError(f"this job was set aside; {remedy('set aside')}")
         if job.endpoint != self._client.endpoints.base:
             raise SegmindError(
                 f"this job was ordered at {job.endpoint}, and SEGMIND_BASE_URL is {self._client.endpoints.base}",
@@ -146,7 +145,7 @@ class Runner:
     async def _begin(self, request: JobRequest | None) -> Job:
         """Enter a new job in the journal."""
         if request is None:
-            raise SegmindError("another run has just finished this job; see `liveportrait-v2v jobs list`")
+            raise SegmindError(f"another run has just finished this job; {remedy('finished')}")
         base = self._client.endpoints.base
         return await asyncio.to_thread(self._journal.begin, request.hash, base, request.label)
 
@@ -164,7 +163,7 @@ class Runner:
                 job = await self._wait(job)
             elif job.state == states.INTENT:
                 if request is None:
-                    raise SegmindError(_NEVER_ORDERED)
+                    raise SegmindError(_NEVER_ORDERED + remedy("order"))
                 job = await self._send(job, request)
             else:
                 job = await self._recover(job)
@@ -197,8 +196,8 @@ class Runner:
             return self._journal.advance(job, states.SUBMITTED, request_id=request_id, error=None)
         except JournalError as error:
             failure = JournalError(
-                f"{error}; job {request_id} was ordered all the same: once the journal is in order, fetch it with "
-                f"`liveportrait-v2v jobs fetch {request_id}`",
+                f"{error}; job {request_id} was ordered all the same: once the journal is in order, "
+                f"{remedy('fetch', job=request_id)}",
                 request_id,
             )
         raise failure
@@ -320,8 +319,8 @@ class Runner:
                 ) from None
             if not isinstance(problem, GoneError):
                 raise VideoDownloadError(
-                    f"{_name(job)} is paid and done, but its result can't be fetched: {problem}; run again, "
-                    f"or `liveportrait-v2v jobs fetch {job.request_id or job.id}`: neither orders anything",
+                    f"{_name(job)} is paid and done, but its result can't be fetched: {problem}; "
+                    f"{remedy('fetch', job=job.request_id or job.id)}: neither orders anything",
                     job.request_id,
                 )
             if not asked:
@@ -329,8 +328,8 @@ class Runner:
                 if url is not None:
                     continue
             raise ResultLostError(
-                f"the result of {_name(job)} is gone ({problem}); files are kept for some days only. "
-                f"`liveportrait-v2v jobs forget {job.id}` and run again to order a new one",
+                f"the result of {_name(job)} is gone ({problem}); files are kept for some days only; "
+                f"{remedy('reorder', job=job.id)}",
                 job.request_id,
             )
 
@@ -387,7 +386,7 @@ def _ambiguous(job: Job, problem: str | None) -> AmbiguousJobError:
     return AmbiguousJobError(
         f"the job may have been accepted and billed, and nobody knows ({problem}); the history does not show it "
         "yet. It is not ordered again by itself: run again to search the history once more, check Segmind's "
-        f"console, or `liveportrait-v2v jobs forget {job.id}` and run again to order a new one"
+        f"console, or {remedy('reorder', job=job.id)}"
     )
 
 
@@ -405,8 +404,8 @@ def _how_to_resume(job: Job | None) -> str:
     else:
         outcome = f"continues at {job.endpoint} and may be billed"
     return (
-        f"{_name(job)} {outcome}; run again, or `liveportrait-v2v jobs fetch {job.request_id or job.id}`, to pick "
-        "it up; neither orders anything"
+        f"{_name(job)} {outcome}; {remedy('fetch', job=job.request_id or job.id)}, to pick it up; neither orders "
+        "anything"
     )
 
 

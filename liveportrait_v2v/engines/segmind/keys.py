@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import httpx
 
+from ...remedies import remedy
 from .errors import ApiKeyError
 
 VARIABLE = "SEGMIND_API_KEY"
@@ -98,10 +99,7 @@ def require_key(folder: Path) -> ApiKey:
     """
     found = find_key(folder)
     if found is None:
-        raise ApiKeyError(
-            f"the Segmind engine needs an API key, and there is none: set {VARIABLE}, or store one with "
-            "`liveportrait-v2v key set`"
-        )
+        raise ApiKeyError(f"the Segmind engine needs an API key, and there is none: {remedy('key')}")
     return found[0]
 
 

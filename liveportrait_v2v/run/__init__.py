@@ -18,10 +18,11 @@ from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
 from .alpha import AlphaTrack
 from .hosted import HostedRun
+from .look import first_look
 from .result import Progress, Result, TakenFace
 from .streaming import StreamingRun
 
-__all__ = ["Progress", "RenderedFrames", "Result", "Run", "TakenFace", "animate", "run_plan"]
+__all__ = ["Progress", "RenderedFrames", "Result", "Run", "TakenFace", "animate", "first_look", "run_plan"]
 
 
 class Run(AbstractContextManager[Any], Protocol):

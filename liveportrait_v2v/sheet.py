@@ -24,6 +24,10 @@ from .tracking import track
 CELLS = 12
 CELL_SIDE = 480
 COLOURS = ("#ffd23f", "#3fc1ff", "#ff6b6b", "#7ae582", "#c792ff", "#ff9f43")
+_NUMBER_SIDE = 44
+"""Pixels of the box around a number: legible where a sheet of four cells is shown 400 pixels wide."""
+_DOTTED_SIDE = 100
+"""Width in pixels of a face from which its landmarks are drawn: they would cover a smaller one."""
 _PAPER, _INK = "#16181d", "#e8eaed"
 
 
@@ -102,6 +106,7 @@ def survey(
     settings: AnimationSettings | None = None,
     options: MotionOptions | None = None,
     *,
+    cells: int = CELLS,
     device: str = "cpu",
     on_frames: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -111,6 +116,7 @@ def survey(
     Args:
         settings: for the crop squares (scale, vx_ratio, vy_ratio).
         options: for the order in which faces are numbered.
+        cells: frames on the sheet, at most.
         on_frames: called with the number of frames read so far.
         cancelled: polled after each chunk.
 
@@ -120,7 +126,7 @@ def survey(
         Cancelled: `cancelled` returned True.
     """
     settings, options = settings or AnimationSettings(), options or MotionOptions()
-    cells: list[_Cell] = []
+    kept: list[_Cell] = []
     seen: dict[int, Face] = {}
     counts: dict[int, int] = {}
     histories: list[FaceHistory] = []
@@ -143,10 +149,10 @@ def survey(
                 if number not in seen:
                     seen[number] = _first_appearance(number, points, row, time, settings)
             if row % every == 0:
-                cells.append(_cell(frame, row, time, landmarks, tracks.scenes[i].tolist()))
+                kept.append(_cell(frame, row, time, landmarks, tracks.scenes[i].tolist()))
                 # Twice as many as fit: drop every other one, and keep half as many from now on.
-                if len(cells) == 2 * CELLS:
-                    cells, every = cells[::2], every * 2
+                if len(kept) == 2 * cells:
+                    kept, every = kept[::2], every * 2
         frames += len(chunk.frames)
         if on_frames is not None:
             on_frames(frames)
@@ -159,7 +165,7 @@ def survey(
         for number, face in sorted(seen.items())
     ]
     notes = tuple(note for history in histories for note in history.notes())
-    return Survey(faces, frames, empty, size, _draw(_spread(cells), size, settings), notes)
+    return Survey(faces, frames, empty, size, _draw(_spread(kept, cells), size, settings), notes)
 
 
 def _first_appearance(
@@ -181,21 +187,23 @@ def _cell(
     return _Cell(row, time, picture, scale, kept, scenes)
 
 
-def _spread(cells: list[_Cell]) -> list[_Cell]:
-    """Return at most CELLS evenly spaced cells, including the first and the last."""
-    if len(cells) <= CELLS:
+def _spread(cells: list[_Cell], count: int) -> list[_Cell]:
+    """Return at most `count` evenly spaced cells, including the first and the last."""
+    if len(cells) <= count:
         return cells
-    return [cells[round(i * (len(cells) - 1) / (CELLS - 1))] for i in range(CELLS)]
+    return [cells[round(i * (len(cells) - 1) / (count - 1))] for i in range(count)]
 
 
 def _draw(cells: list[_Cell], size: tuple[int, int], settings: AnimationSettings) -> Image.Image:
     width, height = cells[0].picture.size
     columns = min(len(cells), 4 if size[0] >= size[1] else 6)
+    if len(cells) <= 4:
+        columns = math.ceil(math.sqrt(len(cells)))  # shown small: two by two
     rows = math.ceil(len(cells) / columns)
     gap, caption = 8, 24
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + caption + gap) + gap), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font, large = ImageFont.load_default(14), ImageFont.load_default(22)
+    font, large = ImageFont.load_default(14), ImageFont.load_default(_NUMBER_SIDE * 0.8)
     before: list[int] = []
     for i, cell in enumerate(cells):
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + caption + gap)
@@ -222,13 +230,16 @@ def _mark(
     for number, points in cell.landmarks.items():
         colour = COLOURS[number % len(COLOURS)]
         flat = points[:, :2] * cell.scale
-        for x, y in flat.tolist():
-            draw.point((x, y), colour)
+        (left, top), (right, bottom) = flat.amin(0).tolist(), flat.amax(0).tolist()
+        if right - left >= _DOTTED_SIDE:
+            for x, y in flat.tolist():
+                draw.point((x, y), colour)
         corners = (face_crop(points[None], settings).corners()[0] * cell.scale).tolist()
         for start, end in zip(corners, corners[1:] + corners[:1], strict=True):
-            draw.line((*start, *end), colour, 2)
-        (left, top), (right, bottom) = flat.amin(0).tolist(), flat.amax(0).tolist()
+            draw.line((*start, *end), colour, 3)
         draw.rectangle((left, top, right, bottom), outline=colour)
-        draw.rectangle((left, top - 26, left + 24, top), colour)
-        draw.text((left + 12, top - 13), str(number), "#000000", font, anchor="mm")
+        y = max(0.0, top - _NUMBER_SIDE)  # inside the picture
+        draw.rectangle((left, y, left + _NUMBER_SIDE, y + _NUMBER_SIDE), colour)
+        middle = (left + _NUMBER_SIDE / 2, y + _NUMBER_SIDE / 2)
+        draw.text(middle, str(number), "#000000", font, anchor="mm")
     return picture

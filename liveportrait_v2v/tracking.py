@@ -5,8 +5,10 @@ A clip is decoded in a thread of its own, up to two chunks ahead of the tracker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -86,12 +88,13 @@ class TrackedChunk:
 
 @dataclass(frozen=True)
 class _Track(TensorStruct):
-    """What a `TrackedChunk` has of a face; fields as there."""
+    """What a `TrackedChunk` has of a face; fields as there, and the number of faces found so far, int64 [N]."""
 
     landmarks: torch.Tensor
     present: torch.Tensor
     scenes: torch.Tensor
     others: torch.Tensor
+    found: torch.Tensor
 
     def of(self, frames: torch.Tensor, index: int) -> TrackedChunk:
         """Return the chunk of these frames."""
@@ -137,6 +140,54 @@ def track(
             yield Chunk(frames, part.times, part.index), tracks
 
 
+_TRACK_BYTES = 6 << 10  # of a frame and face, about
+
+
+class TrackMemory:
+    """Tracks of clips from one run to the next: the least recently used ones are forgotten above a size.
+
+    Only clips that are files have a key, which another file under the same name changes.
+    """
+
+    def __init__(self, max_bytes: int = 64 << 20):
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[Hashable, tuple[tuple[_Track, ...], ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def holds(self, clip: Clip, faces: int) -> bool:
+        """Return whether the tracks of so many faces of a clip are kept: those of a file, if there is room for them."""
+        return clip.path is not None and clip.output_count() * faces * _TRACK_BYTES <= self._max_bytes
+
+    def get(self, key: Hashable) -> tuple[tuple[_Track, ...], ...]:
+        """Return what is kept under a key: of each chunk from the first on, the track of each number."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key, ())
+
+    def put(self, key: Hashable, tracks: Sequence[tuple[_Track, ...]]) -> None:
+        """Keep the tracks of a clip's first chunks in place of fewer."""
+        with self._lock:
+            if len(tracks) <= len(self._kept.get(key, ())):
+                return
+            self._kept[key] = tuple(tracks)
+            self._kept.move_to_end(key)
+            while self._kept and sum(map(_bytes_of, self._kept.values())) > self._max_bytes:
+                self._kept.popitem(last=False)
+
+
+def _bytes_of(tracks: Sequence[tuple[_Track, ...]]) -> int:
+    return sum(getattr(track, f.name).nbytes for chunk in tracks for track in chunk for f in fields(track))
+
+
+def file_key(clip: Clip) -> tuple[Hashable, ...] | None:
+    """Return what tells a clip's content from another's without reading it; None if it isn't a file."""
+    if clip.path is None:
+        return None
+    status = clip.path.stat()
+    return str(clip.path.absolute()), status.st_mtime_ns, status.st_size, clip.window
+
+
 class TrackedClip:
     """A clip with the tracks of some of its faces, read in passes, one at a time; leaving the block forgets them.
 
@@ -157,6 +208,8 @@ class TrackedClip:
         chunk: int = 8,
         add_points: Callable[[TrackedChunk], TrackedChunk] | None = None,
         clock: Stopwatch | None = None,
+        memory: TrackMemory | None = None,
+        points: str = "",
     ):
         """Prepare the passes; nothing is read yet.
 
@@ -164,6 +217,8 @@ class TrackedClip:
             numbers: of the faces, each as often as it is to be given.
             add_points: an engine's, called with each chunk and face that is tracked, in the thread that tracks.
             device, order, chunk, clock: as in `track`.
+            memory: gives the tracks that an earlier run kept, and keeps those of this one.
+            points: name of the points that `add_points` adds, for the memory.
         """
         self._clip = clip
         self._numbers = tuple(numbers)
@@ -178,11 +233,17 @@ class TrackedClip:
         self._tracked = 0  # frames that the tracker has seen
         self._kept: list[tuple[_Track, ...]] = []
         """Of each chunk from the first on, the track of each number."""
+        self._memory, self._key = None, (file_key(clip), self._numbers, str(device), order, chunk, points)
+        if memory is not None and memory.holds(clip, len(self._numbers)):
+            self._memory = memory
+            self._kept += memory.get(self._key)
 
     def __enter__(self) -> TrackedClip:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._memory is not None:
+            self._memory.put(self._key, self._kept)
         self._tracker = None
         self._kept.clear()
 
@@ -201,6 +262,7 @@ class TrackedClip:
             SettingsError: an option out of range.
         """
         tracker = self._ready(cap)
+        keep = keep or self._memory is not None
         with _decoded(self._clip, self._device, self._chunk, cap, self._clock) as parts:
             for place, part in enumerate(parts):
                 with self._clock("track"), self._stream:
@@ -212,6 +274,7 @@ class TrackedClip:
                         if keep:
                             self._kept.append(tracks)
                     self._stream.hand_over(frames)
+                self.faces = max(self.faces, int(tracks[0].found[-1]))
                 # In the last chunk, fewer frames than a longer pass kept.
                 yield tuple(track[: len(frames)].of(frames, part.index) for track in tracks)
 
@@ -221,17 +284,18 @@ class TrackedClip:
         # What the tracker finds depends in its last digits on where chunks end.
         goes_on = self._tracked == kept and kept % self._chunk == 0
         further = self._clip.output_count(cap=cap) > kept
+        if further and not goes_on:
+            self._kept.clear()
         if self._tracker is None or (further and not goes_on):
             self._tracker = FaceTracker(device=self._device, order=self._order)
             self._tracked = 0
-            self._kept.clear()
         return self._tracker
 
     def _track(self, tracker: FaceTracker, frames: torch.Tensor, index: int) -> tuple[_Track, ...]:
         """Return the track of each number's face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
-        self.faces = max(self.faces, tracks.present.shape[1])
+        found = torch.full((len(frames),), tracks.present.shape[1])
         everyone = circles(tracks.landmarks, tracks.present)
         own: dict[int, _Track] = {}
         for number in set(self._numbers):
@@ -240,7 +304,7 @@ class TrackedClip:
             others = torch.cat((everyone[:, :number], everyone[:, number + 1 :]), 1)
             # Memory of their own, without the other faces'.
             own[number] = _Track(
-                marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous(), others
+                marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous(), others, found
             )
         return tuple(own[number] for number in self._numbers)
 

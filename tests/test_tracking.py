@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from contextlib import closing
@@ -14,7 +16,7 @@ from watched_clip import clip_that_notes_its_end
 from liveportrait_v2v import tracking
 from liveportrait_v2v.faces import FaceTracker, Tracks
 from liveportrait_v2v.media import Clip, Frames
-from liveportrait_v2v.tracking import TrackedChunk, TrackedClip
+from liveportrait_v2v.tracking import TrackedChunk, TrackedClip, TrackMemory
 
 WAIT_SECONDS = 60
 
@@ -219,3 +221,58 @@ def test_real_tracks_of_wide_clips_are_the_same_to_the_last_bit(clips, name, mon
     assert sum(seen) == len(alone[0])
     assert all(same(passed, alone) for passed in passes)
     assert alone[2].any()
+
+
+@pytest.fixture
+def tracked(monkeypatch) -> list[int]:
+    """Numbers of frames that trackers were given."""
+    seen, track = [], FaceTracker.track
+
+    def counted(tracker, frames):
+        seen.append(len(frames))
+        return track(tracker, frames)
+
+    monkeypatch.setattr(FaceTracker, "track", counted)
+    return seen
+
+
+def passed(clip: Clip, memory: TrackMemory, cap: int = 0, **options):
+    with TrackedClip(clip, (0,), memory=memory, **options) as reader:
+        return whole(reader.chunks(cap=cap))
+
+
+def test_the_next_run_over_a_file_tracks_only_what_is_new(clips, tracked):
+    memory, clip = TrackMemory(), Clip(clips["single_face"], duration=0.5)
+    first = passed(clip, memory)
+    count = sum(tracked)
+    assert same(passed(Clip(clips["single_face"], duration=0.5), memory), first)
+    assert same(passed(clip, memory, cap=8), tuple(part[:8] for part in first))
+    assert sum(tracked) == count
+    passed(clip, memory, order="left-right")
+    passed(Clip(clips["single_face"], duration=0.25), memory)
+    assert sum(tracked) > count
+
+
+def test_a_changed_file_is_tracked_anew(clips, tracked, tmp_path):
+    path, memory = tmp_path / "clip.mp4", TrackMemory()
+    shutil.copy(clips["single_face"], path)
+    passed(Clip(path, duration=0.25), memory)
+    count = sum(tracked)
+    os.utime(path, ns=(1, 1))
+    passed(Clip(path, duration=0.25), memory)
+    assert sum(tracked) == 2 * count
+
+
+def test_the_least_recently_used_tracks_are_forgotten_and_too_long_a_clip_is_not_kept(clips, tracked):
+    one, two = (Clip(clips[name], duration=0.25) for name in ("single_face", "wolfgang"))
+    memory = TrackMemory(max_bytes=8 * (6 << 10))  # the eight frames of one clip
+    for clip in (one, two, two):
+        passed(clip, memory)
+    both = sum(tracked)
+    passed(one, memory)
+    assert sum(tracked) > both
+    long = Clip(clips["single_face"], duration=1)
+    tracked.clear()
+    passed(long, memory)
+    passed(long, memory)
+    assert sum(tracked) == 2 * long.info.frame_count

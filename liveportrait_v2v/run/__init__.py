@@ -16,6 +16,7 @@ from ..errors import Cancelled, SettingsError
 from ..media import Clip, VideoWriter, keeps_alpha
 from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
+from ..tracking import TrackMemory
 from .alpha import AlphaTrack
 from .hosted import HostedRun
 from .look import first_look
@@ -140,6 +141,7 @@ def run_plan(
     cancelled: Callable[[], bool] | None = None,
     crf: int | None = None,
     encoder: str = "software",
+    tracks: TrackMemory | None = None,
 ) -> Result:
     """Carry out a plan.
 
@@ -152,6 +154,8 @@ def run_plan(
         on_progress: called after each chunk, and during an engine's survey of the driving clip.
         cancelled: asked before each chunk, and several times a second while a hosted engine works; True ends the run.
         crf, encoder: quality and encoder of the video file, as in `VideoWriter`; a lower crf is better and larger.
+        tracks: what earlier runs kept of their clips' faces, and what this one keeps for the next: 6 KB a frame and
+            face. A hosted engine has no use for it.
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
@@ -168,7 +172,15 @@ def run_plan(
     if isinstance(engine, HostedEngine):
         run = HostedRun(plan, engine, clock, on_progress=on_progress, cancelled=cancelled)
     else:
-        run = StreamingRun(plan, engine, clock, masks=masks, on_progress=on_progress, cancelled=cancelled)
+        run = StreamingRun(
+            plan,
+            engine,
+            clock,
+            masks=masks,
+            on_progress=on_progress,
+            cancelled=cancelled,
+            tracks=tracks,
+        )
     done, copies, notes = 0, HostCopies(), plan.notes + over_black
 
     with ExitStack() as stack:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..errors import Cancelled, FaceNotFoundError
 from ..media import Clip
 from ..plan import ALL, RunPlan
-from ..remedies import remedy
 from ..tracking import track
+from .missing import missing_face
 
 LOOK_FRAMES = 300
 """Frames of each clip that are looked at, at most: ten seconds, longer than the driving clips of most runs."""
@@ -55,7 +55,7 @@ def first_look(
             continue
         if looked == need.frames:
             with plan.naming(need.place):
-                raise FaceNotFoundError(need.error(found))
+                raise need.error(found)
         notes.append(
             f"the {need.side} clip shows {_faces(found)} in its first {looked} frames, and {need.parameter} is "
             f"{need.number}"
@@ -65,7 +65,10 @@ def first_look(
 
 @dataclass(frozen=True)
 class _Need:
-    """A face that a run needs: its role's place, the clip and the frames read of it, its number and parameter."""
+    """A face that a run needs: its role's place, the clip and the frames read of it, its number and parameter.
+
+    `cap` is `video_frame_load_cap` where it applies to the clip, else 0.
+    """
 
     place: int
     side: str
@@ -74,18 +77,18 @@ class _Need:
     order: str
     number: int
     parameter: str
+    cap: int = 0
 
-    def error(self, found: int) -> str:
-        """Return the message for a clip that shows `found` faces without this one among them."""
-        if not found:
-            read = "picture" if self.frames == 1 else f"{self.frames} frames read"
-            return (
-                f"no face was found in the {read} of the {self.side} clip: take one that shows a face at least 40 "
-                "pixels wide, upright and with both eyes"
-            )
-        return (
-            f"face {self.number} was found nowhere in the frames read of the {self.side} clip, which show "
-            f"{_faces(found)}: {remedy('faces')}, then set {self.parameter}"
+    def error(self, found: int) -> FaceNotFoundError:
+        """Return the error of a clip that shows `found` faces without this one among them."""
+        return missing_face(
+            self.side,
+            self.number,
+            self.parameter,
+            faces=found,
+            read=self.frames,
+            total=self.clip.info.frame_count,
+            cap=self.cap,
         )
 
 
@@ -99,7 +102,8 @@ def _needs(plan: RunPlan) -> Iterator[_Need]:
         if isinstance(role.driving, Clip):
             named = "drive_face_index" if role.drive_face is None else "drive_face"
             number, own = role.settings.drive_face_index, role.options.face_order
-            yield _Need(place, "driving", role.driving, pairing.driving_frames or 1, own, number, named)
+            cap = role.settings.video_frame_load_cap
+            yield _Need(place, "driving", role.driving, pairing.led_frames or 1, own, number, named, cap)
 
 
 def _faces(count: int) -> str:

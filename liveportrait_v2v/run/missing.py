@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import FaceNotFoundError
 from ..remedies import remedy
 
+
 def missing_face(
     clip: str, number: int, parameter: str, *, faces: int, read: int, total: int, cap: int = 0
 ) -> FaceNotFoundError:

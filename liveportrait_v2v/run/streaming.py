@@ -15,7 +15,7 @@ from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
 from ..media import Clip
 from ..plan import RunPlan, name_of
-from ..tracking import TrackedChunk, TrackedClip
+from ..tracking import TrackedChunk, TrackedClip, TrackMemory
 from .driving import DrivingClip, DrivingReader
 from .gaps import SourceChunk
 from .passes import Passes, fan_out
@@ -42,6 +42,7 @@ class StreamingRun:
         masks: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        tracks: TrackMemory | None = None,
     ):
         self._plan = plan
         self._engine = engine
@@ -49,6 +50,7 @@ class StreamingRun:
         self._masks = masks
         self._on_progress = on_progress
         self._cancelled = cancelled
+        self._memory = tracks
         self._stack = ExitStack()
         self._numbers = [role.source_numbers for role in plan.roles]
         self._roles: list[RoleRun] = []
@@ -210,4 +212,6 @@ class StreamingRun:
             chunk=self._plan.chunk,
             add_points=self._engine.add_points,
             clock=self._clock,
+            memory=self._memory,
+            points=self._engine.name,
         )

@@ -12,6 +12,7 @@ COMMANDS = {
     "faces": "see the numbers with the command `liveportrait-v2v faces`",
     "key": "set SEGMIND_API_KEY, or store a key with `liveportrait-v2v key set`",
     "weights": "run `liveportrait-v2v models download`, or name their folder",
+    "verify": "check the weights with `liveportrait-v2v models verify`",
     "order": "run the same command again to do so",
     "fetch": "run again, or `liveportrait-v2v jobs fetch {job}`",
     "set aside": "`liveportrait-v2v jobs fetch` with its request id still gets its result",

@@ -205,16 +205,17 @@ class AnimationSettings(_Checked):
     input_face_index: int = _param(
         int,
         0,
-        "Number of the source face to animate. The node Preview Faces, or the command `faces`, shows the numbers.",
+        "Number of the source face to animate; 0 is the largest of the first frame that shows any.",
         0,
         5,
         details="Faces are numbered in the first frame that shows any, from large to small unless the motion option "
-        "`face_order` is set, and keep their number through the clip.",
+        "`face_order` is set, and keep their number through the clip. The node Preview Faces and the command `faces` "
+        "show the numbers.",
     )
     drive_face_index: int = _param(
         int,
         0,
-        "Number of the driving face. The node Preview Faces, or the command `faces`, shows the numbers.",
+        "Number of the driving face; 0 is the largest of the first frame that shows any.",
         0,
         5,
         details="Driving faces are numbered like source faces.",
@@ -300,6 +301,8 @@ class AnimationSettings(_Checked):
         bool,
         False,
         "Use the driving clip's audio instead of the source's. For speech that comes from the driving clip.",
+        details="A still source has no audio, and its result takes the driving clip's in any case: see the motion "
+        "option `still_audio`.",
     )
     base64: bool = _param(
         bool,
@@ -436,4 +439,11 @@ class MotionOptions(_Checked):
         details="It holds for the source and the driving clip alike. Number by position if the faces are similar in "
         "size.",
         choices=FACE_ORDERS,
+    )
+    still_audio: bool = _param(
+        bool,
+        True,
+        "Let the result of a still source have the driving clip's audio, although driving_audio is off. Off: it is "
+        "silent.",
+        details="It has no effect on the result of a video.",
     )

@@ -12,7 +12,8 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import segmind
+from ..liveportrait_v2v import remedies
+from . import errors
 
 NODES = {
     "load_video": "LoadVideo",
@@ -28,15 +29,18 @@ NODES = {
 }
 """Module and class of each node, in menu order."""
 
+remedies.use(errors.REMEDIES)
+
 
 class LivePortraitExtension(ComfyExtension):
     """The pack's nodes."""
 
     async def on_load(self) -> None:
-        try:
-            segmind.add_route()
-        except Exception:
-            logging.exception("LivePortrait Video-to-Video: the route for Segmind's key could not be added")
+        for module in ("segmind", "load_video"):
+            try:
+                importlib.import_module(f".{module}", __name__).add_route()
+            except Exception:
+                logging.exception("LivePortrait Video-to-Video: a route of %s could not be added", module)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for module, name in NODES.items() if (node := _load(module, name)) is not None]

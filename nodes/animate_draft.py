@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.latest import io
 
 from . import animation
@@ -21,26 +23,36 @@ class AnimateDraft(io.ComfyNode):
             "costs money.",
             search_aliases=[
                 "live portrait",
+                "lip sync",
+                "lipsync",
+                "facial expression",
+                "expression transfer",
                 "face animation",
                 "face reenactment",
                 "talking head",
+                "talking photo",
+                "motion transfer",
+                "avatar",
+                "puppet",
+                "face swap",
                 "video to video",
+                "v2v",
+                "口型同步",
+                "表情",
+                "视频",
+                "数字人",
+                "リップシンク",
+                "表情転写",
+                "動画",
             ],
         )
 
     @classmethod
-    def execute(
-        cls, source, driving, frames: bool, settings=None, motion_options=None, roles=()
-    ) -> io.NodeOutput:
+    def fingerprint_inputs(cls, **_) -> bool:
+        return animation.fingerprint(cls)
+
+    @classmethod
+    def execute(cls, **values) -> io.NodeOutput:
         from ..liveportrait_v2v.engines import create_engine
 
-        return animation.run(
-            cls,
-            create_engine("draft"),
-            source=source,
-            driving=driving,
-            frames=frames,
-            settings=settings,
-            motion_options=motion_options,
-            roles=roles,
-        )
+        return animation.run(cls, partial(create_engine, "draft"), **values)

@@ -19,21 +19,30 @@ class AnimateLocal(io.ComfyNode):
             display_name="Animate Local (LivePortrait)",
             description="Animates the source's face with the LivePortrait networks on this machine. Fast on a GPU; on "
             "a CPU each frame takes seconds.",
-            search_aliases=["live portrait", "face animation", "face reenactment", "talking head", "offline"],
+            search_aliases=[
+                "live portrait",
+                "lip sync",
+                "lipsync",
+                "facial expression",
+                "face animation",
+                "face reenactment",
+                "talking head",
+                "motion transfer",
+                "avatar",
+                "offline",
+                "口型同步",
+                "表情",
+                "数字人",
+                "リップシンク",
+                "動画",
+            ],
             inputs=[MODEL.Input("model", tooltip="From Load Model (LivePortrait).")],
         )
 
     @classmethod
-    def execute(
-        cls, source, driving, frames: bool, model, settings=None, motion_options=None, roles=()
-    ) -> io.NodeOutput:
-        return animation.run(
-            cls,
-            model.engine(),
-            source=source,
-            driving=driving,
-            frames=frames,
-            settings=settings,
-            motion_options=motion_options,
-            roles=roles,
-        )
+    def fingerprint_inputs(cls, **_) -> bool:
+        return animation.fingerprint(cls)
+
+    @classmethod
+    def execute(cls, model, **values) -> io.NodeOutput:
+        return animation.run(cls, model.engine, **values)

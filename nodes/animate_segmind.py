@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from comfy_api.latest import io
 
-from ..liveportrait_v2v.errors import SettingsError
 from . import animation, segmind
+from .errors import NodeError
 
 
 class AnimateSegmind(io.ComfyNode):
@@ -19,7 +22,18 @@ class AnimateSegmind(io.ComfyNode):
             display_name="Animate Segmind (LivePortrait)",
             description="Animates with Segmind's hosted model. Each new job costs about 0.28 USD and uploads both "
             "clips to public, unlisted URLs. The same clips and settings are paid for only once.",
-            search_aliases=["live portrait api", "hosted model", "remote", "segmind", "video to video"],
+            search_aliases=[
+                "live portrait",
+                "lip sync",
+                "hosted model",
+                "remote",
+                "segmind",
+                "face animation",
+                "talking head",
+                "video to video",
+                "口型同步",
+                "リップシンク",
+            ],
             inputs=[
                 io.String.Input(
                     "source_url",
@@ -81,41 +95,43 @@ class AnimateSegmind(io.ComfyNode):
         return True
 
     @classmethod
+    def fingerprint_inputs(cls, **_) -> bool:
+        return animation.fingerprint(cls)
+
+    @classmethod
     async def execute(
         cls,
-        frames: bool,
         source=None,
         driving=None,
-        settings=None,
-        motion_options=None,
         source_url: str = "",
         driving_url: str = "",
         seed: int = 0,
         max_cost: float = 0.0,
         max_cost_per_day: float = 0.0,
         deadline: float = 900.0,
+        **values,
     ) -> io.NodeOutput:
-        clips = []
-        for name, value, url in (
-            ("source", source, source_url.strip()),
-            ("driving", driving, driving_url.strip()),
-        ):
-            if (value is None) == (not url):
-                got = "both" if url else "neither"
-                raise SettingsError(f"{name}: link a video or image, or give {name}_url; got {got}")
-            clips.append(url or value)
-        engine = segmind.make_engine(
-            seed=seed, max_cost=max_cost, max_cost_per_day=max_cost_per_day, deadline=deadline
+        engine = partial(
+            segmind.make_engine,
+            seed=seed,
+            max_cost=max_cost,
+            max_cost_per_day=max_cost_per_day,
+            deadline=deadline,
         )
+        values["source"] = _one_of("source", source, source_url.strip())
+        values["driving"] = _one_of("driving", driving, driving_url.strip())
         return await animation.beside(
-            lambda cancelled: animation.run(
-                cls,
-                engine,
-                source=clips[0],
-                driving=clips[1],
-                frames=frames,
-                settings=settings,
-                motion_options=motion_options,
-                cancelled=cancelled,
-            )
+            lambda cancelled: animation.run(cls, engine, cancelled=cancelled, **values)
         )
+
+
+def _one_of(name: str, value: Any, url: str) -> Any:
+    """Return the clip at a socket, or the URL that is given instead.
+
+    Raises:
+        NodeError: both or neither.
+    """
+    if (value is None) == (not url):
+        got = "both" if url else "neither"
+        raise NodeError(f"{name}: link a video or image, or give {name}_url; got {got}")
+    return url or value

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from ..liveportrait_v2v.engines import Engine, HostedEngine, RenderedFrames
     from ..liveportrait_v2v.media import AudioStream
+    from ..liveportrait_v2v.plan import RunPlan
     from ..liveportrait_v2v.run import Result
 
 HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
 _FRAMES_OFF = "switch `frames` on in the LivePortrait node: with it off there are no images, only the video"
+_NO_IMAGES = "images are built where something is linked to them: run again"
 
 
 def inputs(clips_optional: bool) -> list[io.Input]:
@@ -39,10 +41,14 @@ def inputs(clips_optional: bool) -> list[io.Input]:
             "source",
             clip,
             optional=clips_optional,
-            tooltip="Video or image with the face to animate. A batch of images takes the driving video's frame rate.",
+            tooltip="Video or image with the face to animate. A batch of images has the rate of source_fps, and the "
+            "sound of source_audio.",
         ),
         io.MultiType.Input(
-            "driving", clip, optional=clips_optional, tooltip="Video or image with the motion."
+            "driving",
+            clip,
+            optional=clips_optional,
+            tooltip="Video or image with the motion. For a batch of images with sound, link Create Video.",
         ),
         SETTINGS.Input(
             "settings", optional=True, tooltip="From LivePortrait Settings; without it the defaults."
@@ -70,22 +76,54 @@ def frames_switch() -> io.Input:
     return io.Boolean.Input(
         "frames",
         default=True,
-        tooltip="Give the result as images too: 12 bytes of memory a pixel, 0.8 GB for 10 s of 640x360 at 30 "
-        "frames a second. Switch it off for long videos and use the video output.",
+        advanced=True,
+        tooltip="Give the result as images where a node is linked to them: 12 bytes of memory a pixel, 0.8 GB for "
+        "10 s of 640x360 at 30 frames a second. Off: never.",
     )
+
+
+def _image_batch() -> list[io.Input]:
+    """Return the inputs for what a source of images lacks: behind all others, as saved graphs have those."""
+    return [
+        io.Audio.Input(
+            "source_audio",
+            optional=True,
+            tooltip="Sound of a source that is a batch of images; a video has its own.",
+        ),
+        io.Float.Input(
+            "source_fps",
+            default=0.0,
+            min=0.0,
+            max=1000.0,
+            step=0.001,
+            optional=True,
+            advanced=True,
+            tooltip="Frame rate of a source that is a batch of images. 0 takes the driving video's.",
+        ),
+    ]
 
 
 def outputs() -> list[io.Output]:
     """Return the outputs of every node that animates."""
     return [
-        io.Image.Output("images", display_name="images", tooltip="The frames, if `frames` is on."),
+        io.Image.Output("images", display_name="images", tooltip="The frames, built where this is linked."),
         io.Audio.Output(
-            "audio", display_name="audio", tooltip="Exactly as long as the video; none if silent."
+            "audio", display_name="audio", tooltip="Exactly as long as the video; silence if it has none."
         ),
         io.Video.Output("video", display_name="video", tooltip="A file: keep it with Save Video."),
         io.Float.Output("fps", display_name="fps"),
         io.Int.Output("frame_count", display_name="frame_count"),
+        report_output(),
     ]
+
+
+def report_output() -> io.Output:
+    """Return the output for the report: the last one, as saved graphs have the others at their places."""
+    return io.String.Output(
+        "report",
+        display_name="report",
+        tooltip="The result in a few lines. To read it, link Preview as Text.",
+    )
 
 
 def schema(clips_optional: bool = False, several: bool = False, **options: Any) -> io.Schema:
@@ -96,9 +134,10 @@ def schema(clips_optional: bool = False, several: bool = False, **options: Any) 
         several: the engine animates several faces.
         options: of the schema; `inputs` are the engine's own.
     """
-    own = options.pop("inputs", [])
+    own = list(options.pop("inputs", []))
     if several:
         own = [*own, _roles()]
+    own += _image_batch()
     return io.Schema(
         category=host.CATEGORY,
         inputs=[*inputs(clips_optional), *own],
@@ -110,36 +149,45 @@ def schema(clips_optional: bool = False, several: bool = False, **options: Any) 
 
 def run(
     node: type[io.ComfyNode],
-    engine: Engine | HostedEngine,
+    engine: Callable[[], Engine | HostedEngine],
     *,
     source: Any,
     driving: Any,
     frames: bool,
-    settings: AnimationSettings | None,
-    motion_options: MotionOptions | None,
+    settings: AnimationSettings | None = None,
+    motion_options: MotionOptions | None = None,
     roles: Sequence[Face] = (),
+    source_audio: dict[str, Any] | None = None,
+    source_fps: float = 0.0,
     cancelled: Callable[[], bool] = host.interrupted,
 ) -> io.NodeOutput:
     """Animate, with progress and interrupt, and return the outputs.
 
     Args:
+        engine: makes the engine.
         source, driving: VIDEO, IMAGE, or a URL for a hosted engine.
+        frames: the images output is built where it is linked.
+        settings, motion_options: defaults where left out.
         roles: more faces.
+        source_audio, source_fps: of a source that is a batch of images.
 
     Raises:
-        SettingsError: `frames` is off and something is linked to the images, or two roles animate the same face.
+        NodeError: for whatever reason there is no result; before anything runs if the clips don't show the faces, or
+            `frames` is off and something is linked to the images.
     """
     from ..liveportrait_v2v.engines import HostedEngine
     from ..liveportrait_v2v.plan import Role, make_plan
-    from ..liveportrait_v2v.run import run_plan
+    from ..liveportrait_v2v.run import first_look, run_plan
 
-    check_images(node, frames)
-    report = host.Report(node.hidden.unique_id)
-    report.text("looking at the clips")
-    at_url = partial(engine.clip, cancelled=cancelled) if isinstance(engine, HostedEngine) else None
-    with host.run(report):
+    with host.run(node) as report:
+        report.text("looking at the clips")
+        builds_images = check_images(node, frames)
+        made = engine()
+        at_url = partial(made.clip, cancelled=cancelled) if isinstance(made, HostedEngine) else None
         leading = [driving, *(face.driving for face in roles)]
-        clip, first, *others = host.clips(source, *leading, at_url=at_url)
+        clip, first, *others = host.clips(
+            source, *leading, at_url=at_url, audio=source_audio, rate=source_fps
+        )
         plan = make_plan(
             clip,
             [
@@ -148,9 +196,13 @@ def run(
             ],
         )
         rgba = host.is_rgba(source)
-        keeps_alpha = clip.info.has_alpha and not isinstance(engine, HostedEngine)
+        keeps_alpha = clip.info.has_alpha and not isinstance(made, HostedEngine)
         path = host.temp_file(".webm" if keeps_alpha else ".mp4")
-        batch = Batch(plan.frame_count, plan.size, 4 if rgba and keeps_alpha else 3) if frames else None
+        channels = 4 if rgba and keeps_alpha else 3
+        batch = Batch(plan.frame_count, plan.size, channels) if builds_images else None
+        if not isinstance(made, HostedEngine):
+            for note in first_look(plan, device=made.device, on_progress=report.looking, cancelled=cancelled):
+                report.text(note)
 
         def sink(rendered: RenderedFrames) -> None:
             report.see(rendered.frames)
@@ -158,10 +210,19 @@ def run(
                 batch.add(rendered.frames)
 
         result = run_plan(
-            plan, engine=engine, output=path, sink=sink, on_progress=report.progress, cancelled=cancelled
+            plan,
+            engine=made,
+            output=path,
+            sink=sink,
+            on_progress=report.progress,
+            cancelled=cancelled,
+            tracks=host.tracks(),
         )
-    report.text(_summary(result))
-    return values(batch, result.audio, path, result.rate, result.frames)
+        lines = describe(plan, result)
+        report.text(lines[0])
+        if result.job is not None:
+            host.log(job_line(**result.job))
+    return values(batch, result.audio, path, plan.rate, plan.frame_count, lines)
 
 
 async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeOutput:
@@ -180,41 +241,76 @@ async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeO
         raise
 
 
-def check_images(node: type[io.ComfyNode], frames: bool) -> None:
-    """Check that the images are computed if something is linked to them.
+def check_images(node: type[io.ComfyNode], frames: bool) -> bool:
+    """Return whether the images output is to be built: it is linked.
 
     Raises:
-        SettingsError: `frames` is off and something is linked to the images.
+        SettingsError: it is linked, and `frames` is off.
     """
-    if not frames and host.is_linked(node, 0):
+    linked = host.is_linked(node, 0)
+    if linked and not frames:
         raise SettingsError(_FRAMES_OFF)
+    return frames and linked is not False
+
+
+def fingerprint(node: type[io.ComfyNode]) -> bool:
+    """Return whether the images output is linked: once it is, a node that has run without it runs again."""
+    return host.is_linked(node, 0) is not False
 
 
 def values(
-    batch: Batch | None, audio: AudioStream | None, path: Path, rate: Fraction, frames: int
+    batch: Batch | None, audio: AudioStream | None, path: Path, rate: Fraction, frames: int, lines: list[str]
 ) -> io.NodeOutput:
-    """Return the outputs, in the order of `outputs`."""
-    images = host.blocked(_FRAMES_OFF) if batch is None else batch.images
-    return io.NodeOutput(images, host.audio_value(audio), host.video_value(path), float(rate), frames)
+    """Return the outputs of a node that animates, in the order of `outputs`."""
+    images = host.blocked(_NO_IMAGES) if batch is None else batch.images
+    text = "\n".join(lines)
+    sound = host.audio_value(audio, frames / rate)
+    return io.NodeOutput(
+        images, sound, host.video_value(path), float(rate), frames, text, ui=host.reported(text)
+    )
 
 
-def _summary(result: Result) -> str:
-    parts = [f"{result.frames} frames in {result.seconds['total']:.1f} s"]
-    if result.frames_without_source_face is not None:
-        parts.append(
-            f"without a face: {result.frames_without_source_face} source, "
-            f"{result.frames_without_driving_face} driving frames"
+def describe(plan: RunPlan, result: Result) -> list[str]:
+    """Describe a result: what it is, its sound, faces, frames without one, notes, the paid job, the time taken."""
+    lines = [clip_line(result.frames, result.size, result.rate), _sound(plan), *map(str, result.faces)]
+    if result.frames_without_source_face or result.frames_without_driving_face:
+        lines.append(
+            f"without a face: {result.frames_without_source_face} source frames, "
+            f"{result.frames_without_driving_face} driving frames; gaps of up to 0.2 s are bridged, longer ones show "
+            "the source"
         )
+    lines += result.notes
     if result.job is not None:
-        parts.append(job_summary(**result.job))
-    return "; ".join([*parts, *result.notes])
+        lines.append(job_line(**result.job))
+    return [*lines, f"took {result.seconds['total']:.1f} s"]
 
 
-def job_summary(request_id: str | None, cost: float | None, remaining_credits: float | None, **_) -> str:
-    """Describe a paid job in a few words."""
+def clip_line(frames: int, size: tuple[int, int], rate: Fraction) -> str:
+    """Describe a clip in a line."""
+    many = "1 frame" if frames == 1 else f"{frames} frames"
+    return f"{many}, {size[0]}x{size[1]}, {float(rate):.5g} fps, {float(frames / rate):.2f} s"
+
+
+def _sound(plan: RunPlan) -> str:
+    """Describe the result's audio, or why it has none."""
+    if plan.audio_source is not None:
+        return f"sound of the {plan.audio_source} clip"
+    source, role = plan.source.info, plan.roles[0]
+    driving = role.driving.info
+    if role.settings.driving_audio:
+        return "no sound: driving_audio is on, and the driving clip has none"
+    if source.is_still and driving.audio is None:
+        return "no sound: the source is a picture, and the driving clip has none"
+    why = "the source is a picture, and still_audio is off" if source.is_still else "the source clip has none"
+    remedy = "" if driving.audio is None else "; switch driving_audio on for the driving clip's"
+    return f"no sound: {why}{remedy}"
+
+
+def job_line(request_id: str | None, cost: float | None, remaining_credits: float | None, **_) -> str:
+    """Describe a paid job in a line."""
     price = "cost unknown" if cost is None else f"{cost:.4g} USD"
     left = "" if remaining_credits is None else f", {remaining_credits:.4g} credits left"
-    return f"job {request_id or 'without an id'}: {price}{left}"
+    return f"Segmind job {request_id or 'without an id'}: {price}{left}"
 
 
 class Batch:
@@ -226,7 +322,7 @@ class Batch:
         Raises:
             SettingsError: it doesn't fit into memory.
         """
-        remedy = "switch `frames` off and use the video output, or shorten the clip"
+        remedy = "use the video output instead of images, or shorten the clip"
         self.images = host.empty_images(count, size[1], size[0], remedy, channels)
         self._filled = 0
 

@@ -57,7 +57,8 @@ class AnotherFace(io.ComfyNode):
                 "multiple faces",
                 "two faces",
                 "second face",
-                "live portrait roles",
+                "多人",
+                "複数の顔",
             ],
             inputs=[
                 io.MultiType.Input(

@@ -10,6 +10,7 @@ REMEDIES = {
     "faces": "see the numbers with the node Preview Faces",
     "key": "set one in the menu, Extensions > LivePortrait > Set Segmind API key",
     "weights": "switch `download` on in Load Model, or put the files into models/liveportrait",
+    "verify": "delete the weights and download them again with Load Model's `download`",
     "order": "run Animate Segmind again to do so",
     "fetch": "run again, or the node Fetch Segmind Job with {job}",
     "set aside": "the node Fetch Segmind Job with its request_id still gets its result",

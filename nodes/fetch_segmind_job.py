@@ -22,12 +22,16 @@ class FetchSegmindJob(io.ComfyNode):
             category=host.CATEGORY,
             description="Fetches the result of an earlier job by its request id, as the model made it. Waits if the "
             "job is still running. Orders nothing, so it costs nothing.",
-            search_aliases=["segmind result", "request id", "resume job", "live portrait download"],
+            search_aliases=[
+                "segmind result",
+                "request id",
+                "resume job",
+            ],
             inputs=[
                 io.String.Input(
                     "request_id",
                     default="",
-                    tooltip="The id shown by Animate Segmind, or by `liveportrait-v2v jobs list`.",
+                    tooltip="The id in the report of Animate Segmind, in ComfyUI's log, or in Segmind's console.",
                 ),
                 animation.frames_switch(),
                 segmind.deadline(),
@@ -38,11 +42,18 @@ class FetchSegmindJob(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, request_id: str | None = None) -> bool | str:
-        return True if request_id != "" else "request_id is empty: paste the id that Animate Segmind showed"
+        return (
+            True
+            if request_id != ""
+            else "request_id is empty: paste the id from the report of Animate Segmind"
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> bool:
+        return animation.fingerprint(cls)
 
     @classmethod
     async def execute(cls, request_id: str, frames: bool, deadline: float) -> io.NodeOutput:
-        animation.check_images(cls, frames)
         return await animation.beside(
             lambda cancelled: cls._fetch(request_id.strip(), frames, deadline, cancelled)
         )
@@ -51,20 +62,21 @@ class FetchSegmindJob(io.ComfyNode):
     def _fetch(
         cls, request_id: str, frames: bool, deadline: float, cancelled: Callable[[], bool]
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.engines.segmind import file_of, report_of
-        from ..liveportrait_v2v.media import Clip
+        with host.run(cls) as report:
+            builds_images = animation.check_images(cls, frames)
+            engine = segmind.make_engine(deadline=deadline)
+            from ..liveportrait_v2v.engines.segmind import file_of, report_of
+            from ..liveportrait_v2v.media import Clip
 
-        report = host.Report(cls.hidden.unique_id)
-        with host.run(report):
-            job = segmind.make_engine(deadline=deadline).fetch(
+            job = engine.fetch(
                 request_id, on_state=lambda state: report.text(state.text), cancelled=cancelled
             )
             path = Path(file_of(job))
             clip = Clip(path)
-            info = clip.info
+            info, size = clip.info, clip.output_size()
             assert info.rate is not None  # the model's results are videos
             assert info.duration is not None
-            batch = animation.Batch(info.frame_count, clip.output_size()) if frames else None
+            batch = animation.Batch(info.frame_count, size) if builds_images else None
             if batch is not None:
                 for chunk in clip.chunks():
                     if cancelled():
@@ -73,5 +85,9 @@ class FetchSegmindJob(io.ComfyNode):
                     report.see(chunk.frames)
                     report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
             audio = clip.stream_audio(info.duration)
-        report.text(animation.job_summary(**report_of(job)))
-        return animation.values(batch, audio, path, info.rate, info.frame_count)
+            paid = animation.job_line(**report_of(job))
+            sound = "with sound" if audio is not None else "no sound: the model's video has none"
+            lines = [animation.clip_line(info.frame_count, size, info.rate), sound, paid]
+            report.text(paid)
+            host.log(paid)
+        return animation.values(batch, audio, path, info.rate, info.frame_count, lines)

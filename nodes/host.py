@@ -9,43 +9,71 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import InputImpl, io
 
+from ..liveportrait_v2v.errors import Cancelled, LivePortraitError, SettingsError
+from .errors import node_error
+
 if TYPE_CHECKING:
     import torch
+    from aiohttp import web
     from PIL import Image
 
     from ..liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
     from ..liveportrait_v2v.media import Audio, AudioStream, Clip
     from ..liveportrait_v2v.run import Progress
+    from ..liveportrait_v2v.tracking import TrackMemory
 
 CATEGORY = "video/LivePortrait"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+"""Clips of generated faces, 0.3 MB in all, for the templates and the first try."""
 _log = logging.getLogger(__name__)
 # Memory of a batch of eight frames besides the weights, in half precision; with less, batches get smaller.
 _RUN_BYTES = 3 << 30
 _PREVIEW_SECONDS = 1.0
 _TEXT_SECONDS = 0.5
 _PREVIEW_SIDE = 512
+_SILENT_RATE = 44100
 
 
 # Files
 
 
-def input_videos() -> list[str]:
-    """Return the names of the videos in ComfyUI's input folder."""
+def input_clips() -> list[str]:
+    """Return the names of the videos, and behind them the pictures, in ComfyUI's input folder.
+
+    The pack's examples are put there first: the front end shows files of no other folder.
+    """
     import folder_paths
 
+    _offer_examples()
     folder = folder_paths.get_input_directory()
-    files = [name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name))]
-    return sorted(folder_paths.filter_files_content_types(files, ["video"]))
+    files = sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
+    videos = folder_paths.filter_files_content_types(files, ["video"])
+    return [*videos, *folder_paths.filter_files_content_types(files, ["image"])]
+
+
+def _offer_examples() -> None:
+    """Copy those of the pack's example clips into ComfyUI's input folder that it lacks."""
+    import folder_paths
+
+    folder = Path(folder_paths.get_input_directory())
+    for example in EXAMPLES.iterdir():
+        if not (folder / example.name).exists():
+            try:
+                shutil.copyfile(example, folder / example.name)
+            except OSError as error:
+                _log.warning("LivePortrait: the example %s could not be copied: %s", example.name, error)
 
 
 def input_path(name: str) -> Path | None:
@@ -83,12 +111,12 @@ def model_folders() -> list[Path]:
     return list(dict.fromkeys([own, *named]))
 
 
-def add_post_route(path: str, handle) -> None:
-    """Register a POST route; no-op without a server."""
+def add_route(method: str, path: str, handle: Callable[[web.Request], Awaitable[web.Response]]) -> None:
+    """Register a route, "post" or "get"; no-op without a server."""
     from server import PromptServer
 
     if getattr(PromptServer, "instance", None) is not None:
-        PromptServer.instance.routes.post(path)(handle)
+        getattr(PromptServer.instance.routes, method)(path)(handle)
 
 
 # Values of sockets
@@ -99,13 +127,16 @@ def video_value(path: Path):
     return InputImpl.VideoFromFile(str(path))
 
 
-def audio_value(audio: AudioStream | None):
-    """Return an AUDIO: float32 [1, C, T], or None; absent if it doesn't fit into the memory that is free."""
+def audio_value(audio: AudioStream | None, seconds: Fraction) -> Any:
+    """Return an AUDIO: float32 [1, C, T]; of no audio, silence of this length, as no node of ComfyUI's takes None.
+
+    It is absent if it doesn't fit into the memory that is free.
+    """
     import torch
     from comfy.model_management import get_free_memory
 
     if audio is None:
-        return None
+        return {"waveform": torch.zeros(1, 2, round(seconds * _SILENT_RATE)), "sample_rate": _SILENT_RATE}
     needed, free = 4 * audio.channels * audio.count, get_free_memory(torch.device("cpu"))
     if needed > free:
         return blocked(
@@ -123,10 +154,32 @@ def image_value(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(picture.convert("RGB"))).unsqueeze(0).float().div_(255)
 
 
-def is_linked(node: type[io.ComfyNode], slot: int) -> bool:
-    """Return whether another node of the graph takes this output of a running node."""
-    inputs = (value for other in (node.hidden.prompt or {}).values() for value in other["inputs"].values())
-    return any(value == [node.hidden.unique_id, slot] for value in inputs)
+def is_linked(node: type[io.ComfyNode], slot: int) -> bool | None:
+    """Return whether another node of the graph takes this output of a node.
+
+    Returns:
+        None where that is unknown: a node that another one put into the graph is in no prompt.
+    """
+    own = node.hidden.unique_id
+    prompts = [node.hidden.prompt] if node.hidden.prompt else _running_prompts()
+    around = next((prompt for prompt in prompts if own in prompt), None)
+    if around is None:
+        return None
+    inputs = (value for other in around.values() for value in other["inputs"].values())
+    return any(value == [own, slot] for value in inputs)
+
+
+def _running_prompts() -> list[dict[str, Any]]:
+    """Return the prompts that ComfyUI is working on: nodes don't get theirs before they run."""
+    from server import PromptServer
+
+    queue = getattr(PromptServer.instance, "prompt_queue", None)
+    return [] if queue is None else [item[2] for item in list(queue.currently_running.values())]
+
+
+def reported(text: str, shown: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the UI output of a node: its report, which web/js/report.js keeps on the node, and what else it shows."""
+    return {**(shown or {}), "lpv2v_report": [text]}
 
 
 def blocked(message: str):
@@ -136,20 +189,39 @@ def blocked(message: str):
     return ExecutionBlocker(message)
 
 
-def clips(*values: Any, at_url: Callable[[str], Clip] | None = None) -> list[Clip]:
+def clips(
+    *values: Any,
+    at_url: Callable[[str], Clip] | None = None,
+    audio: dict[str, Any] | None = None,
+    rate: float = 0.0,
+) -> list[Clip]:
     """Return the clips behind VIDEO and IMAGE values, or URLs.
 
     One image is a still. A batch of several is a clip; as an IMAGE has no frame rate, it takes that of the first
     value that has one, or 25. The same value gives the same clip.
 
+    Args:
+        audio, rate: AUDIO and frames per second of the first value, if that is a batch of images; 0 = unknown.
+
     Raises:
         MediaError: a video can't be read.
+        SettingsError: there is audio for a first value that isn't a batch.
     """
+    if audio is not None and not (_is_image(values[0]) and len(values[0]) > 1):
+        got = "one picture, whose result has the driving clip's" if _is_image(values[0]) else "a video"
+        raise SettingsError(
+            f"source_audio is the sound of a batch of images, and the source is {got}: unlink it"
+        )
     distinct = {id(value): value for value in values}
     made = {key: _clip(value, at_url) for key, value in distinct.items() if not _is_image(value)}
     rates = [clip.info.rate for clip in made.values() if clip.info.rate]
-    rate = rates[0] if rates else Fraction(25)
-    made |= {key: _clip_of_images(value, rate) for key, value in distinct.items() if key not in made}
+    if rate:
+        # Through its decimal text, so that 29.97 is exactly 2997/100.
+        rates.insert(0, Fraction(str(rate)))
+    usual = rates[0] if rates else Fraction(25)
+    for key, value in distinct.items():
+        if key not in made:
+            made[key] = _clip_of_images(value, usual, audio if key == id(values[0]) else None)
     return [made[id(value)] for value in values]
 
 
@@ -171,10 +243,10 @@ def is_rgba(value: Any) -> bool:
     return _is_image(value) and value.shape[-1] == 4
 
 
-def _clip_of_images(images: torch.Tensor, rate: Fraction) -> Clip:
+def _clip_of_images(images: torch.Tensor, rate: Fraction, audio: dict[str, Any] | None) -> Clip:
     from ..liveportrait_v2v.media import Clip, Frames
 
-    return Clip(Frames(images, rate if len(images) > 1 else None))
+    return Clip(Frames(images, rate if len(images) > 1 else None, *_audio_of(audio)))
 
 
 def _clip_of_video(video: Any) -> Clip:
@@ -195,7 +267,7 @@ def _clip_of_video(video: Any) -> Clip:
 
 
 def _audio_of(value: Any) -> tuple[Audio | None, tuple[str, ...]]:
-    """Return the samples of an AUDIO, None without any, and notes as in `ClipInfo.audio_notes`."""
+    """Return the samples of an AUDIO, the first of its batch, or None, and notes as in `ClipInfo.audio_notes`."""
     from ..liveportrait_v2v.media import Audio
 
     if value is None:
@@ -244,8 +316,13 @@ class Model:
         precision = resolve_precision(precision, device)
         forms = Forms.usual(device, precision)
         self._networks = load_networks(folders, rest, precision, compile, forms)
+        self._precision = precision
         self._landmarks = Landmarks203.find(folders)
         self._patcher = ModelPatcher(self._networks.module, load_device=device, offload_device=rest)
+
+    def describe(self) -> str:
+        """Return precision and device in words."""
+        return f"ready: {self._precision} on {self._patcher.load_device}"
 
     def engine(self) -> LivePortraitEngine:
         """Return the engine, with the networks on the device that computes."""
@@ -275,25 +352,62 @@ def interrupted() -> bool:
 
 
 @contextmanager
-def run(report: Report):
-    """Context manager in which a node computes: outside of inference mode, with Cancelled as an interrupt.
+def run(node: type[io.ComfyNode]) -> Iterator[Report]:
+    """Context manager in which a node computes: outside of inference mode, with errors in ComfyUI's words.
 
     Inference mode holds for one thread: what is made inside of it can't be written to by the library's others.
-    What continues after an interrupt, such as a paid job, is shown on the node.
+    The node's last line is left as it ended: an error, an interrupt and what continues after it, such as a paid job.
+
+    Raises:
+        NodeError: in place of the library's errors.
+        InterruptProcessingException: in place of Cancelled.
     """
     import torch
     from comfy.model_management import InterruptProcessingException, interrupt_current_processing
 
-    from ..liveportrait_v2v.errors import Cancelled
-
+    report = Report(node.hidden.unique_id)
     try:
         with torch.inference_mode(False), torch.no_grad():
-            yield
+            yield report
     except Cancelled as error:
+        report.ended(error.goes_on or "stopped", error=False)
         if error.goes_on:
-            report.text(error.goes_on)
+            _log.warning("LivePortrait: %s", error.goes_on)
         interrupt_current_processing(False)
         raise InterruptProcessingException() from error
+    except LivePortraitError as error:
+        shown = node_error(error, _own_folders())
+        report.ended(str(shown))
+        raise shown from error
+    except Exception as error:
+        report.ended(f"failed: {error}")
+        raise
+
+
+def message(error: LivePortraitError) -> str:
+    """Return a library's error in ComfyUI's words."""
+    return str(node_error(error, _own_folders()))
+
+
+def _own_folders() -> list[Path]:
+    """Return ComfyUI's folders, to be left out of messages."""
+    import folder_paths
+
+    inside = [folder_paths.get_input_directory(), folder_paths.get_temp_directory()]
+    return [Path(folder) for folder in (*inside, folder_paths.base_path)]
+
+
+@cache
+def tracks() -> TrackMemory:
+    """Return the tracks of faces that runs leave for the next ones: 64 MB at most."""
+    from ..liveportrait_v2v.tracking import TrackMemory
+
+    return TrackMemory()
+
+
+def log(text: str) -> None:
+    """Write a line into ComfyUI's log."""
+    _log.info("LivePortrait: %s", text)
 
 
 def empty_images(count: int, height: int, width: int, remedy: str, channels: int = 3) -> torch.Tensor:
@@ -304,8 +418,6 @@ def empty_images(count: int, height: int, width: int, remedy: str, channels: int
     """
     import torch
     from comfy.model_management import get_free_memory
-
-    from ..liveportrait_v2v.errors import SettingsError
 
     needed, free = 4 * math.prod((count, height, width, channels)), get_free_memory(torch.device("cpu"))
     if needed > free:
@@ -333,14 +445,16 @@ class Report:
 
     def progress(self, progress: Progress) -> None:
         """Show the progress of a run."""
-        text = progress.stage
-        if progress.frames:
-            text += f": {progress.frames} of {progress.total} frames"
+        parts = [f"{progress.frames}/{progress.total}" if progress.frames else progress.stage]
         if progress.fps:
-            text += f", {progress.fps:.1f} frames a second, {progress.without_face} without a face"
-        self.count(progress.frames, progress.total, text)
+            left = (progress.total - progress.frames) / progress.fps
+            parts += [f"{progress.fps:.3g} fps", f"{left:.0f} s left"]
+        if progress.without_face:
+            parts.append(f"{progress.without_face} without a face")
+        self.count(progress.frames, progress.total, ", ".join(parts))
 
     def count(self, done: int, total: int, text: str) -> None:
+        """Move the bar, and now and then show the text and the last picture."""
         now = time.monotonic()
         picture = None
         if self._last is not None and now >= self._next_preview:
@@ -350,11 +464,25 @@ class Report:
             self._next_text = now + _TEXT_SECONDS
             self.text(text)
 
+    def looking(self, side: str) -> None:
+        """Show that a clip is looked at for its faces, "source" or "driving"."""
+        self.count(0, 1, f"looking for the face in the {side} clip")
+
     def text(self, text: str) -> None:
+        """Show a line on the node at once."""
         from server import PromptServer
 
         if PromptServer.instance is not None:
             PromptServer.instance.send_progress_text(text, self._node_id)
+
+    def ended(self, text: str, error: bool = True) -> None:
+        """Show why there is no result; web/js/report.js keeps it on the node."""
+        from server import PromptServer
+
+        self.text(text)
+        if PromptServer.instance is not None:
+            shown = {"node": self._node_id, "text": text, "error": error}
+            PromptServer.instance.send_sync("lpv2v.report", shown)
 
     def _picture(self, frame: torch.Tensor) -> tuple[str, Any, int]:
         from PIL import Image

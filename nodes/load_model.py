@@ -8,6 +8,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from . import host
+from .errors import NodeError
 
 MODEL = io.Custom("LPV2V_MODEL")
 _AUTO = "auto"
@@ -26,7 +27,12 @@ class LoadModel(io.ComfyNode):
             description="Loads the LivePortrait networks with their published weights from ComfyUI's folder "
             "models/liveportrait or from the folders in extra_model_paths.yaml. ComfyUI moves them in and out of GPU "
             "memory.",
-            search_aliases=["live portrait model", "liveportrait weights", "download liveportrait models"],
+            search_aliases=[
+                "liveportrait weights",
+                "download weights",
+                "模型",
+                "モデル",
+            ],
             inputs=[
                 io.Combo.Input(
                     "weights",
@@ -56,25 +62,38 @@ class LoadModel(io.ComfyNode):
                     "error message says where to get them.",
                 ),
             ],
-            outputs=[MODEL.Output("model", display_name="model")],
+            outputs=[
+                MODEL.Output("model", display_name="model"),
+                io.String.Output(
+                    "report", display_name="report", tooltip="Precision and device of the networks."
+                ),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, weights: str, precision: str, compile: bool, download: bool) -> io.NodeOutput:  # noqa: A002
+        from ..liveportrait_v2v.engines.liveportrait.networks import NETWORKS
         from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
 
         folders: Sequence[str | Path] = host.model_folders() if weights == _AUTO else [weights]
-        report = host.Report(cls.hidden.unique_id)
-        try:
-            find_weights(folders)
-        except WeightsError as error:
-            if not download:
-                raise WeightsError(f"{error}, or switch `download` on") from None
-            cls._download(report)
-            folders = host.model_folders()
-        report.text("reading the weights")
-        return io.NodeOutput(host.Model(folders, precision, compile))
+        with host.run(cls) as report:
+            try:
+                find_weights(folders)
+            except WeightsError:
+                if not download:
+                    where = "models/liveportrait" if weights == _AUTO else Path(weights).name
+                    raise NodeError(
+                        "the LivePortrait weights are missing: switch `download` on to fetch them (520 MB), or put "
+                        f"{', '.join(NETWORKS)} (each .safetensors or .pth) into {where}"
+                    ) from None
+                cls._download(report)
+                folders = host.model_folders()
+            report.text("reading the weights")
+            model = host.Model(folders, precision, compile)
+            text = model.describe()
+            report.text(text)
+        return io.NodeOutput(model, text, ui=host.reported(text))
 
     @classmethod
     def _download(cls, report: host.Report) -> None:
@@ -84,5 +103,4 @@ class LoadModel(io.ComfyNode):
             size = f" of {total / 1e6:.0f}" if total else ""
             report.count(done, total or done + 1, f"{name}: {done / 1e6:.0f}{size} MB")
 
-        with host.run(report):
-            download(SAFETENSORS, host.model_folders()[0], on_progress=progress, cancelled=host.interrupted)
+        download(SAFETENSORS, host.model_folders()[0], on_progress=progress, cancelled=host.interrupted)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..liveportrait_v2v.errors import Cancelled, MediaError
-from . import host
+from ..liveportrait_v2v.errors import Cancelled, LivePortraitError, MediaError
+from . import animation, host
 
+if TYPE_CHECKING:
+    from ..liveportrait_v2v.media import Clip
+
+ROUTE = "/liveportrait-v2v/clip"
 _CRF = 12
 """Near-lossless, because the face is cropped from this file."""
 
@@ -30,21 +36,24 @@ class LoadVideo(io.ComfyNode):
                 "driving video",
                 "video loader",
                 "vhs load video",
-                "live portrait",
+                "视频",
+                "動画",
             ],
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=host.input_videos(),
+                    options=host.input_clips(),
                     upload=io.UploadType.video,
-                    tooltip="A video in ComfyUI's input folder. Add one with the button, or drop a file on the node.",
+                    tooltip="A video or picture in ComfyUI's input folder. Add one with the button, or drop a file on "
+                    "the node. Those named example_… come with the pack.",
                 ),
                 io.Int.Input(
                     "frame_load_cap",
                     default=0,
                     min=0,
                     max=10_000_000,
-                    tooltip="Maximum number of frames to load; 0 = all. Applied after the three options below.",
+                    tooltip="Maximum number of frames to load; 0 = all. Applied after skip_first_frames, "
+                    "select_every_nth and force_rate.",
                 ),
                 io.Int.Input(
                     "skip_first_frames",
@@ -82,23 +91,28 @@ class LoadVideo(io.ComfyNode):
             outputs=[
                 io.Video.Output("video", display_name="video"),
                 io.Audio.Output(
-                    "audio", display_name="audio", tooltip="Exactly as long as the video; none if silent."
+                    "audio",
+                    display_name="audio",
+                    tooltip="Exactly as long as the video; silence if it has none.",
                 ),
                 io.Float.Output("fps", display_name="fps"),
                 io.Int.Output("frame_count", display_name="frame_count"),
+                animation.report_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
         from ..liveportrait_v2v.media import Clip
 
+        if not file:
+            return "choose a video, or upload one with the node's button"
         try:
-            is_still = Clip(_path(file)).info.is_still
+            Clip(_path(file)).info  # noqa: B018 - probed for its errors
         except MediaError as error:
-            return str(error)
-        return f"{file}: is a still picture; load it with the node Load Image" if is_still else True
+            return f"{file}: {error.reason}"
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_) -> str:
@@ -117,42 +131,100 @@ class LoadVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..liveportrait_v2v.media import Clip, VideoWriter
 
-        path = _path(file)
-        clip = Clip(path)
-        # Through its decimal text, so that 29.97 is exactly 2997/100.
-        force = Fraction(str(force_rate)) or None
-        count = clip.output_count(
-            skip=skip_first_frames, cap=frame_load_cap, every_nth=select_every_nth, rate=force
-        )
-        own_rate, rate = clip.info.rate, clip.output_rate(select_every_nth, force)
-        # Only stills have no rate, and `validate_inputs` refuses them.
-        assert own_rate is not None
-        assert rate is not None
-        heard = clip.checked_audio(count / rate, start=skip_first_frames / own_rate)
-        audio, notes, report = heard.audio, heard.notes, host.Report(cls.hidden.unique_id)
-        size, own_size = clip.output_size(max_side), clip.output_size()
-        if (count, rate, size) != (clip.info.frame_count, own_rate, own_size):
-            alpha = clip.info.has_alpha
-            target = host.temp_file(".webm" if alpha else ".mp4")
-            with host.run(report), VideoWriter(target, rate, audio=audio, crf=_CRF) as writer:
-                for chunk in clip.chunks(
-                    8,
-                    skip=skip_first_frames,
-                    cap=frame_load_cap,
-                    every_nth=select_every_nth,
-                    rate=force,
-                    max_side=max_side,
-                    alpha=alpha,
-                ):
-                    if host.interrupted():
-                        raise Cancelled(f"stopped loading {file}")
-                    writer.write(chunk.frames)
-                    done = chunk.index + len(chunk.frames)
-                    report.count(done, count, f"loading: {done} of {count} frames")
-            path, notes = target, (*clip.info.notes, *notes)
-        if notes:
-            report.text("; ".join(f"the clip {note}" for note in notes))
-        return io.NodeOutput(host.video_value(path), host.audio_value(audio), float(rate), count)
+        with host.run(cls) as report:
+            clip = Clip(_path(file))
+            if clip.info.is_still:
+                return _still(clip, report)
+            options, count, rate = _selection(
+                clip, frame_load_cap, skip_first_frames, select_every_nth, force_rate
+            )
+            own_rate = clip.info.rate
+            assert own_rate is not None  # only stills have none
+            heard = clip.checked_audio(count / rate, start=skip_first_frames / own_rate)
+            audio, notes = heard.audio, heard.notes
+            size = clip.output_size(max_side)
+            path = clip.path
+            if (count, rate, size) != (clip.info.frame_count, own_rate, clip.output_size()):
+                notes = (*clip.info.notes, *notes)
+                alpha = clip.info.has_alpha
+                path = host.temp_file(".webm" if alpha else ".mp4")
+                with VideoWriter(path, rate, audio=audio, crf=_CRF) as writer:
+                    for chunk in clip.chunks(8, max_side=max_side, alpha=alpha, **options):
+                        if host.interrupted():
+                            raise Cancelled(f"stopped loading {file}")
+                        writer.write(chunk.frames)
+                        done = chunk.index + len(chunk.frames)
+                        report.count(done, count, f"{done}/{count}")
+            facts = animation.clip_line(count, size, rate)
+            report.text(facts)
+        sounds = "with sound" if audio is not None else "no sound: the file has none that can be decoded"
+        text = "\n".join((facts, sounds, *(f"the clip {note}" for note in notes)))
+        sound = host.audio_value(audio, count / rate)
+        return io.NodeOutput(host.video_value(path), sound, float(rate), count, text, ui=host.reported(text))
+
+
+def add_route() -> None:
+    """Add the route that describes what a node will load: a GET request with its widgets' values as the query."""
+    from aiohttp import web
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            text = await asyncio.to_thread(_preview, dict(request.query))
+        except LivePortraitError as error:
+            return web.json_response({"text": host.message(error), "error": True})
+        except (KeyError, ValueError):
+            raise web.HTTPBadRequest(text="send the node's widgets") from None
+        return web.json_response({"text": text, "error": False})
+
+    host.add_route("get", ROUTE, handle)
+
+
+def _preview(asked: dict[str, str]) -> str:
+    """Describe what a node with these widgets loads."""
+    from ..liveportrait_v2v.media import Clip
+
+    clip = Clip(_path(asked["file"]))
+    if clip.info.is_still:
+        return _picture_line(clip)
+    _, count, rate = _selection(
+        clip,
+        int(asked["frame_load_cap"]),
+        int(asked["skip_first_frames"]),
+        int(asked["select_every_nth"]),
+        float(asked["force_rate"]),
+    )
+    line = animation.clip_line(count, clip.output_size(int(asked["max_side"])), rate)
+    whole = clip.info.frame_count
+    return line if count == whole else f"{line} of {whole} frames in {float(clip.info.duration):.2f} s"
+
+
+def _selection(
+    clip: Clip, cap: int, skip: int, every_nth: int, rate: float
+) -> tuple[dict[str, Any], int, Fraction]:
+    """Return the options of `Clip.chunks`, and the number of frames and the rate that they give."""
+    # Through its decimal text, so that 29.97 is exactly 2997/100.
+    force = Fraction(str(rate)) or None
+    options: dict[str, Any] = {"cap": cap, "skip": skip, "every_nth": every_nth, "rate": force}
+    made = clip.output_rate(every_nth, force)
+    assert made is not None  # only stills have none
+    return options, clip.output_count(**options), made
+
+
+def _picture_line(clip: Clip) -> str:
+    width, height = clip.output_size()
+    return f"a picture, {width}x{height}: loaded as one frame, without sound"
+
+
+def _still(clip: Clip, report: host.Report) -> io.NodeOutput:
+    """Return the outputs of a still: nodes that take the video animate it as a picture."""
+    from ..liveportrait_v2v.plan.pairing import STILL_RATE
+
+    text = _picture_line(clip)
+    report.text(text)
+    sound = host.audio_value(None, 1 / STILL_RATE)
+    return io.NodeOutput(
+        host.video_value(clip.path), sound, float(STILL_RATE), 1, text, ui=host.reported(text)
+    )
 
 
 def _path(file: str) -> Path:

@@ -23,7 +23,14 @@ class MotionOptions(io.ComfyNode):
             display_name="LivePortrait Motion Options",
             description="Options of the engines on this machine beyond the documented parameters: region and strength "
             "of the motion, smoothing, the order of faces.",
-            search_aliases=["live portrait smoothing", "motion region", "driving multiplier", "face order"],
+            search_aliases=[
+                "motion smoothing",
+                "motion region",
+                "driving multiplier",
+                "face order",
+                "动作",
+                "動き",
+            ],
             inputs=widgets(Options, _ADVANCED),
             outputs=[OPTIONS.Output("motion_options", display_name="motion_options")],
         )

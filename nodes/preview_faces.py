@@ -8,6 +8,9 @@ from . import host
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
+_CELLS = 4
+"""Frames on the sheet: it is looked at in the node, some 440 pixels wide."""
+
 
 class PreviewFaces(io.ComfyNode):
     """Finds and numbers the faces in a clip."""
@@ -25,7 +28,9 @@ class PreviewFaces(io.ComfyNode):
                 "face detection",
                 "choose face",
                 "face crop",
-                "live portrait faces",
+                "facial landmarks",
+                "人脸",
+                "顔",
             ],
             is_output_node=True,
             inputs=[
@@ -44,6 +49,11 @@ class PreviewFaces(io.ComfyNode):
                 io.Int.Output(
                     "face_count", display_name="face_count", tooltip="Number of faces in the clip."
                 ),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="In how many frames each face was found, and cuts.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -52,21 +62,22 @@ class PreviewFaces(io.ComfyNode):
     def execute(cls, clip, settings=None, motion_options=None) -> io.NodeOutput:
         from ..liveportrait_v2v.sheet import survey
 
-        report = host.Report(cls.hidden.unique_id)
-        with host.run(report):
+        with host.run(cls) as report:
             (clip,) = host.clips(clip)
             total = clip.info.frame_count
             found = survey(
                 clip,
                 settings,
                 motion_options,
-                on_frames=lambda done: report.count(
-                    done, total, f"looking for faces: {done} of {total} frames"
-                ),
+                cells=_CELLS,
+                on_frames=lambda done: report.count(done, total, f"{done}/{total} looked at"),
                 cancelled=host.interrupted,
             )
-        seen = "; ".join(f"face {face.number} in {face.frames} frames" for face in found.faces)
-        empty = f"{found.frames_without_face} of {found.frames} frames without a face"
-        report.text("; ".join((seen, empty, *found.notes)))
-        sheet = host.image_value(found.sheet)
-        return io.NodeOutput(sheet, len(found.faces), ui=ui.PreviewImage(sheet, cls=cls))
+            lines = [f"face {face.number} in {face.frames} of {found.frames} frames" for face in found.faces]
+            if found.frames_without_face:
+                lines.append(f"{found.frames_without_face} frames without a face")
+            lines += found.notes
+            report.text("; ".join(lines))
+        sheet, text = host.image_value(found.sheet), "\n".join(lines)
+        shown = host.reported(text, ui.PreviewImage(sheet, cls=cls).as_dict())
+        return io.NodeOutput(sheet, len(found.faces), text, ui=shown)

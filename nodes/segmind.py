@@ -90,7 +90,7 @@ def add_route() -> None:
             raise web.HTTPBadRequest(text=str(error)) from None
         return web.json_response({"configured": found is not None})
 
-    host.add_post_route(ROUTE, handle)
+    host.add_route("post", ROUTE, handle)
 
 
 def _same_origin(request: web.Request) -> bool:

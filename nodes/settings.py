@@ -32,13 +32,22 @@ class Settings(io.ComfyNode):
             display_name="LivePortrait Settings",
             description="The parameters of LivePortrait video-to-video, as the hosted model documents them. Every "
             "engine accepts them.",
-            search_aliases=["live portrait parameters", "retargeting", "stitching", "face index", "lip zero"],
+            search_aliases=[
+                "retargeting",
+                "stitching",
+                "face index",
+                "lip zero",
+                "参数",
+                "設定",
+            ],
             inputs=[
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
                     default="none",
-                    tooltip=f"Overrides some of the parameters below, whatever the widgets show. {_presets()}",
+                    tooltip=f"Sets some of the parameters below. {_presets()}",
+                    # web/js/nodes.js writes them into the widgets.
+                    extra_dict={"lpv2v_presets": {name: preset.values for name, preset in PRESETS.items()}},
                 ),
                 *widgets(AnimationSettings, _ADVANCED),
             ],

@@ -54,8 +54,10 @@ PRESETS_INTRO = """\
 The node LivePortrait Settings offers them. The values of a preset override those of the widgets.
 """
 ADVANCED_INTRO = 'Inputs marked as advanced may be folded away; "Show advanced inputs" shows them.\n'
-WIDGETS_INTRO = "A preset does not move the widgets: its values override what they show.\n"
-PRESET_INPUT = "Overrides some of the parameters below, whatever the widgets show; default `none`."
+WIDGETS_INTRO = (
+    "A preset writes its values into the widgets; changing one of them afterwards ends the preset.\n"
+)
+PRESET_INPUT = "Sets some of the parameters below; default `none`."
 
 
 def generate(schemas: Mapping[str, Any]) -> dict[Path, str]:

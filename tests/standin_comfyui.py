@@ -93,10 +93,11 @@ class _Combo(_Input):
     options: list[str] = field(default_factory=list)
     default: str | None = None
     upload: UploadType | None = None
+    extra_dict: dict[str, Any] | None = None
 
     def own(self) -> dict[str, Any]:
         upload = {self.upload.value: True} if self.upload else {}
-        return {"options": self.options, "default": self.default, **upload}
+        return {"options": self.options, "default": self.default, **upload, **(self.extra_dict or {})}
 
 
 @dataclass
@@ -209,6 +210,9 @@ class PreviewImage:
     def __init__(self, image: Any, cls: type | None = None):
         self.image = image
 
+    def as_dict(self) -> dict[str, Any]:
+        return {"images": [self.image], "animated": (False,)}
+
 
 class InterruptProcessingException(BaseException):
     pass
@@ -225,6 +229,7 @@ class Host:
 
     Attributes:
         texts: lines shown on nodes.
+        events: sent to the pack's own JavaScript.
         bars: value, total and preview of each progress update.
         stop: the run is to be interrupted.
         free: free memory in bytes.
@@ -234,6 +239,7 @@ class Host:
 
     base: Path
     texts: list[str] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     bars: list[tuple[int, int, Any]] = field(default_factory=list)
     stop: bool = False
     free: int = 1 << 34
@@ -313,6 +319,7 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         "comfy_execution": {},
         "comfy_execution.graph": {"ExecutionBlocker": ExecutionBlocker},
         "folder_paths": {
+            "base_path": str(host.base),
             "models_dir": host.folder("models"),
             "add_model_folder_path": lambda kind, path: None,
             "get_folder_paths": lambda kind: [],
@@ -322,12 +329,15 @@ def install(host: Host) -> dict[str, types.ModuleType]:
             "exists_annotated_filepath": exists,
             "get_annotated_filepath": host.path,
             "filter_files_content_types": lambda files, kinds: [
-                name for name in files if name.endswith(".mp4")
+                name for name in files if name.endswith(".mp4" if kinds == ["video"] else (".png", ".jpg"))
             ],
         },
         "server": {
             "PromptServer": types.SimpleNamespace(
-                instance=types.SimpleNamespace(send_progress_text=lambda text, node: host.texts.append(text))
+                instance=types.SimpleNamespace(
+                    send_progress_text=lambda text, node: host.texts.append(text),
+                    send_sync=lambda event, data: host.events.append((event, data)),
+                )
             )
         },
     }

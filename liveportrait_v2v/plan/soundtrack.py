@@ -31,11 +31,12 @@ class Soundtrack:
 def soundtrack(source: Clip, role: Role, pairing: Pairing) -> Soundtrack:
     """Return the audio of a result.
 
-    It follows its clip: repeated where that repeats, silent where its last frame is held. What of it is used is decoded
-    here once, to find damage (`Clip.checked_audio`).
+    A still has no audio: its result takes the driving clip's unless `still_audio` is off. The audio follows its clip:
+    repeated where that repeats, silent where its last frame is held. What of it is used is decoded here once, to find
+    damage (`Clip.checked_audio`).
     """
     clip: Clip | object
-    if role.settings.driving_audio:
+    if role.settings.driving_audio or (source.info.is_still and role.options.still_audio):
         clip, origin, frames, step = role.driving, "driving", pairing.driving_frames, pairing.driving_step
     else:
         clip, origin, frames, step = source, "source", pairing.source_frames, Fraction(1)

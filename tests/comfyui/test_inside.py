@@ -97,9 +97,13 @@ def test_a_silent_clip_breaks_nothing(comfy):
             animate("3", ("1", 0), ("1", 0), settings=("2", 0)),
             ("4", "CreateVideo", {"images": ("3", 0), "audio": ("3", 1), "fps": ("3", 3)}),
             save("5", ("4", 0), "silent"),
+            ("6", "PreviewAudio", {"audio": ("3", 1)}),
+            ("7", "PreviewAny", {"source": ("3", 5)}),
         )
     )
-    assert saved_clip(comfy, run, "5").info.audio is None
+    clip = saved_clip(comfy, run, "5")
+    assert not clip.audio(clip.info.duration).samples.any()
+    assert "no sound: the source clip has none" in run.outputs["7"]["text"][0]
 
 
 def test_videos_come_from_cores_load_video_from_create_video_and_from_a_trim(comfy, clips):
@@ -173,6 +177,33 @@ def test_with_frames_off_a_linked_image_ends_with_an_error_that_names_the_switch
     )
     assert run.status == "error"
     assert "switch `frames` on" in run.error
+
+
+def test_images_that_are_linked_after_a_run_are_built_by_the_next(comfy):
+    nodes = [load("1", "source.mp4", frame_load_cap=8), animate("2", ("1", 0), ("1", 0))]
+    first = comfy.run(prompt_of(*nodes, save("3", ("2", 2), "linked_later")))
+    assert first.status == "success", first.error
+    link = ("4", "PreviewImage", {"images": ("2", 0)})
+    linked = comfy.run(prompt_of(*nodes, save("3", ("2", 2), "linked_later"), link))
+    assert linked.status == "success", linked.error
+    assert len(linked.outputs["4"]["images"]) == 8
+    again = comfy.run(prompt_of(*nodes, save("3", ("2", 2), "linked_later"), link))
+    assert "2" in again.cached
+
+
+def test_a_picture_in_load_video_is_animated_with_the_driver_s_voice(comfy):
+    run = comfy.run(
+        prompt_of(
+            load("1", "source.png"),
+            load("2", "driving.mp4"),
+            settings("3", comfy),
+            animate("4", ("1", 0), ("2", 0), settings=("3", 0)),
+            save("5", ("4", 2), "picture"),
+        )
+    )
+    clip = saved_clip(comfy, run, "5")
+    assert clip.info.frame_count == 16
+    assert clip.audio(clip.info.duration).samples.abs().max() > 0.001
 
 
 def test_an_interrupt_in_the_middle_ends_the_run_soon_and_leaves_no_file(comfy):

@@ -45,10 +45,24 @@ def test_the_nodes_that_animate_are_interchangeable(schemas):
             assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
 
 
-def test_local_engines_take_more_faces_by_their_last_input_and_the_hosted_model_takes_none(schemas):
+def test_inputs_that_came_later_are_behind_those_of_saved_graphs(schemas):
+    for name in ("Draft", "Local", "Segmind"):
+        *_, audio, rate = schemas[f"LPV2V_Animate{name}"].inputs
+        assert (audio.id, audio.io_type, audio.optional) == ("source_audio", "AUDIO", True)
+        assert (rate.id, rate.io_type, rate.optional) == ("source_fps", "FLOAT", True)
+
+
+def test_the_last_output_of_every_node_that_works_is_its_report(schemas):
+    names = ("LoadVideo", "AnimateDraft", "LoadModel", "AnimateLocal", "AnimateSegmind", "FetchSegmindJob")
+    for name in (*names, "PreviewFaces"):
+        last = schemas[f"LPV2V_{name}"].outputs[-1]
+        assert (last.id, last.io_type) == ("report", "STRING")
+
+
+def test_local_engines_take_more_faces_and_the_hosted_model_takes_none(schemas):
     for name in ("Draft", "Local"):
-        *_, last = schemas[f"LPV2V_Animate{name}"].inputs
-        assert (last.id, last.io_type, last.optional) == ("roles", "LPV2V_ROLES", True)
+        roles = inputs_of(schemas[f"LPV2V_Animate{name}"])["roles"]
+        assert (roles.io_type, roles.optional) == ("LPV2V_ROLES", True)
     assert "roles" not in inputs_of(schemas["LPV2V_AnimateSegmind"])
 
 

@@ -113,16 +113,22 @@ def test_audio_that_raises_when_it_is_read_counts_as_none_and_is_noted(values):
 def test_audio_that_does_not_fit_into_memory_is_absent_with_the_numbers(values, host):
     host.free = 1 << 30
     hours = replace(Audio(torch.zeros(2, 100), 48000).stream(), count=48000 * 200_000)
-    absent = values.audio_value(hours)
+    absent = values.audio_value(hours, Fraction(200_000))
     assert "200000 s of audio as AUDIO need 71.5 GiB of memory, and 1.0 GiB are free" in absent.message
 
 
-def test_audio_is_a_plain_dict_and_silence_is_none(values):
-    audio = values.audio_value(Audio(torch.zeros(2, 100), 8000).stream())
+def test_audio_is_a_plain_dict(values):
+    audio = values.audio_value(Audio(torch.zeros(2, 100), 8000).stream(), Fraction(1))
     assert type(audio) is dict
     assert audio["waveform"].shape == (1, 2, 100)
     assert audio["sample_rate"] == 8000
-    assert values.audio_value(None) is None
+
+
+def test_no_audio_is_silence_of_the_right_length(values):
+    audio = values.audio_value(None, Fraction(1, 2))
+    assert type(audio) is dict
+    assert audio["waveform"].shape == (1, 2, 22050)
+    assert not audio["waveform"].any()
 
 
 def test_images_that_do_not_fit_into_memory_are_refused_with_the_numbers(values, host):

@@ -52,6 +52,16 @@ def test_large_frames_come_in_smaller_chunks(size, chunk, large):
     assert make_plan(clips["source"], Role(clips["driving"])).chunk == chunk
 
 
+def test_a_still_has_the_driving_clip_s_audio_unless_still_audio_is_off():
+    still, driving = clip(1, None), clip(10, 25, 440)
+    plan = make_plan(still, Role(driving, settings()))
+    assert (plan.audio_source, plan.audio.read().samples.shape) == ("driving", (1, 3200))
+    silent = make_plan(still, Role(driving, settings(), MotionOptions(still_audio=False)))
+    assert (silent.audio, silent.audio_source) == (None, None)
+    chosen = make_plan(still, Role(driving, settings(driving_audio=True), MotionOptions(still_audio=False)))
+    assert chosen.audio_source == "driving"
+
+
 def test_a_path_is_opened(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError, match=r"bad\.mp4"):

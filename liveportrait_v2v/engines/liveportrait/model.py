@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ...errors import LivePortraitError
+from ...remedies import remedy
 from ...settings import AnimationSettings, MotionOptions
 from .batches import Batches
 from .landmarks203 import Landmarks203
@@ -25,8 +26,8 @@ class NotFiniteError(LivePortraitError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the LivePortrait networks gave pictures that aren't finite, in float32 as well: check the weights with "
-            "`liveportrait-v2v models verify`, and the device by a run on the CPU"
+            f"the LivePortrait networks gave pictures that aren't finite, in float32 as well: {remedy('verify')}, and "
+            "check the device by a run on the CPU"
         )
 
 

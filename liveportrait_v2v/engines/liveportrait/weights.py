@@ -205,7 +205,7 @@ def _check_kind(path: Path) -> None:
         kind = "a web page"
     else:
         return
-    raise WeightsError(f"{path}: is {kind}; download the weights again: `liveportrait-v2v models download`")
+    raise WeightsError(f"{path}: is {kind}; delete it, then {remedy('weights')}")
 
 
 def _flatten_groups(tensors: object) -> object:

@@ -55,7 +55,7 @@ class SegmindEngine:
     """
 
     name = "segmind"
-    supports = frozenset({"pairing"})
+    supports = frozenset({"pairing", "still_audio"})
 
     def __init__(
         self,

@@ -163,7 +163,9 @@ def test_values_that_are_not_finite_are_refused(tmp_path, tensors, suffix, value
 def test_what_a_download_left_in_place_of_weights_is_named(tmp_path, content, kind, suffix):
     path = tmp_path / f"{SMALL}{suffix}"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=f"is {kind}.*; download the weights again"):
+    with pytest.raises(
+        WeightsError, match=f"is {kind}.*; delete it, then run `liveportrait-v2v models download`"
+    ):
         read_weights(SMALL, path)
 
 

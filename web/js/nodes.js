@@ -1,0 +1,84 @@
+// Sizes, presets and the look at a file: what a schema can't say about the nodes.
+
+import { api } from '../../../scripts/api.js'
+import { app } from '../../../scripts/app.js'
+import { show } from './report.js'
+
+// Width and height of a new node, at least.
+const SIZES = { LPV2V_LoadVideo: [350, 0], LPV2V_PreviewFaces: [460, 420] }
+
+// A preset writes its values into the widgets; a widget that is changed afterwards ends the preset.
+function watchPresets(node, presets) {
+  const widget = (name) => node.widgets.find((other) => other.name === name)
+  const chosen = widget('preset')
+  let writing = false
+  after(chosen, () => {
+    writing = true
+    for (const [name, value] of Object.entries(presets[chosen.value] ?? {})) widget(name).value = value
+    writing = false
+    node.setDirtyCanvas(true, true)
+  })
+  for (const other of node.widgets) {
+    if (other === chosen) continue
+    after(other, () => {
+      const value = presets[chosen.value]?.[other.name]
+      if (!writing && value !== undefined && other.value !== value) chosen.value = 'none'
+    })
+  }
+}
+
+// What Load Video will take of its file, before it runs.
+function watchFile(node) {
+  let waiting
+  const look = () => {
+    clearTimeout(waiting)
+    waiting = setTimeout(async () => {
+      const asked = Object.fromEntries(
+        node.widgets.filter((widget) => NUMBERS.has(widget.name)).map((widget) => [widget.name, widget.value])
+      )
+      if (!asked.file) return
+      const answer = await api.fetchApi(`/liveportrait-v2v/clip?${new URLSearchParams(asked)}`)
+      if (answer.ok) {
+        const { text, error } = await answer.json()
+        show(node, text, error)
+      }
+    }, 300)
+  }
+  for (const widget of node.widgets) if (NUMBERS.has(widget.name)) after(widget, look)
+  const configured = node.onConfigure
+  node.onConfigure = function (...given) {
+    configured?.apply(this, given)
+    look()
+  }
+  look()
+}
+
+const NUMBERS = new Set([
+  'file',
+  'frame_load_cap',
+  'skip_first_frames',
+  'select_every_nth',
+  'force_rate',
+  'max_side'
+])
+
+function after(widget, action) {
+  const before = widget.callback
+  widget.callback = function (...given) {
+    const result = before?.apply(this, given)
+    action()
+    return result
+  }
+}
+
+app.registerExtension({
+  name: 'LivePortraitV2V.Nodes',
+  nodeCreated(node) {
+    const size = SIZES[node.comfyClass]
+    if (size) node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])])
+    if (node.comfyClass === 'LPV2V_LoadVideo') watchFile(node)
+    if (node.comfyClass === 'LPV2V_Settings') {
+      watchPresets(node, node.constructor.nodeData.input.required.preset[1].lpv2v_presets)
+    }
+  }
+})

@@ -34,6 +34,7 @@ class NodeError(Exception):
 class KeyNeeded(NodeError):
     """No usable key of the hosted model; the front end opens the dialog for one."""
 
+    __module__ = "builtins"
     __qualname__ = "LivePortraitKey"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from ..liveportrait_v2v.engines.segmind import SegmindEngine
 
 ROUTE = "/liveportrait-v2v/segmind-key"
+PRICE_ROUTE = "/liveportrait-v2v/segmind-price"
 
 
 def deadline() -> io.Input:
@@ -35,7 +39,7 @@ def make_engine(
 ) -> SegmindEngine:
     """Create the engine, with its journal and key in ComfyUI's system user folder, which is never served over HTTP.
 
-    If that folder has no key, the one stored by `liveportrait-v2v key set` is used.
+    If that folder has no key, the one that the command stored is used.
 
     Args:
         deadline: seconds to wait.
@@ -64,8 +68,8 @@ def make_engine(
 def add_route() -> None:
     """Add the route that stores the API key to ComfyUI's server.
 
-    It takes POST requests of the server's own pages with JSON: {"key": "…"} stores a key, {} stores nothing. The
-    response only contains whether a key is configured.
+    It takes POST requests of the server's own pages with JSON: {"key": "…"} stores a key, {"remove": true}
+    removes it, {} does nothing. The response only contains whether a key is configured. A GET route has the price.
     """
     from aiohttp import web
 
@@ -78,19 +82,37 @@ def add_route() -> None:
             raise web.HTTPUnsupportedMediaType(text="send JSON")
         try:
             body = await request.json()
-            key = body.get("key")
+            key, remove = body.get("key"), body.get("remove") is True
         except (ValueError, AttributeError):
             raise web.HTTPBadRequest(text='send JSON such as {"key": "…"}') from None
         folder = host.system_folder()
         try:
-            if key is not None:
+            if remove:
+                keys.remove_key(folder)
+            elif key is not None:
                 keys.ApiKey(str(key).strip()).save(folder)
             found = keys.find_key(folder) or keys.find_key(keys.default_folder())
         except LivePortraitError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return web.json_response({"configured": found is not None})
 
+    async def price(_: web.Request) -> web.Response:
+        return web.json_response({"usd": await asyncio.to_thread(_price)})
+
     host.add_route("post", ROUTE, handle)
+    host.add_route("get", PRICE_ROUTE, price)
+
+
+def _price() -> float:
+    """Return the price of a job in USD: the last one that the journal has, else the usual one."""
+    from ..liveportrait_v2v.engines.segmind.endpoints import Endpoints
+    from ..liveportrait_v2v.engines.segmind.journal import FILE, USUAL_COST, Journal
+
+    folder = host.system_folder() / "segmind"
+    if not (folder / FILE).exists():
+        return USUAL_COST
+    with closing(Journal(folder, time.time)) as journal:
+        return journal.expected_cost(Endpoints.of().base)
 
 
 def _same_origin(request: web.Request) -> bool:

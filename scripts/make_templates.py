@@ -156,12 +156,12 @@ LOADER, ANIMATE, SAVER = (350, 580), (350, 520), (420, 520)
 def quick_start(graph: Graph) -> None:
     """Draw two loaders, Animate Draft and Save Video."""
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 650), LOADER, "Driving: whose motion", file=DRIVING)
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
     animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
     _save(graph, (840, 0), animate, "quick_start")
     graph.add(
         "MarkdownNote",
-        (430, 650),
+        (430, 680),
         (830, 270),
         "Quick start: press Run",
         text="""\
@@ -180,7 +180,7 @@ The draft shows timing, framing and motion. For the real look, put *Animate Loca
 def picture(graph: Graph) -> None:
     """Draw a picture's way through Animate Draft and an upscaler."""
     source = graph.add("LoadImage", (0, 0), (350, 420), "Source: whose face", image=PICTURE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 650), LOADER, "Driving: motion and voice", file=DRIVING)
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: motion and voice", file=DRIVING)
     animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
     larger = graph.add(
         "ImageScaleBy", (840, 0), (280, 90), image=(animate, 0), upscale_method="lanczos", scale_by=2
@@ -199,7 +199,7 @@ def picture(graph: Graph) -> None:
     )
     graph.add(
         "MarkdownNote",
-        (430, 650),
+        (430, 680),
         (830, 200),
         "A picture that moves, and an upscaler behind it",
         text="""\
@@ -214,9 +214,9 @@ A picture lasts as long as the driving clip and has its **sound**.
 def choose_face(graph: Graph) -> None:
     """Draw the choice of one of two faces."""
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: two people", file=TWO_FACES)
-    driving = graph.add("LPV2V_LoadVideo", (0, 650), LOADER, "Driving: whose motion", file=DRIVING)
-    settings = graph.add("LPV2V_Settings", (960, 650), (350, 580), input_face_index=1)
-    graph.add("LPV2V_PreviewFaces", (430, 740), (470, 490), clip=(source, 0))
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
+    settings = graph.add("LPV2V_Settings", (960, 680), (350, 580), input_face_index=1)
+    graph.add("LPV2V_PreviewFaces", (430, 770), (470, 490), clip=(source, 0))
     animate = graph.add(
         "LPV2V_AnimateDraft",
         (1370, 0),
@@ -228,7 +228,7 @@ def choose_face(graph: Graph) -> None:
     _save(graph, (1780, 0), animate, "face")
     graph.add(
         "MarkdownNote",
-        (1370, 650),
+        (1370, 680),
         (830, 150),
         "Which of several faces",
         text="""\
@@ -242,18 +242,18 @@ Put the number of the one to animate into **input_face_index** of LivePortrait S
 def two_faces(graph: Graph) -> None:
     """Draw two faces with a driving clip each."""
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: two people", file=TWO_FACES)
-    first = graph.add("LPV2V_LoadVideo", (0, 650), LOADER, "Driving: motion of face 0", file=DRIVING)
+    first = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: motion of face 0", file=DRIVING)
     second = graph.add(
-        "LPV2V_LoadVideo", (430, 650), LOADER, "Driving: motion of face 1", file=DRIVING, skip_first_frames=20
+        "LPV2V_LoadVideo", (430, 680), LOADER, "Driving: motion of face 1", file=DRIVING, skip_first_frames=20
     )
-    roles = graph.add("LPV2V_AnotherFace", (840, 650), (320, 200), driving=(second, 0), source_face=1)
+    roles = graph.add("LPV2V_AnotherFace", (840, 680), (320, 200), driving=(second, 0), source_face=1)
     animate = graph.add(
         "LPV2V_AnimateDraft", (1230, 0), ANIMATE, source=(source, 0), driving=(first, 0), roles=(roles, 0)
     )
     _save(graph, (1640, 0), animate, "two_faces")
     graph.add(
         "MarkdownNote",
-        (1230, 650),
+        (1230, 680),
         (830, 200),
         "Two faces, two drivers, one pass",
         text="""\
@@ -268,11 +268,11 @@ sound follow the settings of the Animate node. *Animate Local* takes **roles** t
 def networks(graph: Graph) -> None:
     """Draw Animate Local with its model."""
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 650), LOADER, "Driving: whose motion", file=DRIVING)
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
     models = [{"name": file.name, "url": file.url, "directory": "liveportrait"} for file in SAFETENSORS]
     # The front end looks for them at the root of a workflow, and in the properties of nodes.
     graph.models = models
-    model = graph.add("LPV2V_LoadModel", (430, 650), (320, 180), properties={"models": models})
+    model = graph.add("LPV2V_LoadModel", (430, 680), (320, 180), properties={"models": models})
     animate = graph.add(
         "LPV2V_AnimateLocal",
         (820, 0),
@@ -284,7 +284,7 @@ def networks(graph: Graph) -> None:
     _save(graph, (1230, 0), animate, "local")
     graph.add(
         "MarkdownNote",
-        (820, 650),
+        (820, 680),
         (830, 190),
         "The LivePortrait networks on your own machine",
         text="""\
@@ -302,10 +302,10 @@ def app(graph: Graph) -> None:
     label = {"file": "Source: video or picture with the face"}
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source", labels=label, file=SOURCE)
     label = {"file": "Driving: video with the motion"}
-    driving = graph.add("LPV2V_LoadVideo", (0, 650), LOADER, "Driving", labels=label, file=DRIVING)
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving", labels=label, file=DRIVING)
     settings = graph.add(
         "LPV2V_Settings",
-        (430, 650),
+        (430, 680),
         (350, 580),
         labels={"driving_audio": "Sound of the driving clip"},
         preset="whole clip",

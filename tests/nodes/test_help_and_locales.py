@@ -141,6 +141,19 @@ def test_every_text_is_translated_or_warned_about(language):
         warnings.warn(f"locales/{language}/nodeDefs.json: {path} is not translated", stacklevel=1)
 
 
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_a_translated_page_has_the_translated_name_and_every_input_and_output(schemas, language):
+    pages = {path.parent.name: path.read_text(encoding="utf-8") for path in HELP.glob(f"*/{language}.md")}
+    assert pages
+    for node_id, text in pages.items():
+        assert text.splitlines()[0] == f"# {translations(language)[node_id]['display_name']}"
+        schema = schemas[node_id]
+        named = [item.id for item in schema.inputs] + [item.display_name for item in schema.outputs]
+        assert [name for name in named if f"`{name}`" not in text] == [], node_id
+        # The frontend resolves them relative to the folder of all pages.
+        assert all((HELP / name).is_file() for name in pictures(text))
+
+
 def test_a_missing_and_an_english_text_both_count_as_untranslated():
     english = {"A": {"description": "Text.", "inputs": {"x": {"name": "x", "tooltip": "Tip."}}}}
     assert untranslated(english, {}) == ["A.description", "A.inputs.x.tooltip"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib
 import re
@@ -189,6 +190,15 @@ def test_an_error_is_a_sentence_without_the_path_of_a_class(nodes, host, source,
     assert host.events == [("lpv2v.report", {"node": "7", "text": host.texts[-1], "error": True})]
     assert "see the numbers with the node Preview Faces" in host.texts[-1]
     assert temp_files(host) == []
+
+
+def test_a_missing_key_has_a_name_that_opens_its_dialog(pack, nodes, source, driving, monkeypatch):
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
+    with pytest.raises(Exception, match="Extensions > LivePortrait > Set Segmind API key") as caught:
+        asyncio.run(nodes.AnimateSegmind.execute(source=source, driving=driving, frames=False))
+    kind = type(caught.value)
+    assert (kind.__module__, kind.__qualname__) == ("builtins", "LivePortraitKey")
 
 
 def test_an_interrupt_is_the_last_line_of_a_node(nodes, host, source, driving, quick):

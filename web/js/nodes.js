@@ -62,6 +62,16 @@ const NUMBERS = new Set([
   'max_side'
 ])
 
+// The price of a job above the node, in core's wording; front ends show badges of nodes in both renderers.
+async function showPrice(node) {
+  const answer = await api.fetchApi('/liveportrait-v2v/segmind-price')
+  if (!answer.ok || !window.LGraphBadge || !node.badges) return
+  const { usd } = await answer.json()
+  const badge = new window.LGraphBadge({ text: `~$${usd.toFixed(2)}/Run`, fgColor: '#fff', bgColor: '#8d6932' })
+  node.badges.push(() => badge)
+  node.setDirtyCanvas(true, true)
+}
+
 function after(widget, action) {
   const before = widget.callback
   widget.callback = function (...given) {
@@ -77,6 +87,7 @@ app.registerExtension({
     const size = SIZES[node.comfyClass]
     if (size) node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])])
     if (node.comfyClass === 'LPV2V_LoadVideo') watchFile(node)
+    if (node.comfyClass === 'LPV2V_AnimateSegmind') showPrice(node)
     if (node.comfyClass === 'LPV2V_Settings') {
       watchPresets(node, node.constructor.nodeData.input.required.preset[1].lpv2v_presets)
     }

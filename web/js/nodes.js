@@ -89,6 +89,9 @@ app.registerExtension({
     if (node.comfyClass === 'LPV2V_LoadVideo') watchFile(node)
     if (node.comfyClass === 'LPV2V_AnimateSegmind') showPrice(node)
     if (node.comfyClass === 'LPV2V_Settings') {
+      // It has one legal value, and its place among the values of saved graphs.
+      const base64 = node.widgets.find((widget) => widget.name === 'base64')
+      base64.hidden = base64.options.hidden = true
       watchPresets(node, node.constructor.nodeData.input.required.preset[1].lpv2v_presets)
     }
   }

@@ -237,6 +237,8 @@ class TrackedClip:
         if memory is not None and memory.holds(clip, len(self._numbers)):
             self._memory = memory
             self._kept += memory.get(self._key)
+            if self._frames_kept() % chunk and self._frames_kept() < clip.output_count():
+                self._kept.pop()  # an earlier run ended inside it
 
     def __enter__(self) -> TrackedClip:
         return self
@@ -270,6 +272,8 @@ class TrackedClip:
                     if place < len(self._kept):
                         tracks = self._kept[place]
                     else:
+                        if self._tracked < part.index:
+                            self._catch_up(tracker, part.index)
                         tracks = self._track(tracker, frames, part.index)
                         if keep:
                             self._kept.append(tracks)
@@ -280,16 +284,29 @@ class TrackedClip:
 
     def _ready(self, cap: int) -> FaceTracker:
         """Return the tracker, in the state behind the last kept frame if the pass reads further than that."""
-        kept = sum(len(tracks[0]) for tracks in self._kept)
+        kept = self._frames_kept()
         # What the tracker finds depends in its last digits on where chunks end.
         goes_on = self._tracked == kept and kept % self._chunk == 0
         further = self._clip.output_count(cap=cap) > kept
-        if further and not goes_on:
+        recalled = (
+            self._tracked == 0 and kept % self._chunk == 0
+        )  # by the memory: the pass may end within them
+        if further and not goes_on and not recalled:
             self._kept.clear()
         if self._tracker is None or (further and not goes_on):
             self._tracker = FaceTracker(device=self._device, order=self._order)
             self._tracked = 0
         return self._tracker
+
+    def _frames_kept(self) -> int:
+        return sum(len(tracks[0]) for tracks in self._kept)
+
+    def _catch_up(self, tracker: FaceTracker, index: int) -> None:
+        """Give the tracker the frames up to `index`, whose tracks an earlier run left."""
+        with _decoded(self._clip, self._device, self._chunk, index, self._clock) as parts:
+            for part in parts:
+                tracker.track(part.frames.to(self._device, non_blocking=True))
+        self._tracked = index
 
     def _track(self, tracker: FaceTracker, frames: torch.Tensor, index: int) -> tuple[_Track, ...]:
         """Return the track of each number's face in the frames that follow."""

@@ -276,3 +276,16 @@ def test_the_least_recently_used_tracks_are_forgotten_and_too_long_a_clip_is_not
     passed(long, memory)
     passed(long, memory)
     assert sum(tracked) == 2 * long.info.frame_count
+
+
+def test_what_an_earlier_run_left_unfinished_is_used_and_goes_on_as_if_tracked_from_the_start(clips, tracked):
+    memory, clip = TrackMemory(), Clip(clips["single_face"], duration=1)
+    alone = passed(clip, TrackMemory())
+    with TrackedClip(clip, (0,), memory=memory) as reader, closing(reader.chunks(cap=20)) as chunks:
+        next(chunks)
+        next(chunks)
+    tracked.clear()
+    with TrackedClip(clip, (0,), memory=memory) as reader, closing(reader.chunks()) as chunks:
+        next(chunks)
+    assert tracked == []
+    assert same(passed(clip, memory), alone)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from .text import one_line
+
+MAX_MESSAGE = 2000
+"""Characters of a message; file names and a server's text may be part of it."""
+
 
 class LivePortraitError(Exception):
-    """Base class of all errors that this library raises deliberately."""
+    """Base class of all errors that this library raises deliberately; the message is one bounded line."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(one_line(str(message), MAX_MESSAGE))
 
 
 class MediaError(LivePortraitError):
@@ -18,7 +26,7 @@ class MediaError(LivePortraitError):
     def __init__(self, path: object, reason: str):
         super().__init__(f"{path}: {reason}")
         self.path = path
-        self.reason = reason
+        self.reason = one_line(reason, MAX_MESSAGE)
 
 
 class SettingsError(LivePortraitError, ValueError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from .errors import SettingsError
+from .text import quoted
 
 FACE_ORDERS = ("large-small", "small-large", "left-right", "right-left", "top-bottom", "bottom-top")
 
@@ -59,11 +60,15 @@ class Rule:
         """
         if isinstance(value, str):
             value = self.words.get(value, value)
-        if self.type is float and type(value) is int:
-            value = float(value)
-        if not isinstance(value, Value) or type(value) is not self.type or not self._allows(value):
-            raise SettingsError(f"{name} must be {self.text()}, got {value!r}")
-        return value
+        given = value
+        try:
+            if self.type is float and type(value) is int:
+                value = float(value)
+            if isinstance(value, Value) and type(value) is self.type and self._allows(value):
+                return value
+        except OverflowError:  # an integer beyond the range of floats
+            pass
+        raise SettingsError(f"{name} must be {self.text()}, got {quoted(given)}")
 
     def parse(self, name: str, text: str) -> Value:
         """Convert text from the command line to a value.
@@ -136,7 +141,7 @@ class _Checked:
         """
         unknown = [name for name in values if name not in cls.rules()]
         if unknown:
-            raise SettingsError(f"unknown parameter {unknown[0]!r}; known are {', '.join(cls.rules())}")
+            raise SettingsError(f"unknown parameter {quoted(unknown[0])}; known are {', '.join(cls.rules())}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

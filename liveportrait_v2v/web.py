@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from .deadlines import Deadline, OutOfTime
 from .errors import LivePortraitError
+from .text import one_line, quoted
 
 MAX_URL = 2048
 MAX_REDIRECTS = 3
@@ -78,8 +79,8 @@ def parse_url(url: object, *, allow_loopback: bool = False) -> httpx.URL:
         )
     try:
         parsed, authority = httpx.URL(url), urlsplit(url).netloc
-    except (httpx.InvalidURL, ValueError) as error:
-        raise UrlError(f"not a URL: {error}") from None
+    except (httpx.InvalidURL, ValueError):
+        raise UrlError(f"not a URL: {quoted(url)}") from None
     name = redact_url(url)
     if parsed.scheme not in ("https", "http") or (parsed.scheme == "http" and not allow_loopback):
         raise UrlError(f"{name}: a URL must begin with https://")
@@ -144,8 +145,29 @@ def redact_url(url: object) -> str:
         text = f"{parsed.scheme}://{parsed.netloc.decode()}{parsed.path}"
     except (httpx.InvalidURL, TypeError, ValueError):
         return "the URL"
-    text = ascii(text)[1:-1]
-    return text if len(text) <= 200 else text[:199] + "…"
+    return one_line(ascii(text[:MAX_URL])[1:-1], 200)
+
+
+async def keep_location(response: httpx.Response) -> None:
+    """Take the location of an answer away from httpx; a response hook.
+
+    httpx builds the next request even where no redirect is followed, and fails for locations such as data: or mailto:.
+    """
+    if "location" in response.headers:
+        response.extensions["location"] = response.headers.pop("location")
+
+
+def location_of(response: httpx.Response) -> str:
+    """Return the location that `keep_location` took from an answer, "" if it had none."""
+    return response.extensions.get("location", "")
+
+
+def join_url(base: httpx.URL, location: str) -> str:
+    """Return the URL that a location leads to; what is not a URL comes back as it is, and no check accepts it."""
+    try:
+        return str(base.join(location))
+    except (httpx.InvalidURL, ValueError):
+        return location
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):
@@ -192,7 +214,7 @@ async def fetch_to_file(
     path: str | os.PathLike[str],
     *,
     max_bytes: int,
-    deadline: float,
+    deadline: Deadline,
     allow_loopback: bool = False,
     resolver: Resolver = resolve,
     verify: ssl.SSLContext | bool = True,
@@ -204,7 +226,7 @@ async def fetch_to_file(
 
     Args:
         max_bytes: maximum size of the file.
-        deadline: time by time.monotonic() at which the file must be complete.
+        deadline: of the complete file.
         allow_loopback, resolver: as in `check_url`.
 
     Raises:
@@ -215,11 +237,14 @@ async def fetch_to_file(
     transport = PinnedTransport(allow_loopback=allow_loopback, resolver=resolver, verify=verify)
     limits = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
     try:
-        async with httpx.AsyncClient(transport=transport, timeout=limits, trust_env=False) as client:
-            return await asyncio.wait_for(
-                _fetch(client, url, Path(path), max_bytes), deadline - time.monotonic()
-            )
-    except asyncio.TimeoutError:
+        async with httpx.AsyncClient(
+            transport=transport,
+            timeout=limits,
+            trust_env=False,
+            event_hooks={"response": [keep_location]},
+        ) as client:
+            return await deadline.wait(_fetch(client, url, Path(path), max_bytes))
+    except OutOfTime:
         raise FetchError(f"{redact_url(url)}: did not arrive in time") from None
     except httpx.InvalidURL as error:
         raise UrlError(f"{redact_url(url)}: leads to what is not a URL ({error})") from None
@@ -230,8 +255,8 @@ async def fetch_to_file(
 async def _fetch(client: httpx.AsyncClient, url: str, path: Path, max_bytes: int) -> int:
     for _ in range(MAX_REDIRECTS + 1):
         async with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-            if response.status_code in _REDIRECTS and "location" in response.headers:
-                url = str(response.url.join(response.headers["location"]))
+            if response.status_code in _REDIRECTS and location_of(response):
+                url = join_url(response.url, location_of(response))
                 continue
             return await _save(response, redact_url(url), path, max_bytes)
     raise FetchError(f"{redact_url(url)}: more than {MAX_REDIRECTS} redirects")
@@ -295,4 +320,4 @@ def _at(request: httpx.Request, checked: CheckedUrl, address: str) -> httpx.Requ
 def _reason(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
-    return f"the connection failed ({ascii(str(error))[1:-1] or type(error).__name__})"
+    return f"the connection failed ({one_line(ascii(str(error))[1:-1]) or type(error).__name__})"

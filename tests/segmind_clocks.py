@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from liveportrait_v2v.engines.segmind.pacing import Clock
+from liveportrait_v2v.deadlines import Clock
 
 
 class QuickClock(Clock):

@@ -17,7 +17,10 @@ LAYERS = (
     {"engines"},
     {"plan", "tracking", "compose", "geometry", "neutral", "placement"},
     {"faces", "media", "settings"},
-    {"errors", "files", "remedies", "concurrency", "resampling", "smoothing", "tensors", "web"},
+    {
+        *("errors", "files", "remedies", "text", "deadlines"),
+        *("concurrency", "resampling", "smoothing", "tensors", "web"),
+    },
 )
 """Top-level modules and packages, from the top down: each imports those of its own layer and of those below."""
 DEPENDENCIES = {"aiohttp", "av", "filelock", "httpx", "numpy", "PIL", "safetensors", "torch", "yaml"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
+from liveportrait_v2v.deadlines import Deadline
 from liveportrait_v2v.web import FetchError, UrlError, check_url, fetch_to_file, redact_url
 
 PUBLIC = "93.184.216.34"
@@ -157,7 +157,7 @@ def fetch(path, *answers: bytes, seconds: float = 20, url="http://127.0.0.1:{por
             size = await fetch_to_file(
                 url.format(port=host.port),
                 path,
-                deadline=time.monotonic() + seconds,
+                deadline=Deadline(seconds),
                 allow_loopback=True,
                 **options,
             )
@@ -195,7 +195,7 @@ def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path):
                     f"https://clips.example:{host.port}/a",
                     tmp_path / "clip",
                     max_bytes=10,
-                    deadline=time.monotonic() + 20,
+                    deadline=Deadline(20),
                     allow_loopback=True,
                     resolver=lambda *_: ["127.0.0.1"],
                 )

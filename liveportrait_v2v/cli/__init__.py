@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
+from ..text import one_line
 from . import animate, demo, faces, jobs, key, models, serve, template
 from .stop import Stop
 
@@ -33,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
-        self.exit(ERROR, f"liveportrait-v2v: {message}; see {self.prog} --help\n")
+        self.exit(ERROR, f"liveportrait-v2v: {one_line(message)}; see {self.prog} --help\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,14 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"liveportrait-v2v: {note}", file=sys.stderr)
             return 128 + (stop.signal or signal.SIGINT)
         except LivePortraitError as error:
-            print(f"liveportrait-v2v: {_one_line(error)}", file=sys.stderr)
+            print(f"liveportrait-v2v: {error}", file=sys.stderr)
         except BrokenPipeError:
             # The reader is gone: keep Python from raising again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print("liveportrait-v2v: stdout was closed before everything was printed", file=sys.stderr)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            print(f"liveportrait-v2v: {where}{error.strerror or error}", file=sys.stderr)
+            print(f"liveportrait-v2v: {one_line(f'{where}{error.strerror or error}')}", file=sys.stderr)
         return ERROR
 
 
@@ -71,7 +72,3 @@ def _parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.add(commands)
     return parser
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

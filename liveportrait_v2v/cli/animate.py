@@ -7,7 +7,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError
+from ..errors import MAX_MESSAGE, SettingsError
+from ..text import one_line
 from . import segmind
 from .common import (
     TEMPLATES,
@@ -141,4 +142,4 @@ def describe(result: Result) -> str:
     if result.job is not None:
         lines.append(segmind.describe(result.job))
     lines.append(f"took {result.seconds['total']:.1f} s ({', '.join(stages)}; stages overlap)")
-    return "\n".join(lines)
+    return "\n".join(one_line(line, MAX_MESSAGE) for line in lines)

@@ -13,6 +13,7 @@ from typing import TextIO, TypeAlias, TypedDict
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
+from ..text import one_line, quoted
 
 TEMPLATES = (".safetensors", ".pkl")
 """Extensions of motion templates: files with a driving clip's motion instead of its frames."""
@@ -113,10 +114,10 @@ def parse_settings(assignments: list[str]) -> tuple[AnimationSettings, MotionOpt
         name, equals, text = assignment.partition("=")
         kind = next((kind for kind in kinds if name in kind.rules()), None)
         if not equals:
-            raise SettingsError(f"--set takes name=value, got {assignment!r}")
+            raise SettingsError(f"--set takes name=value, got {quoted(assignment)}")
         if kind is None:
             known = ", ".join(name for kind in kinds for name in kind.rules())
-            raise SettingsError(f"unknown parameter {name!r}; known are {known}")
+            raise SettingsError(f"unknown parameter {quoted(name)}; known are {known}")
         values[kind][name] = kind.rules()[name].parse(name, text)
     return (
         AnimationSettings.from_dict(values[AnimationSettings]),
@@ -177,7 +178,7 @@ def plain_warnings() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         start = "\r\x1b[K" if sys.stderr.isatty() else ""
-        print(f"{start}liveportrait-v2v: {message}", file=sys.stderr)
+        print(f"{start}liveportrait-v2v: {one_line(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from ..errors import MediaError
+from ..errors import MAX_MESSAGE, MediaError
 from ..files import atomic_write
+from ..text import one_line
 from .common import Commands, add_options, check_device, check_output, parse_settings
 from .progress import ProgressLine
 from .stop import Stop
@@ -62,8 +63,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
             f"first at {float(face.first_seen):.2f} s: {right - left}x{bottom - top} pixels at {left}, {top}"
         )
     for note in found.notes:
-        print(note)
-    print(f"{found.frames_without_face} frames without a face\n{output}")
+        print(one_line(note, MAX_MESSAGE))
+    print(f"{found.frames_without_face} frames without a face\n{one_line(str(output), MAX_MESSAGE)}")
 
 
 def _check_sheet(name: str, source: str) -> Path:

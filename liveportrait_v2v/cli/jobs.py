@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError
+from ..deadlines import moment
+from ..errors import MAX_MESSAGE, SettingsError
+from ..text import one_line, quoted
 from .common import Commands
 from .progress import ProgressLine
 from .segmind import describe
@@ -60,9 +61,9 @@ def _list(options: argparse.Namespace, stop: Stop) -> None:
         print(json.dumps([asdict(job) for job in jobs]))
         return
     for job in jobs:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
+        when = moment(job.created).astimezone().strftime("%Y-%m-%d %H:%M")
         cost = "" if job.cost is None else f"  {job.cost:.4g} USD"
-        print(f"{job.id}  {when}  {job.state}  {job.request_id or '-'}{cost}  {job.label}")
+        print(one_line(f"{job.id}  {when}  {job.state}  {job.request_id or '-'}{cost}  {job.label}"))
     print(f"{len(jobs)} jobs, about {journal.spent(24 * 3600):.2f} USD in the last 24 hours; {journal.path}")
 
 
@@ -97,7 +98,7 @@ def _fetch(options: argparse.Namespace, stop: Stop) -> None:
             job = engine.resume(job, output, on_state=line.show_text, cancelled=stop)
         else:
             job = engine.fetch(job.request_id, output, on_state=line.show_text, cancelled=stop)
-    print(f"{output}\n{describe(report_of(job))}")
+    print(f"{one_line(str(output), MAX_MESSAGE)}\n{describe(report_of(job))}")
 
 
 def _forget(options: argparse.Namespace, stop: Stop) -> None:
@@ -110,7 +111,7 @@ def _find(journal: Journal, text: str) -> Job:
     job = journal.find(text)
     if job is None:
         raise SettingsError(
-            f"ID must be a job's number or its request id, got {text!r}; see `liveportrait-v2v jobs list`"
+            f"ID must be a job's number or its request id, got {quoted(text)}; see `liveportrait-v2v jobs list`"
         )
     return job
 

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from ..text import one_line
+
 if TYPE_CHECKING:
     from ..engines.base import EngineStatus
     from ..run import Progress
@@ -50,7 +52,7 @@ class ProgressLine:
     def show_text(self, status: EngineStatus) -> None:
         """Show the status of a job."""
         if self._visible:
-            self._redraw(status.text[: shutil.get_terminal_size().columns - 1])
+            self._redraw(one_line(status.text, shutil.get_terminal_size().columns - 1))
 
     def _draw(
         self, frames: int, total: int | None, stage: str, fps: float, note: str, unit: str = "fps"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError
+from ..errors import MAX_MESSAGE, SettingsError
+from ..text import one_line
 
 if TYPE_CHECKING:
     from ..engines.segmind import SegmindEngine
@@ -65,4 +66,4 @@ def describe(job: dict[str, Any]) -> str:
     cost = "cost unknown" if job["cost"] is None else f"{job['cost']:.4g} USD"
     left = "" if job["remaining_credits"] is None else f", {job['remaining_credits']:.4g} credits left"
     name = f"job {job['job']} ({job['request_id'] or 'no request id'})"
-    return f"{name}: {cost}{left}; as the model made it: {job['file']}"
+    return one_line(f"{name}: {cost}{left}; as the model made it: {job['file']}", MAX_MESSAGE)

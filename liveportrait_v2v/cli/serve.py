@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ..errors import SettingsError
+from ..text import RedactingFilter
 from .common import Commands
 from .stop import Stop
 
@@ -96,6 +97,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
         allow_loopback=options.allow_loopback,
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RedactingFilter())
     logging.getLogger("liveportrait_v2v").setLevel(logging.INFO)
     # Clips and jobs are readable by their owner alone.
     os.umask(0o077)

@@ -11,11 +11,11 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
 from typing import Any
 
 from aiohttp import web
 
+from ..deadlines import Deadline, OutOfTime, moment
 from ..errors import LivePortraitError
 from .config import MODEL, ServerConfig
 from .dispatch import Dispatch
@@ -87,7 +87,7 @@ class Api:
             code, reason = (507, "the server's disk is full") if error.full else (500, "jobs can't be stored")
         except LivePortraitError as error:
             code, reason = 400, str(error)
-        except asyncio.TimeoutError:
+        except OutOfTime:
             code, reason = 408, "the request took too long to arrive"
         except ConnectionError:
             raise  # the client has disconnected
@@ -182,7 +182,7 @@ class Api:
             raise TooLarge(f"an upload holds at most {MAX_FILES} files of {limit} bytes")
         with self._files.workplace(max_bytes if length is None else length * 3 // 4) as place:
             saving = save_data_urls(request.content, place, limit)
-            saved = await asyncio.wait_for(saving, self._config.transfer_seconds)
+            saved = await Deadline(self._config.transfer_seconds).wait(saving)
             names = [self._files.add(path, suffix) for path, suffix in saved]
         urls = [self._file_url(request, name) for name in names]
         return web.json_response({"file_urls": urls, "message": f"{len(urls)} files uploaded"})
@@ -208,7 +208,7 @@ class Api:
     async def _accept(self, request: web.Request) -> Job:
         if request.match_info["slug"] != MODEL:
             raise web.HTTPNotFound(reason=f"this server has one model, {MODEL}")
-        body = await asyncio.wait_for(request.read(), self._config.request_seconds)
+        body = await Deadline(self._config.request_seconds).wait(request.read())
         order = await asyncio.to_thread(self._order, parse_json(body), self._base(request))
         job = await asyncio.to_thread(
             self._jobs.submit, MODEL, order.request, order.source, order.driving, order.settings
@@ -305,4 +305,4 @@ def _retry_headers() -> dict[str, str]:
 
 
 def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")

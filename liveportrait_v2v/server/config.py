@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SettingsError
+from ..text import hide, quoted
 
 MODEL = "live-portrait-video-to-video"
 _KEY = re.compile(r"[!-~]{16,256}")
@@ -67,12 +68,16 @@ class ServerConfig:
         Raises:
             SettingsError: other machines could reach the server without a key, or a value is invalid.
         """
+        if self.key is not None:
+            hide(self.key)
         if self.key is None and not is_loopback(self.host):
             raise SettingsError(
                 f"to listen at {self.host}, which other machines can reach, a key is needed: give --api-key-file"
             )
         if self.public_url is not None and not _PUBLIC_URL.fullmatch(self.public_url):
-            raise SettingsError(f"--public-url must be https://HOST without a path, got {self.public_url!r}")
+            raise SettingsError(
+                f"--public-url must be https://HOST without a path, got {quoted(self.public_url)}"
+            )
         if not 0 <= self.port < 65536:
             raise SettingsError(f"--port must be from 0 to 65535, got {self.port}")
         for name in ("queue", "clip_bytes", "quota_bytes", "result_seconds", "file_seconds", "job_seconds"):

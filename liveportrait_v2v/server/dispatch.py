@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..deadlines import Deadline, OutOfTime
 from ..errors import LivePortraitError
 from ..web import fetch_to_file
 from .config import ServerConfig
@@ -51,8 +52,8 @@ class Dispatch:
                 if job is not None:
                     await self._work(job, worker)
                     continue
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._new.wait(), _POLL_SECONDS)
+                with suppress(OutOfTime):
+                    await Deadline(_POLL_SECONDS).wait(self._new.wait())
                 self._new.clear()
         finally:
             await worker.close()
@@ -101,7 +102,7 @@ class Dispatch:
                 location,
                 path,
                 max_bytes=self._config.clip_bytes,
-                deadline=time.monotonic() + self._config.transfer_seconds,
+                deadline=Deadline(self._config.transfer_seconds),
                 allow_loopback=self._config.allow_loopback,
             )
         except LivePortraitError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from .jobs import SqliteJobs
 from .worker import ProcessWorker, Worker
 
 _POLL_SECONDS = 0.2
+_log = logging.getLogger(f"{__name__}.http")
 
 
 async def serve(
@@ -52,6 +54,7 @@ async def serve(
         runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_log,
             handle_signals=False,
             shutdown_timeout=config.grace_seconds,
             keepalive_timeout=config.request_seconds,
@@ -95,6 +98,19 @@ async def _start_workers(config: ServerConfig, stack: contextlib.AsyncExitStack)
 async def _end(task: asyncio.Future) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+class _WithoutRequests(logging.Filter):
+    """Filter that reduces aiohttp's errors to their kind: their texts quote malformed requests, keys included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else "an error"
+        record.msg, record.args = f"a request was given up: {kind}", ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
+_log.addFilter(_WithoutRequests())
 
 
 class ConnectionLimit:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any, Protocol
 
 import httpx
 
+from ...deadlines import Clock, Deadline, OutOfTime, moment
 from .endpoints import CLIPS, MODEL, Endpoints, valid_request_id
 from .errors import UnreachableError, refusal
 from .http import BrokenError, Http, NotSentError, Reply
-from .pacing import Clock, Deadline, Limiter, backoff, requested_wait
+from .pacing import Limiter, backoff, requested_wait
 from .responses import FAILED, Entry, Status, credits_of, entries_of, status_of
 
 # Consecutive failures after which a server counts as unreachable.
@@ -42,7 +42,7 @@ class SendRecord(Protocol):
 class Client:
     """Requests of one run, paced by the key's limiter and ended by a deadline.
 
-    Each raises pacing.OutOfTime when the deadline passes.
+    Each raises deadlines.OutOfTime when the deadline passes.
 
     Attributes:
         problem: of the last request, "" if it had none.
@@ -91,9 +91,8 @@ class Client:
             a 2xx answer, whose body is still to be read and closed.
         """
 
-        async def answer() -> Reply | httpx.Response:
-            left = self.deadline.left()
-            response = await self._http.open_api(self.endpoints.submit("v1"), payload, read=left)
+        async def answer(seconds: float) -> Reply | httpx.Response:
+            response = await self._http.open_api(self.endpoints.submit("v1"), payload, read=seconds)
             if 200 <= response.status_code < 300:
                 return response
             try:
@@ -104,8 +103,8 @@ class Client:
         async def post() -> Reply | httpx.Response:
             left = self.deadline.left()
             try:
-                return await asyncio.wait_for(answer(), left)
-            except asyncio.TimeoutError:
+                return await self.deadline.wait(answer(left))
+            except OutOfTime:
                 raise BrokenError(f"no answer within {left:.0f} s") from None
 
         return await self._send_paid(record, post)
@@ -161,7 +160,7 @@ class Client:
         """
         # The history takes windows of 31 days.
         since = max(since, self._clock.time() - 29 * 24 * 3600)
-        first = datetime.fromtimestamp(since, timezone.utc) - timedelta(days=1)
+        first = moment(since) - timedelta(days=1)
         query: dict[str, Any] = {"per_page": 100, "from_date": first.date().isoformat(), "model_name": MODEL}
         for page in range(1, _PAGES + 1):
             reply = await self.send_free(
@@ -309,7 +308,7 @@ class Client:
 
 def _is_same_order(body: Any, payload: Mapping[str, Any]) -> bool:
     """Return whether a request of the history has the same clips as this order, and no value that differs."""
-    if not isinstance(body, dict) or any(body.get(name) != payload[name] for name in CLIPS):
+    if not isinstance(body, dict) or any(body.get(name) != payload.get(name, "") for name in CLIPS):
         return False
     return all(body.get(name, value) == value for name, value in payload.items())
 

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import httpx
 
+from ...deadlines import Deadline
 from ...errors import MediaError
 from ...files import sha256_of
 from ...media import Clip
-from ...web import MAX_REDIRECTS, UrlError
-from .errors import VideoDownloadError, one_line
+from ...text import one_line
+from ...web import MAX_REDIRECTS, UrlError, join_url, location_of
+from .errors import VideoDownloadError
 from .http import BrokenError, Http, NotSentError, blocks, encoding
-from .pacing import Deadline, backoff
+from .pacing import backoff
 
 MAX_BYTES = 2 << 30
 """Bytes; the largest result that is accepted."""
@@ -31,6 +33,10 @@ class GoneError(VideoDownloadError):
     """The host has no such file, or no longer has it."""
 
 
+class AddressError(VideoDownloadError):
+    """The address of the file violates a rule."""
+
+
 async def download(http: Http, url: str, target: Path, deadline: Deadline, max_bytes: int = MAX_BYTES) -> str:
     """Save a result's video and return its SHA-256.
 
@@ -39,7 +45,8 @@ async def download(http: Http, url: str, target: Path, deadline: Deadline, max_b
 
     Raises:
         GoneError: the host has no such file.
-        VideoDownloadError: the URL violates a rule, or the file is no video, is too large or breaks off every time.
+        AddressError: the URL violates a rule.
+        VideoDownloadError: the file is no video, is too large or breaks off every time.
         OutOfTime: the deadline has passed.
         OSError: the file can't be written.
     """
@@ -94,7 +101,7 @@ async def check_video(path: Path) -> None:
             return
         problem = "it is a picture"
     except MediaError as error:
-        problem = one_line(error.reason)
+        problem = error.reason
     with path.open("rb") as file:
         head = file.read(300)
     text = one_line(head.decode("utf-8", "ignore")) if head[:1] in (b"<", b"{") else ""
@@ -145,14 +152,11 @@ class _Transfer:
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._http.open_file(url, headers)
-            location = response.headers.get("location")
+            location = location_of(response)
             if response.status_code not in (301, 302, 303, 307, 308) or not location:
                 return response
             await response.aclose()
-            try:
-                url = str(response.url.join(location))
-            except (httpx.InvalidURL, ValueError):
-                url = ""
+            url = join_url(response.url, location)
         raise VideoDownloadError(f"its host redirects more than {MAX_REDIRECTS} times")
 
     def _begin(self, response: httpx.Response, have: int) -> None:
@@ -187,16 +191,12 @@ class _Transfer:
 
 async def _fetch(transfer: _Transfer, part: Path, deadline: Deadline) -> None:
     for attempt in range(1, _TRIES + 1):
-        left = deadline.left()
         try:
-            await asyncio.wait_for(transfer.resume(), left)
+            await deadline.wait(transfer.resume())
             await check_video(part)
             return
         except UrlError as error:
-            raise VideoDownloadError(f"its address can't be used: {error}") from None
-        except asyncio.TimeoutError:
-            deadline.left()
-            problem = "no end in time"
+            raise AddressError(f"its address can't be used: {error}") from None
         except (BrokenError, NotSentError) as error:
             problem = str(error)
         if attempt < _TRIES:

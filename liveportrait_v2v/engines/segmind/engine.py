@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from ...deadlines import Clock, Deadline, OutOfTime
 from ...errors import Cancelled, SettingsError
 from ...files import atomic_write
 from ...media import Clip
@@ -29,7 +30,6 @@ from .errors import SegmindError
 from .http import Http, Timeouts
 from .job import Runner
 from .journal import Job, Journal, SpendingLimits
-from .pacing import Clock, Deadline, OutOfTime
 from .payload import RemoteClip, check, driving_clip, hash_of, name_of, payload_of, prepare_clips
 from .request import JobRequest, JobState
 from .threads import run_unless
@@ -121,7 +121,7 @@ class SegmindEngine:
             async with self._http() as http:
                 folder = Path(tempfile.mkdtemp(prefix="liveportrait-v2v-"))
                 try:
-                    await download(http, source, folder / "clip.mp4", Deadline(self._clock, self._seconds))
+                    await download(http, source, folder / "clip.mp4", Deadline(self._seconds, self._clock))
                     return RemoteClip(source, folder)
                 except BaseException as error:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -288,7 +288,7 @@ class SegmindEngine:
             yield http
 
     def _client(self, http: Http) -> Client:
-        return Client(http, http.limiter, self._clock, Deadline(self._clock, self._seconds))
+        return Client(http, http.limiter, self._clock, Deadline(self._seconds, self._clock))
 
     def _copied(self, job: Job, output: Path | None) -> Job:
         if output is not None:

@@ -1,4 +1,4 @@
-"""Errors of the Segmind engine, and a server's text as one line of a message.
+"""Errors of the Segmind engine, and the text of a server's error.
 
 Public, in the order of the tree:
 
@@ -13,6 +13,7 @@ Public, in the order of the tree:
     - ResultLostError
     + VideoDownloadError
       - download.GoneError
+      - download.AddressError
     - JournalError
     - SpendingLimitError
   * Cancelled
@@ -24,23 +25,20 @@ Internal to `segmind`; each is caught and turned into one of the above:
   - http.NotSentError
   - http.BrokenError
   - client.UnclearError
-  - pacing.OutOfTime
+  - deadlines.OutOfTime
 """
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from typing import Any
 
 from ...errors import Cancelled, LivePortraitError
 from ...remedies import remedy
+from ...text import one_line
 
-_MAX_LENGTH = 400
-# Characters of a server's text that are read at most.
-_MAX_SEARCHED = 8000
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
+# Lists and objects in each other, in which a server's text is looked for.
+_DEPTH = 8
 _TEXT_NAMES = ("error", "message", "detail", "error_description", "msg", "reason")
 
 # Remedies by HTTP status.
@@ -126,37 +124,36 @@ class JobStoppedError(Cancelled):
 
     def __init__(self, message: str, request_id: str | None = None):
         super().__init__(message)
-        self.goes_on = message
+        self.goes_on = str(self)
         self.request_id = request_id
 
 
-def one_line(value: Any) -> str:
-    """Return a server's error text as one line of at most 400 characters, without control characters.
+def message_of(value: Any) -> str:
+    """Return a server's error text as one line of at most 400 characters.
 
     Args:
         value: a decoded JSON body or a part of one, or text, which may be HTML.
     """
-    text = _text_of(value)[:_MAX_SEARCHED]
-    if text.lstrip().startswith("<"):
-        text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    text = _ESCAPES.sub("", text)
-    text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"
+    return one_line(_text_of(value, _DEPTH))
 
 
-def _text_of(value: Any) -> str:
+def _text_of(value: Any, depth: int) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return value
+    if not depth:
+        return "…"
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_text_of, value[:5])))
+        return "; ".join(filter(None, (_text_of(item, depth - 1) for item in value[:5])))
     if isinstance(value, dict):
         for name in _TEXT_NAMES:
             if value.get(name):
-                return _text_of(value[name])
-    return json.dumps(value, ensure_ascii=False)
+                return _text_of(value[name], depth - 1)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "…"
 
 
 def refusal(what: str, status: int, text: str) -> RefusedError:
@@ -164,7 +161,7 @@ def refusal(what: str, status: int, text: str) -> RefusedError:
 
     Args:
         what: the request, such as "the job" or "the upload".
-        text: the server's text, from `one_line`.
+        text: the server's text, from `message_of`.
     """
     quoted = f': "{text}"' if text else ""
     hint = _REMEDIES.get(status, "try again later")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import urllib.request
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import Any
 
 import httpx
 
-from ...web import PinnedTransport, Resolver, UrlError, check_url, resolve
+from ...deadlines import Deadline, OutOfTime
+from ...text import RedactingFilter, one_line, quoted, redact_json
+from ...web import PinnedTransport, Resolver, UrlError, check_url, keep_location, resolve
 from .endpoints import Endpoints
-from .errors import one_line
+from .errors import message_of
 from .keys import ApiKey
 from .pacing import Limiter, limiter_of
 
@@ -27,6 +30,10 @@ _NEVER_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+
+# Loggers that show heads of answers, in which a server may echo the key. Programs around this one may enable them.
+for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
+    logging.getLogger(_name).addFilter(RedactingFilter())
 
 
 class NotSentError(Exception):
@@ -68,16 +75,16 @@ class Reply:
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """Return the decoded body, None if it is not JSON. NaN and Infinity are not JSON."""
+        """Return the decoded body without secrets, None if it is not JSON. NaN and Infinity are not JSON."""
         try:
-            return json.loads(self.body, parse_constant=_refuse)
+            return redact_json(json.loads(self.body, parse_constant=_refuse))
         except (ValueError, RecursionError):
             return None
 
     def message(self) -> str:
         """Return the server's message as one line."""
         decoded = self.json()
-        return one_line(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
+        return message_of(self.body[:8000].decode("utf-8", "replace") if decoded is None else decoded)
 
 
 class Http:
@@ -127,7 +134,12 @@ class Http:
         headers = {"User-Agent": "liveportrait-v2v", "Accept": "*/*", "Accept-Encoding": "identity"}
         silence = self._timeouts.silence()
         return httpx.AsyncClient(
-            timeout=silence, headers=headers, limits=limits, follow_redirects=False, **kinds
+            timeout=silence,
+            headers=headers,
+            limits=limits,
+            follow_redirects=False,
+            event_hooks={"response": [keep_location]},
+            **kinds,
         )
 
     async def api(
@@ -153,8 +165,8 @@ class Http:
             BrokenError: see there; also for an answer that is too large, encoded or cut off.
         """
         try:
-            return await asyncio.wait_for(self._call(method, url, body, stream, length, params), seconds)
-        except asyncio.TimeoutError:
+            return await Deadline(seconds).wait(self._call(method, url, body, stream, length, params))
+        except OutOfTime:
             pass
         raise BrokenError(f"no whole answer within {seconds:.0f} s")
 
@@ -168,7 +180,7 @@ class Http:
         return await self._send(self._api, request, self._key)
 
     async def whole(self, response: httpx.Response) -> Reply:
-        """Read an answer of the API to its end and close it. The key is redacted from its body.
+        """Read an answer of the API to its end and close it.
 
         Raises:
             BrokenError: the answer is too large, encoded or cut off.
@@ -183,8 +195,7 @@ class Http:
                     raise BrokenError(f"the answer is larger than {MAX_BODY >> 20} MB")
         finally:
             await response.aclose()
-        redacted = self.redact(body.decode("utf-8", "surrogateescape"))
-        return Reply(response.status_code, response.headers, redacted.encode("utf-8", "surrogateescape"))
+        return Reply(response.status_code, response.headers, bytes(body))
 
     async def open_file(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         """GET a file without the key; the caller reads and closes the answer.
@@ -195,8 +206,8 @@ class Http:
         """
         try:
             request = self._pinned.build_request("GET", url, headers=dict(headers))
-        except (httpx.InvalidURL, ValueError) as error:
-            raise UrlError(f"not a URL: {one_line(str(error))}") from None
+        except (httpx.InvalidURL, ValueError):
+            raise UrlError(f"not a URL: {quoted(url)}") from None
         if self.endpoints.loopback or not _has_proxy(request.url):
             return await self._send(self._pinned, request, None)
         # The proxy resolves the name again, so the address can be checked but not pinned.
@@ -207,10 +218,6 @@ class Http:
     def limiter(self) -> Limiter:
         """Rate limiter that all runs with this key share."""
         return limiter_of(self._key)
-
-    def redact(self, text: str) -> str:
-        """Return a server's text with the key redacted."""
-        return self._key.redact(text)
 
     async def _call(self, method, url, body, stream, length, params) -> Reply:
         headers = {}

@@ -10,13 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ...deadlines import OutOfTime
 from ...errors import LivePortraitError, MediaError
 from ...files import sha256_of
 from ...remedies import remedy
+from ...text import redact
 from . import journal as states
 from . import locks
 from .client import Client, UnclearError
-from .download import GoneError, download, save
+from .download import AddressError, GoneError, download, save
 from .endpoints import valid_request_id
 from .errors import (
     AmbiguousJobError,
@@ -30,7 +32,7 @@ from .errors import (
 )
 from .http import BrokenError
 from .journal import Job, Journal, SpendingLimits
-from .pacing import OutOfTime, poll_delays
+from .pacing import poll_delays
 from .request import JobRequest, JobState
 from .responses import COMPLETED, FAILED, Status, bill_of
 
@@ -206,13 +208,13 @@ class Runner:
         """Order a job through v1, whose answer is the video itself."""
         response = await self._client.submit_and_wait(payload, record)
         job, bill = record.job, bill_of(None, response.headers)
-        request_id = valid_request_id(self._client.http.redact(response.headers.get("x-request-id", "")))
+        request_id = valid_request_id(redact(response.headers.get("x-request-id", "")))
         if request_id is not None:
             job = record.job = self._submitted(job, request_id)
-        target, left = self._target(job), self._client.deadline.left()
+        target = self._target(job)
         try:
-            digest = await asyncio.wait_for(save(response, target), left)
-        except asyncio.TimeoutError:
+            digest = await self._client.deadline.wait(save(response, target))
+        except OutOfTime:
             problem = "no end in time"
         except (BrokenError, VideoDownloadError) as error:
             problem = str(error)
@@ -317,16 +319,16 @@ class Runner:
                     f"can't be written: {error.strerror}; {_name(job)} is paid and done: run again, "
                     "which fetches it and orders nothing",
                 ) from None
+            if not asked and isinstance(problem, GoneError | AddressError):
+                asked, url = True, await self._another_url(job, url)
+                if url is not None:
+                    continue
             if not isinstance(problem, GoneError):
                 raise VideoDownloadError(
                     f"{_name(job)} is paid and done, but its result can't be fetched: {problem}; "
                     f"{remedy('fetch', job=job.request_id or job.id)}: neither orders anything",
                     job.request_id,
                 )
-            if not asked:
-                asked, url = True, await self._another_url(job, url)
-                if url is not None:
-                    continue
             raise ResultLostError(
                 f"the result of {_name(job)} is gone ({problem}); files are kept for some days only; "
                 f"{remedy('reorder', job=job.id)}",

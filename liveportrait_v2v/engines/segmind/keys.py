@@ -14,6 +14,7 @@ from typing import NoReturn
 import httpx
 
 from ...remedies import remedy
+from ...text import hide
 from .errors import ApiKeyError
 
 VARIABLE = "SEGMIND_API_KEY"
@@ -22,7 +23,7 @@ _FORM = re.compile(r"[\x21-\x7e]{8,256}")
 
 
 class ApiKey(httpx.Auth):
-    """API key that appears in request headers and nowhere else.
+    """API key that appears in request headers and nowhere else: `text.redact` hides it where a server echoes it.
 
     Raises:
         ApiKeyError: not 8 to 256 printable ASCII characters without a space.
@@ -34,6 +35,7 @@ class ApiKey(httpx.Auth):
                 f"an API key is 8 to 256 printable ASCII characters without spaces, got {len(text)} "
                 "characters that are not; copy it again from Segmind's console"
             )
+        hide(text)
         self.__text = text
 
     def __repr__(self) -> str:
@@ -51,10 +53,6 @@ class ApiKey(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["x-api-key"] = self.__text
         yield request
-
-    def redact(self, text: str) -> str:
-        """Return a text with the key redacted: a server may echo it."""
-        return text.replace(self.__text, "[key]")
 
     def save(self, folder: Path) -> Path:
         """Write the key to a file that only its owner can read, replacing an earlier one."""

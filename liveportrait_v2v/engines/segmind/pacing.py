@@ -1,11 +1,9 @@
-"""Pacing of requests: clocks, deadlines, back-off, and one rate limiter per key."""
+"""Pacing of requests: back-off, and one rate limiter per key."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -13,56 +11,6 @@ from email.utils import parsedate_to_datetime
 
 MAX_WAIT = 60.0
 """Seconds; the longest wait that is granted to a server."""
-
-
-class Clock:
-    """Time source of the engine; tests replace it."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep without blocking the event loop."""
-        await asyncio.sleep(seconds)
-
-
-class OutOfTime(Exception):
-    """A deadline has passed. Internal to `segmind`."""
-
-
-class Deadline:
-    """Deadline in a number of seconds, on the monotonic clock."""
-
-    def __init__(self, clock: Clock, seconds: float):
-        self._clock = clock
-        self._start = clock.monotonic()
-        self._seconds = seconds
-
-    def elapsed(self) -> float:
-        return self._clock.monotonic() - self._start
-
-    def left(self) -> float:
-        """Return the remaining seconds, above 0.
-
-        Raises:
-            OutOfTime: the deadline has passed.
-        """
-        left = self._seconds - self.elapsed()
-        if left <= 0:
-            raise OutOfTime
-        return left
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, at most until the deadline.
-
-        Raises:
-            OutOfTime: the deadline comes first.
-        """
-        await self._clock.sleep(min(seconds, self.left()))
-        self.left()
 
 
 class Limiter:

@@ -13,6 +13,7 @@ from typing import Any
 from ...errors import SettingsError
 from ...media import Clip
 from ...plan import RunPlan
+from ...text import one_line
 from .endpoints import CLIPS, MODEL
 from .prepare import driving_numbers, prepare, source_numbers
 
@@ -106,4 +107,5 @@ def _identity(clip: Clip) -> Any:
 
 def name_of(clip: Clip) -> str:
     """Return the name of a clip for users."""
-    return clip.url.partition("?")[0][-60:] if isinstance(clip, RemoteClip) else Path(clip.name).name[-60:]
+    name = clip.url.partition("?")[0] if isinstance(clip, RemoteClip) else Path(clip.name).name
+    return one_line(name[-60:])

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...text import one_line, redact_json
+from ...web import MAX_URL
 from .endpoints import valid_request_id
-from .errors import one_line
+from .errors import message_of
 
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 _URL_NAMES = ("url", "video_url", "output", "video", "uri", "href")
+# Characters of a state or another short name.
+_STATE_LENGTH = 40
+_ADDRESS = re.compile(r"//|[A-Za-z][A-Za-z0-9+.-]*:")
 _OUTPUT_NAMES = ("output", "video", "video_url", "url", "result")
 
 
@@ -56,8 +62,8 @@ def status_of(body: object, headers: Mapping[str, str]) -> Status | None:
     state = body.get("status")
     output = next(filter(None, (find_url(body.get(name)) for name in _OUTPUT_NAMES)), None)
     return Status(
-        state.strip().upper() if isinstance(state, str) else "",
-        one_line(next((body[name] for name in ("error", "message", "detail") if body.get(name)), None)),
+        _state(state),
+        message_of(next((body[name] for name in ("error", "message", "detail") if body.get(name)), None)),
         output,
         bill_of(body.get("metrics"), headers),
     )
@@ -73,18 +79,20 @@ def bill_of(metrics: object, headers: Mapping[str, str]) -> Bill:
 
 
 def find_url(value: object, depth: int = 3) -> str | None:
-    """Return the first URL or data URI in a string, list, object, or JSON text of one of them."""
+    """Return the first URL or data URI in a string, list, object, or JSON text of one of them.
+
+    An address of another kind is returned as well, so that it is refused instead of being waited for.
+    """
     if isinstance(value, str):
         text = value.strip()
         if text.lower().startswith(("http://", "https://", "data:")):
             return text
         if text[:1] in ("[", "{", '"') and depth:
             try:
-                return find_url(json.loads(text), depth - 1)
+                return find_url(redact_json(json.loads(text)), depth - 1)
             except (ValueError, RecursionError):
                 return None
-        # A URL of another scheme is refused later, with the rule it violates, rather than as missing.
-        return text if "://" in text[:12] else None
+        return text[:MAX_URL] if _ADDRESS.match(text) else None
     if not depth:
         return None
     if isinstance(value, list):
@@ -108,8 +116,8 @@ def entries_of(body: object, depth: int = 3) -> Iterator[Entry]:
             yield Entry(
                 request_id,
                 Status(
-                    state.strip().upper() if isinstance(state, str) else "",
-                    one_line(body.get("error")),
+                    _state(state),
+                    message_of(body.get("error")),
                     output,
                     Bill(cost),
                 ),
@@ -129,7 +137,11 @@ def uploaded_urls(body: object) -> list[str]:
         value = body.get(name)
         value = [value] if isinstance(value, str) else value
         if isinstance(value, list) and value:
-            return [url for url in value if isinstance(url, str) and find_url(url) == url]
+            return [
+                url
+                for url in value
+                if isinstance(url, str) and url.lower().startswith(("https://", "http://"))
+            ]
     return []
 
 
@@ -138,7 +150,11 @@ def credits_of(body: object) -> dict[str, float]:
     if not isinstance(body, dict):
         return {}
     found = {name: _number(value) for name, value in body.items() if "credit" in str(name).lower()}
-    return {one_line(name): value for name, value in found.items() if value is not None}
+    return {one_line(name, _STATE_LENGTH): value for name, value in found.items() if value is not None}
+
+
+def _state(value: object) -> str:
+    return one_line(value, _STATE_LENGTH).upper() if isinstance(value, str) else ""
 
 
 def _number(value: object) -> float | None:

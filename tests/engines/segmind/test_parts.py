@@ -12,13 +12,11 @@ from itertools import islice
 import pytest
 from segmind_clocks import QuickClock
 
+from liveportrait_v2v.deadlines import Clock, Deadline, OutOfTime
 from liveportrait_v2v.engines.segmind import locks
-from liveportrait_v2v.engines.segmind.errors import one_line
+from liveportrait_v2v.engines.segmind.errors import message_of
 from liveportrait_v2v.engines.segmind.pacing import (
-    Clock,
-    Deadline,
     Limiter,
-    OutOfTime,
     backoff,
     limiter_of,
     poll_delays,
@@ -81,7 +79,7 @@ def test_each_key_has_one_limiter():
 
 def test_a_deadline_is_kept_to_the_second():
     clock = QuickClock()
-    deadline = Deadline(clock, 10.0)
+    deadline = Deadline(10.0, clock)
 
     async def wait() -> None:
         await deadline.sleep(7)
@@ -126,7 +124,7 @@ SAID = [
 
 @pytest.mark.parametrize(("value", "text"), SAID)
 def test_a_servers_message_becomes_one_clean_line(value, text):
-    assert one_line(value) == text
+    assert message_of(value) == text
 
 
 LONG = {
@@ -139,7 +137,7 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_servers_message_is_limited_in_length(name):
-    assert len(one_line(LONG[name])) <= 400
+    assert len(message_of(LONG[name])) <= 400
 
 
 @pytest.mark.parametrize("value", [None, 3, "", "ok", [], {}, '{"url": 3}', [[[[["https://x.example"]]]]]])

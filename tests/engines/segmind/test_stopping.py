@@ -17,10 +17,10 @@ from faulty_server import PATIENCE_SECONDS, Answer
 from segmind_clocks import HastyClock
 from shades import make_clip
 
+from liveportrait_v2v.deadlines import Clock
 from liveportrait_v2v.engines.segmind import prepare
 from liveportrait_v2v.engines.segmind.errors import JobStoppedError
 from liveportrait_v2v.engines.segmind.http import Timeouts
-from liveportrait_v2v.engines.segmind.pacing import Clock
 from liveportrait_v2v.errors import Cancelled
 from liveportrait_v2v.media import Clip
 

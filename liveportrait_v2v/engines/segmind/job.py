@@ -172,6 +172,7 @@ class Runner:
 
     async def _send(self, job: Job, request: JobRequest) -> Job:
         """Order a job."""
+        self._journal.check_seal()
         try:
             payload = await request.payload()
         except LivePortraitError as error:

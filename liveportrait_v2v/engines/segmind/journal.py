@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import secrets
 import sqlite3
@@ -13,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ...text import storable
 from . import locks
 from .errors import JournalError, SpendingLimitError
 
@@ -27,8 +30,14 @@ USUAL_COST = 0.28
 """USD; average cost of a job, used until a server has reported one."""
 
 _APPLICATION_ID = 0x4C505632
-_VERSION = 1
+_VERSION = 2
 _DAY = 24 * 3600.0
+_SEAL = """
+CREATE TABLE seal (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    digest TEXT NOT NULL
+);
+"""
 _SCHEMA = f"""
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,6 +64,7 @@ CREATE TABLE uploads (
     expires REAL NOT NULL,
     PRIMARY KEY (sha256, endpoint)
 );
+{_SEAL}
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_VERSION};
 """
@@ -73,7 +83,7 @@ class Job:
         endpoint: origin of the API.
         label: the names of the clips, for users.
         created, changed: seconds since 1970.
-        payload: as it was sent.
+        payload: as it was sent; None before, and if it can't be read.
         url: of the result.
         file: path of the saved result.
         sha256: of that file.
@@ -115,7 +125,12 @@ class SpendingLimits:
 
 
 class Journal:
-    """Journal in a folder. Threads and processes may share it."""
+    """Journal in a folder. Threads and processes may share it.
+
+    It is one file: each transaction is in it, and on the disk, before the next step begins (`journal_mode=DELETE`,
+    `synchronous=EXTRA`). The seal, a digest over all rows, is written in each transaction. A journal that does not
+    match its seal has lost rows or was edited by hand: it can be read, and its jobs fetched, but it orders nothing.
+    """
 
     def __init__(self, folder: Path, now: Callable[[], float], busy_seconds: float = 5.0):
         """Open the journal, or create it if there is none.
@@ -135,8 +150,10 @@ class Journal:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "locks").mkdir(mode=0o700, exist_ok=True)
             self._create()
+            lost = _has_lost_wal(self.path)
             self._connection = _connect(self.path, busy_seconds)
             self._check()
+            self._leave_wal(lost)
 
     def close(self) -> None:
         """Close the journal."""
@@ -145,6 +162,21 @@ class Journal:
     def lock_path(self, digest: str) -> Path:
         """Return the lock file of a job; the run that works on it holds the lock."""
         return self._folder / "locks" / digest[:32]
+
+    def check_seal(self) -> None:
+        """Check that the rows are those written last, so that no order is missing.
+
+        Raises:
+            JournalError: they are not.
+        """
+        with self._sqlite_errors_as_journal_errors():
+            if not self._is_sealed() or not self._is_whole():
+                raise JournalError(
+                    f"{self.path}: the journal of paid jobs is not as it was written last: a part of it was lost, or "
+                    "it was edited; nothing is ordered with it, as a job may have been paid for that it does not show. "
+                    "`jobs list` and `jobs fetch` still work: fetch its jobs, then restore it from a backup or move it "
+                    "away"
+                )
 
     def open_job(self, digest: str) -> Job | None:
         """Return the job of these inputs that is running, done or unclear, None if there is none."""
@@ -182,7 +214,7 @@ class Journal:
             if job is None:
                 now = self._now()
                 state = INTENT if request_id is None else SUBMITTED
-                values = (digest, state, endpoint, label, now, now, request_id)
+                values = (digest, state, endpoint, storable(label), now, now, request_id)
                 names = "hash, state, endpoint, label, created, changed, request_id"
                 cursor = connection.execute(
                     f"INSERT INTO jobs ({names}) VALUES ({', '.join('?' * len(values))})", values
@@ -195,6 +227,9 @@ class Journal:
         if "payload" in values:
             values["payload"] = json.dumps(values["payload"])
         values = {"state": state, "changed": self._now(), **values}
+        values = {
+            name: storable(value) if isinstance(value, str) else value for name, value in values.items()
+        }
         with self._writing() as connection:
             connection.execute(
                 f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?",
@@ -207,8 +242,10 @@ class Journal:
 
         Raises:
             SpendingLimitError: it would exceed a limit.
+            JournalError: as `check_seal`.
         """
         with self._writing():
+            self.check_seal()
             cost = self.expected_cost(job.endpoint)
             if limits.run is not None and cost > limits.run:
                 raise SpendingLimitError(
@@ -250,7 +287,8 @@ class Journal:
                 "SELECT cost FROM jobs WHERE cost IS NOT NULL AND endpoint = ? ORDER BY id DESC LIMIT 1",
                 (endpoint,),
             ).fetchone()
-        return USUAL_COST if row is None else row[0]
+        cost = None if row is None else _number(row[0])
+        return USUAL_COST if cost is None else cost
 
     def spent(self, seconds: float, without: int = -1) -> float:
         """Return the USD spent on orders of the last `seconds`, except those of job `without`.
@@ -268,7 +306,7 @@ class Journal:
     def request_ids(self) -> set[str]:
         with self._sqlite_errors_as_journal_errors():
             rows = self._connection.execute("SELECT request_id FROM jobs WHERE request_id IS NOT NULL")
-            return {row[0] for row in rows}
+            return {str(row[0]) for row in rows}
 
     def uploaded(self, sha256: str, endpoint: str) -> str | None:
         """Return the URL of an upload that should still be available, None if there is none."""
@@ -306,8 +344,8 @@ class Journal:
                 part = self.path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
                 os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                 connection = _connect(part, 1)
-                connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
+                connection.execute("INSERT INTO seal VALUES (1, ?)", (_digest(connection),))
                 connection.close()
                 os.replace(part, self.path)
             finally:
@@ -320,11 +358,43 @@ class Journal:
         )
         if application != _APPLICATION_ID:
             raise sqlite3.DatabaseError("it is not a journal of this program")
-        if version != _VERSION:
+        if version not in (1, _VERSION):
             raise sqlite3.DatabaseError(f"it is of version {version}, and this program reads {_VERSION}")
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
+
+    def _leave_wal(self, lost: bool) -> None:
+        """Convert a journal of version 1, which is in WAL mode and has no seal.
+
+        Args:
+            lost: rows are missing; the journal then gets a seal that it does not match.
+        """
+        while self._connection.execute("PRAGMA user_version").fetchone() == (1,):
+            lock = locks.take(self._folder / "locks" / "create")
+            if lock is None:
+                threading.Event().wait(0.01)
+                continue
+            try:
+                connection = self._connection
+                connection.execute("PRAGMA journal_mode = DELETE")
+                connection.execute("BEGIN IMMEDIATE")
+                if connection.execute("PRAGMA user_version").fetchone() == (1,):
+                    connection.execute(_SEAL)
+                    digest = "" if lost else _digest(connection)
+                    connection.execute("INSERT INTO seal VALUES (1, ?)", (digest,))
+                    connection.execute(f"PRAGMA user_version = {_VERSION}")
+                connection.execute("COMMIT")
+            finally:
+                locks.release(lock)
+
+    def _is_sealed(self) -> bool:
+        row = self._connection.execute("SELECT digest FROM seal").fetchone()
+        return row is not None and row[0] == _digest(self._connection)
+
+    def _is_whole(self) -> bool:
+        """Return whether the indexes match the rows: the search for an earlier job relies on them."""
+        return self._connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -335,11 +405,15 @@ class Journal:
                 return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                sealed = self._is_sealed()
                 yield self._connection
+                if sealed:  # else it stays in doubt
+                    self._connection.execute("UPDATE seal SET digest = ?", (_digest(self._connection),))
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     @contextmanager
     def _sqlite_errors_as_journal_errors(self) -> Iterator[None]:
@@ -370,11 +444,56 @@ def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.text_factory = _text
+    # EXTRA also syncs the folder once a transaction's rollback file is deleted.
+    connection.execute("PRAGMA synchronous = EXTRA")
     return connection
+
+
+def _has_lost_wal(path: Path) -> bool:
+    """Return whether a run was killed and its file of latest transactions is gone: SQLite deletes both or none."""
+    wal, index = (path.with_name(f"{FILE}-{name}") for name in ("wal", "shm"))
+    return index.exists() and not wal.exists()
+
+
+def _text(stored: bytes) -> str:
+    r"""Return text of the file; bytes that are not UTF-8, of a row edited by hand, as \xXX."""
+    return stored.decode("utf-8", "backslashreplace")
+
+
+def _digest(connection: sqlite3.Connection) -> str:
+    """Return the hexadecimal SHA-256 over all rows."""
+    digest = hashlib.sha256()
+    connection.text_factory = bytes
+    try:
+        for query in ("SELECT * FROM jobs ORDER BY id", "SELECT * FROM uploads ORDER BY sha256, endpoint"):
+            for row in connection.execute(query):
+                digest.update(repr(row).encode())
+    finally:
+        connection.text_factory = _text
+    return digest.hexdigest()
 
 
 def _job(row: tuple) -> Job:
     values = dict(zip(_COLUMNS, row, strict=True))
-    values["payload"] = None if values["payload"] is None else json.loads(values["payload"])
+    for name in ("created", "changed", "cost", "remaining"):
+        values[name] = _number(values[name])
+    for name in ("created", "changed"):
+        values[name] = values[name] or 0.0
+    for name in ("hash", "state", "endpoint", "label", "request_id", "url", "file", "sha256", "error"):
+        values[name] = None if values[name] is None else str(values[name])
+    values["payload"] = _payload(values["payload"])
     return Job(**values)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _payload(text: object) -> dict[str, Any] | None:
+    """Return a stored payload, None if there is none, or none that can be read."""
+    try:
+        payload = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, dict) else None

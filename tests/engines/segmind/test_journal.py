@@ -16,6 +16,7 @@ from faulty_server import PATIENCE_SECONDS, Answer
 from segmind_clocks import HastyClock
 from shades import make_clip
 
+from liveportrait_v2v.cli import main
 from liveportrait_v2v.engines.segmind import Journal, SpendingLimits, locks
 from liveportrait_v2v.engines.segmind.errors import JournalError
 from liveportrait_v2v.engines.segmind.journal import FAILED, SENDING, SUBMITTED
@@ -254,6 +255,129 @@ def test_a_damaged_journal_stops_before_anything_is_sent_and_stays_as_it_is(benc
     assert str(path) in outcome.message
     assert server.requests == []
     assert path.read_bytes() == before
+
+
+def pages_of(path: Path) -> list[bytes]:
+    data = path.read_bytes()
+    return [data[at : at + 4096] for at in range(0, len(data), 4096)]
+
+
+def test_a_journal_with_a_page_of_its_earlier_self_orders_nothing(bench, server):
+    path = journal_file(bench)
+    before = pages_of(path)
+    bench.run()
+    after = pages_of(path)
+    changed = [number for number, page in enumerate(after) if page != before[number]]
+    assert len(changed) > 2
+    for number in changed:
+        path.write_bytes(b"".join([*after[:number], before[number], *after[number + 1 :]]))
+        bench.run()
+        assert server.billed == 1, number
+    path.write_bytes(b"".join(after))
+    assert bench.run().error is None
+    assert server.billed == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize("when", ["after SUBMITTED", "before COMPLETED", "after COMPLETED", "after SAVED"])
+def test_after_a_kill_the_journal_is_one_file(bench, server, when):
+    killed = subprocess.run(script(bench, when), env=environment(bench), capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    data = bench.folder / "data"
+    assert [path.name for path in data.glob("*jobs.sqlite*")] == ["jobs.sqlite"]
+    assert bench.run().error is None
+    assert server.billed == 1
+
+
+EDITS = {
+    "deleted": "DELETE FROM jobs",
+    "failed": "UPDATE jobs SET state = 'FAILED'",
+    "payload": "UPDATE jobs SET payload = 'not json'",
+    "unsealed": "DELETE FROM seal",
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_journal_that_was_edited_orders_nothing_and_its_jobs_are_still_fetched(bench, server, name):
+    bench.run()
+    path = bench.folder / "data" / "jobs.sqlite"
+    base = sqlite3.connect(path)
+    base.execute(EDITS[name])
+    base.commit()
+    base.close()
+    for _ in range(2):
+        outcome = bench.run(seed=3)
+        assert isinstance(outcome.error, JournalError)
+        assert "is not as it was written last" in outcome.message
+    sent = server.count("upload")
+    assert (server.billed, sent) == (1, 2)
+    copy = bench.folder / "copy.mp4"
+    job = bench.engine().fetch("job-1", copy)
+    assert (job.state, copy.read_bytes()) == ("SAVED", server.video)
+    # Fetching does not make it trusted again.
+    assert isinstance(bench.run(seed=3).error, JournalError)
+
+
+ODD = {
+    "label": "CAST(x'fffe' AS TEXT)",
+    "payload": "'[1, 2'",
+    "url": "CAST(x'68747470733a2f2f782feda080' AS TEXT)",
+    "created": "9e13",
+    "changed": "'soon'",
+    "cost": "'much'",
+    "error": "x'00ff'",
+}
+
+
+@pytest.mark.parametrize("column", ODD)
+def test_rows_edited_by_hand_are_read(bench, server, column):
+    bench.run()
+    path = bench.folder / "data" / "jobs.sqlite"
+    base = sqlite3.connect(path)
+    base.execute(f"UPDATE jobs SET {column} = {ODD[column]}")
+    base.execute("UPDATE jobs SET state = 'COMPLETED', file = NULL")
+    base.commit()
+    base.close()
+    folder = ["--folder", str(bench.folder / "data")]
+    assert main(["jobs", *folder, "list"]) == 0
+    assert main(["jobs", *folder, "show", "1"]) == 0
+    copy = bench.folder / "copy.mp4"
+    assert bench.engine().fetch("job-1", copy).state == "SAVED"
+    assert copy.read_bytes() == server.video
+
+
+def wal_journal(bench, lost: str = "") -> None:
+    """Leave a journal of version 1 as a killed run did: in WAL mode, its rows beside it."""
+    journal_file(bench)
+    path = bench.folder / "data" / "jobs.sqlite"
+    base = sqlite3.connect(path, isolation_level=None)
+    base.execute("DROP TABLE seal")
+    base.execute("PRAGMA user_version = 1")
+    base.execute("PRAGMA journal_mode = WAL")
+    base.execute("PRAGMA wal_autocheckpoint = 0")
+    base.execute(
+        "INSERT INTO jobs (hash, state, endpoint, label, created, changed) VALUES ('h', 'SENDING', 'e', 'l', 1, 1)"
+    )
+    files = {file.name: file.read_bytes() for file in path.parent.glob("jobs.sqlite*")}
+    base.close()
+    for name, data in files.items():
+        if name != lost:
+            (path.parent / name).write_bytes(data)
+
+
+def test_a_journal_in_wal_mode_is_converted_with_its_rows(bench, server):
+    wal_journal(bench)
+    assert [job.state for job in bench.jobs()] == ["SENDING"]
+    data = bench.folder / "data"
+    assert [path.name for path in data.glob("jobs.sqlite*")] == ["jobs.sqlite"]
+    assert bench.run().error is None
+    assert server.billed == 1
+
+
+def test_a_journal_whose_wal_is_lost_orders_nothing(bench, server):
+    wal_journal(bench, lost="jobs.sqlite-wal")
+    assert "is not as it was written last" in bench.run().message
+    assert server.requests == []
 
 
 def test_another_programs_database_is_not_taken_for_the_journal(bench, server):

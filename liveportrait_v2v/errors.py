@@ -24,7 +24,7 @@ class MediaError(LivePortraitError):
     """
 
     def __init__(self, path: object, reason: str):
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{one_line(str(path), MAX_MESSAGE // 4)}: {reason}")
         self.path = path
         self.reason = one_line(reason, MAX_MESSAGE)
 

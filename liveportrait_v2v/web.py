@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,6 +123,19 @@ def check_url(url: object, *, allow_loopback: bool = False, resolver: Resolver =
     for text in addresses:
         _check_address(ipaddress.ip_address(text), parsed, allow_loopback)
     return CheckedUrl(parsed, tuple(addresses))
+
+
+def is_trusted_host(header: str, allowed: Iterable[str] = ()) -> bool:
+    """Return whether a Host header is localhost, an IP address or an allowed name.
+
+    DNS can lead any other name here: a web page's own name, whose scripts then count as those of this server.
+    """
+    name = re.sub(r":[0-9]*$", "", header.strip()).strip("[]").lower()
+    return (
+        name == "localhost"
+        or _address(name) is not None
+        or name in {n.strip().lower() for n in allowed if n.strip()}
+    )
 
 
 def is_public(address: Address) -> bool:

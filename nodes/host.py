@@ -77,12 +77,20 @@ def _offer_examples() -> None:
 
 
 def input_path(name: str) -> Path | None:
-    """Return the file that a widget names, None where there is none or the name leads out of ComfyUI's folders."""
+    """Return the file that a widget names, None where there is none or the name leads out of its folder.
+
+    The folder is ComfyUI's input folder, or the one of a name that ends in " [output]" or " [temp]". Links count by
+    where they lead.
+    """
     import folder_paths
 
-    if not folder_paths.exists_annotated_filepath(name):
+    name, folder = folder_paths.annotated_filepath(name)
+    root = Path(folder or folder_paths.get_input_directory()).resolve()
+    try:
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a null character
         return None
-    return Path(folder_paths.get_annotated_filepath(name))
 
 
 def temp_file(suffix: str) -> Path:
@@ -472,8 +480,10 @@ class Report:
         """Show a line on the node at once."""
         from server import PromptServer
 
+        from ..liveportrait_v2v.text import one_line
+
         if PromptServer.instance is not None:
-            PromptServer.instance.send_progress_text(text, self._node_id)
+            PromptServer.instance.send_progress_text(one_line(text), self._node_id)
 
     def ended(self, text: str, error: bool = True) -> None:
         """Show why there is no result; web/js/report.js keeps it on the node."""

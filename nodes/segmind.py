@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ROUTE = "/liveportrait-v2v/segmind-key"
 PRICE_ROUTE = "/liveportrait-v2v/segmind-price"
+HOSTS = "LPV2V_ALLOWED_HOSTS"
+"""Variable with the host names, separated by commas, under which the key may be stored."""
+_EXPECTED = 'send JSON such as {"key": "…"}'
 
 
 def deadline() -> io.Input:
@@ -66,41 +70,54 @@ def make_engine(
 
 
 def add_route() -> None:
-    """Add the route that stores the API key to ComfyUI's server.
+    """Add the routes that store the API key and tell a job's price to ComfyUI's server."""
+    host.add_route("post", ROUTE, store_key)
+    host.add_route("get", PRICE_ROUTE, tell_price)
 
-    It takes POST requests of the server's own pages with JSON: {"key": "…"} stores a key, {"remove": true}
-    removes it, {} does nothing. The response only contains whether a key is configured. A GET route has the price.
+
+async def store_key(request: web.Request) -> web.Response:
+    """Store the API key of a POST request from one of the server's own pages.
+
+    Its JSON is {"key": "…"}, or {"remove": true}, which removes it; {} does nothing. The response only contains whether
+    a key is configured.
     """
     from aiohttp import web
 
-    async def handle(request: web.Request) -> web.Response:
-        from ..liveportrait_v2v.engines.segmind import keys
+    from ..liveportrait_v2v.engines.segmind import keys
+    from ..liveportrait_v2v.web import is_trusted_host
 
-        if not _same_origin(request):
-            raise web.HTTPForbidden(text="only pages of this server may do this")
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="send JSON")
-        try:
-            body = await request.json()
-            key, remove = body.get("key"), body.get("remove") is True
-        except (ValueError, AttributeError):
-            raise web.HTTPBadRequest(text='send JSON such as {"key": "…"}') from None
-        folder = host.system_folder()
-        try:
-            if remove:
-                keys.remove_key(folder)
-            elif key is not None:
-                keys.ApiKey(str(key).strip()).save(folder)
-            found = keys.find_key(folder) or keys.find_key(keys.default_folder())
-        except LivePortraitError as error:
-            raise web.HTTPBadRequest(text=str(error)) from None
-        return web.json_response({"configured": found is not None})
+    if not is_trusted_host(request.headers.get("Host", ""), os.environ.get(HOSTS, "").split(",")):
+        raise web.HTTPForbidden(
+            text=f"the key is stored under localhost or an IP address only; to allow a name, list it in {HOSTS}"
+        )
+    if not _same_origin(request):
+        raise web.HTTPForbidden(text="only pages of this server may do this")
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send JSON")
+    try:
+        body = await request.json()
+        key, remove = body.get("key"), body.get("remove") is True
+    except (ValueError, AttributeError, LookupError, RecursionError):
+        raise web.HTTPBadRequest(text=_EXPECTED) from None
+    if key is not None and not isinstance(key, str):
+        raise web.HTTPBadRequest(text=_EXPECTED)
+    folder = host.system_folder()
+    try:
+        if remove:
+            keys.remove_key(folder)
+        elif key is not None:
+            keys.ApiKey(key.strip()).save(folder)
+        found = keys.find_key(folder) or keys.find_key(keys.default_folder())
+    except LivePortraitError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+    return web.json_response({"configured": found is not None})
 
-    async def price(_: web.Request) -> web.Response:
-        return web.json_response({"usd": await asyncio.to_thread(_price)})
 
-    host.add_route("post", ROUTE, handle)
-    host.add_route("get", PRICE_ROUTE, price)
+async def tell_price(_: web.Request) -> web.Response:
+    """Return the price of a job."""
+    from aiohttp import web
+
+    return web.json_response({"usd": await asyncio.to_thread(_price)})
 
 
 def _price() -> float:

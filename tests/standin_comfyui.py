@@ -249,9 +249,6 @@ class Host:
     def folder(self, name: str) -> str:
         return str(self.base / name)
 
-    def path(self, name: str) -> str:
-        return str(self.base / "input" / name)
-
 
 def install(host: Host) -> dict[str, types.ModuleType]:
     """The modules that the nodes import, with `host` behind them."""
@@ -276,8 +273,11 @@ def install(host: Host) -> dict[str, types.ModuleType]:
 
         return torch.device(kind)
 
-    def exists(name: str) -> bool:
-        return ".." not in Path(name).parts and Path(host.path(name)).is_file()
+    def annotated(name: str) -> tuple[str, str | None]:
+        for kind in ("output", "input", "temp"):
+            if name.endswith(f"[{kind}]"):
+                return name[: -len(kind) - 3], host.folder(kind)
+        return name, None
 
     io = types.SimpleNamespace(
         ComfyNode=ComfyNode,
@@ -326,8 +326,7 @@ def install(host: Host) -> dict[str, types.ModuleType]:
             "get_system_user_directory": lambda name: host.folder(f"user/__{name}"),
             "get_input_directory": lambda: host.folder("input"),
             "get_temp_directory": lambda: host.folder("temp"),
-            "exists_annotated_filepath": exists,
-            "get_annotated_filepath": host.path,
+            "annotated_filepath": annotated,
             "filter_files_content_types": lambda files, kinds: [
                 name for name in files if name.endswith(".mp4" if kinds == ["video"] else (".png", ".jpg"))
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib
+import os
 import re
 import shutil
 from fractions import Fraction
@@ -288,6 +289,50 @@ def test_what_can_t_be_loaded_is_named_by_file_and_widget(nodes, host, clips):
     shutil.copy(clips["single_face"], host.base / "input" / "source.mp4")
     with pytest.raises(Exception, match=r"^source.mp4: the clip has \d+ frames, and 5000 are to be skipped"):
         nodes.LoadVideo.execute("source.mp4", **{**LOAD, "skip_first_frames": 5000})
+
+
+OUTSIDE = [
+    "../secret.mp4",
+    "../secret.mp4 [output]",
+    "../secret.mp4 [temp]",
+    "../output/made.mp4",
+    "sub/../../secret.mp4",
+    "/absolute/secret.mp4",
+    "link.mp4",
+    "folder/secret.mp4",
+    "nul\0.mp4",
+    "long" * 2000,
+    "circle.mp4",
+    ".",
+    "pipe.mp4",
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no links")
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_outside_of_a_names_folder_is_read_or_told(nodes, host, clips, name, there):
+    for folder in ("input/sub", "output", "temp"):
+        (host.base / folder).mkdir(parents=True, exist_ok=True)
+    if there:
+        for place in ("secret.mp4", "output/made.mp4"):
+            shutil.copy(clips["jwp_intro"], host.base / place)
+    (host.base / "input" / "link.mp4").symlink_to(host.base / "secret.mp4")
+    (host.base / "input" / "folder").symlink_to(host.base)
+    (host.base / "input" / "circle.mp4").symlink_to(host.base / "input" / "circle.mp4")
+    os.mkfifo(host.base / "input" / "pipe.mp4")
+    name = name.replace("/absolute", str(host.base))
+    message = nodes.LoadVideo.validate_inputs(file=name)
+    assert "there is no such file in ComfyUI's input folder" in message
+    with pytest.raises(Exception, match="there is no such file"):
+        nodes.LoadVideo.fingerprint_inputs(file=name)
+
+
+def test_a_video_of_the_output_folder_is_loaded_under_its_full_name(nodes, host, clips):
+    (host.base / "output").mkdir()
+    shutil.copy(clips["jwp_intro"], host.base / "output" / "made.mp4")
+    assert nodes.LoadVideo.validate_inputs(file="made.mp4 [output]") is True
+    assert "no such file" in nodes.LoadVideo.validate_inputs(file="made.mp4")
 
 
 def test_a_file_that_is_a_video_is_accepted(nodes, host, clips):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import hmac
 import ipaddress
@@ -15,8 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
-from ..deadlines import Deadline, OutOfTime, moment
+from ..deadlines import Clock, Deadline, OutOfTime, moment
 from ..errors import LivePortraitError
+from ..files import is_disk_full
 from .config import MODEL, ServerConfig
 from .dispatch import Dispatch
 from .files import MEDIA_TYPES, Files, NoSpace
@@ -29,7 +29,6 @@ _BODY_BYTES = 64 << 10
 _RETRY_SECONDS = 10
 _POLL_SECONDS = 0.25
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Files are served as media, never as a page.
 _FILE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -42,8 +41,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Api:
     """Request handlers and their shared state."""
 
-    def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, dispatch: Dispatch):
+    def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, dispatch: Dispatch, clock: Clock):
         self._config, self._jobs, self._files, self._dispatch = config, jobs, files, dispatch
+        self._clock = clock
         self._closing = asyncio.Event()
 
     def app(self) -> web.Application:
@@ -94,7 +94,7 @@ class Api:
         except web.RequestPayloadError:
             code, reason = 400, "the request breaks off"
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in _FULL:
+            if is_disk_full(error):
                 code, reason = 507, "the server's disk is full"
             else:
                 _log.exception("%s %s", request.method, ascii(request.path[:200]))
@@ -229,7 +229,7 @@ class Api:
 
     async def _current_job(self, request: web.Request) -> Job:
         job = await self._job(request.match_info["id"])
-        if job.finished is not None and time.time() - job.finished > self._config.result_seconds:
+        if job.finished is not None and self._clock.time() - job.finished > self._config.result_seconds:
             raise web.HTTPNotFound(reason="expired request id")
         return job
 

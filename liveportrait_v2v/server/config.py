@@ -34,6 +34,7 @@ class ServerConfig:
         result_seconds: time for which a result stays available after its job.
         file_seconds: lifetime of files.
         history_seconds: time for which the history keeps a finished job.
+        start_seconds: time limit of a worker's start, in which it loads the engine.
         job_seconds: time limit of a job.
         transfer_seconds: time limit for receiving a clip.
         request_seconds: time limit for receiving a request, except uploads.
@@ -55,6 +56,7 @@ class ServerConfig:
     result_seconds: float = 3600
     file_seconds: float = 7 * 86400
     history_seconds: float = 90 * 86400
+    start_seconds: float = 300
     job_seconds: float = 3600
     transfer_seconds: float = 600
     request_seconds: float = 15

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..deadlines import Deadline, OutOfTime
+from ..deadlines import Clock, Deadline, OutOfTime
 from ..errors import LivePortraitError
 from ..web import fetch_to_file
 from .config import ServerConfig
-from .files import Files
+from .files import Files, NoSpace
 from .jobs import Job, JobStore, StoreError
-from .worker import JobFailed, Task, Worker
+from .worker import JobFailed, Task, Worker, WorkerTrouble
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
+_RETRY_WAITS_SECONDS = (0.0, 2.0, 10.0, 30.0)
 _SWEEP_SECONDS = 60.0
 
 
 class Dispatch:
     """Dispatcher of waiting jobs to free workers, in order of arrival."""
 
-    def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, workers: Sequence[Worker]):
+    def __init__(
+        self, config: ServerConfig, jobs: JobStore, files: Files, workers: Sequence[Worker], clock: Clock
+    ):
+        self._clock = clock
         self._config, self._jobs, self._files, self._workers = config, jobs, files, workers
         self._new = asyncio.Event()
 
@@ -61,7 +64,7 @@ class Dispatch:
     async def _work(self, job: Job, worker: Worker) -> None:
         _log.info("job %s started", job.id)
         try:
-            output = await self._compute(job, worker)
+            output = await self._computed(job, worker)
         except asyncio.CancelledError:
             with suppress(StoreError):  # the next start recovers the job, too
                 self._jobs.requeue(job.id)
@@ -80,6 +83,16 @@ class Dispatch:
             return
         await self._stored(lambda: self._jobs.finish(job.id, error=reason))
         _log.info("job %s failed: %s", job.id, ascii(reason))
+
+    async def _computed(self, job: Job, worker: Worker) -> str:
+        """Compute a job, and again where it was the server that failed."""
+        for seconds in _RETRY_WAITS_SECONDS:
+            try:
+                return await self._compute(job, worker)
+            except (WorkerTrouble, NoSpace, OSError) as error:
+                _log.warning("job %s is tried again in %g s: %s", job.id, seconds, ascii(str(error)))
+            await asyncio.sleep(seconds)
+        return await self._compute(job, worker)
 
     async def _compute(self, job: Job, worker: Worker) -> str:
         # Both clips and the result.
@@ -122,7 +135,7 @@ class Dispatch:
         while True:
             try:
                 await asyncio.to_thread(self._files.expire)
-                await asyncio.to_thread(self._jobs.forget, time.time() - self._config.history_seconds)
+                await asyncio.to_thread(self._jobs.forget, self._clock.time() - self._config.history_seconds)
             except (OSError, StoreError) as error:
                 _log.error("%s", error)
             await asyncio.sleep(_SWEEP_SECONDS)

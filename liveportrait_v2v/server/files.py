@@ -8,11 +8,11 @@ import secrets
 import shutil
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..deadlines import Clock, SteadyClock
 from ..errors import LivePortraitError, SettingsError
 
 # Media types by extension; browsers run scripts in none of them.
@@ -47,18 +47,20 @@ class Files:
     read them. Names and links never lead outside.
     """
 
-    def __init__(self, root: Path, *, quota: int, lifetime: float):
+    def __init__(self, root: Path, *, quota: int, lifetime: float, clock: Clock | None = None):
         """Open or create the directory.
 
         Args:
             quota: maximum number of bytes of all files.
             lifetime: seconds until a file expires.
+            clock: measures lifetimes; by default one that a change of the wall clock does not affect.
 
         Raises:
             SettingsError: others can write to the directory, or parts of it are links.
             OSError: it can't be created.
         """
         self._quota, self._lifetime = quota, lifetime
+        self._clock = clock or SteadyClock()
         self._lock = threading.Lock()
         self._reserved = 0
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,13 +92,13 @@ class Files:
             status = path.lstat()
         except OSError:
             return None
-        alive = time.time() - status.st_mtime < self._lifetime
+        alive = self._clock.time() - status.st_mtime < self._lifetime
         return path if alive and stat.S_ISREG(status.st_mode) else None
 
     def add(self, path: Path, suffix: str) -> str:
         """Move a finished file in from a working directory and return its new name."""
         name = secrets.token_urlsafe(32) + suffix
-        os.utime(path)
+        os.utime(path, (self._clock.time(),) * 2)
         os.replace(path, self._files / name)
         return name
 
@@ -135,7 +137,7 @@ class Files:
         """Delete expired files."""
         with self._lock:
             for entry in os.scandir(self._files):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= self._lifetime:
+                if self._clock.time() - entry.stat(follow_symlinks=False).st_mtime >= self._lifetime:
                     _remove(Path(entry.path))
 
     def _check_space(self, expected: int) -> None:

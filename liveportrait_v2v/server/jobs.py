@@ -6,13 +6,13 @@ import json
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..deadlines import Clock, SteadyClock
 from ..errors import LivePortraitError
 
 QUEUED, PROCESSING, COMPLETED, FAILED = "QUEUED", "PROCESSING", "COMPLETED", "FAILED"
@@ -119,16 +119,18 @@ class SqliteJobs:
     the queue; a job during which it ended three times has failed.
     """
 
-    def __init__(self, path: Path, capacity: int):
+    def __init__(self, path: Path, capacity: int, clock: Clock | None = None):
         """Open the store.
 
         Args:
             capacity: maximum length of the queue.
+            clock: dates the jobs; by default one that a change of the wall clock does not affect.
 
         Raises:
             StoreError: the file can't be opened, or another server has locked it.
         """
         self._capacity = capacity
+        self._clock = clock or SteadyClock()
         self._lock = threading.Lock()
         try:
             self._base = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
@@ -149,7 +151,7 @@ class SqliteJobs:
         self, model: str, request: dict[str, Any], source: str, driving: str, settings: dict[str, Any]
     ) -> Job:
         texts = json.dumps(request), json.dumps(settings)
-        job_id, now = secrets.token_hex(16), time.time()
+        job_id, now = secrets.token_hex(16), self._clock.time()
         with self._transaction() as base:
             waiting = base.execute("SELECT count(*) FROM jobs WHERE status = ?", (QUEUED,)).fetchone()[0]
             if waiting >= self._capacity:
@@ -175,7 +177,7 @@ class SqliteJobs:
                 return None
             base.execute(
                 "UPDATE jobs SET status = ?, started = ?, attempts = attempts + 1 WHERE number = ?",
-                (PROCESSING, time.time(), first["number"]),
+                (PROCESSING, self._clock.time(), first["number"]),
             )
             row = base.execute("SELECT * FROM jobs WHERE number = ?", (first["number"],)).fetchone()
         return _job(row)
@@ -191,7 +193,14 @@ class SqliteJobs:
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = ?, output = ?, error = ?, finished = ? WHERE id = ? AND status = ?",
-                (COMPLETED if error is None else FAILED, output, error, time.time(), job_id, PROCESSING),
+                (
+                    COMPLETED if error is None else FAILED,
+                    output,
+                    error,
+                    self._clock.time(),
+                    job_id,
+                    PROCESSING,
+                ),
             )
 
     def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
@@ -218,7 +227,7 @@ class SqliteJobs:
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = ?, error = ?, finished = ? WHERE status = ? AND attempts >= ?",
-                (FAILED, reason, time.time(), PROCESSING, MAX_ATTEMPTS),
+                (FAILED, reason, self._clock.time(), PROCESSING, MAX_ATTEMPTS),
             )
             base.execute(
                 "UPDATE jobs SET status = ?, started = NULL WHERE status = ?",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from ..deadlines import SteadyClock
 from .api import Api, Handler
 from .config import ServerConfig
 from .dispatch import Dispatch
@@ -38,16 +39,23 @@ async def serve(
         StoreError: another server uses the data directory.
         OSError: the address or the data directory can't be used.
     """
-    files = Files(config.data, quota=config.quota_bytes, lifetime=config.file_seconds)
-    jobs = SqliteJobs(config.data / "jobs.sqlite3", config.queue)
+    clock = SteadyClock()
+    files = Files(config.data, quota=config.quota_bytes, lifetime=config.file_seconds, clock=clock)
+    jobs = SqliteJobs(config.data / "jobs.sqlite3", config.queue, clock)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(jobs.close)
         # The store's lock is held: no other server uses this directory.
         files.clear_work()
         if workers is None:
-            workers = await _start_workers(config, stack)
-        dispatch = Dispatch(config, jobs, files, workers)
-        api = Api(config, jobs, files, dispatch)
+            starting = asyncio.ensure_future(_start_workers(config, stack))
+            stack.push_async_callback(_end, starting)
+            while not starting.done():
+                if stop():
+                    return
+                await asyncio.wait({starting}, timeout=_POLL_SECONDS)
+            workers = starting.result()
+        dispatch = Dispatch(config, jobs, files, workers, clock)
+        api = Api(config, jobs, files, dispatch, clock)
         limit = ConnectionLimit(config.connections, config.request_seconds)
         app = api.app()
         app.middlewares.insert(0, limit.seen)
@@ -85,13 +93,18 @@ async def _start_workers(config: ServerConfig, stack: contextlib.AsyncExitStack)
         worker = ProcessWorker(
             config.engine,
             device,
+            start_seconds=config.start_seconds,
             job_seconds=config.job_seconds,
             grace_seconds=config.grace_seconds,
             max_bytes=config.clip_bytes,
         )
         stack.push_async_callback(worker.close)
         workers.append(worker)
-    await asyncio.gather(*(worker.start() for worker in workers))
+    starts = [asyncio.ensure_future(worker.start()) for worker in workers]
+    try:
+        await asyncio.gather(*starts)
+    finally:
+        await asyncio.gather(*(_end(start) for start in starts))
     return workers
 
 

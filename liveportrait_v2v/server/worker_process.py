@@ -1,30 +1,42 @@
 """Process of a worker: reads jobs as lines of JSON from stdin, answers each with a line on stdout.
 
-An answer is {"error": what is wrong with the job, or null, "ends": whether the process ends after it}; the first one
-is about the engine. The process also ends when stdin does or SIGTERM comes; a job that is running then stops and
-leaves no file.
+An answer is {"error": what is wrong with the job, or null, "again": whether another try may succeed, "ends": whether
+the process ends after it}; the first one is about the engine, and each job has two: one before it begins. The process
+also ends when stdin does or SIGTERM comes; a job that is running then stops and leaves no file. A process that hangs
+ends nevertheless: on Linux with its parent, elsewhere some seconds after stdin.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from typing import Any
 
 from ..errors import Cancelled, LivePortraitError, MediaError
+from ..files import is_disk_full
 
 MAX_PIXELS = 4096 * 4096
+_PR_SET_PDEATHSIG = 1
 
 
-def main(engine_name: str, device: str, max_bytes: int) -> None:
+def main(engine_name: str, device: str, max_bytes: int, grace_seconds: float, parent: int) -> None:
+    """Load the engine, then answer jobs until the end.
+
+    Args:
+        max_bytes: maximum size of a file that is read or written.
+        grace_seconds: time to stop in after the end of stdin.
+        parent: id of the process that ends this one with itself.
+    """
+    _die_with(parent)
     # Keeps the output of libraries out of the answers.
-    """Load the engine, then answer jobs until the end."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     ended = threading.Event()
@@ -37,8 +49,8 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
     signal.signal(signal.SIGTERM, end)
     _limit_files(max_bytes)
 
-    def answer(error: str | None, ends: bool = False) -> None:
-        answers.write(json.dumps({"error": error, "ends": ends}) + "\n")
+    def answer(error: str | None = None, *, again: bool = False, ends: bool = False) -> None:
+        answers.write(json.dumps({"error": error, "again": again, "ends": ends}) + "\n")
 
     def listen() -> None:
         # Unbuffered, as a buffer's lock held by this thread would keep the interpreter from ending.
@@ -46,6 +58,8 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
             for line in lines:
                 orders.put(line)
         end()
+        time.sleep(grace_seconds)
+        os._exit(1)
 
     threading.Thread(target=listen, daemon=True).start()
     try:
@@ -54,10 +68,14 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
     except (LivePortraitError, ValueError, RuntimeError, AssertionError) as error:
         answer(str(error), ends=True)
         return
-    answer(None)
+    answer()
     while (line := orders.get()) is not None and not ended.is_set():
+        answer()
         try:
-            answer(_run(json.loads(line), engine, max_bytes, ended))
+            _run(json.loads(line), engine, max_bytes, ended)
+            answer()
+        except _Failed as error:
+            answer(str(error), again=error.again)
         except Cancelled:
             return
         except Exception as error:
@@ -67,18 +85,35 @@ def main(engine_name: str, device: str, max_bytes: int) -> None:
             return
 
 
-def _run(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> str | None:
-    """Carry out a job, and return its error; files are named by their parameters."""
+class _Failed(Exception):
+    """A job failed.
+
+    Attributes:
+        again: whether another try may succeed.
+    """
+
+    def __init__(self, message: str, again: bool = False):
+        super().__init__(message)
+        self.again = again
+
+
+def _run(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:
+    """Carry out a job.
+
+    Raises:
+        _Failed: with a message in which files are named by their parameters.
+        Cancelled: the process is to end.
+    """
     try:
         _animate(order, engine, max_bytes, ended)
     except Cancelled:
         raise
     except MediaError as error:
         names = {order["driving"]: "driving_video", order["source"]: "input_video"}
-        return f"{names.get(str(error.path), 'the result')}: {error.reason}"
+        message = f"{names.get(str(error.path), 'the result')}: {error.reason}"
+        raise _Failed(message, again=is_disk_full(error.__cause__)) from error
     except LivePortraitError as error:
-        return str(error)
-    return None
+        raise _Failed(str(error)) from error
 
 
 def _load(name: str, device: str) -> Any:
@@ -112,6 +147,14 @@ def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threadin
     run_plan(plan, engine=engine, output=order["output"], cancelled=ended.is_set)
 
 
+def _die_with(parent: int) -> None:
+    """Have the system kill this process when its parent ends, where it can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.name == "posix" and os.getppid() != parent:
+        sys.exit("the server has ended")
+
+
 def _limit_files(max_bytes: int) -> None:
     """Limit the size of a result, where the system can do that."""
     with suppress(ImportError, ValueError):
@@ -121,4 +164,4 @@ def _limit_files(max_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
+import time
 
 import pytest
 from serving import FakeWorker, serving
+
+from liveportrait_v2v.server import dispatch
+from liveportrait_v2v.server.files import NoSpace
+from liveportrait_v2v.server.worker import JobFailed, WorkerTrouble
 
 KEY = "SG_0a1b2c3d4e5f6071"
 
@@ -33,3 +39,67 @@ def test_a_malformed_request_and_its_key_are_not_in_the_log(tmp_path, caplog, na
         connection.sendall(MALFORMED[name].replace("KEY", KEY).encode())
         assert b"400" in connection.recv(65536)
     assert KEY not in caplog.text
+
+
+class Ailing(FakeWorker):
+    """Worker with the server's own troubles in its first tries."""
+
+    def __init__(self, *troubles: Exception):
+        super().__init__()
+        self.troubles = list(troubles)
+
+    async def run(self, task) -> None:
+        if self.troubles:
+            self.tasks.append(task)
+            raise self.troubles.pop(0)
+        await super().run(task)
+
+
+TROUBLES = [
+    WorkerTrouble("the worker process ended before the job began"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    NoSpace("the server's disk is full"),
+]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(dispatch, "_RETRY_WAITS_SECONDS", (0.0, 0.01, 0.01, 0.01))
+
+
+def test_the_servers_own_troubles_fail_no_job(tmp_path, quick):
+    worker = Ailing(*TROUBLES)
+    with serving(tmp_path / "data", [worker]) as server:
+        assert server.client.wait(server.client.job())["status"] == "COMPLETED"
+    assert len(worker.tasks) == 4
+
+
+def test_the_servers_own_troubles_end_sometime(tmp_path, quick):
+    worker = Ailing(*TROUBLES, *TROUBLES, *TROUBLES)
+    with serving(tmp_path / "data", [worker]) as server:
+        status = server.client.wait(server.client.job())
+    assert status["status"] == "FAILED"
+    assert len(worker.tasks) == 5
+
+
+def test_a_clips_own_trouble_is_not_tried_again(tmp_path, quick):
+    worker = Ailing(JobFailed("input_video: not a video"))
+    with serving(tmp_path / "data", [worker]) as server:
+        assert server.client.wait(server.client.job())["error"] == "input_video: not a video"
+    assert len(worker.tasks) == 1
+
+
+@pytest.mark.parametrize("days", [7.5, 400, -30, 10**6])
+def test_a_wall_clock_that_jumps_takes_no_upload_and_no_result(tmp_path, monkeypatch, days):
+    monkeypatch.setattr(dispatch, "_SWEEP_SECONDS", 0.05)
+    wall = time.time
+    with serving(tmp_path / "data", [FakeWorker()]) as server:
+        upload, job = server.client.upload(b"clip"), server.client.job()
+        url = server.client.result(job)["output"]
+        monkeypatch.setattr(time, "time", lambda: wall() + days * 86400)
+        time.sleep(0.5)
+        assert [server.client.get(one).status_code for one in (upload, url)] == [200, 200]
+        assert server.client.result(job)["status"] == "COMPLETED"
+        later = server.client.job()
+        assert server.client.wait(later)["status"] == "COMPLETED"
+        assert server.client.result(later)["output"]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from serving import PATIENCE
 
-from liveportrait_v2v.errors import SettingsError
+from liveportrait_v2v.errors import MediaError, SettingsError
 from liveportrait_v2v.media import Clip, VideoWriter
-from liveportrait_v2v.server.worker import JobFailed, ProcessWorker, Task
+from liveportrait_v2v.server import worker_process
+from liveportrait_v2v.server.worker import JobFailed, ProcessWorker, Task, WorkerTrouble
 
 pytestmark = pytest.mark.slow
 
@@ -19,9 +26,8 @@ QUICK = {"dsize": 128, "video_frame_load_cap": 3}
 
 
 def new_worker(engine: str = "draft", device: str = "cpu", **limits) -> ProcessWorker:
-    return ProcessWorker(
-        engine, device, **{"job_seconds": PATIENCE, "grace_seconds": PATIENCE, "max_bytes": 1 << 24, **limits}
-    )
+    seconds = dict.fromkeys(("start_seconds", "job_seconds", "grace_seconds"), PATIENCE)
+    return ProcessWorker(engine, device, **{**seconds, "max_bytes": 1 << 24, **limits})
 
 
 def task(clips, folder: Path, **settings) -> Task:
@@ -60,7 +66,8 @@ def test_a_worker_that_dies_takes_one_job_with_it(clips, tmp_path):
         long = asyncio.ensure_future(
             worker.run(Task(clips["jwp_intro"], clips["jwp_intro"], tmp_path / "a.mp4", {}))
         )
-        await asyncio.sleep(0.1)
+        while not list(tmp_path.glob(".*.part")):
+            await asyncio.sleep(0.02)
         worker._process.kill()
         with pytest.raises(JobFailed, match="ended in the middle of the job"):
             await long
@@ -72,6 +79,164 @@ def test_a_worker_that_dies_takes_one_job_with_it(clips, tmp_path):
 
     run(scenario())
     assert (tmp_path / "result.mp4").exists()
+
+
+@pytest.mark.parametrize("delay", [0, 0.001, 0.005])
+def test_a_job_sent_to_a_worker_that_has_just_died_is_the_workers_trouble(clips, tmp_path, delay):
+    async def scenario():
+        worker = new_worker()
+        await worker.start()
+        worker._process.kill()
+        time.sleep(delay)  # the loop notices nothing meanwhile
+        with pytest.raises(WorkerTrouble, match="before the job began"):
+            await worker.run(task(clips, tmp_path))
+        await worker.run(task(clips, tmp_path))
+        await worker.close()
+
+    run(scenario())
+    assert (tmp_path / "result.mp4").exists()
+
+
+# A driver that hangs in C, without the interpreter's lock released.
+HANG = """
+import ctypes, sys
+from liveportrait_v2v.server import worker_process
+def hang(*_):
+    libc = ctypes.PyDLL(None)
+    while True:
+        libc.sleep(1000)
+worker_process._load = hang
+worker_process.main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
+"""
+PARENT = """
+import asyncio, sys
+sys.path[:0] = [{tests!r}]
+from test_worker import hanging_worker
+async def main():
+    worker = hanging_worker(start_seconds=1000)
+    start = asyncio.ensure_future(worker.start())
+    while worker._process is None:
+        await asyncio.sleep(0.02)
+    print(worker._process.pid, flush=True)
+    await start
+asyncio.run(main())
+"""
+
+
+def hanging_worker(**limits) -> ProcessWorker:
+    worker = new_worker(**{"grace_seconds": 0.5, **limits})
+    worker._arguments = ("-c", HANG, *worker._arguments[2:])
+    return worker
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_ended(pid: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while is_alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not is_alive(pid)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux
+def test_a_worker_that_hangs_while_it_starts_is_given_up_and_killed():
+    async def scenario():
+        worker = hanging_worker(start_seconds=3)
+        start = asyncio.ensure_future(worker.start())
+        while worker._process is None:
+            await asyncio.sleep(0.01)
+        pid = worker._process.pid
+        with pytest.raises(SettingsError, match="did not start within 3 seconds; its driver may hang"):
+            await start
+        wait_until_ended(pid)
+
+    run(scenario())
+
+
+@linux
+def test_the_end_of_a_worker_can_not_be_cancelled_half_way():
+    async def scenario():
+        worker = hanging_worker()
+        start = asyncio.ensure_future(worker.start())
+        while worker._process is None:
+            await asyncio.sleep(0.01)
+        pid = worker._process.pid
+        await asyncio.sleep(1)
+        for _ in range(3):
+            start.cancel()
+            await asyncio.sleep(0.1)
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        wait_until_ended(pid)
+
+    run(scenario())
+
+
+@linux
+def test_a_worker_that_hangs_dies_with_a_server_that_is_killed():
+    code = PARENT.format(tests=str(Path(__file__).parent))
+    paths = os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parents[1])))
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        time.sleep(2)  # until it hangs
+        assert is_alive(pid)
+        parent.kill()
+    wait_until_ended(pid)
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_whose_worker_hangs_while_it_starts_ends_on_a_signal(tmp_path, number):
+    code = (
+        "import sys; from test_worker import HANG; from liveportrait_v2v.server import worker\n"
+        "from liveportrait_v2v.cli import main\n"
+        "init = worker.ProcessWorker.__init__\n"
+        "def hanging(self, *a, **k):\n"
+        "    init(self, *a, **{**k, 'grace_seconds': 0.5})\n"
+        "    self._arguments = ('-c', HANG, *self._arguments[2:])\n"
+        "worker.ProcessWorker.__init__ = hanging\n"
+        f"sys.exit(main(['serve', '--port', '0', '--data', {str(tmp_path / 'data')!r}]))"
+    )
+    folders = (Path(__file__).parents[2], Path(__file__).parents[1], Path(__file__).parent)
+    paths = os.pathsep.join(map(str, folders))
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}) as server:
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+        while not children.read_text().split():
+            time.sleep(0.05)
+        (pid,) = map(int, children.read_text().split())
+        time.sleep(1)
+        server.send_signal(number)
+        assert server.wait(timeout=PATIENCE) == 0
+    wait_until_ended(pid)
+
+
+def test_a_full_disk_is_the_servers_trouble(monkeypatch, tmp_path):
+    full = MediaError(tmp_path / "result.mp4", "can't be written: No space left on device")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+
+    def animate(*_):
+        raise full
+
+    monkeypatch.setattr(worker_process, "_animate", animate)
+    order = {"source": "a", "driving": "b", "output": "c", "settings": {}}
+    with pytest.raises(worker_process._Failed) as caught:
+        worker_process._run(order, None, 1, None)
+    assert caught.value.again
+    full.__cause__ = OSError(errno.EFBIG, "File too large")
+    with pytest.raises(worker_process._Failed) as caught:
+        worker_process._run(order, None, 1, None)
+    assert not caught.value.again
 
 
 def test_after_an_unexpected_error_the_next_job_gets_a_new_process(clips, tmp_path):

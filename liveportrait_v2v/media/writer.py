@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import warnings
 from contextlib import suppress
 from fractions import Fraction
@@ -17,6 +16,7 @@ import torch
 from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, SettingsError
+from ..files import PartFile
 from .audio_track import AudioTrack, audio_changes
 from .colour import BICUBIC, FULL, LIMITED, over_black
 from .info import Audio, AudioStream
@@ -81,7 +81,8 @@ class VideoWriter:
     unsupported layout get places in a larger one. `changes` describes both.
 
     The file grows under a hidden name next to the target. Leaving the block normally renames it into place,
-    replacing any file of that name; leaving it by an exception deletes it, and the target is unchanged.
+    replacing any file of that name; leaving it by an exception deletes it, and the target is unchanged: see
+    `files.PartFile`.
     """
 
     def __init__(
@@ -106,7 +107,8 @@ class VideoWriter:
 
         Raises:
             SettingsError: a parameter out of range, or a .webm file by hardware.
-            MediaError: unknown extension, or no such directory. On entering: nothing can be written there, or the
+            MediaError: unknown extension, or no such directory. On entering: nothing can be written there, the path is
+                that of a pipe, device or socket, or the
                 hardware that was asked for does not encode.
         """
         self._path = Path(path)
@@ -133,14 +135,14 @@ class VideoWriter:
         self._crf, self._preset = crf, preset
         self._audio = audio.stream() if isinstance(audio, Audio) else audio
         self._encoder = encoder if by_hardware else "software"
-        self._part = self._path.with_name(f".{self._path.stem}.{secrets.token_hex(4)}.part")
+        self._part: PartFile | None = None
         self._file: _OpenFile | None = None
 
     def __enter__(self) -> VideoWriter:
         if self._encoder == "hardware" and (why := _unusable(_HARDWARE)) is not None:
             raise MediaError(self._path, f"{_HARDWARE} does not work here: {why}; take the software encoder")
         try:
-            self._part.touch(exist_ok=False)
+            self._part = PartFile(self._path)
         except OSError as error:
             raise self._failure(error) from error
         return self
@@ -249,7 +251,8 @@ class VideoWriter:
             if self._rate < Fraction(1, 100):
                 # A frame's duration has 31 bits there, and FFmpeg's own choice is 10,000 ticks a second or more.
                 muxing["video_track_timescale"] = str(self._rate.numerator * 1000)
-        container = av.open(str(self._part), "w", format=kind, options=muxing)
+        assert self._part is not None
+        container = av.open(str(self._part.path), "w", format=kind, options=muxing)
         try:
             stream = container.add_stream(video_codec, rate=self._rate, options=options)
             assert isinstance(stream, av.video.stream.VideoStream)
@@ -266,12 +269,14 @@ class VideoWriter:
         if self._file is None:
             raise MediaError(self._path, "no frames were written, and a video needs at least one")
         self._file.finish()
-        os.replace(self._part, self._path)
+        assert self._part is not None
+        self._part.commit()
 
     def _abandon(self) -> None:
         if self._file is not None:
             _close_quietly(self._file.container)
-        self._part.unlink(missing_ok=True)
+        if self._part is not None:
+            self._part.abandon()
 
     def _failure(self, error: Exception) -> MediaError:
         return MediaError(self._path, f"can't be written: {getattr(error, 'strerror', None) or error}")

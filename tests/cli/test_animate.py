@@ -328,3 +328,18 @@ def test_a_stopped_run_leaves_nothing(clips, folder, number, code):
     assert run.returncode == code
     assert message == "liveportrait-v2v: stopped; no unfinished file is left\n"
     assert os.listdir(folder) == []
+
+
+@pytest.mark.slow
+def test_a_signal_behind_the_end_of_a_run_takes_nothing_back(clips, folder):
+    """The file is there: the run has succeeded, and its exit code says so."""
+    short = [str(clips["obama"]), str(clips["obama"]), "-o", "out.mp4", "--set", "video_frame_load_cap=2"]
+    for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
+        with subprocess.Popen([*COMMAND, "animate", *short], stderr=subprocess.PIPE, env=ENVIRONMENT) as run:
+            while not Path("out.mp4").exists() and run.poll() is None:
+                time.sleep(0.001)
+            time.sleep(delay)
+            run.terminate()
+            assert run.wait(timeout=120) == 0, delay
+        Path("out.mp4").unlink()
+    assert os.listdir(folder) == []

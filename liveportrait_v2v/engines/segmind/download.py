@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import httpx
 
 from ...deadlines import Deadline
 from ...errors import MediaError
-from ...files import sha256_of
+from ...files import atomic_write, sha256_of
 from ...media import Clip
 from ...text import one_line
 from ...web import MAX_REDIRECTS, UrlError, join_url, location_of
@@ -50,20 +49,15 @@ async def download(http: Http, url: str, target: Path, deadline: Deadline, max_b
         OutOfTime: the deadline has passed.
         OSError: the file can't be written.
     """
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with part.open("wb") as file:
+    with atomic_write(target) as part:
+        with part.open("rb+") as file:
             if url[:5].lower() == "data:":
                 file.write(_data(url, max_bytes))
-                _flush_to_disk(file)
+                file.flush()
                 await check_video(part)
             else:
                 await _fetch(_Transfer(http, url, file, max_bytes), part, deadline)
-        digest = await asyncio.to_thread(sha256_of, part)
-        os.replace(part, target)
-        return digest
-    finally:
-        part.unlink(missing_ok=True)
+        return await asyncio.to_thread(sha256_of, part)
 
 
 async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTES) -> str:
@@ -74,20 +68,16 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
         BrokenError: the connection breaks off.
         OSError: the file can't be written.
     """
-    part = target.with_name(f".{target.name}.part")
     try:
         _check_headers(response, max_bytes)
-        with part.open("wb") as file:
-            async for block in _bounded(blocks(response), max_bytes):
-                file.write(block)
-            _flush_to_disk(file)
-        await check_video(part)
-        digest = await asyncio.to_thread(sha256_of, part)
-        os.replace(part, target)
-        return digest
+        with atomic_write(target) as part:
+            with part.open("rb+") as file:
+                async for block in _bounded(blocks(response), max_bytes):
+                    file.write(block)
+            await check_video(part)
+            return await asyncio.to_thread(sha256_of, part)
     finally:
         await response.aclose()
-        part.unlink(missing_ok=True)
 
 
 async def check_video(path: Path) -> None:
@@ -141,7 +131,7 @@ class _Transfer:
             await response.aclose()
         if self._total is not None and self._file.tell() != self._total:
             raise BrokenError(f"{self._file.tell()} of {self._total} bytes came")
-        _flush_to_disk(self._file)
+        self._file.flush()
 
     def _restart(self) -> None:
         self._file.seek(0)
@@ -230,8 +220,3 @@ def _data(url: str, max_bytes: int) -> bytes:
     except binascii.Error:
         pass
     raise VideoDownloadError("its data URI is not valid base64")
-
-
-def _flush_to_disk(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())

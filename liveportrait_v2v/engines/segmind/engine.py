@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ import httpx
 
 from ...deadlines import Clock, Deadline, OutOfTime
 from ...errors import Cancelled, SettingsError
-from ...files import atomic_write
+from ...files import TemporaryFolder, atomic_write
 from ...media import Clip
 from ...plan import RunPlan
 from ...web import Resolver, redact_url, resolve
@@ -119,12 +118,13 @@ class SegmindEngine:
 
         async def work() -> Clip:
             async with self._http() as http:
-                folder = Path(tempfile.mkdtemp(prefix="liveportrait-v2v-"))
+                folder = TemporaryFolder()
+                path = folder.path / "clip.mp4"
                 try:
-                    await download(http, source, folder / "clip.mp4", Deadline(self._seconds, self._clock))
+                    await download(http, source, path, Deadline(self._seconds, self._clock))
                     return RemoteClip(source, folder)
                 except BaseException as error:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    folder.close()
                     if isinstance(error, OutOfTime):
                         error = SegmindError(
                             f"{redact_url(source)}: did not arrive within {self._seconds:.0f} s"
@@ -229,11 +229,9 @@ class SegmindEngine:
     async def _obtain(self, runner: Runner, client: Client, journal: Journal, plan: RunPlan) -> Job:
         async def payload() -> dict[str, Any]:
             stop = threading.Event()
-            with tempfile.TemporaryDirectory(prefix="liveportrait-v2v-") as folder:
+            with TemporaryFolder() as folder:
                 runner.report("preparing the clips")
-                prepared = asyncio.ensure_future(
-                    asyncio.to_thread(prepare_clips, plan, Path(folder), stop.is_set)
-                )
+                prepared = asyncio.ensure_future(asyncio.to_thread(prepare_clips, plan, folder, stop.is_set))
                 try:
                     source, driving = await asyncio.shield(prepared)
                 finally:

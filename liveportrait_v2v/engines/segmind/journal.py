@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ...files import atomic_write
 from ...text import storable
 from . import locks
 from .errors import JournalError, SpendingLimitError
@@ -341,13 +340,11 @@ class Journal:
             try:
                 if self.path.exists():
                     return
-                part = self.path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
-                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                connection = _connect(part, 1)
-                connection.executescript(_SCHEMA)
-                connection.execute("INSERT INTO seal VALUES (1, ?)", (_digest(connection),))
-                connection.close()
-                os.replace(part, self.path)
+                with atomic_write(self.path, 0o600) as part:
+                    connection = _connect(part, 1)
+                    connection.executescript(_SCHEMA)
+                    connection.execute("INSERT INTO seal VALUES (1, ?)", (_digest(connection),))
+                    connection.close()
             finally:
                 locks.release(lock)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Generator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import NoReturn
 
 import httpx
 
+from ...files import atomic_write
 from ...remedies import remedy
 from ...text import hide
 from .errors import ApiKeyError
@@ -58,14 +58,8 @@ class ApiKey(httpx.Auth):
         """Write the key to a file that only its owner can read, replacing an earlier one."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / FILE
-        part = path.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            with os.fdopen(os.open(part, flags, 0o600), "w") as file:
-                file.write(f"{self.__text}\n")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with atomic_write(path, 0o600) as part:
+            part.write_text(f"{self.__text}\n")
         return path
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import SettingsError
+from ...files import TemporaryFolder
 from ...media import Clip
 from ...plan import RunPlan
 from ...text import one_line
@@ -21,10 +20,10 @@ from .prepare import driving_numbers, prepare, source_numbers
 class RemoteClip(Clip):
     """Clip at a public URL, with a local copy in a folder that is deleted with this object."""
 
-    def __init__(self, url: str, folder: Path):
-        super().__init__(folder / "clip.mp4")
+    def __init__(self, url: str, folder: TemporaryFolder):
+        super().__init__(folder.path / "clip.mp4")
         self.url = url
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._folder = folder
 
 
 def check(plan: RunPlan) -> None:

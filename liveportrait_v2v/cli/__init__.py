@@ -2,7 +2,8 @@
 
 Exit codes: 0 success; 2 invalid input, with one line on stderr that says what to do; 130 interrupted by Ctrl-C; 143
 terminated by SIGTERM. After 2, 130 and 143 no partial file is left: output is written next to its target and moved
-over it once complete. A run that is killed leaves that hidden file, and a later run into the same folder removes it. `models download` is the exception: it keeps what has arrived, to resume from there.
+over it once complete. A run that is killed leaves that hidden file, and a later run into the same folder removes it.
+`models download` is the exception: it keeps what has arrived, to resume from there.
 
 torch takes seconds to load: commands import it only after they have checked what they can without it.
 """

@@ -58,6 +58,11 @@ def add(commands: Commands) -> None:
         "-o", "--output", metavar="OUT.mp4", required=True, help="output file; an existing one is replaced"
     )
     parser.add_argument("--engine", default="draft", help="draft, liveportrait or segmind (default: draft)")
+    parser.add_argument(
+        "--mask-output",
+        metavar="MASK.mp4",
+        help="also write the opacity of what was pasted, in grey levels; segmind has none",
+    )
     add_role_options(parser)
     add_options(parser)
     add_network_options(parser)
@@ -70,6 +75,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     texts = parse_roles(options, settings, motion)
     inputs = [options.driving] if texts is None else [text.driving for text in texts]
     output = check_output(options.output, options.source, *inputs)
+    mask = check_output(options.mask_output, options.source, *inputs) if options.mask_output else None
     from ..engines import ENGINES
     from ..run import animate
 
@@ -78,7 +84,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     driving = None if texts is not None else _template_or_path(options.driving)
     with plain_warnings():
         engine = _make_engine(options)
-    run = partial(animate, options.source, engine=engine, output=output, cancelled=stop)
+    run = partial(animate, options.source, engine=engine, output=output, mask_output=mask, cancelled=stop)
     with ProgressLine() as line, plain_warnings():
         if texts is None:
             result = run(driving, settings=settings, options=motion, on_progress=line.show)

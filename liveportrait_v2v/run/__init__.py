@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from ..concurrency import Behind, HostCopies, Stopwatch
 from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
 from ..errors import Cancelled, SettingsError
@@ -24,6 +26,9 @@ from .result import Progress, Result, TakenFace
 from .streaming import StreamingRun
 
 __all__ = ["Progress", "RenderedFrames", "Result", "Run", "TakenFace", "animate", "first_look", "run_plan"]
+
+MASK_CRF = 12
+"""Quality of a file of masks."""
 
 
 class Run(AbstractContextManager[Any], Protocol):
@@ -63,6 +68,7 @@ def animate(
     engine: Engine | HostedEngine,
     roles: Sequence[Role] | None = None,
     output: str | os.PathLike[str] | None = None,
+    mask_output: str | os.PathLike[str] | None = None,
     settings: AnimationSettings | None = None,
     options: MotionOptions | None = None,
     sink: Callable[[RenderedFrames], None] | None = None,
@@ -119,6 +125,7 @@ def animate(
         make_plan(source, roles, chunk=chunk),
         engine=engine,
         output=output,
+        mask_output=mask_output,
         sink=sink,
         masks=masks,
         alpha=alpha,
@@ -134,6 +141,7 @@ def run_plan(
     *,
     engine: Engine | HostedEngine,
     output: str | os.PathLike[str] | None = None,
+    mask_output: str | os.PathLike[str] | None = None,
     sink: Callable[[RenderedFrames], None] | None = None,
     masks: bool = False,
     alpha: bool = False,
@@ -147,6 +155,7 @@ def run_plan(
 
     Args:
         output: video file to write, replaced once the new one is complete; None writes none.
+        mask_output: video file of the mask of what was pasted, in grey levels.
         sink: called with each chunk of the result, in order, in a thread of its own; frames and masks are on the CPU.
         masks: give the sink the mask of what was pasted as well, 4 bytes a pixel; a hosted engine has none.
         alpha: give the sink RGBA where the source has an alpha channel, with straight colours. A file keeps that of
@@ -159,13 +168,16 @@ def run_plan(
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
-        SettingsError: a setting doesn't fit the driving clip, or the engine does not support an option or template.
+        SettingsError: a setting doesn't fit the driving clip, or the engine does not support an option or template, or
+            has no mask.
         FaceNotFoundError: a chosen face is in no frame of its clip.
         Cancelled: `cancelled` returned True.
         LivePortraitError: whatever else a hosted engine raises.
         In every case, no unfinished file is left.
     """
     check_plan(plan, engine)
+    if mask_output is not None and isinstance(engine, HostedEngine):
+        raise SettingsError(f"the {engine.name} engine gives no mask; take a local engine for a mask file")
     plan, alpha_track, over_black = _with_alpha(plan, engine, output, alpha)
     clock, start = Stopwatch(), time.perf_counter()
     run: Run
@@ -176,7 +188,7 @@ def run_plan(
             plan,
             engine,
             clock,
-            masks=masks,
+            masks=masks or mask_output is not None,
             on_progress=on_progress,
             cancelled=cancelled,
             tracks=tracks,
@@ -192,6 +204,9 @@ def run_plan(
             )
             notes += writer.changes(plan.size)
             sinks.append(lambda rendered: writer.write(rendered.frames))
+        if mask_output is not None:
+            mask_writer = stack.enter_context(VideoWriter(mask_output, plan.rate, crf=MASK_CRF))
+            sinks.append(lambda rendered: mask_writer.write(_grey(rendered)))
         behind = stack.enter_context(
             Behind[_OnItsWay](lambda leaving: _feed(sinks, leaving.get(clock), alpha_track, clock))
         )
@@ -255,6 +270,12 @@ def _until_cancelled(
             return
         yield chunk
         done += len(chunk)
+
+
+def _grey(rendered: RenderedFrames) -> torch.Tensor:
+    """Return the mask as pictures, uint8 [N, H, W, 3]."""
+    assert rendered.mask is not None  # the run was asked for it
+    return rendered.mask.mul(255).round().to(torch.uint8).unsqueeze(-1).expand(-1, -1, -1, 3)
 
 
 class _OnItsWay:

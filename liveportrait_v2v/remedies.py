@@ -17,6 +17,7 @@ COMMANDS = {
     "fetch": "run again, or `liveportrait-v2v jobs fetch {job}`",
     "set aside": "`liveportrait-v2v jobs fetch` with its request id still gets its result",
     "reorder": "`liveportrait-v2v jobs forget {job}` and run again to order a new one",
+    "unsealed": "fetch its jobs: `liveportrait-v2v jobs list` and `jobs fetch` still work",
     "finished": "see `liveportrait-v2v jobs list`",
     "download": "Run the command again to go on",
 }

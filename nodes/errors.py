@@ -15,6 +15,7 @@ REMEDIES = {
     "fetch": "run again, or the node Fetch Segmind Job with {job}",
     "set aside": "the node Fetch Segmind Job with its request_id still gets its result",
     "reorder": "run again with another `seed` to order a new one",
+    "unsealed": "fetch its jobs: the node Fetch Segmind Job still works",
     "finished": "run again to get its result",
     "download": "Run again to go on",
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import atomic_write
+from ...remedies import remedy
 from ...text import storable
 from . import locks
 from .errors import JournalError, SpendingLimitError
@@ -172,9 +173,8 @@ class Journal:
             if not self._is_sealed() or not self._is_whole():
                 raise JournalError(
                     f"{self.path}: the journal of paid jobs is not as it was written last: a part of it was lost, or "
-                    "it was edited; nothing is ordered with it, as a job may have been paid for that it does not show. "
-                    "`jobs list` and `jobs fetch` still work: fetch its jobs, then restore it from a backup or move it "
-                    "away"
+                    "it was edited; nothing is ordered with it, as a job may have been paid for that it does not show; "
+                    f"{remedy('unsealed')}, then restore it from a backup or move it away"
                 )
 
     def open_job(self, digest: str) -> Job | None:

@@ -22,10 +22,12 @@ from .dispatch import Dispatch
 from .files import MEDIA_TYPES, Files, NoSpace
 from .jobs import COMPLETED, FAILED, Job, JobStore, QueueFull, StoreError
 from .requests import BadRequest, JobRequest, parse_history_query, parse_json, parse_order
-from .uploads import MAX_FILES, TooLarge, save_data_urls
+from .uploads import MAX_FILES, PacedStream, TooLarge, save_data_urls
 
 _log = logging.getLogger(__name__)
 _BODY_BYTES = 64 << 10
+# Bytes per second of an upload; a poor mobile connection is several times as fast.
+_MIN_RATE = 4096
 _RETRY_SECONDS = 10
 _POLL_SECONDS = 0.25
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
@@ -180,8 +182,9 @@ class Api:
         length = request.content_length
         if length is not None and length > max_bytes * 4 // 3 + _BODY_BYTES:
             raise TooLarge(f"an upload holds at most {MAX_FILES} files of {limit} bytes")
-        with self._files.workplace(max_bytes if length is None else length * 3 // 4) as place:
-            saving = save_data_urls(request.content, place, limit)
+        stream = PacedStream(request.content, self._config.request_seconds, _MIN_RATE)
+        with self._files.growing_workplace() as (place, grow):
+            saving = save_data_urls(stream, place, limit, grow)
             saved = await Deadline(self._config.transfer_seconds).wait(saving)
             names = [self._files.add(path, suffix) for path, suffix in saved]
         urls = [self._file_url(request, name) for name in names]

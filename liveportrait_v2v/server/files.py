@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +34,8 @@ MEDIA_TYPES = {
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]{43}(\.[a-z0-9]+)")
 _FREE_BYTES = 256 << 20
+# An upload reserves this part of the quota at a time: counting the files for each piece would take too long.
+_STEPS = 1 << 14
 
 
 class NoSpace(LivePortraitError):
@@ -123,6 +125,33 @@ class Files:
             with self._lock:
                 self._reserved -= expected
             _remove(path)
+
+    @contextmanager
+    def growing_workplace(self) -> Iterator[tuple[Path, Callable[[int], None]]]:
+        """Context manager of a temporary working directory whose space is reserved as it is needed.
+
+        Yields:
+            the directory, and a function that is called with a number of bytes before they are written; it raises
+            NoSpace if quota or disk have too little space.
+        """
+        needed = reserved = 0
+
+        def grow(size: int) -> None:
+            nonlocal needed, reserved
+            needed += size
+            if needed > reserved:
+                step = max(needed - reserved, self._quota // _STEPS)
+                with self._lock:
+                    self._check_space(step)
+                    self._reserved += step
+                reserved += step
+
+        try:
+            with self.workplace(0) as path:
+                yield path, grow
+        finally:
+            with self._lock:
+                self._reserved -= reserved
 
     def check_space(self, expected: int) -> None:
         """Check that there is space for a number of bytes.

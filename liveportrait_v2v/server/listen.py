@@ -127,29 +127,41 @@ _log.addFilter(_WithoutRequests())
 
 
 class ConnectionLimit:
-    """Limit on the number of connections, and on the time until each has sent the head of a request."""
+    """Limit on the number of connections, and on the time until each has sent the head of a request.
+
+    When it is reached, a new connection takes the place of the one that has been idle longest.
+    """
 
     def __init__(self, max_connections: int, seconds: float):
         self._max_connections, self._seconds = max_connections, seconds
-        self._silent: set[web.RequestHandler] = set()
+        # By connection: the task that handles its last request, None before the first. The longest idle come first.
+        self._tasks: dict[web.RequestHandler, asyncio.Task | None] = {}
 
     def admit(self, server: web.Server) -> asyncio.Protocol:
         if len(server.connections) >= self._max_connections:
-            return _Refusal()
+            self._tasks = {one: task for one, task in self._tasks.items() if one in server.connections}
+            idle = next((one for one, task in self._tasks.items() if task is None or task.done()), None)
+            if idle is None:
+                return _Refusal()
+            self._close(idle)
         handler = server()
-        self._silent.add(handler)
+        self._tasks[handler] = None
         asyncio.get_running_loop().call_later(self._seconds, self._close_if_silent, handler)
         return handler
 
     @web.middleware
     async def seen(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._silent.discard(request.protocol)
+        self._tasks.pop(request.protocol, None)
+        self._tasks[request.protocol] = asyncio.current_task()  # it also sends the answer
         return await handler(request)
 
     def _close_if_silent(self, handler: web.RequestHandler) -> None:
-        if handler in self._silent:
-            self._silent.discard(handler)
-            handler.force_close()
+        if self._tasks.get(handler, handler) is None:
+            self._close(handler)
+
+    def _close(self, handler: web.RequestHandler) -> None:
+        del self._tasks[handler]
+        handler.force_close()
 
 
 class _Refusal(asyncio.Protocol):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
 
+from ..deadlines import Deadline
 from ..errors import LivePortraitError
 from .files import MEDIA_TYPES
 
@@ -33,13 +34,42 @@ class ByteStream(Protocol):
         """Return the next bytes, b"" at the end."""
 
 
-async def save_data_urls(stream: ByteStream, place: Path, max_bytes: int) -> list[tuple[Path, str]]:
+class PacedStream:
+    """Body of a request that has to arrive at a minimum rate."""
+
+    def __init__(self, stream: ByteStream, seconds: float, min_rate: float):
+        """Wrap a stream.
+
+        Args:
+            seconds: longest silence; a shorter one must be made up for.
+            min_rate: bytes per second.
+        """
+        self._stream, self._seconds, self._min_rate = stream, seconds, min_rate
+        self._left = seconds
+
+    async def readany(self) -> bytes:
+        """Return the next bytes, b"" at the end.
+
+        Raises:
+            OutOfTime: they are too slow.
+        """
+        deadline = Deadline(self._left)
+        data = await deadline.wait(self._stream.readany())
+        gained = len(data) / self._min_rate
+        self._left = min(self._left - deadline.elapsed() + gained, self._seconds)
+        return data
+
+
+async def save_data_urls(
+    stream: ByteStream, place: Path, max_bytes: int, grow: Callable[[int], None] = lambda size: None
+) -> list[tuple[Path, str]]:
     """Save the clips of one upload to a directory.
 
     Args:
         stream: body of the request.
         place: the directory.
         max_bytes: maximum size of a clip.
+        grow: called with a number of bytes before they are written; may raise NoSpace.
 
     Returns:
         path and extension of each clip.
@@ -63,7 +93,7 @@ async def save_data_urls(stream: ByteStream, place: Path, max_bytes: int) -> lis
         if len(saved) == MAX_FILES:
             raise TooLarge(f"at most {MAX_FILES} files go into one upload")
         path = place / str(len(saved))
-        await _save(text.rest_of_string(), path, max_bytes)
+        await _save(text.rest_of_string(), path, max_bytes, grow)
         saved.append((path, suffix))
         if await text.next() == b"]":
             break
@@ -84,14 +114,18 @@ def _suffix(head: bytes) -> str:
         raise BadUpload(f"a file must be one of {', '.join(_SUFFIXES)}; got {kind[5:]!a}") from None
 
 
-async def _save(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> None:
+async def _save(
+    pieces: AsyncIterator[bytes], path: Path, max_bytes: int, grow: Callable[[int], None]
+) -> None:
     size, left = 0, b""
     with path.open("xb") as file:
         async for piece in pieces:
             piece = left + piece
             # Up to four characters are held back, because only the end of the text may be padded.
             whole = max(len(piece) - 1, 0) // 4 * 4
-            size += file.write(_decode(piece[:whole], padded=False))
+            data = _decode(piece[:whole], padded=False)
+            grow(len(data))
+            size += file.write(data)
             left = piece[whole:]
             if size > max_bytes:
                 raise TooLarge(f"a file is larger than the limit of {max_bytes} bytes")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import logging
 import socket
 import time
 
 import pytest
-from serving import FakeWorker, serving
+from serving import PATIENCE, FakeWorker, serving, wait_for
 
 from liveportrait_v2v.server import dispatch
-from liveportrait_v2v.server.files import NoSpace
+from liveportrait_v2v.server.files import Files, NoSpace
+from liveportrait_v2v.server.uploads import PacedStream
 from liveportrait_v2v.server.worker import JobFailed, WorkerTrouble
 
 KEY = "SG_0a1b2c3d4e5f6071"
@@ -103,3 +106,64 @@ def test_a_wall_clock_that_jumps_takes_no_upload_and_no_result(tmp_path, monkeyp
         later = server.client.job()
         assert server.client.wait(later)["status"] == "COMPLETED"
         assert server.client.result(later)["output"]
+
+
+def announce(server, size: int) -> socket.socket:
+    """Return a connection with an upload of which one byte of `size` has come."""
+    connection = socket.create_connection((server.host, server.port), timeout=PATIENCE)
+    connection.sendall(
+        "POST /upload-asset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {size}\r\n\r\n{{".encode()
+    )
+    return connection
+
+
+def test_uploads_that_only_announce_take_no_space(tmp_path):
+    limits = {"clip_bytes": 1 << 20, "quota_bytes": 8 << 20}
+    with serving(tmp_path / "data", [FakeWorker()], **limits, request_seconds=PATIENCE) as server:
+        held = [announce(server, 13 << 20) for _ in range(6)]
+        wait_for(lambda: len(list((tmp_path / "data" / "work").iterdir())) == 6, "six uploads")
+        assert server.client.wait(server.client.job())["status"] == "COMPLETED"
+        for connection in held:
+            connection.close()
+        wait_for(lambda: not list((tmp_path / "data" / "work").iterdir()), "their end")
+
+
+def test_uploads_that_come_take_their_space_and_give_it_back(tmp_path):
+    files = Files(tmp_path / "data", quota=5 << 20, lifetime=100)
+    with files.growing_workplace() as (_, grow):
+        grow(1)
+        grow((4 << 20) - 1)
+        files.check_space(1023 << 10)
+        with pytest.raises(NoSpace):
+            files.check_space((1 << 20) + 1)
+        with pytest.raises(NoSpace):
+            grow((1 << 20) + 1)
+    files.check_space(5 << 20)
+
+
+def test_a_body_that_drips_is_dropped_by_its_rate(tmp_path):
+    with serving(tmp_path / "data", [FakeWorker()], request_seconds=1) as server:
+        connection = announce(server, 1 << 20)
+        since = time.monotonic()
+        connection.settimeout(0.2)
+        answer = b""
+        while not answer and time.monotonic() - since < PATIENCE:
+            connection.sendall(b" ")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 408")
+        connection.close()
+
+
+def test_a_body_of_a_steady_rate_is_not_dropped():
+    class Steady:
+        async def readany(self) -> bytes:
+            await asyncio.sleep(0.05)
+            return bytes(100)
+
+    async def read() -> int:
+        stream = PacedStream(Steady(), 1.0, 1000)
+        return sum([len(await stream.readany()) for _ in range(40)])
+
+    assert asyncio.run(read()) == 4000

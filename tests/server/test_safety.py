@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
+import time
 from urllib.parse import quote
 
 import pytest
-from serving import PATIENCE, FakeWorker, serving
+from serving import PATIENCE, FakeWorker, serving, wait_for
 
 from liveportrait_v2v.cli import main
 from liveportrait_v2v.errors import SettingsError
@@ -291,18 +293,46 @@ def test_a_body_that_never_comes_is_a_408(data, worker):
         assert not list((data / "work").iterdir())
 
 
-def test_the_number_of_connections_is_limited(data, worker):
-    with serving(data, [worker], connections=3) as server:
-        held = [socket.create_connection((server.host, server.port)) for _ in range(3)]
+def test_the_number_of_connections_with_a_request_is_limited(data):
+    worker = FakeWorker(is_open=False)
+    with serving(data, [worker], connections=4) as server:
+        url = server.client.upload(b"clip")
+        body = json.dumps({"input_video": url, "driving_video": url})
+        server.client.close()
+        held = [socket.create_connection((server.host, server.port)) for _ in range(4)]
         for connection in held:
-            connection.sendall(b"GET /v1/get-user-credits HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            connection.sendall(
+                f"POST /v1/{MODEL} HTTP/1.1\r\nHost: {server.host}:{server.port}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+        wait_for(lambda: worker.tasks, "the job")
+        time.sleep(1)
         with socket.create_connection((server.host, server.port)) as another:
             another.settimeout(PATIENCE)
             with pytest.raises(ConnectionResetError):
                 another.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 if another.recv(100) == b"":
                     raise ConnectionResetError
+        worker.gate.set()
+        for connection in held:
+            connection.settimeout(PATIENCE)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET / HT", b"GET /v1/get-user-credits HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+)
+def test_idle_connections_shut_nobody_out(data, worker, head):
+    with serving(data, [worker], connections=8, request_seconds=PATIENCE) as server:
+        held = []
+        for _ in range(30):
+            held.append(socket.create_connection((server.host, server.port)))
+            held[-1].sendall(head)
+            if head.endswith(b"\r\n\r\n"):
+                held[-1].recv(1000)
+            with server.new_client() as client:
+                assert client.get("/v1/get-user-credits").status_code == 200
         for connection in held:
             connection.close()
 

@@ -312,13 +312,11 @@ class AnimationSettings(_Checked):
     base64: bool = _param(
         bool,
         False,
-        "Always false, because results are files; it exists because the hosted model documents it.",
+        "Send the result over HTTP as base64 text instead of a URL. The file is the same; leave it off unless a "
+        "result must have no public URL.",
+        details="A server answers with the text, the Segmind engine turns it into the file again, and the command's "
+        "`--json` has it in addition to the file.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.base64:
-            raise SettingsError("base64 must be false, got True: the result is a file, never text in JSON")
 
 
 @dataclass(frozen=True)

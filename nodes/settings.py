@@ -55,10 +55,6 @@ class Settings(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, base64: bool | None = None) -> bool | str:
-        return True if not base64 else "base64 must be off: the result is a file, never text in JSON"
-
-    @classmethod
     def execute(cls, preset: str, **values) -> io.NodeOutput:
         return io.NodeOutput(AnimationSettings.from_dict({**values, **PRESETS[preset].values}))
 

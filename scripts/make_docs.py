@@ -171,8 +171,6 @@ def _parameter_schema(kind: type[AnimationSettings] | type[MotionOptions]) -> di
     for name, rule in kind.rules().items():
         facts = {"minimum": rule.low, "maximum": rule.high, "enum": list(rule.choices) or None}
         given = {key: value for key, value in facts.items() if value is not None}
-        if name == "base64":
-            given["const"] = False
         values = {"type": types[rule.type], **given}
         if rule.words:
             values = {"anyOf": [values, {"enum": list(rule.words)}]}

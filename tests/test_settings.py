@@ -84,7 +84,7 @@ def test_a_value_outside_its_range_is_refused_with_name_rule_and_value(name):
         ("stitching", "true"),
         ("mismatch_method", "cycle"),
         ("mismatch_method", None),
-        ("base64", True),
+        ("base64", "yes"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(name, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 from functools import partial
 from typing import TYPE_CHECKING
@@ -92,7 +93,9 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
             roles = open_roles(texts, partial(_open_driving, engine=engine, stop=stop))
             result = run(roles=roles, on_progress=line.show)
     if options.json:
-        print(json.dumps(result.to_dict()))
+        as_text = settings.base64 if texts is None else any(text.settings.base64 for text in texts)
+        encoded = {"base64": base64.b64encode(output.read_bytes()).decode()} if as_text else {}
+        print(json.dumps({**result.to_dict(), **encoded}))
         return
     print(describe(result))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import ipaddress
+import json
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -29,6 +32,8 @@ _BODY_BYTES = 64 << 10
 # Bytes per second of an upload; a poor mobile connection is several times as fast.
 _MIN_RATE = 4096
 _RETRY_SECONDS = 10
+# Bytes; a multiple of 3, so that the base64 of all blocks joins without padding.
+_TEXT_BLOCK = 3 << 16
 _POLL_SECONDS = 0.25
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 # Files are served as media, never as a page.
@@ -150,27 +155,30 @@ class Api:
             return web.json_response({"request_id": job.id, **_outcome(job)}, status=422)
         assert job.output is not None
         assert job.started is not None
-        return self._video(
-            job.output,
-            {
-                "x-request-id": job.id,
-                "x-cost": "0",
-                "x-remaining-credits": "0",
-                "x-generation-time": f"{job.finished - job.started:.3f}",
-            },
-        )
+        headers = {
+            "x-request-id": job.id,
+            "x-cost": "0",
+            "x-remaining-credits": "0",
+            "x-generation-time": f"{job.finished - job.started:.3f}",
+        }
+        path = self._files.find(job.output)
+        if _as_text(job) and path is not None:
+            return await _with_text(request, {"request_id": job.id, **_outcome(job)}, path, headers)
+        return self._video(job.output, headers)
 
     async def _status(self, request: web.Request) -> web.Response:
         job = await self._current_job(request)
         return web.json_response({"request_id": job.id, **_outcome(job)}, status=_code(job))
 
-    async def _result(self, request: web.Request) -> web.Response:
+    async def _result(self, request: web.Request) -> web.StreamResponse:
         job = await self._current_job(request)
         answer = {"request_id": job.id, **_outcome(job)}
         if job.status == COMPLETED and job.output is not None:
             path = self._files.find(job.output)
             if path is None:
                 raise web.HTTPNotFound(reason="the result has expired")
+            if _as_text(job):
+                return await _with_text(request, answer, path, {})
             url = self._file_url(request, job.output)
             video = {"url": url, "content_type": "video/mp4", "file_name": job.output}
             answer |= {"output": url, "video": {**video, "file_size": path.stat().st_size}}
@@ -237,7 +245,8 @@ class Api:
         return job
 
     def _row(self, request: web.Request, job: Job) -> dict[str, Any]:
-        available = job.output is not None and self._files.find(job.output) is not None
+        # A result that was asked for as text has no URL.
+        available = job.output is not None and not _as_text(job) and self._files.find(job.output) is not None
         url = self._file_url(request, job.output) if job.output is not None and available else None
         return {
             "request_id": job.id,
@@ -264,6 +273,29 @@ class Api:
 
     def _base(self, request: web.Request) -> str:
         return self._config.public_url or f"{request.scheme}://{request.headers['Host']}"
+
+
+def _as_text(job: Job) -> bool:
+    return bool(job.settings.get("base64"))
+
+
+async def _with_text(
+    request: web.Request, answer: dict[str, Any], path: Path, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Answer with JSON whose last value, `output`, is a file as base64 text, read while it is sent."""
+    head = json.dumps({**answer, "output": ""})[: -len('"}')].encode()
+    length = len(head) + (path.stat().st_size + 2) // 3 * 4 + len(b'"}')
+    response = web.StreamResponse(
+        headers={**headers, "Content-Type": "application/json", "Content-Length": str(length)}
+    )
+    with path.open("rb") as file:
+        await response.prepare(request)
+        await response.write(head)
+        while block := await asyncio.to_thread(file.read, _TEXT_BLOCK):
+            await response.write(base64.b64encode(block))
+        await response.write(b'"}')
+    await response.write_eof()
+    return response
 
 
 def is_local_name(host: str) -> bool:

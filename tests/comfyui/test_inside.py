@@ -251,7 +251,6 @@ def test_bad_input_is_refused_before_anything_runs(comfy, clips, node, reason):
     [
         ({"scale": 9.0}, "bigger than max of 4"),
         ({"mismatch_method": "stretch"}, "not in"),
-        ({"base64": True}, "base64 must be off"),
         ({"preset": "magic"}, "not in"),
     ],
 )

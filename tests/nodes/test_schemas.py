@@ -133,9 +133,10 @@ def test_a_preset_sets_the_values_in_its_tooltip_and_no_others(nodes, preset):
         assert f"{name}={str(value).lower()}" in tooltip
 
 
-def test_base64_is_refused_before_anything_runs(nodes):
-    assert nodes.Settings.validate_inputs(base64=False) is True
-    assert "must be off" in nodes.Settings.validate_inputs(base64=True)
+def test_base64_is_a_setting_like_any_other(nodes):
+    values = {**AnimationSettings().to_dict(), "base64": True}
+    (made,) = nodes.Settings.execute(preset="none", **values).args
+    assert made.base64 is True
 
 
 def test_a_node_that_cannot_be_loaded_does_not_affect_the_others(pack, monkeypatch, caplog):

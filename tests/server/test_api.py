@@ -109,7 +109,7 @@ def test_v1_reports_a_failure_as_422(data):
         ({**CLIPS, "dsize": True}, "dsize must be"),
         ({**CLIPS, "scale": None}, "scale must be"),
         ({**CLIPS, "mismatch_method": "loop"}, "one of cut, circle, none"),
-        ({**CLIPS, "base64": True}, "base64 must be false"),
+        ({**CLIPS, "base64": "yes"}, "base64 must be true or false"),
         ({**CLIPS, "other": 1}, "unknown parameter 'other'"),
         ({**CLIPS, "input_video": 7}, "input_video must be a URL"),
         ({**CLIPS, "input_video": ["https://8.8.8.8/"]}, "input_video must be a URL"),

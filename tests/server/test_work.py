@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -323,3 +325,27 @@ def test_an_unexpected_error_is_a_500_in_json_without_details(data, worker, monk
         answer = server.client.get("/v2/requests/x")
         assert answer.status_code == 500
         assert "division" not in answer.json()["error"]
+
+
+def test_a_result_asked_for_as_text_is_in_the_answer_and_has_no_url(server):
+    plain = server.client.job(dsize=100)
+    file = server.client.get(server.client.result(plain)["output"]).content
+    job = server.client.job(dsize=100, base64=True)
+    answer = server.client.result(job)
+    values = json.loads(file)
+    assert json.loads(base64.b64decode(answer["output"])) == {**values, "base64": True}
+    assert "video" not in answer
+    (row,) = (
+        row
+        for row in server.client.get("/inference-request/request-history").json()["data"]
+        if row["request_id"] == job
+    )
+    assert (row["model_status"], row["generation_url"]) == ("COMPLETED", None)
+
+
+def test_v1_answers_with_text_where_that_was_asked_for(server):
+    urls = {name: server.client.upload(b"clip") for name in ("input_video", "driving_video")}
+    answer = server.client.post(f"/v1/{MODEL}", json={**urls, "base64": True})
+    assert answer.headers["content-type"] == "application/json"
+    assert json.loads(base64.b64decode(answer.json()["output"]))["base64"] is True
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import httpx
 
 from ...deadlines import Clock, Deadline, OutOfTime, moment
-from .endpoints import CLIPS, MODEL, Endpoints, valid_request_id
+from .endpoints import CLIPS, MAX_BYTES, MODEL, Endpoints, valid_request_id
 from .errors import UnreachableError, refusal
 from .http import BrokenError, Http, NotSentError, Reply
+from .inline import InlineVideo
 from .pacing import Limiter, backoff, requested_wait
 from .responses import FAILED, Entry, Status, credits_of, entries_of, status_of
 
@@ -117,9 +118,16 @@ class Client:
         """
         return await self._poll(self.endpoints.status(request_id), request_id)
 
-    async def result(self, request_id: str) -> Status | None:
-        """Return a finished job with its output. Raises as `status`."""
-        return await self._poll(self.endpoints.result(request_id), request_id)
+    async def result(self, request_id: str, file: BinaryIO | None = None) -> Status | None:
+        """Return a finished job with its output. Raises as `status`.
+
+        Args:
+            file: receives the video if the answer holds it as base64; the output is then `inline.MARK`.
+
+        Raises:
+            VideoDownloadError: the video in the answer is not base64, or too large.
+        """
+        return await self._poll(self.endpoints.result(request_id), request_id, file)
 
     async def credits(self) -> dict[str, float]:
         """Return the remaining credits by kind. It is free of charge, so it can test a key.
@@ -188,6 +196,7 @@ class Client:
         params: Mapping[str, object] | None = None,
         stream: Callable[[], AsyncIterable[bytes]] | None = None,
         length: int | None = None,
+        file: BinaryIO | None = None,
         tries: int | None = None,
         seconds: float = _GET_SECONDS,
     ) -> Reply:
@@ -195,6 +204,7 @@ class Client:
 
         Args:
             stream: makes the body of each try, JSON of `length` bytes.
+            file: receives a video that the answer holds as base64.
             tries: maximum number of tries; None repeats until the deadline.
             seconds: time limit of one try.
 
@@ -208,12 +218,18 @@ class Client:
             wait = backoff(attempt)
             try:
                 body = None if stream is None else stream()
+                inline = None
+                if file is not None:
+                    file.seek(0)
+                    file.truncate()
+                    inline = InlineVideo(file, MAX_BYTES)
                 reply = await self._http.api(
                     method,
                     url,
                     params=params,
                     stream=body,
                     length=length,
+                    inline=inline,
                     seconds=min(seconds, self.deadline.left()),
                 )
             except (NotSentError, BrokenError) as error:
@@ -278,10 +294,11 @@ class Client:
                 )
             raise refusal("the job", reply.status, reply.message())
 
-    async def _poll(self, url: str, request_id: str) -> Status | None:
+    async def _poll(self, url: str, request_id: str, file: BinaryIO | None = None) -> Status | None:
         attempt = 0
         while True:
-            reply = await self.send_free("GET", url)
+            seconds = _GET_SECONDS if file is None else self.deadline.left()
+            reply = await self.send_free("GET", url, file=file, seconds=seconds)
             if reply.status == 404:
                 return None
             status = status_of(reply.json(), reply.headers)

@@ -8,21 +8,21 @@ import binascii
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 
 from ...deadlines import Deadline
 from ...errors import MediaError
-from ...files import atomic_write, sha256_of
+from ...files import PartFile, atomic_write, sha256_of
 from ...media import Clip
 from ...text import one_line
 from ...web import MAX_REDIRECTS, UrlError, join_url, location_of
+from .endpoints import MAX_BYTES
 from .errors import VideoDownloadError
-from .http import BrokenError, Http, NotSentError, blocks, encoding
+from .http import MAX_BODY, BrokenError, Http, NotSentError, blocks, encoding
+from .inline import InlineVideo
 from .pacing import backoff
-
-MAX_BYTES = 2 << 30
-"""Bytes; the largest result that is accepted."""
 
 _TRIES = 6
 _GONE = (401, 403, 404, 410)
@@ -60,6 +60,19 @@ async def download(http: Http, url: str, target: Path, deadline: Deadline, max_b
         return await asyncio.to_thread(sha256_of, part)
 
 
+async def keep_inline(part: PartFile) -> str:
+    """Check a video that came as base64 text, move it to its target and return its SHA-256.
+
+    Raises:
+        VideoDownloadError: it is no video.
+        OSError: the file can't be written.
+    """
+    await check_video(part.path)
+    digest = await asyncio.to_thread(sha256_of, part.path)
+    part.commit()
+    return digest
+
+
 async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTES) -> str:
     """Save the video of an answer and return its SHA-256; the answer is closed.
 
@@ -72,12 +85,29 @@ async def save(response: httpx.Response, target: Path, max_bytes: int = MAX_BYTE
         _check_headers(response, max_bytes)
         with atomic_write(target) as part:
             with part.open("rb+") as file:
-                async for block in _bounded(blocks(response), max_bytes):
-                    file.write(block)
+                await _write_body(response, file, max_bytes)
             await check_video(part)
             return await asyncio.to_thread(sha256_of, part)
     finally:
         await response.aclose()
+
+
+async def _write_body(response: httpx.Response, file: BinaryIO, max_bytes: int) -> None:
+    """Write the video of an answer: its body, or the base64 text in it."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.startswith("text/"):
+        async for block in _bounded(blocks(response), max_bytes):
+            file.write(block)
+        return
+    rest = bytearray()
+    inline = InlineVideo(file, max_bytes, bare=kind != "application/json")
+    async for block in blocks(response):
+        rest += inline.feed(block)
+        if len(rest) > MAX_BODY:
+            raise VideoDownloadError("the answer is larger than the limit")
+    rest += inline.close()
+    if not inline.found:
+        file.write(rest)  # `check_video` quotes it
 
 
 async def check_video(path: Path) -> None:

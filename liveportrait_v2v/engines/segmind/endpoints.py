@@ -15,6 +15,8 @@ VARIABLE = "SEGMIND_BASE_URL"
 MODEL = "live-portrait-video-to-video"
 CLIPS = ("input_video", "driving_video")
 """The parameters that hold the clips' URLs."""
+MAX_BYTES = 2 << 30
+"""Bytes; the largest result that is accepted."""
 _OFFICIAL = "https://api.segmind.com"
 _OFFICIAL_UPLOAD = "https://workflows-api.segmind.com/upload-asset"
 _OFFICIAL_HISTORY = "https://api.spotprod.segmind.com/inference-request/request-history"

@@ -17,6 +17,7 @@ from ...text import RedactingFilter, one_line, quoted, redact_json
 from ...web import PinnedTransport, Resolver, UrlError, check_url, keep_location, resolve
 from .endpoints import Endpoints
 from .errors import message_of
+from .inline import InlineVideo
 from .keys import ApiKey
 from .pacing import Limiter, limiter_of
 
@@ -151,6 +152,7 @@ class Http:
         stream: AsyncIterable[bytes] | None = None,
         length: int | None = None,
         params: Mapping[str, object] | None = None,
+        inline: InlineVideo | None = None,
         seconds: float,
     ) -> Reply:
         """Send a request to the API, with the key, and return its whole answer.
@@ -158,14 +160,16 @@ class Http:
         Args:
             body: sent as JSON.
             stream: instead of `body`, JSON of `length` bytes.
+            inline: takes a video out of the answer.
             seconds: time limit of the whole exchange.
 
         Raises:
             NotSentError: see there.
             BrokenError: see there; also for an answer that is too large, encoded or cut off.
+            VideoDownloadError: the video in the answer is not base64, or too large.
         """
         try:
-            return await Deadline(seconds).wait(self._call(method, url, body, stream, length, params))
+            return await Deadline(seconds).wait(self._call(method, url, body, stream, length, params, inline))
         except OutOfTime:
             pass
         raise BrokenError(f"no whole answer within {seconds:.0f} s")
@@ -179,8 +183,8 @@ class Http:
         request = self._api.build_request("POST", url, json=body, timeout=self._timeouts.silence(read))
         return await self._send(self._api, request, self._key)
 
-    async def whole(self, response: httpx.Response) -> Reply:
-        """Read an answer of the API to its end and close it.
+    async def whole(self, response: httpx.Response, inline: InlineVideo | None = None) -> Reply:
+        """Read an answer of the API to its end and close it; `inline` takes a video out of it.
 
         Raises:
             BrokenError: the answer is too large, encoded or cut off.
@@ -190,9 +194,11 @@ class Http:
                 raise BrokenError("the answer is compressed, which was not asked for")
             body = bytearray()
             async for block in blocks(response):
-                body += block
+                body += block if inline is None else inline.feed(block)
                 if len(body) > MAX_BODY:
                     raise BrokenError(f"the answer is larger than {MAX_BODY >> 20} MB")
+            if inline is not None:
+                body += inline.close()
         finally:
             await response.aclose()
         return Reply(response.status_code, response.headers, bytes(body))
@@ -219,14 +225,14 @@ class Http:
         """Rate limiter that all runs with this key share."""
         return limiter_of(self._key)
 
-    async def _call(self, method, url, body, stream, length, params) -> Reply:
+    async def _call(self, method, url, body, stream, length, params, inline) -> Reply:
         headers = {}
         if stream is not None:
             headers = {"Content-Type": "application/json", "Content-Length": str(length)}
         request = self._api.build_request(
             method, url, json=body, content=stream, headers=headers, params=params
         )
-        return await self.whole(await self._send(self._api, request, self._key))
+        return await self.whole(await self._send(self._api, request, self._key), inline)
 
     async def _send(
         self, client: httpx.AsyncClient, request: httpx.Request, key: ApiKey | None

@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 from ...deadlines import OutOfTime
 from ...errors import LivePortraitError, MediaError
-from ...files import sha256_of
+from ...files import PartFile, sha256_of
 from ...remedies import remedy
 from ...text import redact
 from . import journal as states
 from . import locks
 from .client import Client, UnclearError
-from .download import AddressError, GoneError, download, save
+from .download import AddressError, GoneError, download, keep_inline, save
 from .endpoints import valid_request_id
 from .errors import (
     AmbiguousJobError,
@@ -31,6 +31,7 @@ from .errors import (
     VideoDownloadError,
 )
 from .http import BrokenError
+from .inline import MARK
 from .journal import Job, Journal, SpendingLimits
 from .pacing import poll_delays
 from .request import JobRequest, JobState
@@ -70,7 +71,7 @@ class Runner:
         self._results = results
         self._on_state = on_state
         self._ordered = False  # by this run
-        self._inline: str | None = None  # a result given as a data URL
+        self._inline: str | PartFile | None = None  # a result given as a data URL, or as base64 text
 
     async def obtain(self, request: JobRequest) -> Job:
         """Return the saved job of a request: the existing one, or a new one.
@@ -142,6 +143,7 @@ class Runner:
                 self._journal.advance(job, states.AMBIGUOUS, error="stopped while the order was on its way")
             raise
         finally:
+            self._keep(None)
             locks.release(lock)
 
     async def _begin(self, request: JobRequest | None) -> Job:
@@ -260,7 +262,7 @@ class Runner:
             wait = next(waits)
             status = await self._client.status(request_id)
             if status is not None and status.state == COMPLETED:
-                status = await self._client.result(request_id)
+                status = await self._result(job)
                 if status is not None and status.output:
                     return self._completed(job, status)
                 unready += 1
@@ -284,10 +286,37 @@ class Runner:
                     request_id,
                 )
 
+    async def _result(self, job: Job) -> Status | None:
+        """Ask for the result of a job; a video in the answer goes into a file next to the job's."""
+        assert job.request_id is not None
+        part = PartFile(self._target(job))
+        try:
+            with part.path.open("rb+") as file:
+                status = await self._client.result(job.request_id, file)
+            if status is not None and status.output == MARK:
+                self._keep(part)
+            return status
+        except VideoDownloadError as error:
+            raise VideoDownloadError(
+                f"{_name(job)} is paid and done, but its result can't be read: {error}; run again, or "
+                f"`liveportrait-v2v jobs fetch {job.request_id}`: neither orders anything",
+                job.request_id,
+            ) from None
+        finally:
+            if self._inline is not part:
+                part.abandon()
+
+    def _keep(self, part: PartFile | None) -> None:
+        if isinstance(self._inline, PartFile):
+            self._inline.abandon()
+        self._inline = part
+
     def _completed(self, job: Job, status: Status) -> Job:
         output = status.output or ""
         inline = output[:5].lower() == "data:"
-        self._inline = output if inline else None
+        if output != MARK:
+            self._keep(None)
+            self._inline = output if inline else None
         values: dict[str, Any] = {} if inline else {"url": output}
         bill = {"cost": status.bill.cost, "remaining": status.bill.remaining}
         values |= {name: value for name, value in bill.items() if value is not None}
@@ -303,14 +332,18 @@ class Runner:
 
     async def _download(self, job: Job) -> Job:
         self.report("downloading", job)
-        asked, url = False, self._inline or job.url
+        asked = False
+        url = self._inline if isinstance(self._inline, str) else job.url
         while True:
             problem: Exception
             try:
-                if url is None:
-                    raise GoneError("no address is known")
                 target = self._target(job)
-                digest = await download(self._client.http, url, target, self._client.deadline)
+                if isinstance(self._inline, PartFile):
+                    digest = await keep_inline(self._inline)
+                elif url is None:
+                    raise GoneError("no address is known")
+                else:
+                    digest = await download(self._client.http, url, target, self._client.deadline)
                 return self._journal.advance(job, states.SAVED, file=str(target), sha256=digest, error=None)
             except VideoDownloadError as error:
                 problem = error
@@ -340,7 +373,7 @@ class Runner:
         """Return another URL of a finished job's file, None if there is none."""
         if job.request_id is None:
             return None
-        status = await self._client.result(job.request_id)
+        status = await self._result(job)
         if status is not None and status.output and status.output != url:
             return status.output
         entry = await self._client.history(job.request_id)

@@ -62,7 +62,8 @@ def hash_of(plan: RunPlan, base: str, seed: int) -> str:
         "base": base,
         "source": _identity(plan.source),
         "driving": _identity(driving_clip(plan)),
-        "settings": role.settings.to_dict(),
+        # How the result is sent makes no other job.
+        "settings": {**role.settings.to_dict(), "base64": False},
         "pairing": role.options.pairing,
         "seed": seed,
     }

@@ -10,7 +10,7 @@ import pytest
 from make_clips import beep, count_up, damage_packets, encode, encode_audio
 
 from liveportrait_v2v.errors import MediaError
-from liveportrait_v2v.media import Clip
+from liveportrait_v2v.media import Clip, probe
 
 
 def error_of(source, **options):
@@ -44,7 +44,8 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 
 def test_an_impossible_file_name():
-    assert "can't be opened" in error_of("a\0b.mp4")
+    with pytest.raises(MediaError, match=r"a b\.mp4: can't be opened"):
+        Clip("a\0b.mp4").info  # noqa: B018
 
 
 def test_a_device_or_pipe(tmp_path):
@@ -132,3 +133,11 @@ def test_a_relative_path(tmp_path, monkeypatch):
     encode(tmp_path / "a.mp4", count_up(3))
     monkeypatch.chdir(tmp_path)
     assert Clip("a.mp4").info.frame_count == Clip(Path("a.mp4")).info.frame_count == 3
+
+
+def test_a_video_too_large_to_read_is_refused_from_its_header(tmp_path, monkeypatch):
+    path = encode(
+        tmp_path / "wide.mkv", [np.zeros((16, 17000, 3), np.uint8)], codec="ffv1", pix_fmt="yuv420p"
+    )
+    monkeypatch.setattr(probe, "_first_picture", lambda *_: pytest.fail("a picture was decoded"))
+    assert "17000x16 are too large" in error_of(path)

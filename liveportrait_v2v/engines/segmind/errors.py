@@ -39,7 +39,8 @@ from ...text import one_line
 
 # Lists and objects in each other, in which a server's text is looked for.
 _DEPTH = 8
-_TEXT_NAMES = ("error", "message", "detail", "error_description", "msg", "reason")
+TEXT_NAMES = ("error", "message", "detail", "error_description", "msg", "reason")
+"""Names of a server's messages in its JSON."""
 
 # Remedies by HTTP status.
 _REMEDIES = {
@@ -147,7 +148,7 @@ def _text_of(value: Any, depth: int) -> str:
     if isinstance(value, list):
         return "; ".join(filter(None, (_text_of(item, depth - 1) for item in value[:5])))
     if isinstance(value, dict):
-        for name in _TEXT_NAMES:
+        for name in TEXT_NAMES:
             if value.get(name):
                 return _text_of(value[name], depth - 1)
     try:

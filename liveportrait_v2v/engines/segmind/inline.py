@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import BinaryIO
 
-from .errors import VideoDownloadError
+from .errors import TEXT_NAMES, VideoDownloadError
 
 # Characters of a string by which a video is told from an address or a message.
 _HEAD_LENGTH = 512
@@ -20,8 +20,8 @@ MARK = "data:inline"
 class InlineVideo:
     r"""Splitter of an answer into a video, written to a file, and the rest.
 
-    The first string of the JSON that is base64, bare or as a data URI, and of at least 512 characters is the video.
-    An escape in it may be `\/`.
+    The first string of the JSON that is base64, bare or as a data URI, and of at least 512 characters is the video,
+    unless it is named as a message. An escape in it may be `\/`.
 
     Attributes:
         found: whether a video came.
@@ -38,6 +38,7 @@ class InlineVideo:
         self._file, self._max_bytes = file, max_bytes
         self._in_string, self._escaped = bare, False
         self._head: bytes | None = b"" if bare else None  # of a string that may be the video
+        self._name = b""  # the last short string, such as the name of the next one
         self._left: bytes | None = None  # of the video, not decoded yet
         self._size = 0
         self._bare = bare
@@ -105,7 +106,8 @@ class InlineVideo:
         head, self._head = self._head or b"", None
         plain = head.replace(b"\\/", b"/").rstrip(b"\\")
         video = _VIDEO.fullmatch(b"".join(plain.split()) if self._bare else plain)
-        if len(head) < _HEAD_LENGTH or video is None:
+        if len(head) < _HEAD_LENGTH or video is None or self._name.decode("latin-1") in TEXT_NAMES:
+            self._name = head[:_HEAD_LENGTH]
             return head
         self.found, self._left = True, b""
         self._decode(head.partition(b",")[2] if head.startswith(b"data:") else head)

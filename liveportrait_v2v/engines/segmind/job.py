@@ -289,7 +289,11 @@ class Runner:
     async def _result(self, job: Job) -> Status | None:
         """Ask for the result of a job; a video in the answer goes into a file next to the job's."""
         assert job.request_id is not None
-        part = PartFile(self._target(job))
+        try:
+            part = PartFile(self._target(job))
+        except OSError:
+            # The state counts all the same, and the download reports the folder.
+            return await self._client.result(job.request_id)
         try:
             with part.path.open("rb+") as file:
                 status = await self._client.result(job.request_id, file)
@@ -302,6 +306,8 @@ class Runner:
                 f"`liveportrait-v2v jobs fetch {job.request_id}`: neither orders anything",
                 job.request_id,
             ) from None
+        except OSError as error:
+            raise self._unwritable(job, error) from None
         finally:
             if self._inline is not part:
                 part.abandon()
@@ -332,7 +338,7 @@ class Runner:
 
     async def _download(self, job: Job) -> Job:
         self.report("downloading", job)
-        asked = False
+        first: Exception | None = None  # the problem of the first address
         url = self._inline if isinstance(self._inline, str) else job.url
         while True:
             problem: Exception
@@ -348,15 +354,13 @@ class Runner:
             except VideoDownloadError as error:
                 problem = error
             except OSError as error:
-                raise MediaError(
-                    error.filename or self._results,
-                    f"can't be written: {error.strerror}; {_name(job)} is paid and done: run again, "
-                    "which fetches it and orders nothing",
-                ) from None
-            if not asked and isinstance(problem, GoneError | AddressError):
-                asked, url = True, await self._another_url(job, url)
+                raise self._unwritable(job, error) from None
+            if first is None and isinstance(problem, GoneError | AddressError):
+                first, url = problem, await self._another_url(job, url)
                 if url is not None:
                     continue
+            if isinstance(first, AddressError) and isinstance(problem, AddressError):
+                problem = first
             if not isinstance(problem, GoneError):
                 raise VideoDownloadError(
                     f"{_name(job)} is paid and done, but its result can't be fetched: {problem}; "
@@ -379,6 +383,13 @@ class Runner:
         entry = await self._client.history(job.request_id)
         found = entry.status.output if entry is not None else None
         return found if found != url else None
+
+    def _unwritable(self, job: Job, error: OSError) -> MediaError:
+        return MediaError(
+            error.filename or self._results,
+            f"can't be written: {error.strerror}; {_name(job)} is paid and done: run again, which fetches it and "
+            "orders nothing",
+        )
 
     def _target(self, job: Job) -> Path:
         self._results.mkdir(mode=0o700, parents=True, exist_ok=True)

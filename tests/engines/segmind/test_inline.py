@@ -58,6 +58,11 @@ def test_what_is_no_video_stays(text, piece):
     assert split(body, piece) == (b"", body)
 
 
+def test_a_message_is_no_video():
+    body = json.dumps({"error": TEXT, "detail": [{"msg": TEXT}], "output": "x"}).encode()
+    assert split(body, 7) == (b"", body)
+
+
 @pytest.mark.parametrize(
     "text",
     [

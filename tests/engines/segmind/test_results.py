@@ -315,7 +315,8 @@ def test_a_full_disk_keeps_the_job(bench, server, monkeypatch):
     def full(file) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("liveportrait_v2v.engines.segmind.download._flush_to_disk", full)
+    bench.engine().journal().close()
+    monkeypatch.setattr(os, "fsync", full)
     outcome = bench.run()
     assert "No space left" in outcome.message
     assert "job-1 is paid and done" in outcome.message

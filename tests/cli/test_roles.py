@@ -109,7 +109,7 @@ def test_paths_in_a_file_of_roles_are_relative_to_its_folder(folder):
         ({"roles": [{"driving": "a.mp4", "settings": 3}]}, "role 1 (a.mp4): settings must be an object"),
         (
             {"roles": [{"driving": "a.mp4", "settings": {"scale": 9}}]},
-            "role 1 (a.mp4): scale must be a number from 1 to 4, got 9.0",
+            "role 1 (a.mp4): scale must be a number from 1 to 4, got 9",
         ),
         (
             {"roles": [{"driving": "a.mp4", "options": {"size": 9}}]},

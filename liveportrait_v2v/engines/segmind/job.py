@@ -302,8 +302,8 @@ class Runner:
             return status
         except VideoDownloadError as error:
             raise VideoDownloadError(
-                f"{_name(job)} is paid and done, but its result can't be read: {error}; run again, or "
-                f"`liveportrait-v2v jobs fetch {job.request_id}`: neither orders anything",
+                f"{_name(job)} is paid and done, but its result can't be read: {error}; "
+                f"{remedy('fetch', job=job.request_id)}: neither orders anything",
                 job.request_id,
             ) from None
         except OSError as error:

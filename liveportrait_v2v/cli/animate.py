@@ -121,14 +121,14 @@ def _open_driving(driving: str, engine: Engine | HostedEngine, stop: Stop) -> Cl
 def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
     from ..engines import create_engine
 
-    if options.engine == "segmind":
-        return segmind.make_engine(options)
     networks = network_options(options)
     runs_networks = options.engine == "liveportrait"
     if networks and not runs_networks:
         given = [f"--{name.replace('_', '-')}" for name in networks]
         verb = "needs" if len(given) == 1 else "need"
         raise SettingsError(f"{', '.join(given)} {verb} --engine liveportrait, got {options.engine}")
+    if options.engine == "segmind":
+        return segmind.make_engine(options)
     return create_engine(options.engine, check_device(options.device, runs_networks), **networks)
 
 

@@ -210,9 +210,10 @@ def test_missing_weights_are_refused_with_the_command_that_downloads_them(folder
 @pytest.mark.parametrize(
     "words", [["--weights", "there"], ["--random-weights", "0"], ["--precision", "fp16"], ["--compile"]]
 )
-def test_an_option_of_the_networks_is_refused_for_the_draft_engine(folder, grey, capsys, words):
-    line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", *words)
-    assert f"{words[0]} needs --engine liveportrait, got draft" in line
+@pytest.mark.parametrize("engine", ["draft", "segmind"])
+def test_an_option_of_the_networks_is_refused_for_another_engine(folder, grey, capsys, engine, words):
+    line = refusal(capsys, "animate", grey, grey, "-o", "out.mp4", "--engine", engine, *words)
+    assert f"{words[0]} needs --engine liveportrait, got {engine}" in line
 
 
 def test_all_options_of_the_networks_that_are_given_are_named(folder, grey, capsys):

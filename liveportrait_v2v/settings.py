@@ -60,7 +60,6 @@ class Rule:
         """
         if isinstance(value, str):
             value = self.words.get(value, value)
-        given = value
         try:
             if self.type is float and type(value) is int:
                 value = float(value)
@@ -68,7 +67,7 @@ class Rule:
                 return value
         except OverflowError:  # an integer beyond the range of floats
             pass
-        raise SettingsError(f"{name} must be {self.text()}, got {quoted(given)}")
+        raise SettingsError(f"{name} must be {self.text()}, got {quoted(value)}")
 
     def parse(self, name: str, text: str) -> Value:
         """Convert text from the command line to a value.

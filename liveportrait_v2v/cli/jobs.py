@@ -63,7 +63,8 @@ def _list(options: argparse.Namespace, stop: Stop) -> None:
     for job in jobs:
         when = moment(job.created).astimezone().strftime("%Y-%m-%d %H:%M")
         cost = "" if job.cost is None else f"  {job.cost:.4g} USD"
-        print(one_line(f"{job.id}  {when}  {job.state}  {job.request_id or '-'}{cost}  {job.label}"))
+        state, name, label = map(one_line, (job.state, job.request_id or "-", job.label))
+        print(f"{job.id}  {when}  {state}  {name}{cost}  {label}")
     print(f"{len(jobs)} jobs, about {journal.spent(24 * 3600):.2f} USD in the last 24 hours; {journal.path}")
 
 

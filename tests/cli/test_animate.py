@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -344,3 +345,15 @@ def test_a_signal_behind_the_end_of_a_run_takes_nothing_back(clips, folder):
             assert run.wait(timeout=120) == 0, delay
         Path("out.mp4").unlink()
     assert os.listdir(folder) == []
+
+
+@pytest.mark.slow
+def test_json_has_the_result_as_base64_text_where_that_was_asked_for(clips, folder, capsys):
+    """The file is the same as without."""
+    told = []
+    for name, option in (("a.mp4", "true"), ("b.mp4", "false")):
+        inputs = ["animate", str(clips["obama"]), str(clips["obama"]), "-o", name, "--json"]
+        assert main([*inputs, "--set", "video_frame_load_cap=2", "--set", f"base64={option}"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert base64.b64decode(told[0]["base64"]) == Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
+    assert "base64" not in told[1]

@@ -13,6 +13,7 @@ import pytest
 from serving import PATIENCE, FakeWorker, serving, wait_for
 
 from liveportrait_v2v.server import dispatch
+from liveportrait_v2v.server.config import MODEL
 from liveportrait_v2v.server.files import Files, NoSpace
 from liveportrait_v2v.server.uploads import PacedStream
 from liveportrait_v2v.server.worker import JobFailed, WorkerTrouble
@@ -167,3 +168,25 @@ def test_a_body_of_a_steady_rate_is_not_dropped():
         return sum([len(await stream.readany()) for _ in range(40)])
 
     assert asyncio.run(read()) == 4000
+
+
+BODIES = {
+    "beyond floats": b'{"scale": 1' + b"0" * 400 + b"}",
+    "beyond Python": b'{"scale": ' + b"9" * 5000 + b"}",
+    "deep": b'{"scale": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "deeper": b'{"scale": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    "long": b'{"mismatch_method": "' + b"x" * 50_000 + b'"}',
+    "name": b'{"' + b"n" * 50_000 + b'": 1}',
+    "escapes": b'{"mismatch_method": "\\u001b[2J\\r\\n"}',
+    "surrogates": b'{"input_video": "https://8.8.8.8/\\ud800", "driving_video": "https://8.8.8.8/a"}',
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_of_any_kind_is_a_400_with_one_short_line(server, name):
+    answer = server.client.post(
+        f"/v2/{MODEL}", content=BODIES[name], headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert len(answer.json()["error"]) < 2000
+    assert answer.json()["error"].isprintable()

@@ -108,6 +108,8 @@ async def to_the_end(work: Awaitable[T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # which asyncio would report as never seen
         raise cancelled
     return task.result()
 

@@ -215,6 +215,11 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def open_unlinked(path: str, flags: int) -> int:
+    """Open a file as `open` does by default, but no link; an `opener`. Raises OSError."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether an error is a full disk or an exhausted quota."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

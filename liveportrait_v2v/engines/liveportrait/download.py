@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from ...errors import Cancelled, LivePortraitError
-from ...files import sha256_of
+from ...files import open_unlinked, sha256_of
 from ...remedies import remedy
 
 Progress = Callable[[str, int, "int | None"], None]
@@ -159,6 +159,9 @@ class _Fetch:
         self.size, self.sha256 = file.size, file.sha256
 
     def run(self) -> None:
+        for left in (self.part, self.tag):  # their names are known: others may have put links there
+            if left.is_symlink():
+                left.unlink()
         failures, furthest = 0, self._have()
         while True:
             try:
@@ -175,6 +178,8 @@ class _Fetch:
                 raise DownloadError(f"{self.file.url} can't be fetched: {reason}")
             time.sleep(PAUSE)
         self._check_whole()
+        with open(self.part, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(self.part, self.target)
         self.tag.unlink(missing_ok=True)
 
@@ -197,7 +202,7 @@ class _Fetch:
                 )
             resumed = answer.status_code == 206
             self._learn(answer, start if resumed else 0)
-            with open(self.part, "ab" if resumed else "wb") as out:
+            with open(self.part, "ab" if resumed else "wb", opener=open_unlinked) as out:
                 for piece in answer.iter_raw():
                     out.write(piece)
                     if self.size is not None and out.tell() > self.size:

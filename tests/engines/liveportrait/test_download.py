@@ -81,6 +81,18 @@ def test_a_download_that_is_stopped_keeps_what_has_come(server, tmp_path):
     assert server.ranges == [None, f"bytes={begun}-"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_in_the_place_of_the_part_is_not_written_through(server, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in ("net.pth.part", "net.pth.part.etag"):
+        (folder / name).symlink_to(mine)
+    (path,) = download([FILE], folder)
+    assert (path.read_bytes(), path.is_symlink(), mine.read_bytes()) == (DATA, False, b"mine")
+
+
 def test_a_server_that_ignores_ranges_begins_anew(server, tmp_path):
     server.break_after = [100_000]
     server.ignore_ranges = True

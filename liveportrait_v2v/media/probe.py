@@ -81,8 +81,6 @@ def probe_video(source: Source) -> VideoTrack:
     with source.container() as container:
         stream = video_stream(container, source.name)
         decoder = decoder_of(stream, source.name)
-        if stream.width and stream.height:  # from the header, before a picture of that size is allocated
-            check_size(source.name, stream.width, stream.height)
         decoder.thread_count = 1
         if stream.width and stream.height:
             # Before anything of that size is decoded; the frames themselves may differ.

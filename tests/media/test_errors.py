@@ -139,5 +139,5 @@ def test_a_video_too_large_to_read_is_refused_from_its_header(tmp_path, monkeypa
     path = encode(
         tmp_path / "wide.mkv", [np.zeros((16, 17000, 3), np.uint8)], codec="ffv1", pix_fmt="yuv420p"
     )
-    monkeypatch.setattr(probe, "_first_picture", lambda *_: pytest.fail("a picture was decoded"))
+    monkeypatch.setattr(probe, "_pictures", lambda *_: pytest.fail("a picture was decoded"))
     assert "17000x16 are too large" in error_of(path)

@@ -23,21 +23,19 @@ def test_clips_that_show_their_faces_at_once_are_looked_at_once(make):
 
 def test_a_number_that_nobody_has_is_an_error_with_the_number_of_faces(make, make_two):
     message = (
-        r"face 2 was found nowhere in the frames read of the source clip, which show 2 faces \(numbers 0 to 1\): "
-        ".*, then set input_face_index"
+        "face 2 was found nowhere in the frames read of the source clip, but 2 faces, numbered from 0: .*, then set "
+        "input_face_index"
     )
     with pytest.raises(FaceNotFoundError, match=message):
         first_look(plan(make_two(20, 25), make(20, 25), input_face_index=2))
-    with pytest.raises(
-        FaceNotFoundError, match=r"driving clip, which show 1 face \(number 0\).*drive_face_index"
-    ):
+    with pytest.raises(FaceNotFoundError, match=r"driving clip, but 1 face, number 0: .*drive_face_index"):
         first_look(plan(make_two(20, 25), make(20, 25), drive_face_index=1))
 
 
 def test_a_clip_without_any_face_is_an_error_that_says_what_is_needed(make):
     grey = make(20, 25, None, range(20))
     with pytest.raises(
-        FaceNotFoundError, match="no face was found in the 20 frames read of the source clip: take"
+        FaceNotFoundError, match="no face was found in the frames read of the source clip; give a clip"
     ):
         first_look(plan(Clip(grey), make(20, 25)))
 
@@ -56,7 +54,7 @@ def test_of_a_long_clip_only_the_first_frames_are_looked_at_and_that_is_said(mak
 
 def test_frames_that_the_run_does_not_read_are_not_looked_at(make):
     late = make(30, 25, None, range(20))
-    with pytest.raises(FaceNotFoundError, match="in the 10 frames read of the driving clip"):
+    with pytest.raises(FaceNotFoundError, match="in the first 10 of the 30 frames of the driving clip"):
         first_look(plan(Clip(make(40, 25)), late, video_frame_load_cap=10))
 
 

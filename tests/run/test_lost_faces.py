@@ -170,6 +170,6 @@ def test_a_face_that_comes_after_the_end_of_the_result_is_missed_with_a_trim_as_
 
 def test_a_number_that_no_face_has_is_an_error_with_the_number_of_faces(make):
     with pytest.raises(
-        FaceNotFoundError, match=r"face 3 was found nowhere .*, but 1 face, number 0: look at them"
+        FaceNotFoundError, match=r"face 3 was found nowhere .*, but 1 face, number 0: see the numbers"
     ):
         run(make(6, 25), make(6, 25), drive_face_index=3)

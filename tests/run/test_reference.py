@@ -31,7 +31,7 @@ def speaks_first(clips) -> Clip:
 
 
 def test_auto_gives_the_engine_the_number_of_a_neutral_frame_and_notes_it(make, speaks_first):
-    result, _, seen = run(make(20, 25), speaks_first, Options(), options=MotionOptions(reference_frame=AUTO))
+    result, _, seen = run(make(50, 25), speaks_first, Options(), options=MotionOptions(reference_frame=AUTO))
     number = seen.options.reference_frame
     frames = speaks_first.output_count()
     assert result.notes == (

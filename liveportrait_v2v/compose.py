@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -191,27 +192,47 @@ def pasted_mask(frames: torch.Tensor, square: FaceSquare, own: torch.Tensor | No
     return mask
 
 
-def _reduced(pictures: torch.Tensor, square: FaceSquare) -> torch.Tensor:
-    """Average pictures [N, C, h, w] over areas where they are larger than the largest square in frame pixels."""
-    side = max(math.ceil(square.side.max().item()), 1)
-    height, width = (min(length, side) for length in pictures.shape[2:])
-    if (height, width) == pictures.shape[2:]:
-        return pictures
-    return resize(pictures, height, width)
+def _sampled(
+    pictures: torch.Tensor, place: torch.Tensor, square: FaceSquare, mode: str, beyond: str
+) -> torch.Tensor:
+    """Sample pictures, averaged over areas where they are larger than their squares in frame pixels.
+
+    Args:
+        pictures: float [N, C, h, w]; each covers the whole of its square.
+        place: places in the squares, 0..1 from edge to edge, [N, rows, columns, 2].
+        mode, beyond: of `F.grid_sample`.
+
+    Returns:
+        float [N, C, rows, columns]. A frame's does not depend on the others.
+    """
+    sizes = [_size_for(side, *pictures.shape[2:]) for side in square.side.tolist()]
+    sampled, start = [], 0
+    for size, same in groupby(sizes):
+        part = slice(start, start := start + len(list(same)))
+        reduced = pictures[part] if size == pictures.shape[2:] else resize(pictures[part], *size)
+        grid = place[part] * 2 - 1
+        sampled.append(F.grid_sample(reduced, grid, mode=mode, padding_mode=beyond, align_corners=False))
+    return sampled[0] if len(sampled) == 1 else torch.cat(sampled)
+
+
+def _size_for(side: float, height: int, width: int) -> tuple[int, int]:
+    """Return height and width to reduce a picture to, for a square of this many frame pixels a side.
+
+    They go down in steps of a quarter octave, so that a face that gets smaller is seldom averaged on another grid.
+    """
+
+    def reduced(length: int) -> int:
+        steps = math.floor(4 * math.log2(length / max(side, 1)))
+        return length if steps < 1 else round(length / 2 ** (steps / 4))
+
+    return reduced(height), reduced(width)
 
 
 def _opacity(place: torch.Tensor, square: FaceSquare, own: torch.Tensor | None) -> torch.Tensor:
     """Return the opacity [N, h, w] at places [N, h, w, 2] of squares, 0..1 from edge to edge."""
     if own is None:
         return border_mask(place)
-    sampled = F.grid_sample(
-        _reduced(own.unsqueeze(1), square),
-        place * 2 - 1,
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=False,
-    )
-    return sampled.squeeze(1).clamp(0, 1)
+    return _sampled(own.unsqueeze(1), place, square, "bilinear", "zeros").squeeze(1).clamp(0, 1)
 
 
 def paste_back(
@@ -239,8 +260,6 @@ def paste_back(
     if region.empty:
         return result
     place = region.to_square(transform.to(frames.device))
-    pictures = F.grid_sample(
-        _reduced(crops, transform), place * 2 - 1, mode=mode, padding_mode="border", align_corners=False
-    )
+    pictures = _sampled(crops, place, transform, mode, "border")
     blend(result, pictures.mul_(255), _opacity(place, transform, own), region)
     return result

@@ -33,6 +33,7 @@ OTHER_VALUES = {
     "source_motion": "add",
     "source_eye_retargeting": True,
     "face_order": "left-right",
+    "still_audio": False,
 }
 """A value other than the default for each motion option."""
 COUNT = 10  # frames of a clip

@@ -25,7 +25,6 @@ from liveportrait_v2v.engines.liveportrait.motion import Motion, driven_axes, pl
 from liveportrait_v2v.engines.liveportrait.networks import Networks
 from liveportrait_v2v.errors import LivePortraitError, SettingsError
 from liveportrait_v2v.faces import FaceTracker
-from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.media import Clip, VideoWriter
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.run.splice import DrivingMotion, splice
@@ -583,7 +582,7 @@ def test_the_real_networks_animate_a_real_still(clips):
     assert result.frames == len(frames) == 3
     assert result.frames_without_driving_face == 0
     landmarks, *_ = FaceTracker().track(source).face(0)
-    place = compose.PixelRect(0, 0, 512, 512).to_square(face_crop(landmarks, settings))
+    place = compose.PixelRect(0, 0, 512, 512).to_square(source_squares(landmarks, settings))
     opacity = compose.border_mask(place)[0]
     changed = (frames.int() - source.int()).abs().amax(-1)
     assert changed[:, opacity == 0].max() == 0

@@ -207,7 +207,7 @@ def test_an_error_is_read_in_a_toast_and_on_the_node(page, comfy):
     set_widget(page, "LPV2V_Settings", "input_face_index", 4)
     run_graph(page)
     sentence = (
-        "face 4 was found nowhere in the frames read of the source clip, which show 2 faces (numbers 0 to 1): "
+        "face 4 was found nowhere in the frames read of the source clip, but 2 faces, numbered from 0: "
         "see the numbers with the node Preview Faces, then set input_face_index"
     )
     report = page.locator(".lpv2v-report[data-error=true]")

@@ -33,14 +33,14 @@ NEWCOMER_FRAMES = (15, 90)
 A search takes as long as following a face for two and a half frames.
 """
 DOUBTFUL, WRONG, WRONG_ALONE = 0.08, 0.125, 0.17
-"""Disagreement of a face with itself, from which other turns are tried, and the face is not believed: where several turns
-show one, and where only one does.
+"""Disagreement of a face with itself, from which other turns are tried, and from which it is not believed: where
+several turns show a face, and where only one does.
 
 The network finds a face the wrong way up in most pictures of a face upside down, at a presence of 1, but it finds
 another one where the square is turned a little. Mean shift of the landmarks by turns of 30 degrees, over the face's
 side, of eight faces in twelve turns: up to 0.046 the right way up, from 0.140 the wrong way up. Of 14 clips, frame by
-frame: median 0.035, 0.10 with a hand over the mouth, 0.12 at 14 pixels. A face in wide goggles has 0.09 to 0.158, and no
-other turn of it shows a face; of 14 clips in five turns of 120 to 240 degrees, none is wrong and alone in between.
+frame: median 0.035, 0.10 with a hand over the mouth, 0.12 at 14 pixels. A face in wide goggles has 0.09 to 0.158, and
+no other turn of it shows a face; of 14 clips in five turns of 120 to 240 degrees, none is wrong and alone in between.
 """
 NEWCOMER_PIXELS = 4
 """Pixels of a coarse picture that a newcomer changes: a face 40 pixels wide does in a frame of 640 x 360."""

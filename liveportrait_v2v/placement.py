@@ -7,6 +7,7 @@ name, the size of a frame as "640x360" and the frame rate as a fraction, or "sti
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +46,22 @@ class Placement:
     faces: int
     size: tuple[int, int]
     rate: Fraction | None
+
+    @classmethod
+    def of(
+        cls, chunks: Sequence[Sequence[FaceSquare]], size: tuple[int, int], rate: Fraction | None
+    ) -> Placement:
+        """Return the placement of consecutive chunks of frames, with the squares of each face in each of them."""
+        by_frame = [
+            FaceSquare(
+                *(
+                    torch.stack([getattr(face, name).float().cpu() for face in faces], dim=1).flatten(0, 1)
+                    for name in _SHAPES
+                )
+            )
+            for faces in chunks
+        ]
+        return cls(FaceSquare.cat(by_frame), len(chunks[0]), size, rate)
 
     def __len__(self) -> int:
         """Return the number of frames."""

@@ -104,4 +104,4 @@ class Unsettled(Recorder):
 
     def render(self, chunk, driving, masks=False):
         rendered = super().render(chunk, driving, masks)
-        return replace(rendered, frames=torch.zeros_like(rendered.frames), check=lambda: rendered.frames)
+        return replace(rendered, frames=torch.zeros_like(rendered.frames), check=lambda: rendered)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, MediaError
+from ..errors import MediaError
 from .common import Commands, add_options, check_device, check_output, parse_settings
 from .progress import ProgressLine
 from .stop import Stop
@@ -88,30 +87,34 @@ def _crop(options: argparse.Namespace, stop: Stop) -> None:
 def _paste(options: argparse.Namespace, stop: Stop) -> None:
     inputs = [options.source, options.crops, *([options.mask] if options.mask else [])]
     output = check_output(options.output, *inputs)
-    from ..media import Clip, VideoWriter
+    from ..media import Clip
     from ..placement import Placement
-    from ..plan.pairing import STILL_RATE
-    from ..run.crops import paste_crops
+    from ..run.paste import paste
 
     placement = Placement.read(options.placement)
-    clip = Clip(options.source)
-    rate = clip.info.rate or STILL_RATE
-    heard = clip.checked_audio(Fraction(len(placement)) / rate)
-    frames = (chunk.frames for chunk in clip.chunks(8))
     masks = None if options.mask is None else (picture[..., 1] / 255 for picture in _pictures(options.mask))
-    done = 0
-    with ProgressLine() as line, VideoWriter(output, rate, audio=heard.audio) as writer:
-        for part in paste_crops(frames, placement, _pictures(options.crops), masks):
-            if stop():
-                raise Cancelled(f"stopped after {done} of {len(placement)} frames")
-            writer.write(part.frames)
-            done += len(part)
-            line.show_count(done, len(placement), "pasting crops")
-    notes = [f"the source clip {note}" for note in (*clip.info.notes, *heard.notes)]
+    with ProgressLine() as line:
+        result = paste(
+            Clip(options.source),
+            placement,
+            _pictures(options.crops),
+            masks,
+            output=output,
+            on_frames=lambda done: line.show_count(done, len(placement), "pasting crops"),
+            cancelled=stop,
+        )
     if options.json:
-        print(json.dumps({"output": str(output), "frames": done, "rate": str(rate), "notes": notes}))
+        report = {
+            "output": str(output),
+            "frames": result.frames,
+            "rate": str(result.rate),
+            "notes": list(result.notes),
+        }
+        print(json.dumps(report))
         return
-    print("\n".join((f"{output}: {done} frames, {placement.crop_count} crops pasted", *notes)))
+    print(
+        "\n".join((f"{output}: {result.frames} frames, {placement.crop_count} crops pasted", *result.notes))
+    )
 
 
 def _pictures(path: str) -> Iterator[torch.Tensor]:

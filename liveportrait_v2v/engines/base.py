@@ -36,14 +36,18 @@ class RenderedFrames:
         mask: float32 [N, H, W] in 0..1, opacity of what was pasted over the source; None unless asked for.
         squares: of each animated face, the square of each frame that was pasted, N; its side is 0 where nothing was.
             Six for a role that animates all faces; empty for hosted engines, which do not report it.
-        check: waits until the frames are computed, and gives those to be shown in their place, if any; None where
-            nothing is left to be found out.
+        crops: of each animated face, the engine's own pictures before they were pasted, float [M, 3, h, w] in 0..1: one
+            for each frame with a square. Empty of engines that draw in the frame itself, and of a run that is not asked
+            for them.
+        check: waits until the frames are computed, and gives those to be shown in their place, if any, with their
+            crops; None where nothing is left to be found out.
     """
 
     frames: torch.Tensor
     mask: torch.Tensor | None = None
     squares: tuple[FaceSquare, ...] = ()
-    check: Callable[[], torch.Tensor | None] | None = None
+    crops: tuple[torch.Tensor, ...] = ()
+    check: Callable[[], RenderedFrames | None] | None = None
 
     def settled(self) -> RenderedFrames:
         """Return the frames as they are to be shown.
@@ -54,11 +58,28 @@ class RenderedFrames:
         """
         if self.check is None:
             return self
-        frames = self.check()
-        return replace(self, frames=self.frames if frames is None else frames, check=None)
+        again = self.check()
+        if again is None:
+            return replace(self, check=None)
+        return replace(self, frames=again.frames, crops=again.crops if self.crops else (), check=None)
+
+    def crops_by_frame(self) -> torch.Tensor:
+        """Return the crops of all faces in the order of a `Placement`: frame by frame, and in each face by face."""
+        shown = torch.stack([square.side.cpu() > 0 for square in self.squares], dim=1)
+        numbers, first = torch.zeros(shown.shape, dtype=torch.int64), 0
+        for face, own in enumerate(shown.unbind(1)):
+            count = int(own.sum())
+            numbers[own, face] = torch.arange(first, first + count)
+            first += count
+        pictures = torch.cat([part for part in self.crops if len(part)] or [NO_CROPS])
+        return pictures[numbers[shown].to(pictures.device)]
 
     def __len__(self) -> int:
         return len(self.frames)
+
+
+NO_CROPS = torch.zeros(0, 3, 1, 1)
+"""The crops of a face in frames that don't show it."""
 
 
 class Session(Protocol):

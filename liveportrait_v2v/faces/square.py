@@ -27,6 +27,11 @@ class FaceSquare(TensorStruct):
     side: Tensor
 
     @classmethod
+    def none(cls, count: int) -> FaceSquare:
+        """Return squares of side 0, which stand for no face, float32."""
+        return cls(torch.zeros(count, 2), torch.eye(2).repeat(count, 1, 1), torch.zeros(count))
+
+    @classmethod
     def turned(cls, center: Tensor, side: Tensor, angle: Tensor) -> FaceSquare:
         """Return float64 squares of centres [N, 2], sides [N] and angles [N] in radians, clockwise on the screen."""
         cos, sin = angle.double().cos(), angle.double().sin()

@@ -73,6 +73,7 @@ def animate(
     options: MotionOptions | None = None,
     sink: Callable[[RenderedFrames], None] | None = None,
     masks: bool = False,
+    crops: bool = False,
     alpha: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -128,6 +129,7 @@ def animate(
         mask_output=mask_output,
         sink=sink,
         masks=masks,
+        crops=crops,
         alpha=alpha,
         on_progress=on_progress,
         cancelled=cancelled,
@@ -144,6 +146,7 @@ def run_plan(
     mask_output: str | os.PathLike[str] | None = None,
     sink: Callable[[RenderedFrames], None] | None = None,
     masks: bool = False,
+    crops: bool = False,
     alpha: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -158,6 +161,7 @@ def run_plan(
         mask_output: video file of the mask of what was pasted, in grey levels.
         sink: called with each chunk of the result, in order, in a thread of its own; frames and masks are on the CPU.
         masks: give the sink the mask of what was pasted as well, 4 bytes a pixel; a hosted engine has none.
+        crops: give the sink each face's picture before it was pasted as well; only the LivePortrait engine has any.
         alpha: give the sink RGBA where the source has an alpha channel, with straight colours. A file keeps that of
             itself where its kind can (`media.keeps_alpha`). Elsewhere, and from a hosted engine, it is put over black.
         on_progress: called after each chunk, and during an engine's survey of the driving clip.
@@ -189,6 +193,7 @@ def run_plan(
             engine,
             clock,
             masks=masks or mask_output is not None,
+            crops=crops,
             on_progress=on_progress,
             cancelled=cancelled,
             tracks=tracks,
@@ -279,21 +284,22 @@ def _grey(rendered: RenderedFrames) -> torch.Tensor:
 
 
 class _OnItsWay:
-    """A chunk of the result whose frames and mask are being copied to the host."""
+    """A chunk of the result whose frames, mask and crops are being copied to the host."""
 
     def __init__(self, rendered: RenderedFrames, copies: HostCopies):
-        tensors = (rendered.frames,) if rendered.mask is None else (rendered.frames, rendered.mask)
-        self._copy = copies.start(*tensors)
+        masks = () if rendered.mask is None else (rendered.mask,)
+        self._copy = copies.start(rendered.frames, *masks, *rendered.crops)
         self._rendered = rendered
 
     def get(self, clock: Stopwatch) -> RenderedFrames:
         """Return the chunk on the host once it is there."""
         with clock("copy"):
-            frames, *mask = self._copy.get()
+            frames, *rest = self._copy.get()
             settled = self._rendered.settled()
             if settled.frames is not self._rendered.frames:
                 frames = settled.frames.cpu()  # what was copied has been computed again
-        return replace(settled, frames=frames, mask=mask[0] if mask else None)
+        mask = None if settled.mask is None else rest.pop(0)
+        return replace(settled, frames=frames, mask=mask, crops=tuple(rest))
 
 
 def _feed(

@@ -113,11 +113,14 @@ class RoleRun:
             for history, column in zip(self._source_faces, columns, strict=True)
         ]
 
-    def rendered(self, before: RenderedFrames, chunks: Sequence[SourceChunk], masks: bool) -> RenderedFrames:
+    def rendered(
+        self, before: RenderedFrames, chunks: Sequence[SourceChunk], masks: bool, crops: bool
+    ) -> RenderedFrames:
         """Render the next frames of the result, over those that the role before left.
 
         Args:
             chunks: of each face, with its track.
+            masks, crops: as in `run_plan`.
         """
         driving = list(islice(self._driving, len(before)))
         for render, chunk in zip(self._renders, chunks, strict=True):
@@ -125,6 +128,7 @@ class RoleRun:
             with self._clock("render"):
                 tracked = replace(chunk.tracked, frames=before.frames)
                 drawn = splice(render, tracked, driving, masks, chunk.opacity)
+                drawn = drawn.settled() if crops else replace(drawn, crops=())
                 before = _over(before, without_others(before.frames, drawn, tracked))
         seen = torch.stack([chunk.seen for chunk in chunks]).any(0)
         self.lost_source += len(before) - int(seen.sum())
@@ -228,8 +232,9 @@ def _watched_by(history: FaceHistory, chunks: Iterable[TrackedChunk]) -> Iterato
 
 
 def _over(before: RenderedFrames, drawn: RenderedFrames) -> RenderedFrames:
-    """Return frames that were drawn over others, with the masks and squares of both."""
+    """Return frames that were drawn over others, with the masks, squares and crops of both."""
     mask = drawn.mask
     if mask is not None and before.mask is not None:
         mask = 1 - (1 - mask) * (1 - before.mask)
-    return RenderedFrames(drawn.frames, mask, before.squares + drawn.squares, drawn.check)
+    squares, crops = before.squares + drawn.squares, before.crops + drawn.crops
+    return RenderedFrames(drawn.frames, mask, squares, crops, drawn.check)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..engines.base import RenderedFrames
+from ..engines.base import NO_CROPS, RenderedFrames
 from ..faces import FaceSquare
 from ..tracking import TrackedChunk
 from .gaps import Shown
@@ -81,7 +81,8 @@ def splice(
     count = len(chunk)
     frames = chunk.frames.clone() if runs else chunk.frames
     mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
-    square = FaceSquare(torch.zeros(count, 2), torch.eye(2).repeat(count, 1, 1), torch.zeros(count))
+    square = FaceSquare.none(count)
+    pictures: list[tuple[torch.Tensor, ...]] = []
     for start, led in runs:
         part = slice(start, start + len(led))
         rendered = render(chunk[part], torch.stack(led), masks).settled()
@@ -91,7 +92,9 @@ def splice(
             mask[part] = rendered.mask
         (own,) = rendered.squares
         square.center[part], square.axes[part], square.side[part] = own.center, own.axes, own.side
-    return RenderedFrames(frames, mask, (square,))
+        pictures.append(rendered.crops)
+    crops = tuple(torch.cat(parts) for parts in zip(*pictures, strict=True)) if runs else (NO_CROPS,)
+    return RenderedFrames(frames, mask, (square,), crops)
 
 
 def _faded(rendered: RenderedFrames, source: torch.Tensor, opacity: torch.Tensor) -> RenderedFrames:

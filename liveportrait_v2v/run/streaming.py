@@ -40,6 +40,7 @@ class StreamingRun:
         clock: Stopwatch,
         *,
         masks: bool = False,
+        crops: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         tracks: TrackMemory | None = None,
@@ -48,6 +49,7 @@ class StreamingRun:
         self._engine = engine
         self._clock = clock
         self._masks = masks
+        self._crops = crops
         self._on_progress = on_progress
         self._cancelled = cancelled
         self._memory = tracks
@@ -173,7 +175,8 @@ class StreamingRun:
         rendered, faces = RenderedFrames(chunks[0].tracked.frames), iter(chunks)
         for place, (role, numbers) in enumerate(zip(self._roles, self._numbers, strict=True)):
             with self._plan.naming(place):
-                rendered = role.rendered(rendered, list(islice(faces, len(numbers))), self._masks)
+                own = list(islice(faces, len(numbers)))
+                rendered = role.rendered(rendered, own, self._masks, self._crops)
         return rendered
 
     def _source(self) -> Iterator[tuple[SourceChunk, ...]]:

@@ -6,15 +6,19 @@ from fractions import Fraction
 
 import pytest
 import torch
+from made_networks import MadeNetworks
 from recording_engine import SIZE
 
 from liveportrait_v2v import compose
-from liveportrait_v2v.engines import create_engine
+from liveportrait_v2v.engines import RenderedFrames, create_engine
+from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.errors import Cancelled, FaceNotFoundError
+from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.media import Clip, Frames
-from liveportrait_v2v.placement import PlacementError
+from liveportrait_v2v.placement import Placement, PlacementError
 from liveportrait_v2v.run import animate
-from liveportrait_v2v.run.crops import FaceCropper, cut_squares, paste_crops
+from liveportrait_v2v.run.crops import FaceCropper, cut_squares
+from liveportrait_v2v.run.paste import paste_crops
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 pytestmark = pytest.mark.slow
@@ -175,3 +179,34 @@ def test_cutting_can_be_cancelled(couple):
 def test_the_rate_is_the_clips(make):
     _, placement = cropped(Clip(make(6, Fraction(30000, 1001))), dsize=64)
     assert placement.rate == Fraction(30000, 1001)
+
+
+def test_a_run_gives_the_engine_s_own_pictures_and_where_they_were_pasted(make):
+    source, driving = Clip(make(20, 25, without=range(5, 13))), Clip(make(20, 25))
+    got: list[RenderedFrames] = []
+    made = animate(
+        source, driving, engine=LivePortraitEngine(MadeNetworks()), sink=got.append, crops=True, chunk=3
+    )
+    placement = Placement.of([part.squares for part in got], made.size, made.rate)
+    pictures = torch.cat([part.crops_by_frame() for part in got if len(part.crops_by_frame())])
+    assert len(placement) == 20
+    assert 10 <= len(pictures) == placement.crop_count < 20
+    again, _ = pasted(source, placement, pictures.permute(0, 2, 3, 1))
+    shown = placement.shown[:, 0]
+    error = again[shown].int() - torch.cat([part.frames for part in got])[shown].int()
+    assert error.abs().float().mean() < 1  # another interpolation, and the animation fades near the gap
+
+
+def test_pictures_of_several_faces_come_frame_by_frame():
+    sides = torch.tensor([[4.0, 0, 4], [4, 4, 0]])
+    squares = tuple(FaceSquare(torch.zeros(3, 2), torch.eye(2).repeat(3, 1, 1), own) for own in sides)
+    first, second = (torch.full((2, 3, 4, 4), value) for value in (1.0, 2.0))
+    first[1], second[1] = 1.5, 2.5
+    rendered = RenderedFrames(torch.zeros(3, 8, 8, 3), None, squares, (first, second))
+    assert rendered.crops_by_frame()[:, 0, 0, 0].tolist() == [1.0, 2.0, 2.5, 1.5]
+
+
+def test_a_run_that_is_not_asked_for_crops_gives_none(make):
+    got: list[RenderedFrames] = []
+    animate(make(3, 25), make(3, 25), engine=LivePortraitEngine(MadeNetworks()), sink=got.append)
+    assert [part.crops for part in got] == [()]

@@ -94,7 +94,7 @@ def test_a_face_that_is_not_there_keeps_nothing():
 
 def test_frames_are_settled_before_they_are_bounded():
     chunk, right = face([RIGHT]), drawn()
-    late = replace(right, frames=torch.zeros_like(right.frames), check=lambda: right.frames)
+    late = replace(right, frames=torch.zeros_like(right.frames), check=lambda: right)
     bounded = without_others(chunk.frames, late, chunk)
     assert torch.equal(bounded.frames, without_others(chunk.frames, right, chunk).frames)
 

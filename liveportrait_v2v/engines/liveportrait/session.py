@@ -69,7 +69,7 @@ class _Check:
     """The one that all of these were computed in, on CUDA."""
 
     @torch.no_grad()
-    def __call__(self) -> torch.Tensor | None:
+    def __call__(self) -> RenderedFrames | None:
         with torch.cuda.stream(self.stream):  # None leaves everything as it is
             pictures = self.rescue()
             if pictures is None:
@@ -77,7 +77,7 @@ class _Check:
             frames = compose.paste_back(self.frames, pictures, self.square)
         if self.stream is not None:
             self.stream.synchronize()
-        return frames
+        return RenderedFrames(frames, crops=(pictures,))
 
 
 class LivePortraitSession:
@@ -274,7 +274,7 @@ class LivePortraitSession:
         device = self._model.device
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         check = _Check(chunk.frames, source.square, rescue, stream)
-        rendered = RenderedFrames(frames, mask, (source.square,), check)
+        rendered = RenderedFrames(frames, mask, (source.square,), (pictures,), check)
         # Nothing is gained by waiting later for what a CPU has computed already.
         return rendered.settled() if device.type == "cpu" else rendered
 

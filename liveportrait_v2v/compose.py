@@ -158,6 +158,12 @@ def border_mask(
     return (-distance / feather).clamp(0, 1)
 
 
+def square_mask(size: int) -> torch.Tensor:
+    """Return the opacity of a pasted square in crop space, float32 [size, size] in 0..1."""
+    axis = (torch.arange(size) + 0.5) / size
+    return border_mask(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1))
+
+
 def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, region: PixelRect) -> None:
     """Blend pictures into a region: mask * picture + (1 - mask) * frame, rounded.
 

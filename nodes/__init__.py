@@ -26,6 +26,8 @@ NODES = {
     "fetch_segmind_job": "FetchSegmindJob",
     "preview_faces": "PreviewFaces",
     "another_face": "AnotherFace",
+    "crop_faces": "CropFaces",
+    "paste_back": "PasteBack",
 }
 """Module and class of each node, in menu order."""
 

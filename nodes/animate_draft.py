@@ -15,7 +15,7 @@ class AnimateDraft(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
-            several=True,
+            local=True,
             node_id="LPV2V_AnimateDraft",
             display_name="Animate Draft (LivePortrait)",
             description="Animates the source's face with the driving clip's motion, instantly and without weights or a "
@@ -48,7 +48,7 @@ class AnimateDraft(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> bool:
+    def fingerprint_inputs(cls, **_) -> list[bool]:
         return animation.fingerprint(cls)
 
     @classmethod

@@ -14,7 +14,8 @@ class AnimateLocal(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return animation.schema(
-            several=True,
+            local=True,
+            crops=True,
             node_id="LPV2V_AnimateLocal",
             display_name="Animate Local (LivePortrait)",
             description="Animates the source's face with the LivePortrait networks on this machine. Fast on a GPU; on "
@@ -40,7 +41,7 @@ class AnimateLocal(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> bool:
+    def fingerprint_inputs(cls, **_) -> list[bool]:
         return animation.fingerprint(cls)
 
     @classmethod

@@ -95,7 +95,7 @@ class AnimateSegmind(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> bool:
+    def fingerprint_inputs(cls, **_) -> list[bool]:
         return animation.fingerprint(cls)
 
     @classmethod

@@ -14,6 +14,7 @@ from ..liveportrait_v2v.errors import SettingsError
 from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from . import host
 from .another_face import ROLES, Face
+from .batches import Batch, Details
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -21,16 +22,14 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-    import torch
-
     from ..liveportrait_v2v.engines import Engine, HostedEngine, RenderedFrames
     from ..liveportrait_v2v.media import AudioStream
     from ..liveportrait_v2v.plan import RunPlan
     from ..liveportrait_v2v.run import Result
 
+PLACEMENT = io.Custom("LPV2V_PLACEMENT")
 HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt]
 _FRAMES_OFF = "switch `frames` on in the LivePortrait node: with it off there are no images, only the video"
-_NO_IMAGES = "images are built where something is linked to them: run again"
 
 
 def inputs(clips_optional: bool) -> list[io.Input]:
@@ -118,7 +117,7 @@ def outputs() -> list[io.Output]:
 
 
 def report_output() -> io.Output:
-    """Return the output for the report: the last one, as saved graphs have the others at their places."""
+    """Return the output for the report: behind the others, as saved graphs have those at their places."""
     return io.String.Output(
         "report",
         display_name="report",
@@ -126,22 +125,51 @@ def report_output() -> io.Output:
     )
 
 
-def schema(clips_optional: bool = False, several: bool = False, **options: Any) -> io.Schema:
+def _local_outputs(crops: bool) -> list[io.Output]:
+    """Return what local engines give besides, behind the report, as saved graphs have the others at their places."""
+    made = [
+        io.Mask.Output(
+            "mask",
+            display_name="mask",
+            tooltip="What was pasted over the source, frame by frame, built where this is linked: 4 bytes of memory "
+            "a pixel.",
+        ),
+        PLACEMENT.Output(
+            "placement",
+            display_name="placement",
+            tooltip="Where the faces lie in the frames, for Paste Back (LivePortrait).",
+        ),
+    ]
+    if crops:
+        own = io.Image.Output(
+            "crops",
+            display_name="crops",
+            tooltip="The networks' own pictures of 512x512 before they are pasted, built where this is linked. "
+            "Restore or upscale them, then paste them into images with Paste Back (LivePortrait).",
+        )
+        made.append(own)
+    return made
+
+
+def schema(
+    clips_optional: bool = False, local: bool = False, crops: bool = False, **options: Any
+) -> io.Schema:
     """Return the schema of a node that animates.
 
     Args:
         clips_optional: source and driving clip need no link.
-        several: the engine animates several faces.
+        local: the engine animates several faces, and gives mask and placement.
+        crops: it gives its own crops.
         options: of the schema; `inputs` are the engine's own.
     """
     own = list(options.pop("inputs", []))
-    if several:
+    if local:
         own = [*own, _roles()]
     own += _image_batch()
     return io.Schema(
         category=host.CATEGORY,
         inputs=[*inputs(clips_optional), *own],
-        outputs=outputs(),
+        outputs=[*outputs(), *(_local_outputs(crops) if local else [])],
         hidden=HIDDEN,
         **options,
     )
@@ -200,6 +228,7 @@ def run(
         path = host.temp_file(".webm" if keeps_alpha else ".mp4")
         channels = 4 if rgba and keeps_alpha else 3
         batch = Batch(plan.frame_count, plan.size, channels) if builds_images else None
+        details = None if isinstance(made, HostedEngine) else _details(node, plan)
         if not isinstance(made, HostedEngine):
             for note in first_look(plan, device=made.device, on_progress=report.looking, cancelled=cancelled):
                 report.text(note)
@@ -208,12 +237,16 @@ def run(
             report.see(rendered.frames)
             if batch is not None:
                 batch.add(rendered.frames)
+            if details is not None:
+                details.add(rendered)
 
         result = run_plan(
             plan,
             engine=made,
             output=path,
             sink=sink,
+            masks=details is not None and details.mask is not None,
+            crops=details is not None and details.crops is not None,
             on_progress=report.progress,
             cancelled=cancelled,
             tracks=host.tracks(),
@@ -222,7 +255,29 @@ def run(
         report.text(lines[0])
         if result.job is not None:
             host.log(job_line(**result.job))
-    return values(batch, result.audio, path, plan.rate, plan.frame_count, lines)
+    more = [] if details is None else _values_of(node, details, plan)
+    return values(batch, result.audio, path, plan.rate, plan.frame_count, lines, more)
+
+
+def _details(node: type[io.ComfyNode], plan: RunPlan) -> Details:
+    """Return what collects the mask and the crops of a run, as far as they are linked, and its squares."""
+    faces = sum(len(role.source_numbers) for role in plan.roles)
+    return Details(plan.frame_count, plan.size, is_taken(node, "mask"), faces * is_taken(node, "crops"))
+
+
+def _values_of(node: type[io.ComfyNode], details: Details, plan: RunPlan) -> list[Any]:
+    """Return the values of `_local_outputs`."""
+    made = {
+        "mask": details.mask,
+        "placement": details.placement(plan.size, plan.rate),
+        "crops": details.crops,
+    }
+    names = [item.id for item in node.GET_SCHEMA().outputs if item.id in made]
+    return [_unless_missing(name, made[name]) for name in names]
+
+
+def _unless_missing(name: str, value: Any) -> Any:
+    return host.blocked(f"{name}: built where something is linked; run again") if value is None else value
 
 
 async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeOutput:
@@ -241,32 +296,43 @@ async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeO
         raise
 
 
+def is_taken(node: type[io.ComfyNode], output: str) -> bool:
+    """Return whether an output, by its id, is to be built: the node has it, and it is linked, as far as is known."""
+    slots = [slot for slot, item in enumerate(node.GET_SCHEMA().outputs) if item.id == output]
+    return bool(slots) and host.is_linked(node, slots[0]) is not False
+
+
 def check_images(node: type[io.ComfyNode], frames: bool) -> bool:
     """Return whether the images output is to be built: it is linked.
 
     Raises:
         SettingsError: it is linked, and `frames` is off.
     """
-    linked = host.is_linked(node, 0)
-    if linked and not frames:
+    if host.is_linked(node, 0) and not frames:
         raise SettingsError(_FRAMES_OFF)
-    return frames and linked is not False
+    return frames and is_taken(node, "images")
 
 
-def fingerprint(node: type[io.ComfyNode]) -> bool:
-    """Return whether the images output is linked: once it is, a node that has run without it runs again."""
-    return host.is_linked(node, 0) is not False
+def fingerprint(node: type[io.ComfyNode]) -> list[bool]:
+    """Return which of the large outputs are linked: once one is, a node that has run without it runs again."""
+    return [is_taken(node, output) for output in ("images", "mask", "crops")]
 
 
 def values(
-    batch: Batch | None, audio: AudioStream | None, path: Path, rate: Fraction, frames: int, lines: list[str]
+    batch: Batch | None,
+    audio: AudioStream | None,
+    path: Path,
+    rate: Fraction,
+    frames: int,
+    lines: list[str],
+    more: Sequence[Any] = (),
 ) -> io.NodeOutput:
-    """Return the outputs of a node that animates, in the order of `outputs`."""
-    images = host.blocked(_NO_IMAGES) if batch is None else batch.images
+    """Return the outputs of a node that animates, in the order of `outputs`, and `more` behind them."""
+    images = _unless_missing("images", None if batch is None else batch.images)
     text = "\n".join(lines)
     sound = host.audio_value(audio, frames / rate)
     return io.NodeOutput(
-        images, sound, host.video_value(path), float(rate), frames, text, ui=host.reported(text)
+        images, sound, host.video_value(path), float(rate), frames, text, *more, ui=host.reported(text)
     )
 
 
@@ -311,25 +377,3 @@ def job_line(request_id: str | None, cost: float | None, remaining_credits: floa
     price = "cost unknown" if cost is None else f"{cost:.4g} USD"
     left = "" if remaining_credits is None else f", {remaining_credits:.4g} credits left"
     return f"Segmind job {request_id or 'without an id'}: {price}{left}"
-
-
-class Batch:
-    """The IMAGE output, filled as frames come."""
-
-    def __init__(self, count: int, size: tuple[int, int], channels: int = 3):
-        """Allocate the batch.
-
-        Raises:
-            SettingsError: it doesn't fit into memory.
-        """
-        remedy = "use the video output instead of images, or shorten the clip"
-        self.images = host.empty_images(count, size[1], size[0], remedy, channels)
-        self._filled = 0
-
-    def add(self, chunk: torch.Tensor) -> None:
-        """Append frames uint8 [N, H, W, C]; alpha that the batch doesn't take is put over black."""
-        images = self.images[self._filled : self._filled + len(chunk)]
-        images.copy_(chunk[..., : images.shape[3]]).div_(255)
-        if chunk.shape[3] > images.shape[3]:
-            images.mul_(chunk[..., 3:].float() / 255)
-        self._filled += len(chunk)

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..liveportrait_v2v.errors import Cancelled
 from . import animation, host, segmind
+from .batches import Batch
 
 
 class FetchSegmindJob(io.ComfyNode):
@@ -49,7 +50,7 @@ class FetchSegmindJob(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> bool:
+    def fingerprint_inputs(cls, **_) -> list[bool]:
         return animation.fingerprint(cls)
 
     @classmethod
@@ -76,7 +77,7 @@ class FetchSegmindJob(io.ComfyNode):
             info, size = clip.info, clip.output_size()
             assert info.rate is not None  # the model's results are videos
             assert info.duration is not None
-            batch = animation.Batch(info.frame_count, size) if builds_images else None
+            batch = Batch(info.frame_count, size) if builds_images else None
             if batch is not None:
                 for chunk in clip.chunks():
                     if cancelled():

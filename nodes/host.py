@@ -201,7 +201,7 @@ def clips(
     *values: Any,
     at_url: Callable[[str], Clip] | None = None,
     audio: dict[str, Any] | None = None,
-    rate: float = 0.0,
+    rate: float | Fraction = 0,
 ) -> list[Clip]:
     """Return the clips behind VIDEO and IMAGE values, or URLs.
 
@@ -218,7 +218,7 @@ def clips(
     if audio is not None and not (_is_image(values[0]) and len(values[0]) > 1):
         got = "one picture, whose result has the driving clip's" if _is_image(values[0]) else "a video"
         raise SettingsError(
-            f"source_audio is the sound of a batch of images, and the source is {got}: unlink it"
+            f"source_audio is the sound of a batch of images, and its clip is {got}: unlink it"
         )
     distinct = {id(value): value for value in values}
     made = {key: _clip(value, at_url) for key, value in distinct.items() if not _is_image(value)}

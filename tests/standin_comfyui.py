@@ -294,6 +294,8 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         String=_kind("String", "STRING", _Text),
         Combo=_kind("Combo", "COMBO", _Combo),
         Image=_kind("Image", "IMAGE"),
+        Mask=_kind("Mask", "MASK"),
+        BoundingBox=_kind("BoundingBox", "BOUNDING_BOX"),
         Video=_kind("Video", "VIDEO"),
         Audio=_kind("Audio", "AUDIO"),
         MultiType=types.SimpleNamespace(Input=_Several),

@@ -11,7 +11,16 @@ from real_comfyui import prompt_of
 
 from liveportrait_v2v.media import Clip
 
-NODES = ("LoadVideo", "Settings", "MotionOptions", "AnimateDraft", "PreviewFaces", "AnotherFace")
+NODES = (
+    "LoadVideo",
+    "Settings",
+    "MotionOptions",
+    "AnimateDraft",
+    "PreviewFaces",
+    "AnotherFace",
+    "CropFaces",
+    "PasteBack",
+)
 
 
 def load(key: str, file: str, **options):
@@ -87,6 +96,55 @@ def test_images_and_audio_go_into_cores_create_video(comfy):
     clip = saved_clip(comfy, run, "5")
     assert clip.info.frame_count == 16
     assert clip.info.audio is not None
+
+
+def test_crops_go_through_other_nodes_and_are_pasted_back(comfy):
+    run = comfy.run(
+        prompt_of(
+            load("1", "source.mp4", frame_load_cap=8),
+            settings("2", comfy),
+            ("3", "LPV2V_CropFaces", {"clip": ("1", 0), "settings": ("2", 0)}),
+            (
+                "4",
+                "ImageScaleBy",
+                {"image": ("3", 0), "upscale_method": "bilinear", "scale_by": 2.0},
+            ),
+            ("5", "ImageInvert", {"image": ("4", 0)}),
+            (
+                "6",
+                "LPV2V_PasteBack",
+                {"clip": ("1", 0), "crops": ("5", 0), "placement": ("3", 2), "mask": ("3", 1)},
+            ),
+            save("7", ("6", 2), "pasted"),
+            ("8", "MaskToImage", {"mask": ("3", 1)}),
+            ("9", "PreviewImage", {"images": ("8", 0)}),
+        )
+    )
+    clip, source = saved_clip(comfy, run, "7"), Clip(comfy.base / "input" / "source.mp4")
+    made, original = (next(part.chunks(8)).frames.int() for part in (clip, source))
+    assert clip.info.frame_count == 8
+    assert clip.info.audio is not None
+    changed = (made - original).abs().amax(-1).float().mean(0)
+    assert changed[150, 320] > 30  # the face
+    assert changed[:, :40].mean() < 10  # far from it
+
+
+def test_the_mask_and_the_placement_of_an_animation_go_into_other_nodes(comfy):
+    run = comfy.run(
+        prompt_of(
+            load("1", "source.mp4", frame_load_cap=6),
+            load("2", "driving.mp4", frame_load_cap=6),
+            settings("3", comfy),
+            animate("4", ("1", 0), ("2", 0), settings=("3", 0)),
+            ("5", "LPV2V_CropFaces", {"clip": ("4", 0), "settings": ("3", 0)}),
+            ("6", "LPV2V_PasteBack", {"clip": ("4", 0), "crops": ("5", 0), "placement": ("4", 7)}),
+            save("7", ("6", 2), "again"),
+            ("8", "MaskToImage", {"mask": ("4", 6)}),
+            ("9", "PreviewImage", {"images": ("8", 0)}),
+        )
+    )
+    assert saved_clip(comfy, run, "7").info.frame_count == 6
+    assert len(run.outputs["9"]["images"]) == 6
 
 
 def test_a_silent_clip_breaks_nothing(comfy):

@@ -63,7 +63,7 @@ def temp_files(host) -> list[str]:
 
 
 def test_the_outputs_agree_with_each_other(nodes, source, driving, quick):
-    images, audio, video, fps, count, _ = animate(nodes, source, driving, quick).args
+    images, audio, video, fps, count, *_ = animate(nodes, source, driving, quick).args
     info = Clip(video.file).info
     assert images.shape == (count, 360, 640, 3)
     assert images.dtype == torch.float32
@@ -83,7 +83,7 @@ def test_a_batch_with_alpha_keeps_it_in_images_and_video(nodes, clips, driving, 
     frames = next(Clip(clips["single_face"]).chunks(4)).frames.float() / 255
     cut_out = torch.cat((frames, torch.ones(*frames.shape[:3], 1)), 3)
     cut_out[:, :, :100, 3] = 0
-    images, _, video, _, count, _ = animate(nodes, cut_out, driving, quick, frames=True).args
+    images, _, video, _, count, *_ = animate(nodes, cut_out, driving, quick, frames=True).args
     assert images.shape == (count, 360, 640, 4)
     assert (images[:, :, :100, 3].max(), images[:, :, 110:, 3].min()) == (0, 1)
     kept = next(Clip(video.file).chunks(alpha=True)).frames[..., 3].float()
@@ -93,7 +93,7 @@ def test_a_batch_with_alpha_keeps_it_in_images_and_video(nodes, clips, driving, 
 
 def test_sound_is_as_long_as_the_video(nodes, clips, quick):
     talking = VideoFromFile(str(clips["jwp_intro"]), duration=0.3)
-    _, audio, _, fps, count, _ = animate(nodes, talking, talking, quick, frames=False).args
+    _, audio, _, fps, count, *_ = animate(nodes, talking, talking, quick, frames=False).args
     assert audio["waveform"].shape[2] == round(count / fps * audio["sample_rate"])
     assert audio["waveform"].abs().max() > 0
 
@@ -126,7 +126,7 @@ def test_a_node_runs_again_once_its_images_are_linked(nodes, monkeypatch):
 
 def test_a_still_source_is_animated_for_as_long_as_the_driving_clip(nodes, clips, driving, quick):
     still = next(Clip(clips["astronaut"]).chunks(1)).frames.float() / 255
-    images, _, _, fps, count, _ = animate(nodes, still, driving, quick).args
+    images, _, _, fps, count, *_ = animate(nodes, still, driving, quick).args
     assert count == len(images) == 12
     assert fps == pytest.approx(float(Clip(clips["jwp_intro"]).info.rate))
 
@@ -141,7 +141,7 @@ def test_the_node_shows_how_far_it_is_and_what_it_did(nodes, host, source, drivi
 
 def test_the_report_says_what_came_out_and_stays_on_the_node(nodes, source, driving, quick):
     output = animate(nodes, source, driving, quick, frames=False)
-    count, report = output.args[4:]
+    count, report = output.args[4:6]
     assert output.ui == {"lpv2v_report": [report]}
     facts, sound, source_face, driving_face, *_, took = report.splitlines()
     assert facts.startswith(f"{count} frames, 640x360, ")
@@ -153,7 +153,7 @@ def test_the_report_says_what_came_out_and_stays_on_the_node(nodes, source, driv
 
 def test_a_silent_result_says_why_and_its_audio_is_silence(nodes, clips, driving, quick):
     silent = VideoFromFile(str(clips["cap13"]), duration=1.0)
-    _, audio, _, fps, count, report = animate(nodes, silent, driving, quick, frames=False).args
+    _, audio, _, fps, count, report, *_ = animate(nodes, silent, driving, quick, frames=False).args
     assert "no sound: the source clip has none; switch driving_audio on" in report
     assert audio["waveform"].shape == (1, 2, round(count / fps * audio["sample_rate"]))
     assert not audio["waveform"].any()
@@ -177,7 +177,7 @@ def test_a_batch_of_images_has_the_rate_and_the_sound_that_are_given(nodes, driv
 
 def test_sound_beside_a_video_is_refused(nodes, source, driving, quick):
     audio = {"waveform": torch.ones(1, 1, 8000), "sample_rate": 8000}
-    with pytest.raises(Exception, match="the source is a video: unlink it"):
+    with pytest.raises(Exception, match="its clip is a video: unlink it"):
         animate(nodes, source, driving, quick, source_audio=audio)
 
 
@@ -375,7 +375,7 @@ def test_another_face_has_a_driving_clip_of_its_own(nodes, host, two_faces, driv
     other = VideoFromFile(str(clips["test_movie"]))
     (roles,) = nodes.AnotherFace.execute(other, 1, 0, quick).args
     alone = animate(nodes, two_faces, driving, quick).args[0]
-    both, _, _, _, count, _ = animate(nodes, two_faces, driving, quick, roles=roles).args
+    both, _, _, _, count, *_ = animate(nodes, two_faces, driving, quick, roles=roles).args
     changed = ((both - alone).abs() > 4 / 255).any(-1).any(1).any(0)  # by column
     assert count == len(both) == 8
     assert sorted((changed[:330].any().item(), changed[330:].any().item())) == [False, True]

@@ -18,10 +18,11 @@ from ...geometry import face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
-from . import face
+from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
 from .motion import RestingFace, Target, led_from, transfer
-from .paint import EyeMemory, paint_lids, paint_lips, paint_mouths
+from .mouth import draw_mouths
+from .paint import EyeMemory, paint_lids, paint_lips
 from .warp import make_warp, without_folds
 
 SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
@@ -226,15 +227,16 @@ class DraftSession:
         square = face_crop(target.source, self._settings)
         region = compose.rect_of(square, *frames.shape[1:3])
         target = without_folds(target, square, self._settings.stitching)
-        warp = make_warp(target, square, size, self._settings.stitching)
+        shift = make_warp(target, square, size, self._settings.stitching)
         # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.
         maps = torch.cat(
-            (_to_region(warp.shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
+            (_to_region(shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
         )
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
-        pictures, opacity = _moved(frames, maps, target, square, region, parts)
-        paint_mouths(pictures, square, warp.mouth, frames, target, region)
+        pictures, opacity = _moved(frames, maps, square, region, parts)
+        draw_mouths(pictures, frames, target, shift, square, region)
+        draw_eyes(pictures, frames, target, shift, square, region)
         paint_lips(pictures, frames, target, region)
         paint_lids(pictures, frames, target, region)
         self._eyes.paint(pictures, target, region)
@@ -246,7 +248,6 @@ class DraftSession:
 def _moved(
     frames: torch.Tensor,
     maps: torch.Tensor,
-    target: Target,
     square: FaceSquare,
     region: compose.PixelRect,
     parts: list[slice],
@@ -263,7 +264,6 @@ def _moved(
     for part in parts:
         place = region.to_square(square[part]).mul_(2).sub_(1)
         upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
-        _mend_seams(upright, maps[part], place, target[part], square[part], region)
         grid = upright[:, :2].permute(0, 2, 3, 1) + still
         pixels = compose.to_float(region.of(frames[part]))
         pictures[part] = F.grid_sample(
@@ -281,29 +281,6 @@ def _opacity(size: int, count: int, device) -> torch.Tensor:
     axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * (1 + 3 / size) + 0.5
     places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
     return compose.border_mask(places).expand(count, 1, size, size)
-
-
-def _mend_seams(
-    upright: torch.Tensor,
-    maps: torch.Tensor,
-    place: torch.Tensor,
-    target: Target,
-    square: FaceSquare,
-    region: compose.PixelRect,
-) -> None:
-    """Let each pixel between lids or lips that meet take a side, as the shift jumps there.
-
-    Args:
-        upright: float32 [N, 3, h, w], the maps at the region's pixels; modified.
-        maps: float32 [N, 3, S, S] over the squares.
-    """
-    cell = (square.side / maps.shape[-1]).view(-1, 1, 1, 1) * region.grid_scale(maps.device).view(1, 2, 1, 1)
-    for upper, lower in (*(eye[:2] for eye in face.EYES), (face.UPPER, face.LOWER)):
-        rows, columns = region.box(target.moved[:, list(upper) + list(lower), :2])
-        sides = F.grid_sample(maps[:, :2], place[:, rows, columns], mode="nearest", align_corners=False)
-        between = upright[:, :2, rows, columns]
-        torn = ((sides - between).abs() > 0.75 * cell).any(1, keepdim=True)
-        between.copy_(torch.where(torn, sides, between))
 
 
 def _to_region(shift: torch.Tensor, square: FaceSquare, region: compose.PixelRect) -> torch.Tensor:

@@ -11,8 +11,6 @@ import torch
 from ...faces import topology
 from ...faces.canonical import canonical_face
 
-FACE, MOUTH, LEFT_EYE, RIGHT_EYE = range(4)
-
 # Where the rings lie between the face's outline (0) and the border (1).
 RING_PLACES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 
@@ -26,16 +24,11 @@ class WarpMesh:
 
     Attributes:
         triangles: int64 [T, 3], wound so that a triangle seen from the front has a positive area (y down).
-        tags: int64 [T], FACE, MOUTH, LEFT_EYE or RIGHT_EYE; the last three are the openings.
         outer: bool [T], triangles of the rings.
-        mouth_uv: float32 [V, 2], for the inner lip's vertices: place along the mouth (-1 left corner to 1), and 1
-            for the lower lip, 0 for the upper one and the corners.
     """
 
     triangles: torch.Tensor
-    tags: torch.Tensor
     outer: torch.Tensor
-    mouth_uv: torch.Tensor
 
 
 @lru_cache(maxsize=1)
@@ -43,25 +36,8 @@ def warp_mesh() -> WarpMesh:
     """Return the mesh, on the CPU. Shared: do not write into its tensors."""
     face = canonical_face().triangles.flip(1)
     rings = torch.tensor(_ring_triangles())
-    openings = {
-        MOUTH: topology.LIP_INNER_UPPER + topology.LIP_INNER_LOWER,
-        LEFT_EYE: topology.LEFT_EYE_UPPER + topology.LEFT_EYE_LOWER,
-        RIGHT_EYE: topology.RIGHT_EYE_UPPER + topology.RIGHT_EYE_LOWER,
-    }
-    tags = torch.zeros(len(face), dtype=torch.long)
-    for tag, vertices in openings.items():
-        tags[torch.isin(face, torch.tensor(vertices)).all(1)] = tag
-
-    uv = torch.zeros(468 + len(RING_PLACES) * len(topology.OVAL), 2)
-    along = torch.linspace(-1, 1, len(topology.LIP_INNER_UPPER))
-    uv[list(topology.LIP_INNER_UPPER), 0] = along
-    uv[list(topology.LIP_INNER_LOWER), 0] = along
-    uv[list(topology.LIP_INNER_LOWER[1:-1]), 1] = 1
-
     outer = torch.cat((torch.zeros(len(face), dtype=torch.bool), torch.ones(len(rings), dtype=torch.bool)))
-    return WarpMesh(
-        torch.cat((face, rings)), torch.cat((tags, torch.zeros(len(rings), dtype=torch.long))), outer, uv
-    )
+    return WarpMesh(torch.cat((face, rings)), outer)
 
 
 def _ring_triangles() -> list[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""Painting of parts that a warp cannot show: the mouth's inside, lids that come down, eyes shut in the source.
+"""Painting of parts that a warp cannot show: lids that come down, small lips that shut, eyes shut in the source.
 
 The tuned numbers are in the parameter objects below; docs/draft.md lists their origin.
 """
@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from ...compose import PixelRect, to_float
-from ...faces import FaceSquare, topology
+from ...faces import topology
 from . import face
+from .curves import curve_along, height_at, line, local, surroundings
 from .face import Ramp, smoothstep
 from .motion import SHUT_EYE_OPENING, Target
 
@@ -21,56 +22,16 @@ from .motion import SHUT_EYE_OPENING, Target
 _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
 _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 # The middles of the lips, away from teeth and skin.
-_UPPER_LIP, _LOWER_LIP = (72, 11, 302), (85, 16, 315)
+UPPER_LIP, LOWER_LIP = (72, 11, 302), (85, 16, 315)
 
-CURVE_REACH_WIDTHS, CURVE_SAMPLES = 0.7, 128
-"""Reach and number of samples of a curve along lids or lips, to both sides in widths of the eye or mouth."""
-CURVE_KERNEL_WIDTHS = 0.08
-"""Width of the Gaussian that smooths it, in widths of the eye or mouth."""
-MIN_LINE_WIDTH_PX = 0.8
-"""Least half width, at 1/e, of a painted line."""
+SMALL_MOUTH_PX = 20
+"""Width of a mouth whose lips the light of the teeth spreads over."""
+SMALL_MOUTH = Ramp(1, 0.5)
+"""End of a small mouth, in shares of that."""
 ENDS = Ramp(0.5, 0.12)
 """Along an eye or mouth, in its widths from the middle: where what is painted ends."""
 
 Colour = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class MouthPaint:
-    """The inside of an open mouth. Colours are shares of the skin's, distances from a lip in widths of the mouth.
-
-    Attributes:
-        own: place in the source's own mouth, 0 upper lip to 1 lower lip, beyond which it shows nothing more.
-        sliver: opening from which teeth are seen between the lips.
-        small_px: width of a mouth whose lips the light of the teeth spreads over, and its ramp in shares of that.
-        small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
-        sides: place along the mouth, 0 middle to 1 corner, at which teeth and tongue fade out.
-        teeth: distance down to which the teeth reach.
-        teeth_opening: opening at which they are seen in full.
-        tongue: distance up to which the tongue reaches from the lower lip.
-        tongue_opening: opening from which it is seen.
-        lip_shadow: distance to which the upper lip's shadow reaches, and the light in it at the lip.
-        teeth_opacity, tongue_opacity: at most.
-        cavity, tongue_colour, teeth_colour: colours.
-    """
-
-    own: Ramp = Ramp(0.75, 0.25)
-    sliver: Ramp = Ramp(0.03, 0.06)
-    small_px: float = 20
-    small: Ramp = Ramp(1, 0.5)
-    small_gap: Ramp = Ramp(0.35, 0.4)
-    sides: Ramp = Ramp(0.2, 0.6)
-    teeth: Ramp = Ramp(0.13, 0.08)
-    teeth_opening: Ramp = Ramp(0, 0.12)
-    tongue: Ramp = Ramp(0.2, 0.2)
-    tongue_opening: Ramp = Ramp(0.1, 0.2)
-    lip_shadow: Ramp = Ramp(0, 0.09)
-    lip_shadow_light: float = 0.45
-    teeth_opacity: float = 0.7
-    tongue_opacity: float = 0.6
-    cavity: Colour = (0.26, 0.15, 0.14)
-    tongue_colour: Colour = (0.72, 0.48, 0.46)
-    teeth_colour: Colour = (1.0, 1.15, 1.22)
 
 
 @dataclass(frozen=True)
@@ -151,15 +112,15 @@ class EyePaint:
     edge: Ramp = Ramp(0.6, 0.35)
 
 
-MOUTH, LIDS, LIPS, EYES = MouthPaint(), LidPaint(), LipPaint(), EyePaint()
+LIDS, LIPS, EYES = LidPaint(), LipPaint(), EyePaint()
 
 
 def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
     """Return the face's colour, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
-    return _color_at(frames, torch.arange(len(frames), device=frames.device), landmarks, _SKIN)
+    return color_at(frames, torch.arange(len(frames), device=frames.device), landmarks, _SKIN)
 
 
-def _color_at(
+def color_at(
     frames: torch.Tensor, which: torch.Tensor, landmarks: torch.Tensor, indices: tuple[int, ...]
 ) -> torch.Tensor:
     """Return the mean colour at some landmarks [K, 478, >=2] of K of the frames."""
@@ -167,75 +128,6 @@ def _color_at(
     points = landmarks[:, list(indices), :2].long()
     x, y = points[..., 0].clamp(0, width - 1), points[..., 1].clamp(0, height - 1)
     return frames[which.unsqueeze(1), y, x].float().mean(1)
-
-
-def paint_mouths(
-    pictures: torch.Tensor,
-    square: FaceSquare,
-    mouth: torch.Tensor,
-    frames: torch.Tensor,
-    target: Target,
-    region: PixelRect,
-) -> None:
-    """Paint the inside of open mouths below the part that the source shows.
-
-    Args:
-        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
-        square: the N crop squares.
-        mouth: float32 [N, 4, S, S] over the squares, as `Warp` has it.
-        frames: uint8 [N, H, W, 3], the source.
-    """
-    opening = face.mouth_opening(target.moved)
-    rows, columns = region.box(target.moved[:, face.UPPER + face.LOWER, :2])
-    side = square.side.max().item()
-    if side < mouth.shape[-1]:
-        mouth = F.adaptive_avg_pool2d(mouth, max(1, round(side)))
-    place = region.part(rows, columns).to_square(square).mul_(2).sub_(1)
-    mouth = F.grid_sample(mouth, place, align_corners=False)
-    inside, mouth = mouth[:, :1], mouth[:, 1:] / mouth[:, :1].clamp_min(0.05)
-    lacking = MOUTH.own(mouth[:, 2:])
-    # Between lips that nearly touch there is shade, not a sliver of teeth.
-    lacking = torch.maximum(lacking, 1 - MOUTH.sliver(opening.view(-1, 1, 1, 1)))
-    # In a small mouth, only a dark gap separates teeth from lips; painted teeth would not.
-    small = _smallness(target.source).view(-1, 1, 1, 1)
-    lacking = torch.maximum(lacking, small * MOUTH.small_gap(mouth[:, 1:2]))
-    painted = mouth_interior(mouth, opening, skin_color(frames, target.source), 1 - small)
-    pictures[:, :, rows, columns].lerp_(painted, inside * lacking)
-
-
-def mouth_interior(
-    mouth: torch.Tensor, opening: torch.Tensor, skin: torch.Tensor, bite: torch.Tensor
-) -> torch.Tensor:
-    """Paint the inside of an open mouth: dark, with the upper teeth behind the lip and a hint of the tongue.
-
-    Args:
-        mouth: float32 [N, >=2, h, w]: place along the mouth -1..1, place from the upper lip 0 to the lower 1.
-        opening: float32 [N], height / width of the mouth.
-        skin: float32 [N, 3], colour of the face, by which the light is estimated.
-        bite: float32 [N, 1, 1, 1], visible share of the teeth.
-
-    Returns:
-        float32 [N, 3, h, w] in the unit of `skin`.
-    """
-    opening = opening.view(-1, 1, 1)
-    along = mouth[:, 0]
-    below = mouth[:, 1] * opening  # distance from the upper lip, in widths of the mouth
-    above = (1 - mouth[:, 1]) * opening
-
-    def material(share: Colour) -> torch.Tensor:
-        """Return a colour by what it reflects of the light, in shares of what skin does."""
-        return (torch.tensor(share, device=skin.device) * skin).view(-1, 3, 1, 1)
-
-    sides = 1 - MOUTH.sides(along.abs())
-    teeth = MOUTH.teeth.down(below) * sides * MOUTH.teeth_opening(opening)
-    tongue = MOUTH.tongue.down(above) * sides * MOUTH.tongue_opening(opening)
-    light = MOUTH.lip_shadow_light
-    shade = (light + (1 - light) * MOUTH.lip_shadow(below)).unsqueeze(1)
-    picture = torch.lerp(
-        material(MOUTH.cavity), material(MOUTH.tongue_colour), MOUTH.tongue_opacity * tongue.unsqueeze(1)
-    )
-    bitten = MOUTH.teeth_opacity * bite * teeth.unsqueeze(1)
-    return torch.lerp(picture, material(MOUTH.teeth_colour) * shade, bitten)
 
 
 def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:
@@ -255,16 +147,16 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
             continue
         source, moved = target.source[which, :, :2], target.moved[which, :, :2]
         frame = face.eye_frame(moved, eye)
-        rows, columns, x, y = _surroundings(frame, LIDS.reach, region)
+        rows, columns, x, y = surroundings(frame, LIDS.reach, region)
         if not x.numel():  # outside the frame
             continue
-        open_lid = y - _height(_local(source[:, list(upper)], face.eye_frame(source, eye)), x)
-        shut_lid = y - _height(_local(moved[:, list(upper)], frame), x)
+        open_lid = y - height_at(curve_along(local(source[:, list(upper)], face.eye_frame(source, eye))), x)
+        shut_lid = y - height_at(curve_along(local(moved[:, list(upper)], frame)), x)
         ends = share[which, eye].view(-1, 1, 1) * ENDS.down(x.abs())
         lid = ends * LIDS.upper_edge(open_lid) * LIDS.lower_edge.down(shut_lid)
-        lashes = LIDS.lash_opacity * ends * _line(shut_lid, frame, LIDS.lash_width)
+        lashes = LIDS.lash_opacity * ends * line(shut_lid, frame, LIDS.lash_width)
         crease = 1 - LIDS.crease_depth * torch.exp(-((open_lid / LIDS.crease_width) ** 2))
-        skin = _color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
+        skin = color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]
         # Only above lids that are nearly shut: the lashes of others are right where they are.
         above = (
@@ -286,15 +178,15 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     """
     own, opening = face.mouth_opening(target.source), face.mouth_opening(target.moved)
     share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp_min(face.MIN_OPENING)))
-    share = share * _smallness(target.source)
+    share = share * smallness(target.source)
     which = share.nonzero().flatten()
     if not len(which):
         return
     moved = target.moved[which, :, :2]
     frame = face.mouth_frame(moved)
-    rows, columns, x, y = _surroundings(frame, LIPS.reach, region)
+    rows, columns, x, y = surroundings(frame, LIPS.reach, region)
     seam, top, bottom = (
-        _height(_local(moved[:, list(row)], frame), x)
+        height_at(curve_along(local(moved[:, list(row)], frame)), x)
         for row in (face.UPPER, topology.LIP_OUTER_UPPER, topology.LIP_OUTER_LOWER)
     )
     below = y - seam
@@ -304,58 +196,17 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     ends = share[which].view(-1, 1, 1) * ENDS.down(x.abs())
     lips = ends * (1 - LIPS.edge(out))
     upper, lower = (
-        _color_at(frames, which, target.source[which], lip).view(-1, 3, 1, 1)
-        for lip in (_UPPER_LIP, _LOWER_LIP)
+        color_at(frames, which, target.source[which], lip).view(-1, 3, 1, 1) for lip in (UPPER_LIP, LOWER_LIP)
     )
     color = torch.lerp(upper, lower, smoothstep(below / LIPS.blend + 0.5).unsqueeze(1))
     part = torch.lerp(pictures[which, :, rows, columns], color, lips.unsqueeze(1))
-    line = LIPS.seam_opacity * ends * _line(below, frame, LIPS.seam_width)
-    pictures[which, :, rows, columns] = torch.lerp(part, LIPS.seam_colour * upper, line.unsqueeze(1))
+    seam_line = LIPS.seam_opacity * ends * line(below, frame, LIPS.seam_width)
+    pictures[which, :, rows, columns] = torch.lerp(part, LIPS.seam_colour * upper, seam_line.unsqueeze(1))
 
 
-def _smallness(landmarks: torch.Tensor) -> torch.Tensor:
+def smallness(landmarks: torch.Tensor) -> torch.Tensor:
     """Return 1 for small mouths, 0 for others, [N], of landmarks [N, 478, 3] in pixels."""
-    return 1 - MOUTH.small(face.mouth_width(landmarks) / MOUTH.small_px)
-
-
-def _surroundings(
-    frame: tuple[torch.Tensor, torch.Tensor], reach: tuple[float, float], region: PixelRect
-) -> tuple[slice, slice, torch.Tensor, torch.Tensor]:
-    """Return the region's pixels within `reach` in N eyes' or mouths' frames.
-
-    Returns:
-        rows and columns of the region, and the pixels' places in those frames: x and y [N, h, w].
-    """
-    center, axes = frame
-    unit = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=center.device)
-    corners = unit * torch.tensor(reach, device=center.device)
-    rows, columns = region.box(center.unsqueeze(1) + corners @ axes)
-    pixels = region.pixels(rows, columns, center.device)
-    x, y = _local(pixels.view(1, -1, 2), frame).unflatten(1, pixels.shape[:2]).unbind(-1)
-    return rows, columns, x, y
-
-
-def _local(places: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Turn places [N, K, 2] of the picture into N eyes' or mouths' frames."""
-    center, axes = frame
-    return (places - center.unsqueeze(1)) @ torch.linalg.inv(axes)
-
-
-def _height(row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return y of a smooth curve along points [N, K, 2], at x [N, h, w]; beyond its ends that of the end."""
-    end, count = CURVE_REACH_WIDTHS, CURVE_SAMPLES
-    places = torch.linspace(-end, end, count, device=x.device).view(1, -1, 1)
-    near = torch.exp(-(((places - row[:, None, :, 0]) / CURVE_KERNEL_WIDTHS) ** 2))
-    heights = (near * row[:, None, :, 1]).sum(-1) / near.sum(-1).clamp_min(1e-6)
-    at = ((x.flatten(1) / end + 1) * ((count - 1) / 2)).clamp(0, count - 1)
-    left = at.long().clamp_max(count - 2)
-    return torch.lerp(heights.gather(1, left), heights.gather(1, left + 1), at - left).view_as(x)
-
-
-def _line(distance: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor], width: float) -> torch.Tensor:
-    """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel."""
-    pixel = 1 / frame[1][:, 0].norm(dim=-1).view(-1, 1, 1)
-    return torch.exp(-((distance / (MIN_LINE_WIDTH_PX * pixel).clamp_min(width)) ** 2))
+    return 1 - SMALL_MOUTH(face.mouth_width(landmarks) / SMALL_MOUTH_PX)
 
 
 def _without_spikes(pictures: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -427,7 +278,7 @@ class EyeMemory:
             if not len(which):
                 continue
             frame = face.eye_frame(target.moved[which, :, :2], eye)
-            rows, columns, x, y = _surroundings(frame, EYES.reach, region)
+            rows, columns, x, y = surroundings(frame, EYES.reach, region)
             place = torch.stack((x, y), dim=-1) / reach
             soft = 1 - EYES.edge(place.norm(dim=-1))
             stretch = torch.stack(

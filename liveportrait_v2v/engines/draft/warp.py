@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
 from ...faces import FaceSquare, topology
 from . import face
-from .mesh import FACE, LEFT_EYE, MOUTH, RIGHT_EYE, RING_PLACES, warp_mesh
+from .mesh import RING_PLACES, warp_mesh
 from .motion import Target, angle_of
 from .raster import cross, fill, planes, rasterize
 
@@ -26,8 +25,6 @@ NEAR_ROOM_SHARE = 0.25
 """Share of the rings that moves rigidly with the head, at the sides; twice that above it, none below."""
 MARGIN_OUTSIDE_LANDMARKS = 0.06
 """Distance of a lid's margin outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth."""
-MAX_EYEBALL_STRETCH = 4
-"""Largest vertical stretch of an eyeball whose lids open further than the source's."""
 SHUT_OPENING = 0.02
 """Opening that is added to both sides when openings are compared: below it, an eye or mouth is as good as shut."""
 MIN_AREA_SHARE = 0.1
@@ -36,106 +33,23 @@ SQUEEZED_AREA_SHARE = 0.3
 """A triangle that the expression alone squeezes below this does not limit the head motion; if flipped it is culled."""
 
 
-@dataclass(frozen=True)
-class Warp:
-    """For each place of the crop square, the place in the source that it shows, and the mouth's inside.
-
-    Attributes:
-        shift: float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
-        mouth: float32 [N, 4, S, S]: 1 inside the lips, place along the mouth -1..1, place from upper lip 0 to lower 1,
-            and that place in the source's own mouth: 0 its upper lip, 1 its lower lip, above 1 beyond it.
-    """
-
-    shift: torch.Tensor
-    mouth: torch.Tensor
-
-
-def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) -> Warp:
-    """Return the warp on a grid of `size` nodes a side.
+def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) -> torch.Tensor:
+    """Return the warp of skin and surroundings on a grid of `size` nodes a side; across openings it goes on evenly.
 
     Args:
         target: landmarks before and after, N frames.
         square: the N crop squares.
         stitching: the border of the square stays where it is.
-    """
-    mesh = warp_mesh()
-    device = target.source.device
-    triangles, tags = mesh.triangles.to(device), mesh.tags.to(device)
-    before, after, depth = mesh_vertices(target, square, stitching)
 
+    Returns:
+        float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
+    """
+    triangles = warp_mesh().triangles.to(target.source.device)
+    before, after, depth = mesh_vertices(target, square, stitching)
     before = _margins_outward(before, target)
     pixels = after * size
     front = rasterize(pixels, depth, triangles, size)
-    shift = fill(front, planes(pixels, before - after, triangles)).contiguous()
-    tag = torch.cat((tags, tags.new_tensor([FACE]))).index_select(0, front.view(-1)).view(front.shape)
-    openings = (tag != FACE).nonzero(as_tuple=True)
-    name = tag[openings]
-
-    def within(opening: int) -> list[torch.Tensor]:
-        """Frame, y and x of the nodes in an opening."""
-        return [index[name == opening] for index in openings]
-
-    for eye, opening in enumerate((LEFT_EYE, RIGHT_EYE)):
-        frame, y, x = within(opening)
-        shift[frame, :, y, x] = _eye_shift(target, square, eye, frame, (x + 0.5) / size, (y + 0.5) / size)
-
-    mouth = torch.zeros(len(after), 4, size, size, device=device)
-    frame, y, x = within(MOUTH)
-    x_place, y_place = (x + 0.5).unsqueeze(1), (y + 0.5).unsqueeze(1)
-    functions = planes(pixels, mesh.mouth_uv.to(device).expand(len(after), -1, -1), triangles)
-    functions = functions[frame, front[frame, y, x]]
-    uv = functions[:, 0] * x_place + functions[:, 1] * y_place + functions[:, 2]
-    source, down = _in_mouth(before, after, frame, uv)
-    shift[frame, :, y, x] = source - torch.cat((x_place, y_place), dim=1) / size
-    mouth[frame, :, y, x] = torch.cat((torch.ones_like(down), uv, down), dim=1)
-    return Warp(shift, mouth)
-
-
-def _eye_shift(
-    target: Target, square: FaceSquare, eye: int, frame: torch.Tensor, x: torch.Tensor, y: torch.Tensor
-) -> torch.Tensor:
-    """Return the shift [P, 2] at places (x, y) of the square between the lids.
-
-    The eyeball keeps its shape, turns with the gaze, and is only covered by the lids; where they open further than the
-    source's, it is stretched.
-    """
-    from_center, from_axes = face.eye_frame(square.to_crop(target.source[..., :2]), eye)
-    to_center, to_axes = face.eye_frame(square.to_crop(target.moved[..., :2]), eye)
-    stretch = (
-        face.eye_openings(target.moved)[:, eye] / target.eyes[:, eye].clamp_min(face.MIN_OPENING)
-    ).clamp(1, MAX_EYEBALL_STRETCH)
-    place = torch.stack((x, y), dim=-1)
-    local = ((place - to_center[frame]).unsqueeze(1) @ torch.linalg.inv(to_axes)[frame]).squeeze(1)
-    local -= (target.gaze - target.own_gaze)[frame, eye]
-    local[:, 1] /= stretch[frame]
-    return (local.unsqueeze(1) @ from_axes[frame]).squeeze(1) + from_center[frame] - place
-
-
-def _in_mouth(
-    before: torch.Tensor, after: torch.Tensor, frame: torch.Tensor, uv: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Map places between the lips to the source's mouth: teeth hang from the upper lip, in their own size.
-
-    Args:
-        before, after: float32 [N, V, 2], vertices in the square.
-        frame: int64 [P], the frame of each place; uv: float32 [P, 2], as `Warp.mouth` has it.
-
-    Returns:
-        places in the source [P, 2], never below its lower lip, and their unclamped way down [P, 1].
-    """
-    position = (uv[:, 0] + 1) / 2 * (len(face.UPPER) - 1)
-    left = position.floor().long().clamp(0, len(face.UPPER) - 2)
-    part = (position - left).unsqueeze(1)
-
-    def row(places: torch.Tensor, indices: list[int]) -> torch.Tensor:
-        points = places[:, indices]
-        return torch.lerp(points[frame, left], points[frame, left + 1], part)
-
-    upper, lower = row(before, face.UPPER), row(before, face.LOWER)
-    gap = (row(after, face.LOWER) - row(after, face.UPPER)).norm(dim=1, keepdim=True)
-    scale = (face.mouth_width(before) / face.mouth_width(after).clamp_min(1e-6))[frame].unsqueeze(1)
-    down = uv[:, 1:] * gap * scale / (lower - upper).norm(dim=1, keepdim=True).clamp_min(1e-6)
-    return torch.lerp(upper, lower, down.clamp(0, 1)), down.clamp(0, 3)
+    return fill(front, planes(pixels, before - after, triangles)).contiguous()
 
 
 def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:

@@ -11,8 +11,20 @@ from pathlib import Path
 from liveportrait_v2v.engines.draft.face import Ramp
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "draft.md"
-MODULES = ("engine", "face", "feedback", "mesh", "motion", "paint", "warp")
-NOT_TUNED = {"BT709_LUMA", "EYES", "FACE", "LEFT_EYE", "LOWER", "MOUTH", "OVAL", "RIGHT_EYE", "UPPER"}
+MODULES = (
+    "curves",
+    "engine",
+    "eyeballs",
+    "face",
+    "feedback",
+    "mesh",
+    "motion",
+    "mouth",
+    "openings",
+    "paint",
+    "warp",
+)
+NOT_TUNED = {"BT709_LUMA", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}
 
 
 def constants() -> dict[str, object]:
@@ -30,10 +42,14 @@ def constants() -> dict[str, object]:
                     found[f"{name}.{constant}.{field.name}"] = getattr(value, field.name)
             elif constant not in NOT_TUNED:
                 found[f"{name}.{constant}"] = value
-    return {
-        path: (value.start, value.width) if isinstance(value, Ramp) else value
-        for path, value in found.items()
-    }
+    return {path: plain(value) for path, value in found.items()}
+
+
+def plain(value: object) -> object:
+    """A value as the document writes it."""
+    if isinstance(value, Ramp):
+        return value.start, value.width
+    return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
 
 def test_the_document_lists_each_tuned_constant_with_its_value():

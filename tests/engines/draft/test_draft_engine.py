@@ -99,7 +99,7 @@ def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
 def border_shift(stitching: bool) -> float:
     """Mean shift in pixels of the crop's outermost pixels when the head moves by 12 pixels."""
     target, square = led_by(landmarks(at=(AT[0] + 12, AT[1]), size=SIZE))
-    shift = make_warp(target, square, 128, stitching).shift[0] * square.side
+    shift = make_warp(target, square, 128, stitching)[0] * square.side
     edges = torch.cat((shift[:, 0], shift[:, -1], shift[:, :, 0], shift[:, :, -1]), dim=1)
     return edges.norm(dim=0).mean().item()
 
@@ -131,7 +131,7 @@ def test_a_head_that_turns_far_is_not_held_back(far):
 
 def test_the_warp_is_smooth_outside_the_openings():
     target, square = led_by(place(yaw=10, drop=1))
-    shift = make_warp(target, square, 128, True).shift[0]
+    shift = make_warp(target, square, 128, True)[0]
     forehead = shift[:, 20:50, 40:90]
     assert forehead.diff(dim=1).abs().max() < 1.5 / 128
     assert forehead.diff(dim=2).abs().max() < 1.5 / 128

@@ -1,4 +1,4 @@
-"""Painted mouths, lids, lips and remembered eyes."""
+"""Painted lids, lips and remembered eyes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
-from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips, paint_mouths
-from liveportrait_v2v.faces import FaceSquare, topology
+from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
@@ -23,11 +22,6 @@ def target(source: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor | None 
     rests = [RestingFace.of(points) for points in (source if rest is None else rest, moved)]
     asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), True, False)
     return Target(**{**vars(asked), "moved": moved[None]})
-
-
-def square(x: float, y: float, side: float) -> FaceSquare:
-    """An upright square around a place."""
-    return FaceSquare(torch.tensor([[float(x), float(y)]]), torch.eye(2)[None], torch.tensor([float(side)]))
 
 
 def painted(paint, target: Target, warped: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,43 +150,6 @@ def test_a_small_mouth_that_shuts_keeps_nothing_of_its_teeth():
 def test_other_mouths_keep_their_lips(source, moved):
     before, after = painted(paint_lips, target(source, moved))
     assert torch.equal(before, after)
-
-
-@pytest.mark.parametrize(("size", "darker"), [(SMALL, True), (14.0, False)], ids=["small", "large"])
-def test_in_small_open_mouths_the_teeth_end_above_a_dark_gap(size, darker):
-    opened = landmarks(size=size, drop=2.0)
-    frames, asked = picture(), target(opened, opened)
-    x, top = opened[UPPER_LIP, :2].tolist()
-    bottom = opened[LOWER_LIP, 1].item()
-    lips = opened[list(topology.LIP_INNER_UPPER), 0]
-    rows, columns = torch.arange(WIDTH).view(-1, 1) + 0.5, torch.arange(WIDTH).view(1, -1) + 0.5
-    down = ((rows - top) / (bottom - top)).expand(WIDTH, WIDTH)
-    along = ((columns - x) / (lips.max() - lips.min()) * 2).expand(WIDTH, WIDTH)
-    inside = ((down >= 0) & (down <= 1) & (along.abs() <= 1)).float()
-    mouth = torch.stack((torch.ones_like(down), along, down, torch.zeros_like(down))) * inside
-    pictures = to_float(frames)
-    paint_mouths(pictures, square(WIDTH / 2, WIDTH / 2, WIDTH), mouth[None], frames, asked, WHOLE)
-    change = (pictures - to_float(frames))[0].mean(0)[:, round(x)]
-    low, high = round(top + 0.8 * (bottom - top)), round(top + 0.15 * (bottom - top))
-    assert (change[low] < -20) == darker
-    assert abs(change[high]) < 8
-
-
-def test_an_opening_thinner_than_a_pixel_is_painted_as_far_as_it_covers_it():
-    opened = landmarks(size=SMALL, drop=0.3)
-    asked, side = target(landmarks(size=SMALL), opened), 64
-    x, y = middle(opened, (UPPER_LIP, LOWER_LIP))
-    every_fourth = torch.zeros(1, 4, 4 * side, 4 * side)
-    every_fourth[:, 0, ::4] = every_fourth[:, 2, ::4] = every_fourth[:, 3, ::4] = 1
-    whole = torch.zeros_like(every_fourth)
-    whole[:, [0, 2, 3]] = 1
-    changes = []
-    for mouth in (every_fourth, whole):
-        pictures = to_float(picture())
-        paint_mouths(pictures, square(x, y, side), mouth, picture(), asked, WHOLE)
-        changes.append((pictures - to_float(picture()))[0, :, y, x])
-    assert changes[1].abs().min() > 20
-    torch.testing.assert_close(changes[0], changes[1] / 4, atol=1, rtol=0)
 
 
 def blue_iris(points: torch.Tensor) -> torch.Tensor:

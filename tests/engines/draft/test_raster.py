@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from liveportrait_v2v.engines.draft.mesh import MOUTH, warp_mesh
 from liveportrait_v2v.engines.draft.raster import fill, planes, rasterize
 
 # Clockwise on the screen (y down), which has a positive area.
@@ -71,9 +70,3 @@ def test_values_are_carried_linearly_over_the_triangles():
 def test_a_triangle_without_area_is_no_division_by_zero():
     line = torch.tensor([[[2.0, 2.0], [6.0, 6.0], [10.0, 10.0]]])
     assert planes(line, line, torch.tensor([[0, 1, 2]])).isfinite().all()
-
-
-def test_the_mesh_has_the_openings_of_mouth_and_eyes():
-    mesh = warp_mesh()
-    assert torch.bincount(mesh.tags).tolist()[MOUTH:] == [18, 14, 14]
-    assert not (mesh.tags[mesh.outer] > 0).any()

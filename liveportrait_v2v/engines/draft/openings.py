@@ -1,0 +1,89 @@
+"""Skin on both sides of an opening: the warp jumps where lids or lips meet, and each pixel there takes a side."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from ...compose import PixelRect
+from ...faces import FaceSquare
+from .curves import Opening, Patch, height_at, local, pixel_of
+
+NODES_AROUND = 3
+"""Nodes over which the warp of one side is drawn out over an opening."""
+MIN_MARGIN_PX, MARGIN_NODES = 3, 1.5
+"""Margin around an opening that is drawn with it: at least in pixels, and in nodes of the warp."""
+NODE_MARGIN = 0.25
+"""Least distance of a node from the margin of a lid or lip that it belongs to, in nodes."""
+
+
+def margin_px(square: FaceSquare, size: int) -> float:
+    """Return the pixels beside an opening that a jump of the warp on a grid of `size` nodes a side reaches."""
+    return max(MIN_MARGIN_PX, MARGIN_NODES * square.side.max().item() / size)
+
+
+def skin_at(
+    opening: Opening,
+    patch: Patch,
+    margins: torch.Tensor,
+    shift: torch.Tensor,
+    square: FaceSquare,
+    region: PixelRect,
+) -> torch.Tensor:
+    """Return the pixels around an opening with the skin above it moved by nodes above, that below by nodes below.
+
+    Args:
+        patch: the source around the opening.
+        margins: float32 [N, K, 2], margins of lids or lips in the moved face, in pixels of the frame.
+        shift: float32 [N, 2, S, S] over the squares, in sides of the square.
+
+    Returns:
+        float32 [N, 3, h, w] in 0..255, of the opening's rows and columns; the inside, too, is skin drawn out.
+    """
+    size = shift.shape[-1]
+    margins = square.to_crop(margins, size)
+    around = NODES_AROUND + math.ceil(1.5 * margin_px(square, size) * size / square.side.min().item())
+    low = (margins.amin((0, 1)).floor().int() - around).clamp(0, size - 2).tolist()
+    high = (margins.amax((0, 1)).ceil().int() + around).clamp(2, size).tolist()
+    x, y = (torch.arange(a, max(b, a + 2), device=shift.device) + 0.5 for a, b in zip(low, high, strict=True))
+    nodes = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    places = local(square.to_frame(nodes.view(1, -1, 2).expand(len(shift), -1, -1), size), opening.frame)
+    places = places.unflatten(1, nodes.shape[:2])
+    part = shift[:, :, low[1] : low[1] + len(y), low[0] : low[0] + len(x)]
+    node = (square.side / size).view(-1, 1, 1) * pixel_of(opening.frame)
+    place = region.part(opening.rows, opening.columns).to_square(square) * size - nodes[0, 0] + 0.5
+    place = place / place.new_tensor([len(x), len(y)]) * 2 - 1
+
+    pixels = region.pixels(opening.rows, opening.columns, shift.device)
+    axes = square.axes * square.side.view(-1, 1, 1)
+    sides = []
+    for curve, sign in zip(opening.curves, (1, -1), strict=True):
+        margin = height_at(curve, places[..., 0])
+        belongs = ((margin - places[..., 1]) * sign > NODE_MARGIN * node).unsqueeze(1).float()
+        own = _drawn_out(part, belongs)
+        between = F.grid_sample(own, place, padding_mode="border", align_corners=False)
+        moved = between[:, :2] / between[:, 2:].clamp_min(1e-3)
+        moved = torch.einsum("nchw,ncd->nhwd", moved, axes)
+        sides.append(patch.at(pixels + moved))
+    above, below = opening.above, opening.below
+    share = (below + (opening.y - (opening.upper + opening.lower) / 2 > 0) * (1 - above - below)).unsqueeze(1)
+    return torch.lerp(sides[0], sides[1], share)
+
+
+def _drawn_out(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Draw known values [N, C, h, w] out over the nodes beside them, as means of those known around.
+
+    Args:
+        known: float32 [N, 1, h, w], 1 where a value is known, 0 elsewhere.
+
+    Returns:
+        float32 [N, C + 1, h, w]: values times known, and known, to be interpolated together.
+    """
+    both = torch.cat((values * known, known), dim=1)
+    for reach in (1, NODES_AROUND):
+        means = F.avg_pool2d(both, 2 * reach + 1, 1, reach)
+        drawn = means / means[:, -1:].clamp_min(1e-6) * (means[:, -1:] > 1e-6)
+        both = torch.where(both[:, -1:] > 0, both, drawn)
+    return both

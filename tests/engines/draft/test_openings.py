@@ -1,0 +1,145 @@
+"""Eyes and mouths between their lids and lips."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
+
+from liveportrait_v2v import compose
+from liveportrait_v2v.compose import PixelRect, to_float
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.curves import Opening, local
+from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
+from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
+from liveportrait_v2v.engines.draft.mouth import draw_mouths
+from liveportrait_v2v.engines.draft.warp import make_warp
+from liveportrait_v2v.geometry import face_crop
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+
+WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
+SIZE = 14.0  # pixels a centimetre: eyes of 40 pixels
+IRIS_EYE_WIDTHS = 0.2
+SMALL = 2.0  # a mouth of ten pixels
+
+
+def target(source: torch.Tensor, moved: torch.Tensor) -> Target:
+    """Target that moves a source face's landmarks to others."""
+    rests = [RestingFace.of(points) for points in (source, moved)]
+    asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), True, False)
+    gaze = face.gaze(asked.moved_pose.undo(moved[None]))
+    return Target(**{**vars(asked), "moved": moved[None], "gaze": gaze})
+
+
+def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
+    """A frame [H, W, 3] with its openings drawn over the source."""
+    square = face_crop(asked.source, AnimationSettings())
+    pictures = to_float(frames)
+    draw(pictures, frames, asked, make_warp(asked, square, 256, True), square, WHOLE)
+    compose.blend(frames := frames.clone(), pictures, torch.ones(1, HEIGHT, WIDTH), WHOLE)
+    return frames[0].float()
+
+
+def with_eyes(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture with white eyeballs and round black irises between lids, and landmarks with the irises' rings."""
+    frames, points = picture(), points.clone()
+    for eye, (upper, lower, iris) in enumerate(face.EYES):
+        frame = face.eye_frame(points[None, :, :2], eye)
+        opening = Opening.between(points[None, :, :2], (upper, lower), frame, WHOLE, 3)
+        ball = ((opening.above + opening.below) < 0.5)[0]
+        radius = IRIS_EYE_WIDTHS * frame[1][0, 0].norm()
+        center = local(points[None, iris[:1], :2], frame)[0, 0]
+        disc = torch.hypot(opening.x - center[0], opening.y - center[1])[0] < IRIS_EYE_WIDTHS
+        part = frames[0, opening.rows, opening.columns]
+        part[ball] = 240
+        part[ball & disc] = 0
+        offsets = torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 1.0]]) * radius
+        points[list(iris[1:]), :2] = points[iris[0], :2] + offsets
+    return frames, points
+
+
+def dark_columns(frame: torch.Tensor, points: torch.Tensor, eye: int, down: float = 0.0) -> int:
+    """Pixels of an iris in a row `down` radii below its centre."""
+    radius = IRIS_EYE_WIDTHS * face.eye_frame(points[None, :, :2], eye)[1][0, 0].norm().item()
+    x, y = points[face.EYES[eye][2][0], :2].tolist()
+    row = frame[int(y + down * radius), int(x - 1.6 * radius) : int(x + 1.6 * radius)].mean(-1)
+    return int((row < 100).sum())
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_lids_that_come_down_cover_an_iris_that_stays_round(eye):
+    frames, opened = with_eyes(landmarks(size=SIZE, at=(180, 150)))
+    narrow = landmarks(size=SIZE, at=(180, 150), lids=0.55)
+    frame = drawn(draw_eyes, frames, target(opened, narrow))
+    for down in (0.0, 0.5):
+        assert (
+            abs(dark_columns(frame, opened, eye, down) - dark_columns(frames[0].float(), opened, eye, down))
+            <= 2
+        )
+    x, y = (narrow[face.EYES[eye][0][4], :2]).int().tolist()
+    assert frame[y - 2, x].mean() > 100  # skin, where the iris was
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_an_iris_that_looks_aside_keeps_its_size_and_leaves_white_behind(eye):
+    frames, ahead = with_eyes(landmarks(size=SIZE, at=(180, 150)))
+    _, aside = with_eyes(landmarks(size=SIZE, at=(180, 150), gaze=0.2))
+    frame = drawn(draw_eyes, frames, target(ahead, aside))
+    assert abs(dark_columns(frame, aside, eye) - dark_columns(frames[0].float(), ahead, eye)) <= 2
+    x, y = (aside[face.EYES[eye][2][0], :2] * 2 - ahead[face.EYES[eye][2][0], :2]).int().tolist()
+    left = int(2 * ahead[face.EYES[eye][2][0], 0] - x) + 4
+    assert frame[y, left].min() > 200
+
+
+def test_openings_that_do_not_move_keep_their_pixels():
+    opened = landmarks(size=SIZE, at=(180, 150), drop=1.5)
+    frames = torch.randint(0, 256, (1, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    for draw in (draw_eyes, draw_mouths):
+        frame = drawn(draw, frames, target(opened, opened))
+        assert (frame - frames[0].float()).abs().max() <= 1
+
+
+def column(frame: torch.Tensor, points: torch.Tensor, x: float = 0.0) -> torch.Tensor:
+    """Lightness of the inside of a mouth from lip to lip, at a distance from its middle in pixels."""
+    top, bottom = int(points[UPPER_LIP, 1]), int(points[LOWER_LIP, 1])
+    return frame[top:bottom, int(points[UPPER_LIP, 0] + x)].mean(-1)
+
+
+def test_a_mouth_that_was_never_open_gets_teeth_shade_and_a_tongue():
+    shut, opened = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (0.0, 2.5))
+    frame = drawn(draw_mouths, picture(), target(shut, opened))
+    inside = column(frame, opened, x=5)
+    count, skin = len(inside), picture()[0, 150, 180].float().mean()
+    teeth, shade = inside[: count // 3].max(), inside[count // 3 : 2 * count // 3].min()
+    assert teeth > 0.75 * skin
+    assert shade < 0.5 * skin
+    assert inside[2 * count // 3 :].max() > 1.3 * shade
+
+
+def test_lips_that_touch_show_no_teeth_and_no_black_dashes():
+    shut, parted = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (0.0, 0.08))
+    frame, before = drawn(draw_mouths, picture(), target(shut, parted)), picture()[0].float()
+    x, y = parted[UPPER_LIP, :2].int().tolist()
+    change = (frame - before)[y - 4 : y + 5, x - 25 : x + 26].mean(-1)
+    assert change.max() < 15
+    assert frame[y - 4 : y + 5, x - 25 : x + 26].min() > 40
+
+
+def test_margins_of_lips_are_smooth():
+    shut, opened = (landmarks(size=SIZE, at=(180, 150), roll=9, drop=drop) for drop in (0.0, 2.5))
+    frame = drawn(draw_mouths, picture(), target(shut, opened)).mean(-1)
+    # Where the lower lip begins, pixel column by pixel column.
+    x, y = opened[LOWER_LIP, :2].int().tolist()
+    part = frame[y - 12 : y + 8, x - 12 : x + 13]
+    skin = part[-1].mean()
+    begins = (part / skin).clamp(0, 1).sum(0)
+    assert begins.diff(n=2).abs().mean() < 0.2
+
+
+@pytest.mark.parametrize(("size", "darker"), [(SMALL, True), (14.0, False)], ids=["small", "large"])
+def test_in_small_open_mouths_the_teeth_end_above_a_dark_gap(size, darker):
+    opened, less = (landmarks(size=size, at=(180, 150), drop=drop) for drop in (2.2, 2.0))
+    change = column(drawn(draw_mouths, picture(), target(opened, less)), less)
+    change = change - column(picture()[0].float(), less)
+    assert (change[round(0.75 * len(change))] < -20) == darker
+    assert abs(change[round(0.2 * len(change))]) < 12

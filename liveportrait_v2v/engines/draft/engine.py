@@ -20,9 +20,10 @@ from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
 from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
+from .memory import Memory, Remembered
 from .motion import RestingFace, Target, led_from, transfer
 from .mouth import draw_mouths
-from .paint import EyeMemory, paint_lids, paint_lips
+from .paint import paint_lids, paint_lips
 from .warp import make_warp, without_folds
 
 SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
@@ -91,7 +92,7 @@ class DraftSession:
     def _begin_scene(self) -> None:
         """Keep nothing of the source's face: its next frame is the first."""
         self._source_rest: RestingFace | None = None
-        self._eyes = EyeMemory()
+        self._memory = Memory()
         self._frames = 0  # since the face's first
         self._held: Missing | None = None  # in the last frame that was inferred
 
@@ -171,14 +172,19 @@ class DraftSession:
         region = compose.rect_of(square, *frames.shape[1:3])
         if region.empty:
             return
-        self._eyes.learn(frames, wanted)
-        target = self._corrected(frames, wanted, square.side.max().item(), region)
-        opacity = self._draw(frames, target, self._settings.dsize // 2)
+        seen = self._memory.learn(frames, wanted)
+        target = self._corrected(frames, wanted, seen, square.side.max().item(), region)
+        opacity = self._draw(frames, target, seen, self._settings.dsize // 2)
         if mask is not None:
             region.of(mask).copy_(opacity)
 
     def _corrected(
-        self, frames: torch.Tensor, wanted: Target, side: float, region: compose.PixelRect
+        self,
+        frames: torch.Tensor,
+        wanted: Target,
+        seen: Remembered,
+        side: float,
+        region: compose.PixelRect,
     ) -> Target:
         """Return the target that makes the result match what is wanted, by re-tracking a small sketch of it.
 
@@ -189,10 +195,11 @@ class DraftSession:
         every = min(shrink, MAX_FEEDBACK_INTERVAL_FRAMES)
         held, count, waits = self._held, len(frames), -self._frames % every
         if count > waits:
-            shown, asked = frames[waits::every], wanted[waits::every]
-            new = self._missing(shown, asked, asked, region, shrink)
+            inferred = slice(waits, None, every)
+            shown, asked, kept = frames[inferred], wanted[inferred], seen[inferred]
+            new = self._missing(shown, asked, asked, kept, region, shrink)
             if shrink == 1:
-                new = new + self._missing(shown, new.added_to(asked), asked, region, shrink)
+                new = new + self._missing(shown, new.added_to(asked), asked, kept, region, shrink)
             new = new.smoothed(held)
             held = Missing.cat((held, new)) if waits and held is not None else new
         assert held is not None  # the first frame of a scene is inferred
@@ -201,7 +208,13 @@ class DraftSession:
         return held[latest].added_to(wanted)
 
     def _missing(
-        self, frames: torch.Tensor, target: Target, wanted: Target, region: compose.PixelRect, shrink: int
+        self,
+        frames: torch.Tensor,
+        target: Target,
+        wanted: Target,
+        seen: Remembered,
+        region: compose.PixelRect,
+        shrink: int,
     ) -> Missing:
         """Return what the landmark network misses of what is wanted in a sketch, drawn `shrink` times smaller."""
         drawn = region.of(frames)[:, ::shrink, ::shrink].clone()
@@ -210,22 +223,26 @@ class DraftSession:
         corner = torch.tensor([region.left + offset, region.top + offset, 0.0], device=frames.device)
         small = target.within(corner, shrink)
         if shrink > 1:
-            self._draw(drawn, small, SKETCH_WARP_NODES)
+            self._draw(drawn, small, seen, SKETCH_WARP_NODES)
         else:
             # Lips of small faces are thinner than a node, and as coarse as a video's colours.
-            self._draw(drawn, small, 2 * SKETCH_WARP_NODES)
+            self._draw(drawn, small, seen, 2 * SKETCH_WARP_NODES)
             drawn = with_halved_colors(drawn)
-        seen, presence = landmarks_near(drawn, small.moved)
-        return Missing.of(wanted.moved, seen.to(frames.device), presence.to(frames.device))
+        found, presence = landmarks_near(drawn, small.moved)
+        return Missing.of(wanted.moved, found.to(frames.device), presence.to(frames.device))
 
-    def _draw(self, frames: torch.Tensor, target: Target, size: int) -> torch.Tensor:
+    def _draw(self, frames: torch.Tensor, target: Target, seen: Remembered, size: int) -> torch.Tensor:
         """Move the faces in frames, which are modified, by a warp on a grid of `size` nodes a side.
+
+        Args:
+            seen: what these frames and those before show of open eyes and mouths.
 
         Returns:
             the opacity of what was drawn, float32 [N, h, w], of the rectangle around the target's squares.
         """
         square = face_crop(target.source, self._settings)
         region = compose.rect_of(square, *frames.shape[1:3])
+        target = seen.with_unseen_eyes_shut(target)
         target = without_folds(target, square, self._settings.stitching)
         shift = make_warp(target, square, size, self._settings.stitching)
         # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.
@@ -235,11 +252,11 @@ class DraftSession:
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         pictures, opacity = _moved(frames, maps, square, region, parts)
-        draw_mouths(pictures, frames, target, shift, square, region)
+        draw_mouths(pictures, frames, target, seen, shift, square, region)
         draw_eyes(pictures, frames, target, shift, square, region)
         paint_lips(pictures, frames, target, region)
         paint_lids(pictures, frames, target, region)
-        self._eyes.paint(pictures, target, region)
+        seen.paint_eyes(pictures, target, region)
         for part in parts:
             compose.blend(frames[part], pictures[part], opacity[part], region)
         return opacity

@@ -180,6 +180,14 @@ def mouth_frame(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return _frame_between(points[:, [UPPER[0], UPPER[-1]]])
 
 
+def mouth_place(points: torch.Tensor) -> torch.Tensor:
+    """Return the mouth's centre and the ends of its axes at the depth of the lips, [N, 3, 3], of [N, >=468, 3]."""
+    center, axes = mouth_frame(points[..., :2])
+    depth = points[:, [UPPER[_MIDDLE], LOWER[_MIDDLE]], 2].mean(1)
+    places = torch.cat((center.unsqueeze(1), center.unsqueeze(1) + axes), dim=1)
+    return torch.cat((places, depth.view(-1, 1, 1).expand(-1, 3, 1)), dim=-1)
+
+
 def _frame_between(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     along = corners[:, 1] - corners[:, 0]
     return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)

@@ -92,8 +92,23 @@ class Target(TensorStruct):
 
     def with_skull(self, points: torch.Tensor) -> torch.Tensor:
         """Move points [N, K, 3] of the frame, in pixels, with the skull."""
-        moved = self.moved_pose.apply(self.pose.undo(points))
-        return torch.lerp(points, moved, self.strength.view(-1, 1, 1))
+        return self.placed(self.pose.undo(points))
+
+    def placed(self, points: torch.Tensor) -> torch.Tensor:
+        """Turn points [N, K, 3] of the skull, in head coordinates, into their new places in pixels."""
+        before, after = self.pose.apply(points), self.moved_pose.apply(points)
+        return torch.lerp(before, after, self.strength.view(-1, 1, 1))
+
+    def with_own_lids(self, share: torch.Tensor) -> Target:
+        """Keep a share [N, 2] of the source's own lids, as the head carries them."""
+        if not share.any():
+            return self
+        own, shape = self.pose.undo(self.source), self.moved_pose.undo(self.moved)
+        for eye, (upper, lower, _) in enumerate(face.EYES):
+            lids, corners = [*upper[1:-1], *lower[1:-1]], [upper[0], upper[-1]]
+            kept = own[:, lids] + (shape[:, corners] - own[:, corners]).mean(1, keepdim=True)
+            shape[:, lids] = torch.lerp(shape[:, lids], kept, share[:, eye].view(-1, 1, 1))
+        return replace(self, moved=self.moved_pose.apply(shape))
 
     def within(self, corner: torch.Tensor, shrink: int) -> Target:
         """Return the target in a part of the frame that begins at `corner` [3] and was made `shrink` times smaller."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 
 from ...compose import PixelRect
 from ...faces import FaceSquare
 from . import face
-from .curves import Opening, Patch, height_at, in_frame, local, margins_of, pixel_of, places_in
+from .curves import Frame, Opening, Patch, height_at, in_frame, local, margins_of, pixel_of, places_in
 from .face import Ramp
+from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
 from .paint import UPPER_LIP, Colour, color_at, skin_color, smallness
-
-_UPPER_LIP_MIDDLE, _LOWER_LIP_MIDDLE = face.UPPER[5], face.LOWER[5]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class MouthParameters:
         drawn_out: height of teeth that the source's lip covers, up to which those below are drawn out.
         same: mean change of the gap between the lips up to which the source's own inside stays as it is.
         parted: height of a source's mouth from which it shows an inside.
+        light: least and largest change of the light since a mouth was kept.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
     """
 
@@ -46,6 +48,7 @@ class MouthParameters:
     drawn_out: Ramp = Ramp(0.03, 0.06)
     same: float = 0.01
     parted: Ramp = Ramp(0.07, 0.1)
+    light: tuple[float, float] = (0.5, 2.0)
     small_gap: Ramp = Ramp(0.35, 0.4)
 
 
@@ -97,6 +100,7 @@ def draw_mouths(
     pictures: torch.Tensor,
     frames: torch.Tensor,
     target: Target,
+    remembered: Remembered,
     shift: torch.Tensor,
     square: FaceSquare,
     region: PixelRect,
@@ -111,92 +115,164 @@ def draw_mouths(
     moved = target.moved[..., :2]
     margin = margin_px(square, shift.shape[-1])
     opening = Opening.between(moved, (face.UPPER, face.LOWER), face.mouth_frame(moved), region, margin)
-    patch = Patch.around(frames, face.mouth_frame(target.source[..., :2]), MOUTH.reach, margin)
+    own = face.mouth_frame(target.source[..., :2])
+    patch = Patch.around(frames, own, MOUTH.reach, margin)
     if opening.empty or patch.rect.empty:
         return
     skin = skin_at(opening, patch, moved[:, face.UPPER + face.LOWER], shift, square, region)
     inside = (1 - opening.above - opening.below).clamp_min(0)
-    picture = _inside(opening, patch, frames, target, region) if inside.any() else skin
+    if not inside.any():
+        opening.put(pictures, skin)
+        return
+    view = _View.of_source(target, lambda x, y: patch.at(in_frame(own, x, y)))
+    picture = _inside(opening, view, frames, target, remembered, region)
     opening.put(pictures, torch.lerp(skin, picture, inside.unsqueeze(1)))
 
 
+@dataclass(frozen=True)
+class _View:
+    """A mouth as a frame of the source shows it.
+
+    Attributes:
+        place: float32 [N, 3, 3], as `face.mouth_place` has it, in head coordinates.
+        curves: float32 [2, N, CURVE_SAMPLES], its margins.
+        shown: float32 [N], share of an inside that it shows.
+        at: returns its colours at places x and y [N, h, w] of its frame.
+    """
+
+    place: torch.Tensor
+    curves: torch.Tensor
+    shown: torch.Tensor
+    at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+    @classmethod
+    def of_source(cls, target: Target, at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> _View:
+        source = target.source
+        frame = face.mouth_frame(source[..., :2])
+        return cls(
+            target.pose.undo(face.mouth_place(source)),
+            margins_of(source[..., :2], (face.UPPER, face.LOWER), frame),
+            MOUTH.parted(face.mouth_opening(source)),
+            at,
+        )
+
+    @classmethod
+    def of_memory(cls, remembered: Remembered, skin: torch.Tensor) -> _View:
+        """Take the remembered mouth, in the light that the face has now; `skin` is its colour, [N, 3]."""
+        light = (skin / remembered.skin.clamp_min(1)).clamp(*MOUTH.light).view(-1, 3, 1, 1)
+
+        def at(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            place = torch.stack(
+                [
+                    (value - low) / (high - low) * 2 - 1
+                    for value, (low, high) in zip((x, y), (MOUTHS.x, MOUTHS.y), strict=True)
+                ],
+                dim=-1,
+            )
+            return light * F.grid_sample(remembered.mouth, place, padding_mode="border", align_corners=True)
+
+        shown = MOUTH.parted(remembered.mouth_opening)
+        return cls(remembered.mouth_place, remembered.mouth_curves.transpose(0, 1), shown, at)
+
+    def frame_in(self, target: Target) -> Frame:
+        """Return its frame as the skull carries it to its new place."""
+        places = target.placed(self.place)[..., :2]
+        return places[:, 0], places[:, 1:] - places[:, :1]
+
+
 def _inside(
-    opening: Opening, patch: Patch, frames: torch.Tensor, target: Target, region: PixelRect
+    opening: Opening,
+    own: _View,
+    frames: torch.Tensor,
+    target: Target,
+    remembered: Remembered,
+    region: PixelRect,
 ) -> torch.Tensor:
     """Return the inside of mouths at an opening's pixels, float32 [N, 3, h, w] in 0..255."""
-    source = target.source[..., :2]
-    frame = face.mouth_frame(source)
-    top, bottom = margins_of(source, (face.UPPER, face.LOWER), frame)
-    # Teeth go with the skull: their place in the source is that of the skull's motion.
-    carried = _with_skull(target)
-    x, y = places_in(carried, region, opening.rows, opening.columns)
-    unit = pixel_of(carried) / pixel_of(opening.frame)
-    down, up = (opening.y - opening.upper) * unit, (opening.lower - opening.y) * unit
-    upper, lower = height_at(top, x), height_at(bottom, x)
-    height, gap = (lower - upper).clamp_min(0), down + up
+    source, moved = target.source[..., :2], target.moved[..., :2]
+    own_gaps, gaps = (
+        (local(points[:, face.LOWER], frame)[..., 1] - local(points[:, face.UPPER], frame)[..., 1])
+        for points, frame in ((source, face.mouth_frame(source)), (moved, opening.frame))
+    )
+    same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2)).view(-1, 1, 1)
+    skin = skin_color(frames, target.source)
+    picture = made_inside(opening, own, frames, target, skin, region)
+    # Where the source's own mouth is open enough, it is not remembered.
+    needed = MOUTH.wider(remembered.mouth_opening / face.mouth_opening(source).clamp_min(face.MIN_OPENING))
+    if needed.any():
+        view = _View.of_memory(remembered, skin)
+        view = replace(view, shown=view.shown * needed)
+        picture = _over(picture, view, opening, target, torch.zeros_like(same), region)
+    return _over(picture, own, opening, target, same, region)
 
+
+def _over(
+    picture: torch.Tensor,
+    view: _View,
+    opening: Opening,
+    target: Target,
+    same: torch.Tensor,
+    region: PixelRect,
+) -> torch.Tensor:
+    """Lay what a view shows of a mouth over a picture [N, 3, h, w] of an opening's pixels.
+
+    Args:
+        same: float32 [N, 1, 1], share to which the mouth is open as in the view.
+    """
+    frame = view.frame_in(target)
+    x, y = places_in(frame, region, opening.rows, opening.columns)
+    unit = pixel_of(frame) / pixel_of(opening.frame)
+    down, up = (opening.y - opening.upper) * unit, (opening.lower - opening.y) * unit
+    upper, lower = (height_at(curve, x) for curve in view.curves)
+    height, gap = (lower - upper).clamp_min(face.MIN_OPENING), down + up
+
+    # Teeth go with the skull, as far as the lips leave them.
     reach = MOUTH.skull_reach
     below = torch.maximum(torch.minimum(y - upper, down + reach), down - reach)
     least = down.clamp_max(MOUTH.lip_shade)
     covered = (least - below).clamp_min(0)
-    below = torch.maximum(below, least)
-    own_gaps, gaps = (
-        (local(points[:, face.LOWER], own)[..., 1] - local(points[:, face.UPPER], own)[..., 1])
-        for points, own in ((source, frame), (target.moved[..., :2], opening.frame))
-    )
-    same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2)).view(-1, 1, 1)
-    below = torch.lerp(below, down, same)
-    in_view = (1 - MOUTH.sides(x.abs())) * MOUTH.parted(face.mouth_opening(target.source)).view(-1, 1, 1)
-    share = height.clamp_min(face.MIN_OPENING)
-    with_skull = (1 - MOUTH.upper_part(below / share)) * (1 - MOUTH.drawn_out(covered))
-    # A mouth that is no wider open than the source's shows nothing that the source does not.
-    with_jaw = torch.maximum(1 - MOUTH.lower_part(up / share), MOUTH.wider.down(gap / share))
+    below = torch.lerp(torch.maximum(below, least), down, same)
+    in_view = (1 - MOUTH.sides(x.abs())) * view.shown.view(-1, 1, 1)
     # In a small mouth, only a dark gap separates teeth from lips.
-    in_view = in_view * (
-        1 - smallness(target.source).view(-1, 1, 1) * MOUTH.small_gap(down / gap.clamp_min(1e-3))
-    )
-    with_skull, with_jaw = (torch.maximum(part * in_view, same) for part in (with_skull, with_jaw))
-
-    picture = made_inside(opening, frames, target, x, y - upper)
-    for place, weight in ((lower - up, with_jaw), (upper + below, with_skull)):
-        if weight.any():
-            own = patch.at(in_frame(frame, x, place))
-            picture = torch.lerp(picture, own, weight.unsqueeze(1))
+    small = smallness(target.source).view(-1, 1, 1)
+    in_view = in_view * (1 - small * MOUTH.small_gap(down / gap.clamp_min(1e-3)))
+    with_skull = (1 - MOUTH.upper_part(below / height)) * (1 - MOUTH.drawn_out(covered))
+    # A mouth that is no wider open than in the view shows nothing that the view does not.
+    with_jaw = torch.maximum(1 - MOUTH.lower_part(up / height), MOUTH.wider.down(gap / height))
+    for place, share in ((lower - up, with_jaw), (upper + below, with_skull)):
+        share = torch.maximum(share * in_view, same)
+        if share.any():
+            picture = torch.lerp(picture, view.at(x, place), share.unsqueeze(1))
     return picture
 
 
-def _with_skull(target: Target) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the source's mouth frame as the skull carries it to its new place."""
-    center, axes = face.mouth_frame(target.source[..., :2])
-    depth = target.source[:, [_UPPER_LIP_MIDDLE, _LOWER_LIP_MIDDLE], 2].mean(1)
-    points = torch.cat((center.unsqueeze(1), center.unsqueeze(1) + axes), dim=1)
-    points = torch.cat((points, depth.view(-1, 1, 1).expand(-1, 3, 1)), dim=-1)
-    moved = target.with_skull(points)[..., :2]
-    return moved[:, 0], moved[:, 1:] - moved[:, :1]
-
-
 def made_inside(
-    opening: Opening, frames: torch.Tensor, target: Target, x: torch.Tensor, lip: torch.Tensor
+    opening: Opening,
+    own: _View,
+    frames: torch.Tensor,
+    target: Target,
+    skin: torch.Tensor,
+    region: PixelRect,
 ) -> torch.Tensor:
     """Return a made inside of mouths: two rows of teeth, the tongue and shade, in the light of the face.
 
     Args:
-        x: float32 [N, h, w], distance of an opening's pixels from the middle of the mouth, in the source's widths.
-        lip: float32 [N, h, w], distance below the source's own upper lip as the skull carries it, in these widths.
+        own: the source's mouth, by which teeth have their place in the skull.
+        skin: float32 [N, 3], the face's colour.
 
     Returns:
         float32 [N, 3, h, w] in 0..255.
     """
-    skin = skin_color(frames, target.source)
     which = torch.arange(len(frames), device=frames.device)
     seam = INSIDE.seam_colour * color_at(frames, which, target.source, UPPER_LIP).view(-1, 3, 1, 1)
+    frame = own.frame_in(target)
+    x, y = places_in(frame, region, opening.rows, opening.columns)
     centimetre = target.moved_pose.scale.view(-1, 1, 1)  # in pixels
-    width = opening.frame[1][:, 0].norm(dim=-1).view(-1, 1, 1) / centimetre
-    own_width = face.mouth_width(target.source).view(-1, 1, 1) / target.pose.scale.view(-1, 1, 1)
-    across, lip = (x * own_width).abs(), lip * own_width
+    pixel = 1 / centimetre
+    own_width, width = (pixel / pixel_of(part) for part in (frame, opening.frame))
+    across, lip = (x * own_width).abs(), (y - height_at(own.curves[0], x)) * own_width
     below, above = (opening.y - opening.upper) * width, (opening.lower - opening.y) * width
     height = below + above
-    pixel = 1 / centimetre
 
     def material(share: Colour) -> torch.Tensor:
         """Return a colour by what it reflects of the light, in shares of what skin does."""

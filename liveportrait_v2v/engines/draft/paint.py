@@ -1,4 +1,4 @@
-"""Painting of parts that a warp cannot show: lids that come down, small lips that shut, eyes shut in the source.
+"""Painting of parts that a warp cannot show: lids that come down and small lips that shut.
 
 The tuned numbers are in the parameter objects below; docs/draft.md lists their origin.
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ...compose import PixelRect, to_float
+from ...compose import PixelRect
 from ...faces import topology
 from . import face
 from .curves import curve_along, height_at, line, local, surroundings
 from .face import Ramp, smoothstep
-from .motion import SHUT_EYE_OPENING, Target
+from .motion import Target
 
 # Landmarks on skin: away from the shadows of brows, nose and lips; around each eye away from its lashes, between lid
 # and brow and under the lower lid.
@@ -89,30 +89,7 @@ class LipPaint:
     seam_colour: float = 0.45
 
 
-@dataclass(frozen=True)
-class EyePaint:
-    """A remembered eye over one that is shut in the source.
-
-    Attributes:
-        reach: half width and half height of what is kept, in widths of the eye.
-        size: rows and columns of the kept picture.
-        wide: opening over the resting one from which an eye counts as open.
-        shut: opening over the resting one below which the source's eye counts as shut.
-        opens: new opening over the remembered one from which an eye is painted.
-        stretch: least and most vertical stretch of the remembered eye.
-        edge: distance from the middle, in shares of the reach, at which the painted eye fades out.
-    """
-
-    reach: tuple[float, float] = (0.65, 0.4)
-    size: tuple[int, int] = (52, 84)
-    wide: float = 0.85
-    shut: Ramp = Ramp(0.8, 0.3)
-    opens: Ramp = Ramp(0.3, 0.3)
-    stretch: tuple[float, float] = (0.9, 1.6)
-    edge: Ramp = Ramp(0.6, 0.35)
-
-
-LIDS, LIPS, EYES = LidPaint(), LipPaint(), EyePaint()
+LIDS, LIPS = LidPaint(), LipPaint()
 
 
 def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
@@ -218,76 +195,3 @@ def _without_spikes(pictures: torch.Tensor, frame: tuple[torch.Tensor, torch.Ten
     window, room = (1, 2 * reach + 1), (0, reach)
     wider = F.max_pool2d(pictures, window, 1, room)
     return -F.max_pool2d(-wider, window, 1, room)
-
-
-class EyeMemory:
-    """The source's open eyes with lids and lashes, kept for frames that show them shut."""
-
-    def __init__(self) -> None:
-        self._patches: torch.Tensor | None = None  # [2, 3, h, w], 0..255
-        self._openings: torch.Tensor | None = None  # [2]
-
-    def learn(self, frames: torch.Tensor, target: Target) -> None:
-        """Keep the eyes of the last frame in which both are about as open as at rest.
-
-        Until one comes, those of the frame in which they are widest are kept.
-        """
-        openings = target.eyes / target.rest_eyes
-        wide = (openings >= EYES.wide).all(1).nonzero().flatten().tolist()
-        if wide:
-            k = wide[-1]
-        else:
-            widest, at = openings.amin(1).max(0)
-            k = int(at)
-            before = 0.0 if self._openings is None else (self._openings / target.rest_eyes).amin()
-            if widest <= before or (target.eyes[k] < SHUT_EYE_OPENING).any():
-                return
-        frame = frames[k : k + 1]
-        whole = PixelRect(0, 0, *frame.shape[1:3])
-        x = torch.linspace(-EYES.reach[0], EYES.reach[0], EYES.size[1], device=frame.device)
-        y = torch.linspace(-EYES.reach[1], EYES.reach[1], EYES.size[0], device=frame.device)
-        local = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-        patches = []
-        for eye in (0, 1):
-            center, axes = face.eye_frame(target.source[k : k + 1, :, :2], eye)
-            places = local.view(1, -1, 2) @ axes + center
-            rows, columns = whole.box(places)
-            part = whole.part(rows, columns)
-            if part.empty:
-                return
-            grid = part.sample_at(places).view(1, *EYES.size, 2)
-            patches.append(
-                F.grid_sample(to_float(part.of(frame)), grid, padding_mode="border", align_corners=False)
-            )
-        self._patches, self._openings = torch.cat(patches), face.eye_openings(target.source[k : k + 1])[0]
-
-    def paint(self, pictures: torch.Tensor, target: Target, region: PixelRect) -> None:
-        """Paint remembered eyes, with their lids, where the source's are shut and the target's are not.
-
-        Args:
-            pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
-        """
-        if self._patches is None or self._openings is None:
-            return
-        shut = EYES.shut.down(target.eyes / target.rest_eyes)
-        ratio = face.eye_openings(target.moved) / self._openings
-        share = shut * EYES.opens(ratio) * face.eyes_in_view(target.moved[..., :2])
-        reach = torch.tensor(EYES.reach, device=pictures.device)
-        for eye in (0, 1):
-            which = share[:, eye].nonzero().flatten()
-            if not len(which):
-                continue
-            frame = face.eye_frame(target.moved[which, :, :2], eye)
-            rows, columns, x, y = surroundings(frame, EYES.reach, region)
-            place = torch.stack((x, y), dim=-1) / reach
-            soft = 1 - EYES.edge(place.norm(dim=-1))
-            stretch = torch.stack(
-                (torch.ones(len(which), device=reach.device), 1 / ratio[which, eye].clamp(*EYES.stretch)), -1
-            )
-            patch = self._patches[eye].expand(len(which), -1, -1, -1)
-            eyes = F.grid_sample(
-                patch, place * stretch.view(-1, 1, 1, 2), padding_mode="border", align_corners=True
-            )
-            part = pictures[which, :, rows, columns]
-            weight = (soft * share[which, eye].view(-1, 1, 1)).unsqueeze(1)
-            pictures[which, :, rows, columns] = torch.lerp(part, eyes, weight)

@@ -17,6 +17,7 @@ MODULES = (
     "eyeballs",
     "face",
     "feedback",
+    "memory",
     "mesh",
     "motion",
     "mouth",

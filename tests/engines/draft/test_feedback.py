@@ -152,10 +152,10 @@ def animate(
     session = create_engine("draft").session(AnimationSettings(), UNSMOOTHED, Fraction(30), Fraction(30))
     drawn, draw = [], session._draw
 
-    def keep(frames, target, size):
+    def keep(frames, target, seen, size):
         if size == AnimationSettings().dsize // 2:
             drawn.append(target)
-        return draw(frames, target, size)
+        return draw(frames, target, seen, size)
 
     session._draw = keep
     results = []

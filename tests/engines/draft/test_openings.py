@@ -11,6 +11,7 @@ from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.curves import Opening, local
 from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
+from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
 from liveportrait_v2v.engines.draft.warp import make_warp
@@ -35,7 +36,11 @@ def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
     """A frame [H, W, 3] with its openings drawn over the source."""
     square = face_crop(asked.source, AnimationSettings())
     pictures = to_float(frames)
-    draw(pictures, frames, asked, make_warp(asked, square, 256, True), square, WHOLE)
+    shift = make_warp(asked, square, 256, True)
+    if draw is draw_mouths:
+        draw(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
+    else:
+        draw(pictures, frames, asked, shift, square, WHOLE)
     compose.blend(frames := frames.clone(), pictures, torch.ones(1, HEIGHT, WIDTH), WHOLE)
     return frames[0].float()
 

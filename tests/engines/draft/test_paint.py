@@ -1,4 +1,4 @@
-"""Painted lids, lips and remembered eyes."""
+"""Painted lids and lips."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
-from liveportrait_v2v.engines.draft.paint import EyeMemory, paint_lids, paint_lips
+from liveportrait_v2v.engines.draft.paint import paint_lids, paint_lips
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
@@ -83,15 +83,6 @@ def test_parts_outside_the_frame_are_not_painted(paint, size, away):
     assert torch.equal(before, after)
 
 
-def test_remembered_eyes_outside_the_frame_are_not_painted():
-    opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
-    memory = EyeMemory()
-    memory.learn(picture(), target(opened, opened))
-    pictures, offset = to_float(picture()), torch.tensor([-400.0, 0.0, 0.0])
-    memory.paint(pictures, target(shut + offset, opened + offset, opened + offset), WHOLE)
-    assert torch.equal(pictures, to_float(picture()))
-
-
 def test_eyes_that_stay_open_or_were_shut_before_are_left_alone():
     opened, shut = landmarks(size=9), landmarks(size=9, lids=0.0)
     for source, moved in (
@@ -150,33 +141,3 @@ def test_a_small_mouth_that_shuts_keeps_nothing_of_its_teeth():
 def test_other_mouths_keep_their_lips(source, moved):
     before, after = painted(paint_lips, target(source, moved))
     assert torch.equal(before, after)
-
-
-def blue_iris(points: torch.Tensor) -> torch.Tensor:
-    frames = picture()
-    for _, _, iris in face.EYES:
-        x, y = middle(points, iris)
-        frames[0, y - 2 : y + 2, x - 2 : x + 2] = torch.tensor([0, 0, 255], dtype=torch.uint8)
-    return frames
-
-
-@pytest.mark.parametrize("lids", [1.0, 0.7], ids=["as wide as usual", "narrower"])
-def test_eyes_that_begin_shut_open_as_soon_as_they_were_seen_open(lids):
-    shut, opened = landmarks(size=7, lids=0.02), landmarks(size=7, lids=lids)
-    memory = EyeMemory()
-    memory.learn(picture(), target(shut, opened, shut))
-    memory.learn(blue_iris(opened), target(opened, opened, shut))
-    before = picture()[0].float()
-    pictures = to_float(picture())
-    memory.paint(pictures, target(shut, opened, shut), WHOLE)
-    x, y = middle(opened, face.EYES[0][2])
-    assert pictures[0, 2, y, x] > before[y, x, 2] + 40
-
-
-def test_of_eyes_that_never_open_nothing_is_remembered():
-    shut, opened = landmarks(size=7, lids=0.1), landmarks(size=7)
-    memory = EyeMemory()
-    memory.learn(blue_iris(shut), target(shut, opened, shut))
-    pictures = to_float(picture())
-    memory.paint(pictures, target(shut, opened, shut), WHOLE)
-    assert torch.equal(pictures, to_float(picture()))

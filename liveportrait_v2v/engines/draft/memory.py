@@ -1,0 +1,236 @@
+"""Open eyes and open mouths that the source has shown, kept for frames that show them shut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from ...compose import PixelRect, to_float
+from ...tensors import TensorStruct
+from . import face
+from .curves import CURVE_SAMPLES, Frame, in_frame, margins_of, surroundings
+from .face import Ramp
+from .motion import SHUT_EYE_OPENING, Target
+from .paint import skin_color
+
+
+@dataclass(frozen=True)
+class EyeParameters:
+    """A remembered eye over one that is shut in the source.
+
+    Attributes:
+        reach: half width and half height of what is kept, in widths of the eye.
+        size: rows and columns of the kept picture.
+        wide: opening over the resting one from which an eye counts as open.
+        shut: opening over the resting one below which the source's eye counts as shut.
+        opens: new opening over the remembered one from which an eye is painted.
+        stretch: least and most vertical stretch of the remembered eye.
+        edge: distance from the middle, in shares of the reach, at which the painted eye fades out.
+        held: the source's own opening below which an eye that was never seen open stays shut.
+    """
+
+    reach: tuple[float, float] = (0.65, 0.4)
+    size: tuple[int, int] = (52, 84)
+    wide: float = 0.85
+    shut: Ramp = Ramp(0.8, 0.3)
+    opens: Ramp = Ramp(0.3, 0.3)
+    stretch: tuple[float, float] = (0.9, 1.6)
+    edge: Ramp = Ramp(0.6, 0.35)
+    held: Ramp = Ramp(0.2, 0.06)
+
+
+@dataclass(frozen=True)
+class MouthParameters:
+    """A remembered mouth.
+
+    Attributes:
+        x, y: first and last place of what is kept, in widths of the mouth from its middle.
+        size: rows and columns of the kept picture.
+        least: opening from which a mouth is kept.
+        wider: opening over the kept one from which another mouth takes its place; changed at most once a few frames.
+        most: opening above which mouths count as equally open.
+    """
+
+    x: tuple[float, float] = (-0.6, 0.6)
+    y: tuple[float, float] = (-0.35, 0.75)
+    size: tuple[int, int] = (88, 96)
+    least: float = 0.1
+    wider: float = 1.1
+    most: float = 0.5
+
+
+EYES, MOUTHS = EyeParameters(), MouthParameters()
+
+
+@dataclass(frozen=True)
+class Remembered(TensorStruct):
+    """What N frames and those before them have shown of the source's open eyes and mouth.
+
+    Attributes:
+        eyes: float32 [N, 2, 3, h, w] in 0..255, over `EYES.reach` in the eyes' frames.
+        eye_openings: float32 [N, 2], 0 where no open eye was seen.
+        mouth: float32 [N, 3, h, w] in 0..255, over `MOUTHS.x` and `MOUTHS.y` in the mouth's frame.
+        mouth_place: float32 [N, 3, 3], its centre and the ends of its axes in head coordinates.
+        mouth_curves: float32 [N, 2, CURVE_SAMPLES], its margins.
+        mouth_opening: float32 [N], 0 where no open mouth was seen.
+        skin: float32 [N, 3] in 0..255, the face's colour in the mouth's frame.
+    """
+
+    eyes: torch.Tensor
+    eye_openings: torch.Tensor
+    mouth: torch.Tensor
+    mouth_place: torch.Tensor
+    mouth_curves: torch.Tensor
+    mouth_opening: torch.Tensor
+    skin: torch.Tensor
+
+    @classmethod
+    def nothing(cls, device: torch.device) -> Remembered:
+        """Return one frame's memory before anything was seen."""
+        shapes = (
+            (2, 3, *EYES.size),
+            (2,),
+            (3, *MOUTHS.size),
+            (3, 3),
+            (2, CURVE_SAMPLES),
+            (),
+            (3,),
+        )
+        return cls(*(torch.zeros(1, *shape, device=device) for shape in shapes))
+
+    def with_unseen_eyes_shut(self, target: Target) -> Target:
+        """Keep lids as they are in the source while an eye is shut that was never seen open."""
+        return target.with_own_lids((self.eye_openings == 0) * EYES.held.down(target.eyes))
+
+    def paint_eyes(self, pictures: torch.Tensor, target: Target, region: PixelRect) -> None:
+        """Paint remembered eyes, with their lids, where the source's are shut and the target's are not.
+
+        Args:
+            pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        """
+        seen = self.eye_openings > 0
+        ratio = face.eye_openings(target.moved) / torch.where(seen, self.eye_openings, 1.0)
+        shut = EYES.shut.down(target.eyes / target.rest_eyes)
+        share = seen * shut * EYES.opens(ratio) * face.eyes_in_view(target.moved[..., :2])
+        reach = torch.tensor(EYES.reach, device=pictures.device)
+        for eye in (0, 1):
+            which = share[:, eye].nonzero().flatten()
+            if not len(which):
+                continue
+            frame = face.eye_frame(target.moved[which, :, :2], eye)
+            rows, columns, x, y = surroundings(frame, EYES.reach, region)
+            place = torch.stack((x, y), dim=-1) / reach
+            soft = 1 - EYES.edge(place.norm(dim=-1))
+            stretch = torch.stack(
+                (torch.ones(len(which), device=reach.device), 1 / ratio[which, eye].clamp(*EYES.stretch)), -1
+            )
+            place = place * stretch.view(-1, 1, 1, 2)
+            eyes = F.grid_sample(self.eyes[which, eye], place, padding_mode="border", align_corners=True)
+            part = pictures[which, :, rows, columns]
+            weight = (soft * share[which, eye].view(-1, 1, 1)).unsqueeze(1)
+            pictures[which, :, rows, columns] = torch.lerp(part, eyes, weight)
+
+
+class Memory:
+    """What the frames of a scene have shown so far; it does not depend on where chunks end."""
+
+    def __init__(self) -> None:
+        self._last: Remembered | None = None
+        self._widest_eyes = 0.0  # of the kept ones, over those at rest
+
+    def learn(self, frames: torch.Tensor, target: Target) -> Remembered:
+        """Add the next N frames uint8 [N, H, W, 3], and return what is remembered in each of them.
+
+        Eyes are those of the last frame in which both are about as open as at rest, or, until one comes, those of the
+        frame in which they are widest. The mouth is the one that was clearly wider open than those before.
+        """
+        last = self._last or Remembered.nothing(frames.device)
+        states, rows = [last], []
+        eyes, mouths = self._eyes_of(target), self._mouths_of(target, last)
+        shut = (target.eyes / target.rest_eyes < EYES.shut.start) | (target.eyes < EYES.held.start)
+        needed = shut.any(1).tolist()
+        needed[-1] = True
+        shown_eyes = shown_mouth = None
+        for k, (eye, mouth) in enumerate(zip(eyes, mouths, strict=True)):
+            if eye is not None and needed[k] and eye != shown_eyes:
+                states.append(_with_eyes(states[-1], frames, target, eye))
+                shown_eyes = eye
+            if mouth is not None and mouth != shown_mouth:
+                states.append(_with_mouth(states[-1], frames, target, mouth))
+                shown_mouth = mouth
+            rows.append(len(states) - 1)
+        self._last = states[-1]
+        return Remembered.cat(states)[rows]
+
+    def _eyes_of(self, target: Target) -> list[int | None]:
+        """Return the frame whose eyes are the ones to be kept, at each frame; None where it came before."""
+        openings = (target.eyes / target.rest_eyes).amin(1).tolist()
+        shut = (target.eyes < SHUT_EYE_OPENING).any(1).tolist()
+        kept: list[int | None] = []
+        for k, opening in enumerate(openings):
+            better = opening >= EYES.wide or (opening > self._widest_eyes and not shut[k])
+            if better:
+                self._widest_eyes = opening
+            kept.append(k if better else kept[-1] if kept else None)
+        return kept
+
+    def _mouths_of(self, target: Target, last: Remembered) -> list[int | None]:
+        """Return the frame whose mouth is the one to be kept, at each frame; None where it came before."""
+        widest = max(last.mouth_opening.item() * MOUTHS.wider, MOUTHS.least)
+        kept: list[int | None] = []
+        for k, opening in enumerate(face.mouth_opening(target.source).clamp_max(MOUTHS.most).tolist()):
+            better = opening > widest
+            if better:
+                widest = opening * MOUTHS.wider
+            kept.append(k if better else kept[-1] if kept else None)
+        return kept
+
+
+def _with_eyes(before: Remembered, frames: torch.Tensor, target: Target, k: int) -> Remembered:
+    """Return a memory [1] with the eyes of frame k, unless they are outside of it."""
+    points, eyes = target.source[k : k + 1, :, :2], []
+    x, y = (
+        torch.linspace(-reach, reach, count, device=frames.device)
+        for reach, count in zip(EYES.reach, EYES.size[::-1], strict=True)
+    )
+    for eye in (0, 1):
+        picture = _cut(frames[k : k + 1], face.eye_frame(points, eye), x, y)
+        if picture is None:
+            return before
+        eyes.append(picture)
+    return replace(before, eyes=torch.stack(eyes, dim=1), eye_openings=face.eye_openings(points))
+
+
+def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int) -> Remembered:
+    """Return a memory [1] with the mouth of frame k, unless it is outside of it."""
+    source = target.source[k : k + 1]
+    frame = face.mouth_frame(source[..., :2])
+    x, y = (
+        torch.linspace(*ends, count, device=frames.device)
+        for ends, count in zip((MOUTHS.x, MOUTHS.y), MOUTHS.size[::-1], strict=True)
+    )
+    picture = _cut(frames[k : k + 1], frame, x, y)
+    if picture is None:
+        return before
+    return replace(
+        before,
+        mouth=picture,
+        mouth_place=target.pose[k : k + 1].undo(face.mouth_place(source)),
+        mouth_curves=margins_of(source[..., :2], (face.UPPER, face.LOWER), frame).transpose(0, 1),
+        mouth_opening=face.mouth_opening(source),
+        skin=skin_color(frames[k : k + 1], source),
+    )
+
+
+def _cut(frames: torch.Tensor, frame: Frame, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    """Return the picture [1, 3, h, w] at places of an eye's or mouth's frame; None outside of the frame."""
+    x, y = torch.meshgrid(x, y, indexing="xy")
+    places = in_frame(frame, x.unsqueeze(0), y.unsqueeze(0))
+    whole = PixelRect(0, 0, *frames.shape[1:3])
+    part = whole.part(*whole.box(places))
+    if part.empty:
+        return None
+    pixels = to_float(part.of(frames))
+    return F.grid_sample(pixels, part.sample_at(places), padding_mode="border", align_corners=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import copy
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from ...geometry import face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
+from . import face
 from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
 from .memory import Memory, Remembered
@@ -30,6 +32,10 @@ SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
 """The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
 CACHED_PIXELS = 200_000
 """Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
+SQUEEZED, SQUEEZED_TAPS = face.Ramp(1.8, 0.7), 6
+"""Pixels of the source in one of the result from which they are averaged, and places at which they are taken."""
+TORN = face.Ramp(4, 2)
+"""The same, from which the warp is torn between two parts of the face."""
 MAX_FEEDBACK_INTERVAL_FRAMES = 3
 """Frames between inferences on the largest faces."""
 
@@ -245,10 +251,9 @@ class DraftSession:
         target = seen.with_unseen_eyes_shut(target)
         target = without_folds(target, square, self._settings.stitching)
         shift = make_warp(target, square, size, self._settings.stitching)
-        # The border's opacity rides along with the shift, so that both are brought to the region's pixels at once.
-        maps = torch.cat(
-            (_to_region(shift, square, region), _opacity(size, len(frames), frames.device)), dim=1
-        )
+        # Opacity and squeezing ride along with the shift, so that all are brought to the region's pixels at once.
+        opacity = _opacity(size, len(frames), frames.device)
+        maps = torch.cat((_to_region(shift, square, region), opacity, _squeezed(shift)), dim=1)
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         pictures, opacity = _moved(frames, maps, square, region, parts)
@@ -272,7 +277,8 @@ def _moved(
     """Return the region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
 
     Args:
-        maps: float32 [N, 3, S, S] over the squares: shift, as the region's sampling grid has it, and opacity.
+        maps: float32 [N, 4, S, S] over the squares: shift, as the region's sampling grid has it, opacity, and pixels
+            of the source in one of the result.
         parts: frames to be moved at once.
     """
     still = region.identity(frames.device)
@@ -283,11 +289,106 @@ def _moved(
         upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
         grid = upright[:, :2].permute(0, 2, 3, 1) + still
         pixels = compose.to_float(region.of(frames[part]))
-        pictures[part] = F.grid_sample(
-            pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
-        opacity[part] = upright[:, 2]
+        picture = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        which = (upright[:, 3] > SQUEEZED.start).nonzero(as_tuple=True)
+        if len(which[0]):
+            shifts = _Shifts(maps[part, :2], place)
+            _average_squeezed(picture, region.of(frames[part]), grid, still, which, shifts)
+        pictures[part], opacity[part] = picture, upright[:, 2]
     return pictures, opacity
+
+
+def _squeezed(shift: torch.Tensor) -> torch.Tensor:
+    """Return the pixels of the source in a step of one, along the axis with more, at nodes and those beside them.
+
+    Args:
+        shift: float32 [N, 2, S, S], in sides of the square.
+
+    Returns:
+        float32 [N, 1, S, S].
+    """
+    size = shift.shape[-1]
+    steps = []
+    for axis in (0, 1):
+        way = size * shift.diff(dim=3 - axis)
+        way[:, axis] += 1
+        steps.append(F.pad(way.square().sum(1), (0, 1 - axis, 0, axis)))
+    most = torch.maximum(*steps).sqrt_()
+    # A difference belongs to the nodes at both of its ends.
+    both = most.clone()
+    torch.maximum(both[:, :, 1:], most[:, :, :-1], out=both[:, :, 1:])
+    torch.maximum(both[:, 1:], most[:, :-1], out=both[:, 1:])
+    return both.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class _Shifts:
+    """The warp's shifts around pixels.
+
+    Attributes:
+        maps: float32 [N, 2, S, S], as the region's sampling grid has them.
+        place: float32 [N, h, w, 2], the pixels' places in the square, -1 to 1.
+    """
+
+    maps: torch.Tensor
+    place: torch.Tensor
+
+    def around(
+        self, frame: torch.Tensor, y: torch.Tensor, x: torch.Tensor, offsets: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the shifts [P, T, 2] of the nodes at offsets [T, 2] in nodes from P pixels."""
+        size = self.maps.shape[-1]
+        places = (self.place[frame, y, x].unsqueeze(1) + 1) * (size / 2) + offsets
+        columns, rows = places.long().clamp(0, size - 1).unbind(-1)
+        return self.maps[frame.unsqueeze(1), :, rows, columns]
+
+
+def _average_squeezed(
+    pictures: torch.Tensor,
+    frames: torch.Tensor,
+    grid: torch.Tensor,
+    still: torch.Tensor,
+    which: tuple[torch.Tensor, ...],
+    shifts: _Shifts,
+) -> None:
+    """Average what falls into a pixel where the warp squeezes the source or is torn: sampled once, it would be dotted.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        frames: uint8 [N, h, w, 3], the source's region.
+        grid, still: float32 [N, h, w, 2] and [h, w, 2], its sampling grid, and the one that moves nothing.
+        which: frame, row and column of P pixels of the region.
+    """
+    frame, y, x = which
+    height, width = grid.shape[1:3]
+    half = grid.new_tensor([width / 2, height / 2])
+
+    def mean_at(places: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
+        """Return the mean colours at places [P, T, 2] of frames [P], in pixels: float32 [P, 3]."""
+        columns, rows = places[..., 0].long().clamp(0, width - 1), places[..., 1].long().clamp(0, height - 1)
+        return frames[frame.unsqueeze(1), rows, columns].float().mean(1)
+
+    center = (grid[frame, y, x] + 1) * half
+    beside = [
+        (grid[frame, (y + down).clamp(0, height - 1), (x + right).clamp(0, width - 1)] + 1) * half
+        for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0))
+    ]
+    ways = torch.stack(beside, dim=1) - center.unsqueeze(1)
+    most, longest = ways.norm(dim=-1).max(1, keepdim=True)
+    way = ways.gather(1, longest.unsqueeze(-1).expand(-1, -1, 2))
+    most = most.squeeze(1)
+    taps = (torch.arange(SQUEEZED_TAPS, device=grid.device) + 0.5) / SQUEEZED_TAPS - 0.5
+    mean = mean_at(center.unsqueeze(1) + taps.view(1, -1, 1) * way, frame)
+    pictures[frame, :, y, x] = torch.lerp(pictures[frame, :, y, x], mean, SQUEEZED(most).unsqueeze(1))
+
+    # Where one part of the face covers another, a pixel shows what the nodes around it show, and nothing between.
+    torn = most > TORN.start
+    frame, y, x, most = frame[torn], y[torn], x[torn], most[torn]
+    offsets = torch.tensor([-0.75, 0.0, 0.75], device=grid.device)
+    offsets = torch.stack(torch.meshgrid(offsets, offsets, indexing="xy"), dim=-1).view(-1, 2)
+    places = still[y, x].unsqueeze(1) + shifts.around(frame, y, x, offsets)
+    mean = mean_at((places + 1) * half, frame)
+    pictures[frame, :, y, x] = torch.lerp(pictures[frame, :, y, x], mean, TORN(most).unsqueeze(1))
 
 
 def _opacity(size: int, count: int, device) -> torch.Tensor:

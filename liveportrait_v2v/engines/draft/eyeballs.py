@@ -124,19 +124,17 @@ def _eyeball(
     # The white, with that beside the iris in the iris's place.
     still, y = opening.x, opening.y * unit
     away = torch.hypot(still - center[:, 0], y - center[:, 1]) / radius
-    width = EYEBALLS.around * radius
-    edge = EYEBALLS.corners
-    left, right = center[:, 0] - width, center[:, 0] + width
-    part = ((still - left) / (2 * width)).clamp(0, 1)
-    part = torch.where(
-        left < -edge, torch.ones_like(part), torch.where(right > edge, torch.zeros_like(part), part)
-    )
-    beside = [side.expand_as(y).clamp(-edge, edge) for side in (left, right)]
-    one, other_one = (at(side, between(side, y)[0]) for side in beside)
-    made = torch.lerp(one, other_one, part.unsqueeze(1))
     white = at(still, between(still, y)[0])
     moved = EYEBALLS.moved(glance.norm(dim=1))
-    white = torch.lerp(white, made, ((away < EYEBALLS.around) * moved).unsqueeze(1))
+    if moved.any():
+        edge, width = EYEBALLS.corners, EYEBALLS.around * radius
+        left, right = center[:, 0] - width, center[:, 0] + width
+        part = ((still - left) / (2 * width)).clamp(0, 1)
+        part = torch.where(left < -edge, 1.0, torch.where(right > edge, 0.0, part))
+        beside = [side.expand_as(y).clamp(-edge, edge) for side in (left, right)]
+        one, other = (at(side, between(side, y)[0]) for side in beside)
+        made = torch.lerp(one, other, part.unsqueeze(1))
+        white = torch.lerp(white, made, ((away < EYEBALLS.around) * moved).unsqueeze(1))
     picture = torch.lerp(white, picture, share)
     reach, depth, full = EYEBALLS.cast
     down = (opening.upper - height_at(lids[0], opening.x)).clamp_min(0) / full

@@ -11,6 +11,8 @@ import torch
 from ...faces import topology
 from ...faces.canonical import canonical_face
 
+EDGE_SHARES = (1.0, 0.7, 0.35)
+"""Nearness to the outline of landmarks on it, one and two edges from it."""
 # Where the rings lie between the face's outline (0) and the border (1).
 RING_PLACES = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 
@@ -25,10 +27,14 @@ class WarpMesh:
     Attributes:
         triangles: int64 [T, 3], wound so that a triangle seen from the front has a positive area (y down).
         outer: bool [T], triangles of the rings.
+        edge: float32 [468], how near a landmark is to the outline: 1 on it, down to 0.
+        edge_triangles: int64 [E, 3], triangles of the face at these landmarks, wound the other way.
     """
 
     triangles: torch.Tensor
     outer: torch.Tensor
+    edge: torch.Tensor
+    edge_triangles: torch.Tensor
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +43,20 @@ def warp_mesh() -> WarpMesh:
     face = canonical_face().triangles.flip(1)
     rings = torch.tensor(_ring_triangles())
     outer = torch.cat((torch.zeros(len(face), dtype=torch.bool), torch.ones(len(rings), dtype=torch.bool)))
-    return WarpMesh(torch.cat((face, rings)), outer)
+    edge = _edge(face)
+    return WarpMesh(torch.cat((face, rings)), outer, edge, face[(edge[face] > 0).any(1)].flip(1))
+
+
+def _edge(triangles: torch.Tensor) -> torch.Tensor:
+    """Return the landmarks' nearness to the outline, by the number of edges between."""
+    edge = torch.zeros(468)
+    reached = torch.zeros(468, dtype=torch.bool)
+    reached[list(topology.OVAL)] = True
+    for share in EDGE_SHARES:
+        edge[reached & (edge == 0)] = share
+        touched = triangles[reached[triangles].any(1)]
+        reached[touched.flatten()] = True
+    return edge
 
 
 def _ring_triangles() -> list[tuple[int, int, int]]:

@@ -42,7 +42,7 @@ class MouthParameters:
     upper_part: Ramp = Ramp(0.55, 0.3)
     lower_part: Ramp = Ramp(0.15, 0.15)
     wider: Ramp = Ramp(1.3, 0.3)
-    sides: Ramp = Ramp(0.4, 0.1)
+    sides: Ramp = Ramp(0.43, 0.08)
     skull_reach: float = 0.1
     lip_shade: float = 0.04
     drawn_out: Ramp = Ramp(0.03, 0.06)
@@ -64,6 +64,7 @@ class InsideParameters:
         gap: half width and depth of the shade between teeth.
         gap_px: width of a tooth in pixels from which teeth are told apart.
         lower_teeth: height of the mouth from which lower teeth are seen, their height, half width and light.
+        corners: distance from the middle at which teeth end before the corners, in widths of the mouth.
         sides: distance from the middle at which light ends, and what remains of it.
         tongue: half width, height in shares of the mouth's, and opacity of the tongue.
         tongue_from: height of the mouth from which it is seen.
@@ -81,11 +82,12 @@ class InsideParameters:
     gap: tuple[float, float] = (0.05, 0.22)
     gap_px: Ramp = Ramp(4, 6)
     lower_teeth: tuple[Ramp, float, float, float] = (Ramp(0.7, 0.6), 0.35, 1.8, 0.7)
-    sides: tuple[Ramp, float] = (Ramp(1.3, 1.4), 0.25)
+    corners: Ramp = Ramp(0.46, 0.12)
+    sides: tuple[Ramp, float] = (Ramp(1.2, 1.2), 0.15)
     tongue: tuple[float, float, float] = (1.7, 0.5, 0.85)
     tongue_from: Ramp = Ramp(0.5, 0.8)
     lip_shadow: tuple[float, float] = (0.2, 0.6)
-    parted: Ramp = Ramp(0.08, 0.22)
+    parted: Ramp = Ramp(0.1, 0.25)
     margin: float = 0.12
     seam_colour: float = 0.6
     cavity: Colour = (0.32, 0.16, 0.15)
@@ -288,7 +290,7 @@ def made_inside(
     # The edge of the teeth is where the skull has it, as far as the lips leave teeth to be seen.
     end = INSIDE.edge - INSIDE.edge_rise * (across / last) ** 2 + below - lip
     end = end.clamp(*INSIDE.teeth_height)
-    bite = (1 - smallness(target.source)).view(-1, 1, 1)
+    bite = (1 - smallness(target.source)).view(-1, 1, 1) * INSIDE.corners.down(opening.x.abs())
     teeth = edge(end - below) * edge(last - across) * bite
     apart = INSIDE.gap_px(INSIDE.teeth[0] * centimetre)
     half, depth = INSIDE.gap

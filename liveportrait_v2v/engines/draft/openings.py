@@ -15,6 +15,8 @@ NODES_AROUND = 3
 """Nodes over which the warp of one side is drawn out over an opening."""
 MIN_MARGIN_PX, MARGIN_NODES = 3, 1.5
 """Margin around an opening that is drawn with it: at least in pixels, and in nodes of the warp."""
+LEAST_KNOWN = 0.05
+"""Share of known nodes around a pixel below which the warp is taken as it is."""
 NODE_MARGIN = 0.25
 """Least distance of a node from the margin of a lid or lip that it belongs to, in nodes."""
 
@@ -58,6 +60,7 @@ def skin_at(
 
     pixels = region.pixels(opening.rows, opening.columns, shift.device)
     axes = square.axes * square.side.view(-1, 1, 1)
+    plain = F.grid_sample(part, place, padding_mode="border", align_corners=False)
     sides = []
     for curve, sign in zip(opening.curves, (1, -1), strict=True):
         margin = height_at(curve, places[..., 0])
@@ -65,6 +68,7 @@ def skin_at(
         own = _drawn_out(part, belongs)
         between = F.grid_sample(own, place, padding_mode="border", align_corners=False)
         moved = between[:, :2] / between[:, 2:].clamp_min(1e-3)
+        moved = torch.where(between[:, 2:] > LEAST_KNOWN, moved, plain)
         moved = torch.einsum("nchw,ncd->nhwd", moved, axes)
         sides.append(patch.at(pixels + moved))
     above, below = opening.above, opening.below

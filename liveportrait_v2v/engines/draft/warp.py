@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -17,8 +18,12 @@ MIN_BORDER_RAYS = 1.25
 """Least distance of the rings' outer border from the face's centre, in distances of the outline."""
 BORDER_DEPTH_SIDES = 0.2
 """Depth of the border behind the outline, in sides of the square."""
-JAW_REACH_SHARE = 0.9
-"""Reach of the jaw's motion beyond the outline, as a share of the way to the border."""
+MIN_REACH_SHARE, MAX_JAW_REACH_SHARE = 0.4, 0.9
+"""Least reach of motion beyond the outline, as a share of the way to the border, and the jaw's largest."""
+REACH_TRAVELS = 2.5
+"""Reach over which a motion fades, in its own lengths: pictures are squeezed to 40 % there."""
+EDGE_ON = face.Ramp(0.5, 0.35)
+"""Cosine between the source's view and a vertex's normal below which the outline does not bulge."""
 FAR_TURN_RADIANS = face.Ramp(0.2, 0.35)
 """Turns of the head at which all of its surroundings bend with it."""
 NEAR_ROOM_SHARE = 0.25
@@ -110,6 +115,7 @@ def mesh_vertices(
     after = square.to_crop(target.moved[:, :468, :2])
     outline = before[:, OVAL]
     center = outline.mean(1, keepdim=True)
+    after = _without_bulges(target, square, before, after, center)
     ray = outline - center
     border = center + ray * _to_border(center, ray).clamp_min(MIN_BORDER_RAYS)
 
@@ -125,9 +131,15 @@ def mesh_vertices(
     rings = torch.lerp(outline.unsqueeze(1), border.unsqueeze(1), place.unsqueeze(-1))
     ring_depth = (depth.unsqueeze(1) + place * BORDER_DEPTH_SIDES * square.side.view(-1, 1, 1)).flatten(1)
     shift = _with_skull(target, square, rings.flatten(1, 2), ring_depth).view_as(rings) - rings
+    room = (border - outline).norm(dim=-1).clamp_min(1e-6)
     if stitching:
-        shift = shift * (1 - face.smoothstep((place - rigid) / (1 - rigid))).unsqueeze(-1)
-    near = 1 - face.smoothstep(place / JAW_REACH_SHARE).unsqueeze(-1)
+        # By the whole motion, of which `held_back` takes a share: places stay linear in that share.
+        whole = replace(target, strength=torch.ones_like(target.strength))
+        travel = (_with_skull(whole, square, outline, depth) - outline).norm(dim=-1)
+        reach = _reach(travel, room).minimum(1 - rigid)
+        shift = shift * (1 - face.smoothstep((place - rigid) / reach)).unsqueeze(-1)
+    reach = _reach(outline_shift.norm(dim=-1), room).clamp(max=MAX_JAW_REACH_SHARE)
+    near = 1 - face.smoothstep(place / reach).unsqueeze(-1)
     moved = rings + shift + outline_shift.unsqueeze(1) * near
     behind = ring_depth + square.side.unsqueeze(-1)  # always behind the face
     return (
@@ -135,6 +147,47 @@ def mesh_vertices(
         torch.cat((after, moved.flatten(1, 2)), dim=1),
         torch.cat((target.moved[:, :468, 2], behind), dim=1),
     )
+
+
+def _without_bulges(
+    target: Target, square: FaceSquare, before: torch.Tensor, after: torch.Tensor, center: torch.Tensor
+) -> torch.Tensor:
+    """Hold the outline back where it would go outwards and the source shows it edge-on or not at all.
+
+    The outline of a head that turns away is another part of the head: what the source hides there would unfold beyond
+    the head's own outline.
+
+    Args:
+        before, after: float32 [N, 468, 2], vertices in the square; center: float32 [N, 1, 2], the outline's.
+    """
+    edge = warp_mesh().edge.to(before.device)
+    head = torch.zeros_like(target.source[:, :1])
+    ends = square.to_crop(target.placed(head)[..., :2]), square.to_crop(target.pose.apply(head)[..., :2])
+    way = after - before - (ends[0] - ends[1])
+    outwards = torch.nn.functional.normalize(before - center, dim=-1)
+    share = edge * EDGE_ON.down(_facing(target.source[:, :468]))
+    excess = (way * outwards).sum(-1).clamp_min(0) * share
+    return after - excess.unsqueeze(-1) * outwards
+
+
+def _facing(points: torch.Tensor) -> torch.Tensor:
+    """Return how far the outline's surroundings face the viewer, [N, 468]: 1 straight, 0 edge-on; 0 elsewhere.
+
+    Args:
+        points: float32 [N, 468, 3], vertices of faces.
+    """
+    triangles = warp_mesh().edge_triangles.to(points.device)
+    a, b, c = points[:, triangles].unbind(2)
+    normals = torch.zeros_like(points)
+    across = torch.cross(b - a, c - a, dim=-1)
+    for corner in triangles.unbind(1):
+        normals.index_add_(1, corner, across)
+    return -torch.nn.functional.normalize(normals, dim=-1)[..., 2]  # z is away from the viewer
+
+
+def _reach(travel: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+    """Return the share [N, 1, K] of the room beside the outline in which motions [N, K] fade."""
+    return (REACH_TRAVELS * travel / room).clamp_min(MIN_REACH_SHARE).unsqueeze(1)
 
 
 def _with_skull(

@@ -11,13 +11,13 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import create_engine
-from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.mesh import warp_mesh
+from liveportrait_v2v.engines.draft import engine, face
+from liveportrait_v2v.engines.draft.mesh import RING_PLACES, warp_mesh
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.raster import cross
 from liveportrait_v2v.engines.draft.warp import make_warp, mesh_vertices, without_folds
 from liveportrait_v2v.errors import SettingsError
-from liveportrait_v2v.faces import FaceSquare
+from liveportrait_v2v.faces import FaceSquare, topology
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -127,6 +127,47 @@ def test_a_head_that_turns_far_is_not_held_back(far):
     target, square = led_by(place(**far))
     held = without_folds(target, square, True)
     assert held.strength.item() > 0.9
+
+
+def test_a_small_turn_leaves_what_is_far_from_the_head_where_it_is():
+    target, square = led_by(place(yaw=6, drop=1))
+    before, after, _ = mesh_vertices(target, square, True)
+    way = (after - before).norm(dim=-1)[0, 468:].view(len(RING_PLACES), -1)
+    assert way[0].max() > 0.005
+    assert way[RING_PLACES.index(0.85)].max() < 5e-4
+
+
+@pytest.mark.parametrize("turn", [20, -20])
+def test_the_outline_does_not_bulge_where_the_source_shows_it_edge_on(turn):
+    source, driving = place(yaw=turn), place(yaw=-turn / 2)
+    rests = RestingFace.of(source), RestingFace.of(place())
+    target = transfer(source[None], driving[None], *rests, AnimationSettings(), MotionOptions(), True, False)
+    square = face_crop(source[None], AnimationSettings())
+    before, after, _ = mesh_vertices(target, square, True)
+    moved = square.to_crop(target.moved[:, :468, :2])
+    outline = list(topology.OVAL)
+    outwards = torch.nn.functional.normalize(before[0, outline] - before[0, outline].mean(0), dim=-1)
+    ways = [(points[0, outline] - before[0, outline]) for points in (moved, after)]
+    free, held = ((way * outwards).sum(-1) for way in ways)
+    assert free.max() > 0.01
+    assert held.max() < 0.5 * free.max()
+    nose = 4
+    torch.testing.assert_close(after[0, nose], moved[0, nose])
+
+
+def test_what_the_warp_squeezes_into_a_pixel_is_averaged():
+    side = 96
+    stripes = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+    stripes[:, :, ::2] = 255
+    square = FaceSquare(torch.full((1, 2), side / 2), torch.eye(2)[None], torch.tensor([float(side)]))
+    x = (torch.arange(48) + 0.5) / 48
+    shift = torch.zeros(1, 2, 48, 48)
+    shift[0, 0] = 2.02 * (x - 0.5)  # three pixels of the source in one
+    region = compose.PixelRect(0, 0, side, side)
+    maps = (engine._to_region(shift, square, region), torch.ones(1, 1, 48, 48), engine._squeezed(shift))
+    pictures, _ = engine._moved(stripes, torch.cat(maps, dim=1), square, region, [slice(0, 1)])
+    middle = pictures[0, 0, 20:76, 36:60]
+    assert (middle - 127.5).abs().max() < 70
 
 
 def test_the_warp_is_smooth_outside_the_openings():

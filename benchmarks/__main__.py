@@ -6,6 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-for script in ("draft_speed", "face_tracking", "draft_quality", "liveportrait_speed", "liveportrait_layers"):
+SCRIPTS = {
+    "draft_speed": (),
+    "face_tracking": (),
+    "draft_quality": (),
+    "draft_looks": ("--sheets", "demo/looks"),
+    "liveportrait_speed": (),
+    "liveportrait_layers": (),
+}
+
+for script, arguments in SCRIPTS.items():
     print(f"== {script}", flush=True)
-    subprocess.run([sys.executable, str(Path(__file__).parent / f"{script}.py")], check=True)
+    subprocess.run([sys.executable, str(Path(__file__).parent / f"{script}.py"), *arguments], check=True)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+from benchmarks.draft_looks import EDGES, joined, rendered, roughness, tracked
 from benchmarks.draft_quality import AIMS, compare, open_clip, track
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
@@ -55,3 +56,18 @@ def test_the_head_of_a_clip_that_drives_itself_goes_where_it_went(clips, tmp_pat
     own, made = own - own.mean(0), made - made.mean(0)
     gain = (own * made).sum(0) / own.square().sum(0)
     assert gain.tolist() == pytest.approx([1, 1], abs=0.1)
+
+
+def test_edges_of_lids_lips_and_face_are_as_smooth_as_the_sources(clips):
+    assert clips["wolfgang"].exists()
+    assert clips["jwp_intro"].exists()
+    source, driving = tracked("wolfgang", 64), tracked("jwp_intro", 64)
+    own, result = joined(source), rendered(source, driving, open_clip("wolfgang").info.rate)
+    rough, before = (
+        [roughness(*frame) for frame in zip(shown.frames, shown.landmarks, strict=True)]
+        for shown in (result, own)
+    )
+    ratios = {edge: sum(r[edge] for r in rough) / sum(b[edge] for b in before) for edge in EDGES}
+    assert ratios["lids"] < 0.8  # lids that come down show fewer lashes
+    assert ratios["lips"] < 0.9
+    assert ratios["outline"] < 0.9

@@ -1,0 +1,191 @@
+"""Looks of the draft engine's results: edges, stillness, and contact sheets of the worst frames.
+
+    python benchmarks/draft_looks.py [--frames N] [--sheets FOLDER] [SOURCE,DRIVING ...]
+
+For each pair, faces of the result's frames are tracked again, and compared with the source's own at the same frames:
+
+- *lids, lips, outline*: roughness along these edges. Lightness is sampled a pixel apart along lines beside the tracked
+  edge; its mean second difference, over that of the source's own edges. Steps, dots and dashes raise it.
+- *jitter*: mean second difference of the landmarks over time, over the source's own.
+
+"still" pairs are led by one driving frame repeated: nobody moves, so that jitter is what the engine adds. The
+sheets have the rows driving, source and result of the frames that are roughest, enlarged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
+
+from benchmarks.draft_quality import open_clip  # noqa: E402
+from liveportrait_v2v.engines import create_engine  # noqa: E402
+from liveportrait_v2v.faces import FaceTracker, topology  # noqa: E402
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402
+from liveportrait_v2v.tracking import TrackedChunk, track  # noqa: E402
+
+PAIRS = (
+    ("wolfgang", "jwp_intro"),
+    ("jwp_intro", "wolfgang"),
+    ("jwp_intro", "obama"),
+    ("cap12", "jwp_intro"),
+    ("carphone", "cap12"),
+    ("test_movie", "obama"),
+)
+EDGES = {
+    "lids": (
+        topology.LEFT_EYE_UPPER,
+        topology.LEFT_EYE_LOWER,
+        topology.RIGHT_EYE_UPPER,
+        topology.RIGHT_EYE_LOWER,
+    ),
+    "lips": (topology.LIP_INNER_UPPER, topology.LIP_INNER_LOWER),
+    "outline": (topology.OVAL + topology.OVAL[:1],),
+}
+BESIDE_PX = (-2, -1, 0, 1, 2)
+WORST, CROP_FACES, CROP_PX = 3, 1.25, 360
+
+
+def roughness(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float]:
+    """Return the roughness of a frame uint8 [H, W, 3] along each kind of edge of a face [478, 3] in pixels."""
+    light = frame.float().mean(-1)[None, None]
+    size = torch.tensor([frame.shape[1], frame.shape[0]])
+    found = {}
+    for name, rows in EDGES.items():
+        steps = []
+        for row in rows:
+            points, normals = _walk(landmarks[list(row), :2])
+            places = torch.stack([points + beside * normals for beside in BESIDE_PX])
+            line = F.grid_sample(
+                light, (places / size * 2 - 1)[None], padding_mode="border", align_corners=False
+            )
+            steps.append(line[0, 0].diff(n=2, dim=1).abs().mean())
+        found[name] = torch.stack(steps).mean().item()
+    return found
+
+
+def _walk(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return points about a pixel apart along a line through corners [K, 2], and the normals there."""
+    lengths = corners.diff(dim=0).norm(dim=-1)
+    ends = torch.cat((lengths.new_zeros(1), lengths.cumsum(0)))
+    along = torch.linspace(0, ends[-1].item(), max(8, int(ends[-1])))
+    right = torch.searchsorted(ends, along, right=True).clamp(1, len(ends) - 1)
+    part = (along - ends[right - 1]) / (ends[right] - ends[right - 1]).clamp_min(1e-6)
+    points = torch.lerp(corners[right - 1], corners[right], part.unsqueeze(1))
+    x, y = F.normalize(torch.gradient(points, dim=0)[0], dim=-1).unbind(-1)
+    return points, torch.stack((-y, x), dim=-1)
+
+
+def jitter(landmarks: torch.Tensor) -> float:
+    """Return the mean second difference over time of landmarks [N, 478, 3], in pixels."""
+    return landmarks[..., :2].diff(n=2, dim=0).norm(dim=-1).mean().item()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Frames uint8 [N, H, W, 3] and the landmarks [N, 478, 3] of the face in them."""
+
+    frames: torch.Tensor
+    landmarks: torch.Tensor
+
+
+def tracked(name: str, frames: int) -> list[TrackedChunk]:
+    """Return the first frames of a clip, with the track of its first face."""
+    chunks = track(open_clip(name), cap=frames)
+    return [
+        TrackedChunk(part.frames, landmarks, present, part.index, scenes=scenes)
+        for part, tracks in chunks
+        for landmarks, present, scenes in [tracks.face(0)]
+    ]
+
+
+def joined(chunks: list[TrackedChunk]) -> Shown:
+    """Return the chunks' frames and landmarks, one after the other."""
+    return Shown(
+        torch.cat([chunk.frames for chunk in chunks]), torch.cat([chunk.landmarks for chunk in chunks])
+    )
+
+
+def rendered(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> Shown:
+    """Return the result of equally many source and driving frames that all show the faces, tracked again."""
+    session = create_engine("draft").session(AnimationSettings(), MotionOptions(), rate, rate)
+    motions = [motion for motion in session.motions(iter(driving)) if motion is not None]
+    frames, at = [], 0
+    for chunk in session.source(iter(source)):
+        frames.append(session.render(chunk, torch.stack(motions[at : at + len(chunk)])).frames)
+        at += len(chunk)
+    tracker = FaceTracker()
+    return Shown(torch.cat(frames), torch.cat([tracker.track(part).face(0)[0] for part in frames]))
+
+
+def crop(shown: Shown, k: int) -> Image.Image:
+    """Cut the face out of frame k, enlarged."""
+    points = shown.landmarks[k, :, :2]
+    low, high = points.amin(0), points.amax(0)
+    reach = (high - low).max() * CROP_FACES / 2
+    box = [int(v) for v in (*((low + high) / 2 - reach), *((low + high) / 2 + reach))]
+    picture = Image.fromarray(shown.frames[k].numpy()).crop(box)
+    return picture.resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
+
+
+def write_sheet(path: Path, rows: list[Shown], worst: list[int]) -> None:
+    """Write the faces of some frames, a column a frame."""
+    sheet = Image.new("RGB", (CROP_PX * len(worst), CROP_PX * len(rows)))
+    for column, k in enumerate(worst):
+        for row, shown in enumerate(rows):
+            sheet.paste(crop(shown, k), (column * CROP_PX, row * CROP_PX))
+    sheet.save(path)
+
+
+def main() -> None:
+    """Measure the pairs, print the table and write the sheets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=96, help="limit of frames (96)")
+    parser.add_argument("--sheets", type=Path, help="folder for contact sheets of the worst frames")
+    parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="a choice of pairs when left out")
+    options = parser.parse_args()
+    pairs = [tuple(pair.split(",")) for pair in options.pairs] or PAIRS
+    if options.sheets:
+        options.sheets.mkdir(parents=True, exist_ok=True)
+    columns = (*EDGES, "jitter", "still")
+    print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{name:>8}" for name in columns))
+    for names in pairs:
+        source, driving = (tracked(name, options.frames) for name in names)
+        present = [bool(a.present.all() and b.present.all()) for a, b in zip(source, driving, strict=False)]
+        count = present.index(False) if False in present else len(present)
+        count -= len(source[count - 1]) != len(driving[count - 1])
+        source, driving = source[:count], driving[:count]
+        own, led, rate = joined(source), joined(driving), open_clip(names[0]).info.rate
+        result = rendered(source, driving, rate)
+        still = rendered(source, [driving[0][:1].hold(len(chunk)) for chunk in driving], rate)
+        rough, before = (
+            [roughness(*frame) for frame in zip(shown.frames, shown.landmarks, strict=True)]
+            for shown in (result, own)
+        )
+        ratios = {
+            name: sum(r[name] for r in rough) / max(sum(b[name] for b in before), 1e-6) for name in EDGES
+        }
+        still_ratio = jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6)
+        figures = (*ratios.values(), jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6), still_ratio)
+        print(
+            f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.2f}" for v in figures),
+            flush=True,
+        )
+        if options.sheets:
+            worst = torch.tensor(
+                [max(r[n] / max(b[n], 1e-6) for n in EDGES) for r, b in zip(rough, before, strict=True)]
+            )
+            chosen = sorted(worst.topk(min(WORST, len(worst))).indices.tolist())
+            write_sheet(options.sheets / f"{names[0]}_by_{names[1]}.png", [led, own, result], chosen)
+
+
+if __name__ == "__main__":
+    main()

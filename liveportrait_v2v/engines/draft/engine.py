@@ -32,7 +32,7 @@ SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
 """The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
 CACHED_PIXELS = 200_000
 """Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
-SQUEEZED, SQUEEZED_TAPS = face.Ramp(1.8, 0.7), 6
+SQUEEZED, SQUEEZED_TAPS = face.Ramp(2.2, 0.8), 6
 """Pixels of the source in one of the result from which they are averaged, and places at which they are taken."""
 TORN = face.Ramp(4, 2)
 """The same, from which the warp is torn between two parts of the face."""
@@ -229,19 +229,22 @@ class DraftSession:
         corner = torch.tensor([region.left + offset, region.top + offset, 0.0], device=frames.device)
         small = target.within(corner, shrink)
         if shrink > 1:
-            self._draw(drawn, small, seen, SKETCH_WARP_NODES)
+            self._draw(drawn, small, seen, SKETCH_WARP_NODES, sketch=True)
         else:
             # Lips of small faces are thinner than a node, and as coarse as a video's colours.
-            self._draw(drawn, small, seen, 2 * SKETCH_WARP_NODES)
+            self._draw(drawn, small, seen, 2 * SKETCH_WARP_NODES, sketch=True)
             drawn = with_halved_colors(drawn)
         found, presence = landmarks_near(drawn, small.moved)
         return Missing.of(wanted.moved, found.to(frames.device), presence.to(frames.device))
 
-    def _draw(self, frames: torch.Tensor, target: Target, seen: Remembered, size: int) -> torch.Tensor:
+    def _draw(
+        self, frames: torch.Tensor, target: Target, seen: Remembered, size: int, sketch: bool = False
+    ) -> torch.Tensor:
         """Move the faces in frames, which are modified, by a warp on a grid of `size` nodes a side.
 
         Args:
             seen: what these frames and those before show of open eyes and mouths.
+            sketch: nobody looks at the result, which then is sampled at one place a pixel.
 
         Returns:
             the opacity of what was drawn, float32 [N, h, w], of the rectangle around the target's squares.
@@ -253,7 +256,9 @@ class DraftSession:
         shift = make_warp(target, square, size, self._settings.stitching)
         # Opacity and squeezing ride along with the shift, so that all are brought to the region's pixels at once.
         opacity = _opacity(size, len(frames), frames.device)
-        maps = torch.cat((_to_region(shift, square, region), opacity, _squeezed(shift)), dim=1)
+        maps = torch.cat((_to_region(shift, square, region), opacity), dim=1)
+        if not sketch:
+            maps = torch.cat((maps, _squeezed(shift)), dim=1)
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         pictures, opacity = _moved(frames, maps, square, region, parts)
@@ -277,8 +282,8 @@ def _moved(
     """Return the region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
 
     Args:
-        maps: float32 [N, 4, S, S] over the squares: shift, as the region's sampling grid has it, opacity, and pixels
-            of the source in one of the result.
+        maps: float32 [N, 3 or 4, S, S] over the squares: shift, as the region's sampling grid has it, opacity, and
+            pixels of the source in one of the result, which is averaged where there are more.
         parts: frames to be moved at once.
     """
     still = region.identity(frames.device)
@@ -290,7 +295,7 @@ def _moved(
         grid = upright[:, :2].permute(0, 2, 3, 1) + still
         pixels = compose.to_float(region.of(frames[part]))
         picture = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        which = (upright[:, 3] > SQUEEZED.start).nonzero(as_tuple=True)
+        which = (upright[:, 3:] > SQUEEZED.start).any(1).nonzero(as_tuple=True)
         if len(which[0]):
             shifts = _Shifts(maps[part, :2], place)
             _average_squeezed(picture, region.of(frames[part]), grid, still, which, shifts)

@@ -60,7 +60,6 @@ def skin_at(
 
     pixels = region.pixels(opening.rows, opening.columns, shift.device)
     axes = square.axes * square.side.view(-1, 1, 1)
-    plain = F.grid_sample(part, place, padding_mode="border", align_corners=False)
     sides = []
     for curve, sign in zip(opening.curves, (1, -1), strict=True):
         margin = height_at(curve, places[..., 0])
@@ -68,7 +67,10 @@ def skin_at(
         own = _drawn_out(part, belongs)
         between = F.grid_sample(own, place, padding_mode="border", align_corners=False)
         moved = between[:, :2] / between[:, 2:].clamp_min(1e-3)
-        moved = torch.where(between[:, 2:] > LEAST_KNOWN, moved, plain)
+        known = between[:, 2:] > LEAST_KNOWN
+        if not known.all():
+            plain = F.grid_sample(part, place, padding_mode="border", align_corners=False)
+            moved = torch.where(known, moved, plain)
         moved = torch.einsum("nchw,ncd->nhwd", moved, axes)
         sides.append(patch.at(pixels + moved))
     above, below = opening.above, opening.below

@@ -152,10 +152,10 @@ def animate(
     session = create_engine("draft").session(AnimationSettings(), UNSMOOTHED, Fraction(30), Fraction(30))
     drawn, draw = [], session._draw
 
-    def keep(frames, target, seen, size):
-        if size == AnimationSettings().dsize // 2:
+    def keep(frames, target, seen, size, sketch=False):
+        if not sketch:
             drawn.append(target)
-        return draw(frames, target, seen, size)
+        return draw(frames, target, seen, size, sketch)
 
     session._draw = keep
     results = []

@@ -87,7 +87,7 @@ class InsideParameters:
     tongue: tuple[float, float, float] = (1.7, 0.5, 0.85)
     tongue_from: Ramp = Ramp(0.5, 0.8)
     lip_shadow: tuple[float, float] = (0.2, 0.6)
-    parted: Ramp = Ramp(0.1, 0.25)
+    parted: Ramp = Ramp(0.08, 0.22)
     margin: float = 0.12
     seam_colour: float = 0.6
     cavity: Colour = (0.32, 0.16, 0.15)

@@ -98,7 +98,10 @@ class Remembered(TensorStruct):
             (),
             (3,),
         )
-        return cls(*(torch.zeros(1, *shape, device=device) for shape in shapes))
+        empty = cls(*(torch.zeros(1, *shape, device=device) for shape in shapes))
+        # A frame with axes, so that places in it exist.
+        empty.mouth_place[:, 1:, :2] = torch.eye(2, device=device)
+        return empty
 
     def with_unseen_eyes_shut(self, target: Target) -> Target:
         """Keep lids as they are in the source while an eye is shut that was never seen open."""

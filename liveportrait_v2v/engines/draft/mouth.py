@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,40 +16,38 @@ from .face import Ramp
 from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
-from .paint import UPPER_LIP, Colour, color_at, skin_color, smallness
+from .paint import LOWER_LIP, UPPER_LIP, Colour, color_at, skin_color, smallness
 
 
 @dataclass(frozen=True)
 class MouthParameters:
-    """What the source's own mouth gives. Heights are in widths of the mouth unless said otherwise.
+    """What the source's own mouth gives, in widths of the mouth unless said otherwise.
 
     Attributes:
         reach: half width and half height of what is taken of the source.
-        upper_part, lower_part: place below the source's upper lip, and above its lower one, in heights of its mouth,
-            at which the parts that go with the skull and with the jaw end.
-        wider: height over that of the source's mouth from which these parts are apart.
-        sides: distance from the middle, in widths, at which the source's own mouth ends.
-        skull_reach: largest motion of the upper lip over the teeth.
+        shown: place from the upper lip, 0, to the lower one, 1, at which what the source shows ends.
+        lip_edge: height above the lower lip that already carries its colour.
+        lip_way: largest motion of the upper lip over the teeth, upwards and downwards.
         lip_shade: depth below the upper lip in which teeth are in its shade, also where the lip goes up.
-        drawn_out: height of teeth that the source's lip covers, up to which those below are drawn out.
         same: mean change of the gap between the lips up to which the source's own inside stays as it is.
         parted: height of a source's mouth from which it shows an inside.
         light: least and largest change of the light since a mouth was kept.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
+        seam: gap between the lips up to which they touch.
+        seam_depth: depth of the shade in the middle where they do; half of it at their margins.
     """
 
     reach: tuple[float, float] = (0.8, 0.9)
-    upper_part: Ramp = Ramp(0.55, 0.3)
-    lower_part: Ramp = Ramp(0.15, 0.15)
-    wider: Ramp = Ramp(1.3, 0.3)
-    sides: Ramp = Ramp(0.43, 0.08)
-    skull_reach: float = 0.1
+    shown: Ramp = Ramp(0.65, 0.33)
+    lip_edge: float = 0.015
+    lip_way: tuple[float, float] = (0.02, 0.06)
     lip_shade: float = 0.04
-    drawn_out: Ramp = Ramp(0.03, 0.06)
     same: float = 0.01
     parted: Ramp = Ramp(0.07, 0.1)
     light: tuple[float, float] = (0.5, 2.0)
     small_gap: Ramp = Ramp(0.35, 0.4)
+    seam: Ramp = Ramp(0.05, 0.06)
+    seam_depth: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,15 +61,11 @@ class InsideParameters:
         teeth_height: least and largest visible height of the upper teeth.
         gap: half width and depth of the shade between teeth.
         gap_px: width of a tooth in pixels from which teeth are told apart.
-        lower_teeth: height of the mouth from which lower teeth are seen, their height, half width and light.
         corners: distance from the middle at which teeth end before the corners, in widths of the mouth.
         sides: distance from the middle at which light ends, and what remains of it.
-        tongue: half width, height in shares of the mouth's, and opacity of the tongue.
+        tongue: half width of the tongue, and its height as a share of the mouth's.
         tongue_from: height of the mouth from which it is seen.
         lip_shadow: distance to which the upper lip's shadow reaches, and the light in it at the lip.
-        parted: height of the mouth from which an inside is seen, and not the shade between lips that touch.
-        margin: distance from the lips over which that shade ends.
-        seam_colour: colour of that shade, as a share of the upper lip's.
         cavity, tongue_colour, teeth_colour: colours.
     """
 
@@ -81,21 +75,19 @@ class InsideParameters:
     teeth_height: tuple[float, float] = (0.12, 0.95)
     gap: tuple[float, float] = (0.05, 0.22)
     gap_px: Ramp = Ramp(4, 6)
-    lower_teeth: tuple[Ramp, float, float, float] = (Ramp(0.7, 0.6), 0.35, 1.8, 0.7)
     corners: Ramp = Ramp(0.46, 0.12)
     sides: tuple[Ramp, float] = (Ramp(1.2, 1.2), 0.15)
-    tongue: tuple[float, float, float] = (1.7, 0.5, 0.85)
+    tongue: tuple[float, float] = (2.2, 0.8)
     tongue_from: Ramp = Ramp(0.5, 0.8)
     lip_shadow: tuple[float, float] = (0.2, 0.6)
-    parted: Ramp = Ramp(0.08, 0.22)
-    margin: float = 0.12
-    seam_colour: float = 0.6
-    cavity: Colour = (0.32, 0.16, 0.15)
-    tongue_colour: Colour = (0.72, 0.48, 0.46)
+    cavity: Colour = (0.15, 0.085, 0.08)
+    tongue_colour: Colour = (0.5, 0.32, 0.31)
     teeth_colour: Colour = (1.0, 1.12, 1.16)
 
 
 MOUTH, INSIDE = MouthParameters(), InsideParameters()
+# Landmarks of the upper lip, of 11 from corner to corner.
+_MIDDLE = slice(3, 8)
 
 
 def draw_mouths(
@@ -126,8 +118,8 @@ def draw_mouths(
     if not inside.any():
         opening.put(pictures, skin)
         return
-    view = _View.of_source(target, lambda x, y: patch.at(in_frame(own, x, y)))
-    picture = _inside(opening, view, frames, target, remembered, region)
+    own_view = _View.of_source(target, lambda x, y: patch.at(in_frame(own, x, y)))
+    picture = _inside(opening, own_view, frames, target, remembered, region)
     opening.put(pictures, torch.lerp(skin, picture, inside.unsqueeze(1)))
 
 
@@ -196,77 +188,88 @@ def _inside(
         (local(points[:, face.LOWER], frame)[..., 1] - local(points[:, face.UPPER], frame)[..., 1])
         for points, frame in ((source, face.mouth_frame(source)), (moved, opening.frame))
     )
-    same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2)).view(-1, 1, 1)
+    same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2))
+    own_share = torch.maximum(own.shown, same)
     skin = skin_color(frames, target.source)
-    picture = made_inside(opening, own, frames, target, skin, region)
-    # Where the source's own mouth is open enough, it is not remembered.
-    needed = MOUTH.wider(remembered.mouth_opening / face.mouth_opening(source).clamp_min(face.MIN_OPENING))
-    if needed.any():
-        view = _View.of_memory(remembered, skin)
-        view = replace(view, shown=view.shown * needed)
-        picture = _over(picture, view, opening, target, torch.zeros_like(same), region)
-    return _over(picture, own, opening, target, same, region)
+    kept = _View.of_memory(remembered, skin)
+    unseen = (1 - own_share) * (1 - kept.shown)
+    picture = made_inside(opening, own, unseen, target, skin, region)
+    for view, share, still in (
+        (kept, kept.shown * (own_share < 1), torch.zeros_like(same)),
+        (own, own_share, same),
+    ):
+        if share.any():
+            picture = _over(picture, view, share, still, opening, target, region)
+    apart = torch.maximum(MOUTH.seam(opening.lower - opening.upper), same.view(-1, 1, 1))
+    return torch.lerp(_lips(opening, frames, target), picture, apart.unsqueeze(1))
+
+
+def _lips(opening: Opening, frames: torch.Tensor, target: Target) -> torch.Tensor:
+    """Return lips that meet between the margins of an opening, with soft shade there, float32 [N, 3, h, w]."""
+    which = torch.arange(len(frames), device=frames.device)
+    upper, lower = (
+        color_at(frames, which, target.source, lip).view(-1, 3, 1, 1) for lip in (UPPER_LIP, LOWER_LIP)
+    )
+    part = (opening.y - opening.upper) / (opening.lower - opening.upper).clamp_min(1e-3)
+    part = part.clamp(0, 1).unsqueeze(1)
+    return torch.lerp(upper, lower, part) * (1 - MOUTH.seam_depth * (0.5 + 2 * part * (1 - part)))
 
 
 def _over(
     picture: torch.Tensor,
     view: _View,
+    share: torch.Tensor,
+    same: torch.Tensor,
     opening: Opening,
     target: Target,
-    same: torch.Tensor,
     region: PixelRect,
 ) -> torch.Tensor:
-    """Lay what a view shows of a mouth over a picture [N, 3, h, w] of an opening's pixels.
+    """Lay what a view shows below its upper lip over a picture [N, 3, h, w] of an opening's pixels.
+
+    It goes with the skull, and the new lips cut it.
 
     Args:
-        same: float32 [N, 1, 1], share to which the mouth is open as in the view.
+        share: float32 [N], opacity.
+        same: float32 [N], share to which the mouth is open as in the view.
     """
     frame = view.frame_in(target)
     x, y = places_in(frame, region, opening.rows, opening.columns)
-    unit = pixel_of(frame) / pixel_of(opening.frame)
-    down, up = (opening.y - opening.upper) * unit, (opening.lower - opening.y) * unit
+    lip_x, lip_y = local(target.moved[:, face.UPPER, :2], frame).unbind(-1)
+    # In a mouth that is wider than the view's, its teeth reach the corners as well.
+    narrower = (0.5 / lip_x.abs().amax(1).clamp_min(0.5)).view(-1, 1, 1)
+    x = x * narrower
+    lip_down = (lip_y - height_at(view.curves[0], lip_x * narrower[..., 0]))[:, _MIDDLE].mean(1)
+    up, down = MOUTH.lip_way
+    carried = (lip_down - lip_down.clamp(-up, down)).view(-1, 1, 1)
     upper, lower = (height_at(curve, x) for curve in view.curves)
-    height, gap = (lower - upper).clamp_min(face.MIN_OPENING), down + up
-
-    # Teeth go with the skull, as far as the lips leave them.
-    reach = MOUTH.skull_reach
-    below = torch.maximum(torch.minimum(y - upper, down + reach), down - reach)
-    least = down.clamp_max(MOUTH.lip_shade)
-    covered = (least - below).clamp_min(0)
-    below = torch.lerp(torch.maximum(below, least), down, same)
-    in_view = (1 - MOUTH.sides(x.abs())) * view.shown.view(-1, 1, 1)
+    lip = (opening.y - opening.upper) * (pixel_of(frame) / pixel_of(opening.frame))
+    below = torch.maximum(y - carried - upper, lip.clamp_max(MOUTH.lip_shade))
+    place = (below + MOUTH.lip_edge) / (lower - upper).clamp_min(face.MIN_OPENING)
     # In a small mouth, only a dark gap separates teeth from lips.
-    small = smallness(target.source).view(-1, 1, 1)
-    in_view = in_view * (1 - small * MOUTH.small_gap(down / gap.clamp_min(1e-3)))
-    with_skull = (1 - MOUTH.upper_part(below / height)) * (1 - MOUTH.drawn_out(covered))
-    # A mouth that is no wider open than in the view shows nothing that the view does not.
-    with_jaw = torch.maximum(1 - MOUTH.lower_part(up / height), MOUTH.wider.down(gap / height))
-    for place, share in ((lower - up, with_jaw), (upper + below, with_skull)):
-        share = torch.maximum(share * in_view, same)
-        if share.any():
-            picture = torch.lerp(picture, view.at(x, place), share.unsqueeze(1))
-    return picture
+    gap = (opening.lower - opening.upper).clamp_min(face.MIN_OPENING)
+    small = smallness(target.source).view(-1, 1, 1) * MOUTH.small_gap((opening.y - opening.upper) / gap)
+    shown = torch.maximum((1 - MOUTH.shown(place)) * (1 - small), same.view(-1, 1, 1))
+    return torch.lerp(picture, view.at(x, upper + below), (shown * share.view(-1, 1, 1)).unsqueeze(1))
 
 
 def made_inside(
     opening: Opening,
     own: _View,
-    frames: torch.Tensor,
+    teeth: torch.Tensor,
     target: Target,
     skin: torch.Tensor,
     region: PixelRect,
 ) -> torch.Tensor:
-    """Return a made inside of mouths: two rows of teeth, the tongue and shade, in the light of the face.
+    """Return a made inside of mouths: upper teeth, the tongue and shade, in the light of the face.
 
     Args:
         own: the source's mouth, by which teeth have their place in the skull.
+        teeth: float32 [N], opacity of teeth.
         skin: float32 [N, 3], the face's colour.
 
     Returns:
         float32 [N, 3, h, w] in 0..255.
     """
-    which = torch.arange(len(frames), device=frames.device)
-    seam = INSIDE.seam_colour * color_at(frames, which, target.source, UPPER_LIP).view(-1, 3, 1, 1)
     frame = own.frame_in(target)
     x, y = places_in(frame, region, opening.rows, opening.columns)
     centimetre = target.moved_pose.scale.view(-1, 1, 1)  # in pixels
@@ -284,14 +287,21 @@ def made_inside(
         """Return the coverage of what ends softly at distance 0."""
         return (0.5 + distance / (2 * pixel).clamp_min(0.06)).clamp(0, 1)
 
+    half_width, share = INSIDE.tongue
+    bulge = 1 - (across / half_width) ** 2 - above / (share * height).clamp_min(0.05)
+    tongue = INSIDE.tongue_from(height) * face.smoothstep(bulge)
+    picture = torch.lerp(material(INSIDE.cavity), material(INSIDE.tongue_colour), tongue.unsqueeze(1))
+    if not teeth.any():
+        return picture
+
     ramp, remains = INSIDE.sides
     light = 1 - (1 - remains) * ramp(across)
     last = INSIDE.teeth[-1]
     # The edge of the teeth is where the skull has it, as far as the lips leave teeth to be seen.
     end = INSIDE.edge - INSIDE.edge_rise * (across / last) ** 2 + below - lip
     end = end.clamp(*INSIDE.teeth_height)
-    bite = (1 - smallness(target.source)).view(-1, 1, 1) * INSIDE.corners.down(opening.x.abs())
-    teeth = edge(end - below) * edge(last - across) * bite
+    bite = (teeth * (1 - smallness(target.source))).view(-1, 1, 1) * INSIDE.corners.down(opening.x.abs())
+    row = edge(end - below) * edge(last - across) * bite
     apart = INSIDE.gap_px(INSIDE.teeth[0] * centimetre)
     half, depth = INSIDE.gap
     away = (across.unsqueeze(-1) - across.new_tensor((0.0, *INSIDE.teeth))).abs().amin(-1)
@@ -301,20 +311,4 @@ def made_inside(
     reach, least = INSIDE.lip_shadow
     shadow = least + (1 - least) * face.smoothstep(below / reach)
     enamel = light * shadow * (1 - depth * apart * gaps)
-
-    low_from, low_height, low_width, low_light = INSIDE.lower_teeth
-    low_end = low_height * (1 - (across / low_width) ** 2).clamp_min(0)
-    low = edge(low_end - above) * low_from(height) * bite
-    low_enamel = low_light * light * (1 - depth * apart * gaps)
-
-    half_width, share, opacity = INSIDE.tongue
-    bulge = 1 - (across / half_width) ** 2 - (above / (share * height).clamp_min(0.05)) ** 2
-    tongue = opacity * INSIDE.tongue_from(height) * face.smoothstep(bulge / 0.6)
-    tongue = tongue * (0.6 + 0.4 * face.smoothstep(bulge))
-
-    picture = torch.lerp(material(INSIDE.cavity), material(INSIDE.tongue_colour), tongue.unsqueeze(1))
-    picture = torch.lerp(picture, material(INSIDE.teeth_colour) * low_enamel.unsqueeze(1), low.unsqueeze(1))
-    picture = torch.lerp(picture, material(INSIDE.teeth_colour) * enamel.unsqueeze(1), teeth.unsqueeze(1))
-    # Between lips and at their margins there is shade.
-    shade = INSIDE.parted(height) * face.smoothstep(torch.minimum(above, below) / INSIDE.margin)
-    return torch.lerp(seam, picture, shade.unsqueeze(1))
+    return torch.lerp(picture, material(INSIDE.teeth_colour) * enamel.unsqueeze(1), row.unsqueeze(1))

@@ -30,6 +30,9 @@ NEAR_ROOM_SHARE = 0.25
 """Share of the rings that moves rigidly with the head, at the sides; twice that above it, none below."""
 MARGIN_OUTSIDE_LANDMARKS = 0.06
 """Distance of a lid's margin outside its landmarks, in widths of the eye; a lip's, in half widths of the mouth."""
+LIT_LIPS, OTHER_OPENING, LIT_LIPS_SHARE = face.Ramp(0.06, 0.1), face.Ramp(0, 0.06), 0.5
+"""Opening of the source's mouth from which teeth light the margins of its lips, the change of it from which these are
+left out, and the share of the margin above that is."""
 SHUT_OPENING = 0.02
 """Opening that is added to both sides when openings are compared: below it, an eye or mouth is as good as shut."""
 MIN_AREA_SHARE = 0.1
@@ -70,8 +73,10 @@ def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:
     ]
     along = places[:, face.UPPER[-1]] - places[:, face.UPPER[0]]
     down = torch.stack((-along[:, 1], along[:, 0]), dim=-1)
-    shut = _shutting(face.mouth_opening(target.source), face.mouth_opening(target.moved))
-    margins.append((face.UPPER, face.LOWER, 0.5 * down, shut))
+    own, new = face.mouth_opening(target.source), face.mouth_opening(target.moved)
+    # The light of teeth reaches over the margins of the lips; one that does not move stays as it is.
+    lit = LIT_LIPS_SHARE * LIT_LIPS(own) * OTHER_OPENING((new - own).abs())
+    margins.append((face.UPPER, face.LOWER, 0.5 * down, torch.maximum(_shutting(own, new), lit)))
     for upper, lower, across, share in margins:
         step = (MARGIN_OUTSIDE_LANDMARKS * across * share.unsqueeze(-1)).unsqueeze(1)
         places[:, list(lower[1:-1])] += step

@@ -130,6 +130,54 @@ def test_lips_that_touch_show_no_teeth_and_no_black_dashes():
     assert frame[y - 4 : y + 5, x - 25 : x + 26].min() > 40
 
 
+def with_teeth(points: torch.Tensor) -> torch.Tensor:
+    """A picture [1, H, W, 3] of an open mouth that is filled with white teeth."""
+    frames = picture()
+    frame = face.mouth_frame(points[None, :, :2])
+    opening = Opening.between(points[None, :, :2], (face.UPPER, face.LOWER), frame, WHOLE, 3)
+    frames[0, opening.rows, opening.columns][((opening.above + opening.below) < 0.5)[0]] = 240
+    return frames
+
+
+def test_teeth_of_a_smile_stay_above_a_dark_inside_when_the_mouth_opens():
+    smiling, opened = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (1.2, 3.0))
+    frame = drawn(draw_mouths, with_teeth(smiling), target(smiling, opened))
+    for x in (-12, 0, 12):
+        inside = column(frame, opened, x)[2:-2]
+        light = inside > 160
+        assert light[: len(inside) // 4].any()
+        assert not light[len(inside) // 2 :].any()
+        # One row of teeth, and nothing light below.
+        assert (light.int().diff() == 1).sum() <= 1
+
+
+def test_lips_of_a_smile_that_nearly_shut_show_their_own_shade():
+    smiling, nearly = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (1.2, 0.15))
+    inside = column(drawn(draw_mouths, with_teeth(smiling), target(smiling, nearly)), nearly)
+    assert inside.max() < 1.1 * picture()[0, 150, 180].float().mean()
+    assert inside.min() > 40
+
+
+def test_a_mouth_that_opens_in_the_source_for_the_first_time_is_drawn_with_the_frames_before():
+    shut, opened = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (0.0, 2.2))
+    frames = torch.cat((picture(), with_teeth(opened)))
+    asked = Target.cat((target(shut, opened), target(opened, opened)))
+    square = face_crop(asked.source, AnimationSettings())
+    pictures = to_float(frames)
+    draw_mouths(
+        pictures,
+        frames,
+        asked,
+        Memory().learn(frames, asked),
+        make_warp(asked, square, 256, True),
+        square,
+        WHOLE,
+    )
+    before, now = (column(part.permute(1, 2, 0), opened)[3:-3] for part in pictures)
+    assert before.min() < 100
+    assert now.min() > 200
+
+
 def test_margins_of_lips_are_smooth():
     shut, opened = (landmarks(size=SIZE, at=(180, 150), roll=9, drop=drop) for drop in (0.0, 2.5))
     frame = drawn(draw_mouths, picture(), target(shut, opened)).mean(-1)

@@ -180,7 +180,7 @@ class DraftSession:
             return
         seen = self._memory.learn(frames, wanted)
         target = self._corrected(frames, wanted, seen, square.side.max().item(), region)
-        opacity = self._draw(frames, target, seen, self._settings.dsize // 2)
+        opacity = self._draw(frames, target, seen, self._settings.dsize * 3 // 8)
         if mask is not None:
             region.of(mask).copy_(opacity)
 
@@ -252,8 +252,8 @@ class DraftSession:
         square = face_crop(target.source, self._settings)
         region = compose.rect_of(square, *frames.shape[1:3])
         target = seen.with_unseen_eyes_shut(target)
-        target = without_folds(target, square, self._settings.stitching)
-        shift = make_warp(target, square, size, self._settings.stitching)
+        target, vertices = without_folds(target, square, self._settings.stitching)
+        shift = make_warp(target, vertices, size)
         # Opacity and squeezing ride along with the shift, so that all are brought to the region's pixels at once.
         opacity = _opacity(size, len(frames), frames.device)
         maps = torch.cat((_to_region(shift, square, region), opacity), dim=1)
@@ -287,19 +287,27 @@ def _moved(
         parts: frames to be moved at once.
     """
     still = region.identity(frames.device)
+    # Channel by channel, as the maps are: several times faster to add.
+    grid = torch.empty(len(frames), 2, *still.shape[:2], device=frames.device).permute(0, 2, 3, 1)
+    stays = still.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     pictures = torch.empty(len(frames), 3, *still.shape[:2], device=frames.device)
     opacity = torch.empty(len(frames), *still.shape[:2], device=frames.device)
+    squeezed = torch.zeros(opacity.shape, dtype=torch.bool, device=frames.device)
     for part in parts:
         place = region.to_square(square[part]).mul_(2).sub_(1)
         upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
-        grid = upright[:, :2].permute(0, 2, 3, 1) + still
-        pixels = compose.to_float(region.of(frames[part]))
-        picture = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        which = (upright[:, 3:] > SQUEEZED.start).any(1).nonzero(as_tuple=True)
-        if len(which[0]):
-            shifts = _Shifts(maps[part, :2], place)
-            _average_squeezed(picture, region.of(frames[part]), grid, still, which, shifts)
-        pictures[part], opacity[part] = picture, upright[:, 2]
+        torch.add(upright[:, :2].permute(0, 2, 3, 1), stays, out=grid[part])
+        pixels = region.of(frames[part]).float().permute(0, 3, 1, 2)
+        pictures[part] = F.grid_sample(
+            pixels, grid[part], mode="bilinear", padding_mode="border", align_corners=False
+        )
+        opacity[part] = upright[:, 2]
+        if maps.shape[1] > 3:
+            torch.gt(upright[:, 3], SQUEEZED.start, out=squeezed[part])
+    which = squeezed.nonzero(as_tuple=True)
+    if len(which[0]):
+        shifts = _Shifts(maps[:, :2], square, region)
+        _average_squeezed(pictures, region.of(frames), grid, still, which, shifts)
     return pictures, opacity
 
 
@@ -332,18 +340,21 @@ class _Shifts:
 
     Attributes:
         maps: float32 [N, 2, S, S], as the region's sampling grid has them.
-        place: float32 [N, h, w, 2], the pixels' places in the square, -1 to 1.
+        square: the N crop squares.
+        region: of the pixels.
     """
 
     maps: torch.Tensor
-    place: torch.Tensor
+    square: FaceSquare
+    region: compose.PixelRect
 
     def around(
         self, frame: torch.Tensor, y: torch.Tensor, x: torch.Tensor, offsets: torch.Tensor
     ) -> torch.Tensor:
         """Return the shifts [P, T, 2] of the nodes at offsets [T, 2] in nodes from P pixels."""
         size = self.maps.shape[-1]
-        places = (self.place[frame, y, x].unsqueeze(1) + 1) * (size / 2) + offsets
+        pixels = torch.stack((x + self.region.left, y + self.region.top), dim=-1) + 0.5
+        places = self.square[frame].to_crop(pixels.unsqueeze(1), size) + offsets
         columns, rows = places.long().clamp(0, size - 1).unbind(-1)
         return self.maps[frame.unsqueeze(1), :, rows, columns]
 
@@ -367,11 +378,13 @@ def _average_squeezed(
     frame, y, x = which
     height, width = grid.shape[1:3]
     half = grid.new_tensor([width / 2, height / 2])
+    pixels = frames.reshape(-1, 3)
 
     def mean_at(places: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
         """Return the mean colours at places [P, T, 2] of frames [P], in pixels: float32 [P, 3]."""
         columns, rows = places[..., 0].long().clamp(0, width - 1), places[..., 1].long().clamp(0, height - 1)
-        return frames[frame.unsqueeze(1), rows, columns].float().mean(1)
+        index = (frame.unsqueeze(1) * height + rows) * width + columns
+        return pixels.index_select(0, index.view(-1)).view(*index.shape, 3).float().mean(1)
 
     center = (grid[frame, y, x] + 1) * half
     beside = [

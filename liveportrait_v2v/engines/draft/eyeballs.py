@@ -20,7 +20,6 @@ class EyeballParameters:
     """An eyeball. Distances are in widths of the eye unless said otherwise.
 
     Attributes:
-        reach: half width and half height of what is taken of the source.
         iris: least and largest radius of an iris.
         rim: radius of what moves with the iris, in radii of the iris, and the width over which it ends.
         around: radius in which the white is made from both sides of the iris, in radii of the iris.
@@ -31,7 +30,6 @@ class EyeballParameters:
         cast: reach and depth of the shade below a lid that comes down, and the way down at which it is full.
     """
 
-    reach: tuple[float, float] = (0.8, 0.6)
     iris: tuple[float, float] = (0.15, 0.26)
     rim: Ramp = Ramp(1.2, 0.25)
     around: float = 1.35
@@ -67,13 +65,12 @@ def draw_eyes(
     for eye, (upper, lower, _) in enumerate(face.EYES):
         frame = face.eye_frame(moved, eye)
         opening = Opening.between(moved, (upper, lower), frame, region, margin)
-        own = face.eye_frame(source, eye)
-        patch = Patch.around(frames, own, EYEBALLS.reach, margin)
+        patch = Patch.around(frames, source[:, [*upper, *lower]], margin)
         if opening.empty or patch.rect.empty:
             continue
         skin = skin_at(opening, patch, moved[:, [*upper, *lower]], shift, square, region)
         inside = (1 - opening.above - opening.below).clamp_min(0) * view[:, eye].view(-1, 1, 1)
-        eyeball = _eyeball(opening, patch, own, target, eye, scale)
+        eyeball = _eyeball(opening, patch, face.eye_frame(source, eye), target, eye, scale)
         opening.put(pictures, torch.lerp(skin, eyeball, inside.unsqueeze(1)))
 
 

@@ -24,7 +24,6 @@ class MouthParameters:
     """What the source's own mouth gives, in widths of the mouth unless said otherwise.
 
     Attributes:
-        reach: half width and half height of what is taken of the source.
         shown: place from the upper lip, 0, to the lower one, 1, at which what the source shows ends.
         lip_edge: height above the lower lip that already carries its colour.
         lip_way: largest motion of the upper lip over the teeth, upwards and downwards.
@@ -37,7 +36,6 @@ class MouthParameters:
         seam_depth: depth of the shade in the middle where they do; half of it at their margins.
     """
 
-    reach: tuple[float, float] = (0.8, 0.9)
     shown: Ramp = Ramp(0.65, 0.33)
     lip_edge: float = 0.015
     lip_way: tuple[float, float] = (0.02, 0.06)
@@ -110,7 +108,7 @@ def draw_mouths(
     margin = margin_px(square, shift.shape[-1])
     opening = Opening.between(moved, (face.UPPER, face.LOWER), face.mouth_frame(moved), region, margin)
     own = face.mouth_frame(target.source[..., :2])
-    patch = Patch.around(frames, own, MOUTH.reach, margin)
+    patch = Patch.around(frames, target.source[:, face.UPPER + face.LOWER, :2], margin)
     if opening.empty or patch.rect.empty:
         return
     skin = skin_at(opening, patch, moved[:, face.UPPER + face.LOWER], shift, square, region)

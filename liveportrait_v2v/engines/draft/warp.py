@@ -41,19 +41,22 @@ SQUEEZED_AREA_SHARE = 0.3
 """A triangle that the expression alone squeezes below this does not limit the head motion; if flipped it is culled."""
 
 
-def make_warp(target: Target, square: FaceSquare, size: int, stitching: bool) -> torch.Tensor:
+Vertices = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Mesh vertices in the square before and after, [N, V, 2], and their depth after, [N, V]."""
+
+
+def make_warp(target: Target, vertices: Vertices, size: int) -> torch.Tensor:
     """Return the warp of skin and surroundings on a grid of `size` nodes a side; across openings it goes on evenly.
 
     Args:
         target: landmarks before and after, N frames.
-        square: the N crop squares.
-        stitching: the border of the square stays where it is.
+        vertices: of that target's mesh.
 
     Returns:
         float32 [N, 2, S, S], in sides of the square: place + shift is the place in the source.
     """
     triangles = warp_mesh().triangles.to(target.source.device)
-    before, after, depth = mesh_vertices(target, square, stitching)
+    before, after, depth = vertices
     before = _margins_outward(before, target)
     pixels = after * size
     front = rasterize(pixels, depth, triangles, size)
@@ -89,13 +92,15 @@ def _shutting(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return (1 - (after + SHUT_OPENING) / (before + SHUT_OPENING)).clamp_min(0)
 
 
-def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target:
+def without_folds(target: Target, square: FaceSquare, stitching: bool) -> tuple[Target, Vertices]:
     """Hold the head's motion back in frames where it would turn a part of the picture around the face inside out.
+
+    Returns the target and its mesh.
 
     Areas are quadratic in the share of the motion, so the largest share that keeps them is known exactly.
     """
     mesh = warp_mesh()
-    before, after, _ = mesh_vertices(target, square, stitching)
+    vertices = before, after, _ = mesh_vertices(target, square, stitching)
     _, still, _ = mesh_vertices(target.held_back(torch.zeros_like(target.strength)), square, stitching)
     outer = mesh.triangles[mesh.outer].to(before.device)
     source, corners, shift = (x[:, outer] for x in (before, still, after - still))
@@ -109,13 +114,14 @@ def without_folds(target: Target, square: FaceSquare, stitching: bool) -> Target
     root = -2 * c / (b - (b * b - 4 * a * c).clamp_min(0).sqrt())
     reached = (b * b >= 4 * a * c) & (root > 0) & healthy
     share = torch.where(reached, root, torch.ones_like(root)).amin(1).clamp(max=1)
-    return target.held_back(share)
+    if (share == 1).all():
+        return target, vertices
+    held = target.held_back(share)
+    return held, mesh_vertices(held, square, stitching)
 
 
-def mesh_vertices(
-    target: Target, square: FaceSquare, stitching: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return mesh vertices in the square before and after [N, V, 2], and their depth after [N, V]."""
+def mesh_vertices(target: Target, square: FaceSquare, stitching: bool) -> Vertices:
+    """Return the mesh of N crop squares; with `stitching`, their border stays where it is."""
     before = square.to_crop(target.source[:, :468, :2])
     after = square.to_crop(target.moved[:, :468, :2])
     outline = before[:, OVAL]

@@ -14,7 +14,7 @@ from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
 from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
-from liveportrait_v2v.engines.draft.warp import make_warp
+from liveportrait_v2v.engines.draft.warp import make_warp, mesh_vertices
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -36,7 +36,7 @@ def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
     """A frame [H, W, 3] with its openings drawn over the source."""
     square = face_crop(asked.source, AnimationSettings())
     pictures = to_float(frames)
-    shift = make_warp(asked, square, 256, True)
+    shift = make_warp(asked, mesh_vertices(asked, square, True), 256)
     if draw is draw_mouths:
         draw(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
     else:
@@ -169,7 +169,7 @@ def test_a_mouth_that_opens_in_the_source_for_the_first_time_is_drawn_with_the_f
         frames,
         asked,
         Memory().learn(frames, asked),
-        make_warp(asked, square, 256, True),
+        make_warp(asked, mesh_vertices(asked, square, True), 256),
         square,
         WHOLE,
     )

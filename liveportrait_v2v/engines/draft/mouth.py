@@ -34,6 +34,7 @@ class MouthParameters:
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
         seam: gap between the lips up to which they touch.
         seam_depth: depth of the shade in the middle where they do; half of it at their margins.
+        lip_round: height above the lower lip over which its shade ends.
     """
 
     shown: Ramp = Ramp(0.65, 0.33)
@@ -46,6 +47,7 @@ class MouthParameters:
     small_gap: Ramp = Ramp(0.35, 0.4)
     seam: Ramp = Ramp(0.05, 0.06)
     seam_depth: float = 0.5
+    lip_round: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class InsideParameters:
     lip_shadow: tuple[float, float] = (0.2, 0.6)
     cavity: Colour = (0.15, 0.085, 0.08)
     tongue_colour: Colour = (0.5, 0.32, 0.31)
-    teeth_colour: Colour = (1.0, 1.12, 1.16)
+    teeth_colour: Colour = (0.9, 1.0, 1.03)
 
 
 MOUTH, INSIDE = MouthParameters(), InsideParameters()
@@ -198,7 +200,10 @@ def _inside(
     ):
         if share.any():
             picture = _over(picture, view, share, still, opening, target, region)
-    apart = torch.maximum(MOUTH.seam(opening.lower - opening.upper), same.view(-1, 1, 1))
+    apart = MOUTH.seam(opening.lower - opening.upper)
+    # The lower lip is round: its edge is in shade.
+    apart = apart * face.smoothstep((opening.lower - opening.y) / MOUTH.lip_round)
+    apart = torch.maximum(apart, same.view(-1, 1, 1))
     return torch.lerp(_lips(opening, frames, target), picture, apart.unsqueeze(1))
 
 

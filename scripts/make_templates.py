@@ -37,6 +37,10 @@ SOURCE, DRIVING, TWO_FACES, PICTURE = (
 CORE = {
     "LoadImage": ([("image", "COMBO")], ["IMAGE", "MASK"]),
     "ImageScaleBy": ([("image", "IMAGE"), ("upscale_method", "COMBO"), ("scale_by", "FLOAT")], ["IMAGE"]),
+    "ImageSharpen": (
+        [("image", "IMAGE"), ("sharpen_radius", "INT"), ("sigma", "FLOAT"), ("alpha", "FLOAT")],
+        ["IMAGE"],
+    ),
     "CreateVideo": ([("images", "IMAGE"), ("audio", "AUDIO"), ("fps", "FLOAT")], ["VIDEO"]),
     "SaveVideo": (
         [("video", "VIDEO"), ("filename_prefix", "STRING"), ("format", "COMBO"), ("codec", "COMBO")],
@@ -265,6 +269,46 @@ sound follow the settings of the Animate node. *Animate Local* takes **roles** t
     )
 
 
+def restore(graph: Graph) -> None:
+    """Draw an animated face's way through another node and back into its frames."""
+    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
+    animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
+    crops = graph.add("LPV2V_CropFaces", (840, 210), (300, 170), clip=(animate, 2))
+    restored = graph.add(
+        "ImageSharpen",
+        (840, 470),
+        (300, 130),
+        "Your restorer or upscaler here",
+        image=(crops, 0),
+        sharpen_radius=1,
+        sigma=1.0,
+        alpha=0.3,
+    )
+    pasted = graph.add(
+        "LPV2V_PasteBack",
+        (1200, 0),
+        (320, 190),
+        clip=(animate, 2),
+        crops=(restored, 0),
+        placement=(crops, 2),
+    )
+    _save(graph, (1580, 0), pasted, "restored")
+    graph.add(
+        "MarkdownNote",
+        (430, 680),
+        (830, 250),
+        "Work on the face before it is pasted back",
+        text="""\
+**Crop Faces** cuts the face out of each frame, and **Paste Back** puts it where it was, at whatever size it comes. \
+Sharpening in between stands for your own restorer, upscaler or detailer.
+
+With *Animate Local* leave Crop Faces out: its **crops** are the networks' own pictures of 512x512. Link them to the \
+restorer, and its **placement** and **images** to Paste Back: nothing is compressed on the way.
+""",
+    )
+
+
 def networks(graph: Graph) -> None:
     """Draw Animate Local with its model."""
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
@@ -482,6 +526,7 @@ GRAPHS = {
     "animate a picture": Template(picture, PICTURE),
     "choose a face": Template(choose_face, TWO_FACES, (1,)),
     "two faces": Template(two_faces, TWO_FACES, (0, 1)),
+    "restore a face": Template(restore, SOURCE),
     "own GPU": Template(networks, SOURCE, made=False),
     "app": Template(app, SOURCE),
 }

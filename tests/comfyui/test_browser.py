@@ -145,6 +145,7 @@ def test_the_quick_start_runs_from_the_button_to_the_finished_video(page, comfy)
         ("choose a face", (640, 330), 25),
         ("two faces", (640, 330), 16),
         ("animate a picture", (700, 700), 46),
+        ("restore a face", (350, 264), 56),
         ("app", (350, 264), 56),
     ],
 )

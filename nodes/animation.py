@@ -272,7 +272,7 @@ def _values_of(node: type[io.ComfyNode], details: Details, plan: RunPlan) -> lis
         "placement": details.placement(plan.size, plan.rate),
         "crops": details.crops,
     }
-    names = [item.id for item in node.GET_SCHEMA().outputs if item.id in made]
+    names = [item.id for item in node.define_schema().outputs if item.id in made]
     return [_unless_missing(name, made[name]) for name in names]
 
 
@@ -298,7 +298,8 @@ async def beside(run: Callable[[Callable[[], bool]], io.NodeOutput]) -> io.NodeO
 
 def is_taken(node: type[io.ComfyNode], output: str) -> bool:
     """Return whether an output, by its id, is to be built: the node has it, and it is linked, as far as is known."""
-    slots = [slot for slot, item in enumerate(node.GET_SCHEMA().outputs) if item.id == output]
+    # ComfyUI's own GET_SCHEMA writes to the class, which is locked while it runs.
+    slots = [slot for slot, item in enumerate(node.define_schema().outputs) if item.id == output]
     return bool(slots) and host.is_linked(node, slots[0]) is not False
 
 

@@ -274,10 +274,10 @@ def restore(graph: Graph) -> None:
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
     driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
     animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
-    crops = graph.add("LPV2V_CropFaces", (840, 210), (300, 170), clip=(animate, 2))
+    crops = graph.add("LPV2V_CropFaces", (840, 210), (300, 350), clip=(animate, 2))
     restored = graph.add(
         "ImageSharpen",
-        (840, 470),
+        (840, 620),
         (300, 130),
         "Your restorer or upscaler here",
         image=(crops, 0),
@@ -296,7 +296,7 @@ def restore(graph: Graph) -> None:
     _save(graph, (1580, 0), pasted, "restored")
     graph.add(
         "MarkdownNote",
-        (430, 680),
+        (430, 820),
         (830, 250),
         "Work on the face before it is pasted back",
         text="""\

@@ -6,10 +6,11 @@ tests/comfyui/test_standin.py holds them, and the schemas that come of them, to 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 import types
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -153,11 +154,34 @@ class NodeOutput:
         self.ui = ui
 
 
+def _locking(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a class method that locks its class while it runs; an awaitable result runs on unlocked."""
+
+    @functools.wraps(method)
+    def locking(cls: type, *args: Any, **options: Any) -> Any:
+        cls._locked = True
+        try:
+            return method(cls, *args, **options)
+        finally:
+            cls._locked = False
+
+    return locking
+
+
 class ComfyNode:
     hidden = types.SimpleNamespace(unique_id="7", prompt={})
+    _locked = False  # while ComfyUI asks a node for something, nobody can write to its class
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("execute", "fingerprint_inputs", "validate_inputs"):
+            if name in vars(cls):
+                setattr(cls, name, classmethod(_locking(vars(cls)[name].__func__)))
 
     @classmethod
     def GET_SCHEMA(cls) -> Schema:  # noqa: N802 - its name in ComfyUI
+        if cls._locked:
+            raise AttributeError(f"cannot modify class attribute 'SCHEMA' on locked class {cls.__name__!r}")
         schema = cls.define_schema()
         names = [item.id for item in (*schema.inputs, *schema.outputs)]
         assert len(names) == len(set(names)), "an input and an output must not share an id"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -49,6 +52,8 @@ _PRESETS = (
 )
 _HARDWARE = "h264_nvenc"  # the encoder of NVIDIA's GPUs; those made for data centres lack it
 _ENCODERS = ("software", "hardware", "auto")
+CONVERTERS = 4
+"""Threads that convert frames for the encoder, at most."""
 _BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve and primaries
 
 
@@ -204,8 +209,8 @@ class VideoWriter:
                 raise MediaError(self._path, f"all frames must be {expected}, got {width}x{height}")
             if self._file.alpha != alpha:
                 raise MediaError(self._path, "all frames must have alpha, or none of them")
-            for pixels in frames.cpu().numpy():
-                self._file.encode(over_black(pixels) if channels == 4 and not alpha else pixels)
+            pixels = frames.cpu().numpy()
+            self._file.encode(map(over_black, pixels) if channels == 4 and not alpha else pixels)
         except (OSError, av.error.FFmpegError) as error:
             raise self._failure(error) from error
 
@@ -274,7 +279,7 @@ class VideoWriter:
 
     def _abandon(self) -> None:
         if self._file is not None:
-            _close_quietly(self._file.container)
+            self._file.abandon()
         if self._part is not None:
             self._part.abandon()
 
@@ -333,16 +338,55 @@ class _OpenFile:
         self.count = 0
         self._stream = stream
         self._rate = rate
+        self._converters: queue.SimpleQueue[_Converter] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(min(CONVERTERS, os.cpu_count() or 1))
+        for _ in range(min(CONVERTERS, os.cpu_count() or 1)):
+            self._converters.put(_Converter(stream.width, stream.height, pixel_format))
+
+    def encode(self, frames: Iterable[np.ndarray]) -> None:
+        """Append frames uint8 [H, W, C]; while one is encoded, the next ones are converted."""
+        for frame in self._threads.map(self._converted, frames):
+            frame.pts, frame.time_base = self.count, 1 / self._rate
+            self.container.mux(self._stream.encode(frame))
+            self.count += 1
+            if self.audio is not None:
+                self.audio.write_until(self.count / self._rate)
+
+    def _converted(self, pixels: np.ndarray) -> av.VideoFrame:
+        converter = self._converters.get()
+        try:
+            return converter(pixels)
+        finally:
+            self._converters.put(converter)
+
+    def finish(self) -> None:
+        """End the streams and close the file."""
+        self.container.mux(self._stream.encode(None))
+        if self.audio is not None:
+            self.audio.finish(self.count / self._rate)
+        self.container.close()
+        self._threads.shutdown()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        self._threads.shutdown(cancel_futures=True)
+        _close_quietly(self.container)
+
+
+class _Converter:
+    """What turns RGB pixels into the encoder's frames; for one frame at a time."""
+
+    def __init__(self, width: int, height: int, pixel_format: str):
         self._scaler = VideoReformatter()
         self._format = pixel_format
-        channels = 4 if self.alpha else 3
-        self._rgb = av.VideoFrame(stream.width, stream.height, "rgba" if self.alpha else "rgb24")
+        channels = 4 if pixel_format.startswith("yuva") else 3
+        self._rgb = av.VideoFrame(width, height, "rgba" if channels == 4 else "rgb24")
         plane = self._rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(stream.height, plane.line_size)
-        self._canvas = rows[:, : stream.width * channels].reshape(stream.height, stream.width, channels)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        self._canvas = rows[:, : width * channels].reshape(height, width, channels)
 
-    def encode(self, pixels: np.ndarray) -> None:
-        """Append a frame uint8 [H, W, C]."""
+    def __call__(self, pixels: np.ndarray) -> av.VideoFrame:
+        """Return a frame of pixels uint8 [H, W, C], whose last row and column are repeated up to the frame's size."""
         height, width = pixels.shape[:2]
         self._canvas[:height, :width] = pixels
         self._canvas[height:, :width] = pixels[-1:]
@@ -357,18 +401,7 @@ class _OpenFile:
             interpolation=BICUBIC,
         )
         frame.colorspace, frame.color_range = _BT709, LIMITED
-        frame.pts, frame.time_base = self.count, 1 / self._rate
-        self.container.mux(self._stream.encode(frame))
-        self.count += 1
-        if self.audio is not None:
-            self.audio.write_until(self.count / self._rate)
-
-    def finish(self) -> None:
-        """End the streams and close the file."""
-        self.container.mux(self._stream.encode(None))
-        if self.audio is not None:
-            self.audio.finish(self.count / self._rate)
-        self.container.close()
+        return frame
 
 
 def _close_quietly(container: av.container.OutputContainer) -> None:

@@ -144,6 +144,7 @@ class LoadVideo(io.ComfyNode):
             audio, notes = heard.audio, heard.notes
             size = clip.output_size(max_side)
             path = clip.path
+            assert path is not None  # a node's clips are files
             if (count, rate, size) != (clip.info.frame_count, own_rate, clip.output_size()):
                 notes = (*clip.info.notes, *notes)
                 alpha = clip.info.has_alpha
@@ -194,8 +195,9 @@ def _preview(asked: dict[str, str]) -> str:
         float(asked["force_rate"]),
     )
     line = animation.clip_line(count, clip.output_size(int(asked["max_side"])), rate)
-    whole = clip.info.frame_count
-    return line if count == whole else f"{line} of {whole} frames in {float(clip.info.duration):.2f} s"
+    whole, duration = clip.info.frame_count, clip.info.duration
+    assert duration is not None  # only stills have none
+    return line if count == whole else f"{line} of {whole} frames in {float(duration):.2f} s"
 
 
 def _selection(
@@ -222,6 +224,7 @@ def _still(clip: Clip, report: host.Report) -> io.NodeOutput:
     text = _picture_line(clip)
     report.text(text)
     sound = host.audio_value(None, 1 / STILL_RATE)
+    assert clip.path is not None  # a node's clips are files
     return io.NodeOutput(
         host.video_value(clip.path), sound, float(STILL_RATE), 1, text, ui=host.reported(text)
     )

@@ -19,7 +19,7 @@ LAYERS = (
     {"faces", "media", "settings"},
     {
         *("errors", "files", "remedies", "text", "deadlines"),
-        *("concurrency", "resampling", "smoothing", "tensors", "web"),
+        *("concurrency", "cuda_graphs", "resampling", "smoothing", "tensors", "web"),
     },
 )
 """Top-level modules and packages, from the top down: each imports those of its own layer and of those below."""

@@ -90,8 +90,9 @@ def cut(frames: Tensor, square: FaceSquare, size: int) -> Tensor:
     count, height, width, _ = frames.shape
     rows, columns, steps, grid = _sampling(square, height, width, size, str(frames.device))
     window = frames[:, rows, columns].permute(0, 3, 1, 2)
-    if max(steps) > 1 and window.device.type == "cpu":
+    if max(steps) > 1 and window.device.type in ("cpu", "cuda"):
         # On bytes, which only the CPU can resize, this is ten times as fast as an average of floats.
+        window = window if window.device.type == "cpu" else window.float()
         smaller = window.shape[2] // steps[0], window.shape[3] // steps[1]
         window = F.interpolate(window, smaller, mode="bilinear", antialias=True).float()
     elif max(steps) > 1:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from .crops import cut, landmarks_in_frame, squares_of_landmarks
-from .nets import Net, load_net
+from .nets import Captured, Net, load_net
 from .square import FaceSquare
 
 MIN_PRESENCE = 0.5
 """Presence from which the landmark network is believed."""
 
 
-def infer(net: Net, crops: list[Tensor], squares: FaceSquare) -> tuple[Tensor, Tensor]:
+def infer(net: Net | Captured, crops: list[Tensor], squares: FaceSquare) -> tuple[Tensor, Tensor]:
     """Run the landmark network on crops of faces.
 
     Args:

@@ -9,27 +9,57 @@ Inside, everything is channels last, [N, H, W, C]: the nets are so narrow that o
 goes into moving memory, and this layout turns the pointwise convolutions into plain matrix products that can
 add to the shortcut in place.
 
+On a CUDA device nothing goes through cuDNN. It chooses an algorithm for each layer and batch size, again in each
+thread, and for layers like these that took half a minute of every run on an H100. The launches of a network are one
+CUDA graph.
+
 Weights are stored next to this module as float16 safetensors, made by scripts/convert_face_models.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..cuda_graphs import Graphed
+
 WEIGHTS = Path(__file__).parent / "weights"
+BATCHES = (1, 4, 8, 16)
+"""Sizes of batches that are captured: a graph takes about as long for four pictures as for one."""
 
 
 class Net(nn.Module):
     """A network that reads square pictures of `size` pixels a side."""
 
     size: int
+    threshold: float
     anchors: Tensor
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, groups: int, products: bool
+) -> Tensor:
+    """Return the convolution of x [N, H, W, C], as [N, h, w, c].
+
+    Args:
+        products: without cuDNN: of groups by torch's own kernel, which takes channels first, of others as a product.
+    """
+    if products and groups == 1:
+        kernel = weight.shape[-1]
+        x = F.pad(x, (0, 0, padding, padding, padding, padding)) if padding else x
+        patches = x.unfold(1, kernel, stride).unfold(2, kernel, stride)
+        return F.linear(patches.flatten(3), weight.flatten(1), bias)
+    x = x.permute(0, 3, 1, 2)
+    if products:
+        x, weight = x.contiguous(), weight.contiguous()
+    return F.conv2d(x, weight, bias, stride, padding, 1, groups).permute(0, 2, 3, 1)
 
 
 class Conv(nn.Conv2d):
@@ -42,13 +72,11 @@ class Conv(nn.Conv2d):
         self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
+        before = self.before
         if self.uneven:
-            before, after = self.before, self.before + 1
-            x = F.pad(x, (0, 0, before, after, before, after))
-            y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, self.stride, 0, 1, self.groups)
-        else:
-            y = super().forward(x.permute(0, 3, 1, 2))
-        return y.permute(0, 2, 3, 1)
+            x = F.pad(x, (0, 0, before, before + 1, before, before + 1))
+            before = 0
+        return convolve(x, self.weight, self.bias, self.stride[0], before, self.groups, x.is_cuda)
 
 
 def halve(x: Tensor) -> Tensor:
@@ -114,8 +142,7 @@ class Bottleneck(nn.Module):
         if size <= 4:
             y = (y.view(-1, 1, size * size, mid) * self.mixing).sum(2)
         else:
-            y = y.view(-1, size, size, mid).permute(0, 3, 1, 2)
-            y = F.conv2d(y, self.depthwise.weight, None, 1, 1, 1, mid).permute(0, 2, 3, 1)
+            y = self.depthwise(y.view(-1, size, size, mid))
         return F.prelu(add_to(x, self.widen, y), self.act.weight)
 
 
@@ -286,8 +313,33 @@ NETS: dict[str, type[Net]] = {
 }
 
 
+class Captured:
+    """A network on a CUDA device, captured for a few sizes of batches; smaller ones are filled up, larger ones split.
+
+    Attributes and calls are those of the network.
+    """
+
+    def __init__(self, net: Net, graphed: Callable[[Tensor], tuple[Tensor, ...]] | None = None):
+        self._net = net
+        self._graphed = graphed or Graphed(net)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._net, name)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        parts = [self._batch(part) for part in x.split(BATCHES[-1])]
+        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+    def _batch(self, x: Tensor) -> tuple[Tensor, ...]:
+        count = len(x)
+        size = next(size for size in BATCHES if size >= count)
+        if count < size:
+            x = torch.cat((x, x.new_zeros(size - count, *x.shape[1:])))
+        return tuple(output[:count] for output in self._graphed(x))
+
+
 @lru_cache(maxsize=8)
-def load_net(name: str, device: str = "cpu") -> Net:
+def load_net(name: str, device: str = "cpu") -> Net | Captured:
     """Load one of NETS with its weights, ready for inference: float32, no gradients, cached per device.
 
     `device` is a torch device string. The module is shared by all callers: do not modify it. Call it under
@@ -299,4 +351,5 @@ def load_net(name: str, device: str = "cpu") -> Net:
     net.eval().requires_grad_(False)
     if isinstance(net, FaceMesh):
         net.prepare()
-    return net.requires_grad_(False).to(device)
+    net.requires_grad_(False).to(device)
+    return Captured(net) if torch.device(device).type == "cuda" else net

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from liveportrait_v2v.faces import FaceSquare
+from liveportrait_v2v.faces import FaceSquare, nets
 from liveportrait_v2v.faces.crops import cut
 from liveportrait_v2v.faces.detect import letterbox
-from liveportrait_v2v.faces.nets import load_net
+from liveportrait_v2v.faces.nets import Captured, convolve, load_net
 
 # Name of a clip, frame, and a square around a face: rolled and off centre, too, as tracking meets them.
 PICTURES = [
@@ -86,3 +86,36 @@ def test_a_net_leaves_its_input_as_it_was(name):
     before = images.clone()
     net(images)
     assert torch.equal(images, before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", nets.NETS)
+def test_the_form_for_gpus_gives_the_same(name, monkeypatch):
+    net = load_net(name)
+    images = torch.rand(3, net.size, net.size, 3, generator=torch.Generator().manual_seed(0))
+    wanted = net(images)
+    monkeypatch.setattr(nets, "convolve", lambda *given: convolve(*given[:-1], products=True))
+    for found, expected in zip(net(images), wanted, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 16, 21])
+def test_a_captured_net_takes_batches_of_any_size_in_a_few_sizes(count):
+    seen = []
+
+    def graphed(x):
+        seen.append(len(x))
+        return x + 1, 2 * x
+
+    given = torch.arange(2.0 * count).view(count, 2)
+    found = Captured(load_net("face_landmarks"), graphed)(given)
+    assert set(seen) <= set(nets.BATCHES)
+    assert torch.equal(found[0], given + 1)
+    assert torch.equal(found[1], 2 * given)
+
+
+def test_a_captured_net_has_the_attributes_of_its_net():
+    net = load_net("face_detector_full_range")
+    captured = Captured(net)
+    assert (captured.size, captured.threshold) == (net.size, net.threshold)
+    assert captured.anchors is net.anchors

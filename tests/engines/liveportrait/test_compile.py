@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from liveportrait_v2v import cuda_graphs
+from liveportrait_v2v.cuda_graphs import Graphed
 from liveportrait_v2v.engines.liveportrait.batches import Batches
 from liveportrait_v2v.engines.liveportrait.model import LivePortraitModel
 from liveportrait_v2v.engines.liveportrait.networks import (
@@ -19,8 +21,6 @@ from liveportrait_v2v.engines.liveportrait.networks import (
     Networks,
     random_weights,
 )
-from liveportrait_v2v.engines.liveportrait.networks.gpu import graphs
-from liveportrait_v2v.engines.liveportrait.networks.gpu.graphs import Graphed
 
 
 def test_a_batch_of_one_size_repeats_the_last_frame_and_leaves_it_out():
@@ -163,7 +163,7 @@ def test_a_graph_of_named_tensors_gives_these():
 @pytest.fixture
 def captures(monkeypatch) -> Captures:
     made = Captures()
-    monkeypatch.setattr(graphs, "capture_cuda_graph", made)
+    monkeypatch.setattr(cuda_graphs, "capture_cuda_graph", made)
     return made
 
 

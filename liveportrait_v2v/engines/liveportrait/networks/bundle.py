@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ....cuda_graphs import Graphed
 from ....errors import SettingsError
 from .gpu.forms import Forms
-from .gpu.graphs import Graphed
 from .gpu.memory import is_out_of_memory
 from .layers import arrange, convolutions_to, fold
 from .motion import MotionOutput

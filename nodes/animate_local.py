@@ -46,4 +46,7 @@ class AnimateLocal(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, **values) -> io.NodeOutput:
-        return animation.run(cls, model.engine, **values)
+        try:
+            return animation.run(cls, model.engine, **values)
+        finally:
+            model.release()

@@ -322,7 +322,7 @@ class Model:
 
         device, rest = model_management.get_torch_device(), model_management.unet_offload_device()
         precision = resolve_precision(precision, device)
-        forms = Forms.usual(device, precision)
+        forms = Forms.usual(device, precision, compile)
         self._networks = load_networks(folders, rest, precision, compile, forms)
         self._precision = precision
         self._landmarks = Landmarks203.find(folders)
@@ -347,6 +347,10 @@ class Model:
             )
             self._networks.to(device)
         return LivePortraitEngine(self._networks, self._landmarks)
+
+    def release(self) -> None:
+        """Let go of what a run keeps on the GPU beside the weights, which ComfyUI knows nothing of."""
+        self._networks.release()
 
 
 # Runs

@@ -140,14 +140,21 @@ def test_the_networks_pictures_are_restored_and_pasted_in_three_nodes(nodes, cli
     from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 
     class Model:
+        released = False
+
         def engine(self) -> LivePortraitEngine:
             return LivePortraitEngine(MadeNetworks())
 
+        def release(self) -> None:
+            self.released = True
+
     link(nodes.AnimateLocal, "images", "crops")
     driving = VideoFromFile(str(clips["jwp_intro"]))
+    model = Model()
     animated = nodes.AnimateLocal.execute(
-        model=Model(), source=source, driving=driving, frames=True, settings=quick
+        model=model, source=source, driving=driving, frames=True, settings=quick
     )
+    assert model.released
     made = outputs(nodes.AnimateLocal, animated)
     crops, placement, images = made["crops"], made["placement"], made["images"]
     assert crops.shape == (placement.crop_count, 512, 512, 3)

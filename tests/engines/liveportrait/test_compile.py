@@ -197,6 +197,13 @@ def test_networks_that_were_moved_are_captured_anew(networks, captures):
     assert captures.count == 2
 
 
+def test_networks_that_let_go_of_their_graphs_are_captured_anew(networks, captures):
+    networks.motion(torch.ones(2))
+    networks.release()
+    assert networks.motion(torch.ones(2)).tolist() == [1, 1]
+    assert captures.count == 2
+
+
 def test_networks_that_cannot_be_captured_go_on_without(networks, captures):
     captures.error = RuntimeError("operation not permitted when stream is capturing\nmore")
     with pytest.warns(
@@ -208,12 +215,15 @@ def test_networks_that_cannot_be_captured_go_on_without(networks, captures):
 
 
 def test_memory_that_runs_out_in_a_capture_is_a_matter_of_smaller_batches(networks, captures):
+    networks.motion(torch.ones(4))
     captures.error = torch.cuda.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(torch.cuda.OutOfMemoryError):
         networks.motion(torch.ones(2))
     captures.error = None
     networks.motion(torch.ones(1))
-    assert captures.count == 1
+    assert captures.count == 2
+    networks.motion(torch.ones(4))  # its memory was let go of
+    assert captures.count == 3
 
 
 def test_without_a_gpu_nothing_is_captured(captures, monkeypatch):

@@ -24,7 +24,8 @@ from liveportrait_v2v.engines.liveportrait.networks.gpu.forms import (
 from liveportrait_v2v.engines.liveportrait.networks.layers import arrange, convolutions_to, fold
 from liveportrait_v2v.errors import SettingsError
 
-EVERYTHING = "channels_last,fused_norm,planes,to_one,padded,plain,plain_volumes"
+QUICKEST = "channels_last,fused_norm,ones,planes,to_one,padded,plain_volumes"
+EVERYTHING = "channels_last,fused_norm,ones,planes,to_one,padded,plain,plain_volumes"
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -56,13 +57,27 @@ def test_an_unknown_form_is_refused():
     [
         ("cpu", "fp32", "contiguous"),
         ("cpu", "fp16", "contiguous"),
-        ("cuda", "fp32", "contiguous"),
-        ("cuda", "fp16", "channels_last,fused_norm,planes"),
-        ("cuda:1", "bf16-convs", "channels_last,fused_norm,planes"),
+        ("cuda", "fp32", "contiguous,graphs"),
+        ("cuda", "fp16", f"{QUICKEST},graphs"),
+        ("cuda:1", "bf16-convs", f"{QUICKEST},graphs"),
     ],
 )
 def test_the_usual_forms_are_those_of_tensor_cores_where_there_are_some(device, precision, usual):
     assert str(Forms.usual(device, precision)) == usual
+
+
+@pytest.mark.parametrize(
+    ("cudnn", "layout"), [(None, "contiguous"), (91002, "channels_last"), (91900, "contiguous")]
+)
+def test_what_is_compiled_is_plain_and_avoids_what_makes_torch_leave_cudnn(monkeypatch, cudnn, layout):
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
+    forms = Forms.usual("cuda", "fp16", compiled=True)
+    assert str(forms) == f"{layout},planes,to_one,plain,plain_volumes,compiled,graphs"
+
+
+def test_graphs_are_left_to_nvidia(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert not Forms.usual("cuda", "fp16").graphs
 
 
 # Torch's switches
@@ -201,20 +216,31 @@ def as_on_a_gpu(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "forms",
-    ["channels_last", "planes", "to_one", "padded", "padded,planes,to_one", "plain_volumes", EVERYTHING],
+    [
+        "channels_last",
+        "planes",
+        "to_one",
+        "padded",
+        "padded,planes,to_one",
+        "plain_volumes",
+        QUICKEST,
+        EVERYTHING,
+    ],
 )
 def test_warping_is_the_same_in_every_form(usual, forms):
     assert difference(warped(forms), usual["W"]) < 1e-4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("forms", ["channels_last", "fused_norm", "plain", EVERYTHING])
+@pytest.mark.parametrize(
+    "forms", ["channels_last", "fused_norm", "ones", "plain", "ones,plain", QUICKEST, EVERYTHING]
+)
 def test_generating_is_the_same_in_every_form(usual, forms):
     assert difference(generated(forms), usual["G"]) < 1e-4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("forms", ["channels_last,fused_norm,planes", EVERYTHING])
+@pytest.mark.parametrize("forms", [QUICKEST, EVERYTHING])
 def test_with_torchs_convolutions_too(usual, as_on_a_gpu, forms):
     assert difference(warped(forms), usual["W"]) < 1e-4
     assert difference(generated(forms), usual["G"]) < 1e-4

@@ -22,6 +22,7 @@ from liveportrait_v2v.engines.liveportrait.networks import (
     PrecisionWarning,
     random_weights,
 )
+from liveportrait_v2v.faces.nets import NETS, load_net
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
 
@@ -31,9 +32,9 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
-BOUNDS = {"fp32": 5e-3, "fp16": 2e-2, "bf16-convs": 0.1}
+BOUNDS = {"fp32": 1.6e-2, "fp16": 2e-2, "bf16-convs": 0.1}
 """Root mean square errors, relative to the spread of float32 pictures of the CPU. In float32 convolutions round to
-TF32, which gives up to 5e-3; fp16 gives 8e-3 to 9e-3 in all forms, bf16 6e-2."""
+TF32, which gives 8e-3; fp16 gives 8e-3 to 9e-3 in all forms, bf16 6e-2."""
 HALF_FORMS = [
     "",
     "channels_last",
@@ -42,6 +43,8 @@ HALF_FORMS = [
     "channels_last,fused_norm,planes,to_one",
     "channels_last,fused_norm,planes,to_one,padded",
     "channels_last,fused_norm,plain,plain_volumes",
+    "ones,planes,to_one",
+    "channels_last,fused_norm,ones,planes,to_one,plain",
     "planes,to_one",
     "benchmark",
     "tf32",
@@ -174,3 +177,21 @@ def test_one_bad_value_is_seen():
     assert made.finite(pictures)()
     pictures[1, 2, 3, 4] = torch.nan
     assert not made.finite(pictures)()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NETS)
+def test_face_networks_give_what_they_give_on_the_cpu_in_any_thread_and_batch(name):
+    here, there = load_net(name), load_net(name, "cuda")
+    pictures = torch.rand(19, here.size, here.size, 3, generator=torch.Generator().manual_seed(0))
+    wanted = here(pictures)
+
+    def found(count: int) -> tuple[Tensor, ...]:
+        with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
+            return tuple(output.cpu() for output in there(pictures[:count].cuda()))
+
+    counts = [1, 3, 8, 19, 2, 16, 5, 1]
+    with ThreadPoolExecutor(2) as threads:
+        for count, outputs in zip(counts, threads.map(found, counts), strict=True):
+            for output, expected in zip(outputs, wanted, strict=True):
+                torch.testing.assert_close(output, expected[:count], atol=2e-3, rtol=1e-3)

@@ -89,7 +89,7 @@ class Networks:
             RuntimeError: the tensors are not those of the networks.
         """
         self.precision = resolve_precision(precision, device)
-        forms = forms or Forms.usual(device, self.precision)
+        forms = forms or Forms.usual(device, self.precision, compile)
         self.forms = replace(forms, compiled=True) if compile else forms
         self._dtype = _DTYPES[self.precision]
         self._thread = threading.local()
@@ -124,6 +124,11 @@ class Networks:
     ) -> Networks:
         """Return networks with random weights: noise that follows the input. For tests and timing."""
         return cls(partial(random_weights, seed), device, precision, forms=forms)
+
+    def release(self) -> None:
+        """Let go of the memory in which captured graphs compute; they are captured anew when they are needed."""
+        for graph in self._graphs.values():
+            graph.clear()
 
     @property
     def device(self) -> torch.device:
@@ -225,12 +230,12 @@ class Networks:
             addresses = [parameter.data_ptr() for parameter in self._parameters]
             if addresses != self._addresses:
                 self._addresses = addresses
-                for graph in self._graphs.values():
-                    graph.clear()
+                self.release()
             try:
                 return self._graphs[name](*inputs)
             except Exception as error:  # of whatever kind
                 if is_out_of_memory(error):
+                    self.release()  # each holds the memory of its batch
                     raise
                 self._go_on_without("the capture of a CUDA graph", error)
                 self._graphs = {}

@@ -43,7 +43,7 @@ def enlarged_kernels(weight: Tensor) -> dict[str, Tensor]:
 def convolve_enlarged(
     x: Tensor,
     kernels: Mapping[str, Tensor] | nn.ParameterDict,
-    bias: Tensor,
+    bias: Tensor | None,
     scale: int,
     rows: slice = slice(None),
 ) -> Tensor:

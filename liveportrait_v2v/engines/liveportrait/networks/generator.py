@@ -15,7 +15,7 @@ from .convolution import convolve, quicker_form
 from .cpu.nnpack import convolve_by_nnpack
 from .cpu.winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
 from .enlarged import convolve_enlarged, enlarged_kernels
-from .gpu.forms import Forms, fused_instance_norm, plain_kernel
+from .gpu.forms import Forms, bias_as_weight, fused_instance_norm, plain_kernel, with_ones
 from .layers import Conv, instance_norm
 
 HIDDEN = 128
@@ -34,10 +34,7 @@ class SpectralConv(nn.Module):
 
     def __init__(self, cin: int, cout: int, kernel: int, bias: bool = True):
         super().__init__()
-        if bias:
-            self.bias = nn.Parameter(torch.empty(cout))
-        else:
-            self.register_parameter("bias", None)
+        self.bias: nn.Parameter | None = nn.Parameter(torch.empty(cout)) if bias else None
         self.weight_orig = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
         self.register_buffer("weight_u", torch.empty(cout))
         self.register_buffer("weight_v", torch.empty(cin * kernel * kernel))
@@ -61,16 +58,27 @@ class SharedConv(nn.Module):
     def __init__(self, convs: list[Conv], scale: int):
         super().__init__()
         self.scale = scale
-        self.bias = nn.Parameter(torch.cat([conv.bias for conv in convs if conv.bias is not None]))
-        weight = torch.cat([conv.weight for conv in convs])
-        self.weight = nn.Parameter(weight) if scale == 1 else None
-        if scale > 1:
-            self.kernels = nn.ParameterDict(enlarged_kernels(weight))
+        self.bias: nn.Parameter | None = nn.Parameter(
+            torch.cat([conv.bias for conv in convs if conv.bias is not None])
+        )
+        self._keep(torch.cat([conv.weight for conv in convs]), enlarge=scale > 1)
+
+    def _keep(self, weight: Tensor, enlarge: bool) -> None:
+        """Keep a kernel as it is, or those that take the place of enlarged maps."""
+        self.weight = None if enlarge else nn.Parameter(weight, requires_grad=False)
+        self.kernels = nn.ParameterDict(enlarged_kernels(weight) if enlarge else {}).requires_grad_(False)
 
     def arrange(self, forms: Forms) -> None:
-        if forms.plain and self.scale > 1:
-            self.weight = nn.Parameter(plain_kernel(self.kernels), requires_grad=False)
-            del self.kernels
+        enlarge = self.scale > 1 and not forms.plain
+        if enlarge == (self.weight is None) and not forms.ones:
+            return
+        weight = plain_kernel(self.kernels) if self.weight is None else self.weight.data
+        if forms.ones:
+            assert self.bias is not None
+            norms = zip(weight.split(HIDDEN), self.bias.split(HIDDEN), strict=True)
+            weight = torch.cat([bias_as_weight(*norm, one=True) for norm in norms])
+            self.bias = None
+        self._keep(weight, enlarge)
 
     def forward(self, features: Tensor, cells: slice = slice(None)) -> Tensor:
         if self.weight is None:
@@ -106,8 +114,16 @@ class Spade(nn.Module):
         assert self.mlp_gamma.bias is not None
         assert self.mlp_beta.bias is not None
         self.weight = nn.Parameter(torch.cat((self.mlp_gamma.weight, self.mlp_beta.weight)))
-        self.bias = nn.Parameter(torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias)))
+        self.bias: nn.Parameter | None = nn.Parameter(
+            torch.cat((self.mlp_gamma.bias + 1, self.mlp_beta.bias))
+        )
         del self.mlp_gamma, self.mlp_beta
+
+    def arrange(self, forms: Forms) -> None:
+        if forms.ones:
+            assert self.bias is not None
+            weight = bias_as_weight(self.weight, self.bias, one=False)
+            self.weight, self.bias = nn.Parameter(weight, requires_grad=False), None
 
     def forward(self, normalized: Tensor, hidden: Tensor, slope: float | None = None) -> Tensor:
         if quicker_form(hidden, self.weight) is convolve_by_winograd:
@@ -125,9 +141,10 @@ class Spade(nn.Module):
         half = min(BLOCK, len(self.weight)) // 2
         # Some gammas, their betas, the next gammas and so on: what belongs together comes out together.
         weight, bias = (
-            both.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(0, 2)
+            None if both is None else both.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(0, 2)
             for both in (self.weight, self.bias)
         )
+        assert weight is not None
         scale = hidden.shape[2] // normalized.shape[2]
         out = hidden.new_empty(*normalized.shape[:2], *hidden.shape[2:])
         cells = as_cells(out)
@@ -189,9 +206,10 @@ class SpadeBlock(nn.Module):
 
     def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
         """Apply the first norm and convolution, and those of the shortcut where it has any."""
-        found = [self.conv_0(self.norm_0(normalized, hidden[:, :HIDDEN], 0.2))]
+        parts = hidden.chunk(2, 1) if self.shortcut else (hidden,)
+        found = [self.conv_0(self.norm_0(normalized, parts[0], 0.2))]
         if self.shortcut:
-            found.append(self.conv_s(self.norm_s(normalized, hidden[:, HIDDEN:])))
+            found.append(self.conv_s(self.norm_s(normalized, parts[1])))
         return found
 
     def _after(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
@@ -240,6 +258,7 @@ class SpadeGenerator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ones = False
         self.fc = Conv(256, 512, 3, 3)
         for i in range(6):
             self.add_module(f"G_middle_{i}", SpadeBlock(512, 512, 256))
@@ -247,8 +266,21 @@ class SpadeGenerator(nn.Module):
         self.up_1 = SpadeBlock(256, 64, 256, scale=4)
         self.conv_img = nn.Sequential(Conv(64, 12, 3, 3))
 
+    def fold(self) -> None:
+        # Constants of whole maps: instance norms, and nothing else, see them next.
+        self.fc.bias = None
+        for name, block in self.named_children():
+            if isinstance(block, SpadeBlock):
+                block.conv_0.bias = None
+                if name != "up_1":
+                    block.conv_1.bias = None
+
+    def arrange(self, forms: Forms) -> None:
+        self._ones = forms.ones
+
     def forward(self, features: Tensor) -> Tensor:
         x = self.fc(features)
+        features = with_ones(features) if self._ones else features
         for i in range(6):
             x = getattr(self, f"G_middle_{i}")(x, features)
         x = self.up_1(self.up_0(x, features), features)

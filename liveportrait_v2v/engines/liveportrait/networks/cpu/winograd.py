@@ -43,13 +43,13 @@ CONSTANT = 7
 Place = tuple[int, slice, slice, slice]
 
 
-def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve with zero padding.
 
     Args:
         x: float32 [N, cin, (D,) H, W], H and W multiples of 4.
         weight: float32 [cout, cin, (kd,) 3, 3], kd odd.
-        bias: float32 [cout].
+        bias: float32 [cout], or None.
     """
     out = x.new_empty(len(x), len(weight), *x.shape[2:])
     cells = as_cells(out)
@@ -67,7 +67,9 @@ def as_cells(x: Tensor, size: int = 4) -> Tensor:
     return x.view(*x.shape[:2], -1, height // size, size, width // size, size)
 
 
-def winograd_blocks(x: Tensor, weight: Tensor, bias: Tensor, finish: Callable[[Place, Tensor], None]) -> None:
+def winograd_blocks(
+    x: Tensor, weight: Tensor, bias: Tensor | None, finish: Callable[[Place, Tensor], None]
+) -> None:
     """Compute a convolution block by block, and hand each over while it is in the caches.
 
     Args:
@@ -106,7 +108,8 @@ def winograd_blocks(x: Tensor, weight: Tensor, bias: Tensor, finish: Callable[[P
                 product = multiply(planes_of[0], seen[:, :, : depth * plane], product)
                 for k in range(1, deep):
                     product.baddbmm_(planes_of[k], seen[:, :, k * plane : (k + depth) * plane])
-                product[CONSTANT].add_(bias[channels, None])
+                if bias is not None:
+                    product[CONSTANT].add_(bias[channels, None])
                 found = _shaped(samples, 16, size * depth * plane)
                 torch.mm(FROM_TILES, product.view(36, -1), out=found)
                 found = found.view(4, 4, size, depth, -1, across).permute(2, 3, 4, 0, 5, 1)

@@ -26,6 +26,7 @@ class Forms:
     Attributes:
         layout: of convolutions' weights and inputs, "contiguous" or "channels_last", in two and three dimensions.
         fused_norm: instance norm in three operations that keep the layout; torch's own makes its input contiguous.
+        ones: biases of the generator's norms as weights of a channel of ones; cuDNN's are additions of their own.
         planes: the 7x7x7 convolution as one in two dimensions, with an output channel for each plane of the kernel.
         to_one: the occlusion's convolution to one channel as a product and a fold.
         padded: channels of dense motion padded with zeros to a multiple of 8.
@@ -39,6 +40,7 @@ class Forms:
 
     layout: str = "contiguous"
     fused_norm: bool = False
+    ones: bool = False
     planes: bool = False
     to_one: bool = False
     padded: bool = False
@@ -66,19 +68,39 @@ class Forms:
         return cls(layouts[-1], **{name: True for name in switches if name in names})
 
     @classmethod
-    def usual(cls, device: str | torch.device, precision: str) -> Forms:
-        """Return what is taken where nothing else is asked for.
-
-        On CUDA in half precision that is what tensor cores and cuDNN are made for; it also keeps torch 2.9 and 2.10
-        from leaving cuDNN, which they do for volumes in half precision that are contiguous.
+    def usual(cls, device: str | torch.device, precision: str, compiled: bool = False) -> Forms:
+        """Return what is taken where nothing else is asked for: what was quickest on an H100, see benchmarks/gpu.md.
 
         Args:
             device: the one that computes.
             precision: "fp16", "bf16-convs" or "fp32".
+            compiled: for torch.compile, which does some of it better and needs no more than that.
         """
-        if torch.device(device).type == "cuda" and precision != "fp32":
-            return cls("channels_last", fused_norm=True, planes=True)
-        return cls()
+        if torch.device(device).type != "cuda":
+            return cls(compiled=compiled)
+        graphs = torch.version.hip is None  # AMD's are untried
+        if precision == "fp32":
+            return cls(graphs=graphs, compiled=compiled)
+        if compiled:
+            return cls(
+                "channels_last" if _leaves_cudnn() else "contiguous",
+                planes=True,
+                to_one=True,
+                plain=True,
+                plain_volumes=True,
+                compiled=True,
+                graphs=graphs,
+            )
+        return cls(
+            "channels_last",
+            fused_norm=True,
+            ones=True,
+            planes=True,
+            to_one=True,
+            padded=True,
+            plain_volumes=True,
+            graphs=graphs,
+        )
 
     def __str__(self) -> str:
         """Text that `parse` reads."""
@@ -104,6 +126,12 @@ class Forms:
             yield
         finally:
             cudnn.benchmark, cudnn.allow_tf32, products.allow_tf32 = before
+
+
+def _leaves_cudnn() -> bool:
+    """Return whether torch leaves cuDNN for contiguous volumes in half precision: 2.9 and later do for 9.8 to 9.14."""
+    version = torch.backends.cudnn.version() or 0
+    return 90800 <= version < 91500
 
 
 def in_channels_last(x: Tensor) -> bool:
@@ -172,3 +200,28 @@ def padded(x: Tensor, *sizes: int) -> Tensor:
     out = x.new_zeros(*sizes, *x.shape[len(sizes) :])
     out[tuple(slice(size) for size in x.shape[: len(sizes)])] = x
     return out
+
+
+def with_ones(x: Tensor) -> Tensor:
+    """Return x [N, C, H, W] with eight more channels, of ones and of zeros, in its layout.
+
+    `bias_as_weight` gives kernels for it.
+    """
+    more = x.new_zeros(len(x), MULTIPLE, *x.shape[2:])
+    more[:, 0] = 1
+    return torch.cat((x, more), 1)
+
+
+def bias_as_weight(weight: Tensor, bias: Tensor, one: bool) -> Tensor:
+    """Return a kernel [cout, cin + 8, h, w] that adds a bias [cout], for maps by `with_ones`.
+
+    Args:
+        one: make such maps, too: the kernel is [cout + 8, cin + 8, h, w], and has ReLU after it.
+    """
+    cout, cin = weight.shape[:2]
+    found = padded(weight, cout + MULTIPLE * one, cin + MULTIPLE)
+    row, column = (size // 2 for size in weight.shape[2:])
+    found[:cout, cin, row, column] = bias
+    if one:
+        found[cout, cin, row, column] = 1
+    return found

@@ -25,7 +25,7 @@ from liveportrait_v2v.faces import FaceSquare, FaceTracker
 from liveportrait_v2v.media import Clip
 
 from .clips import carried
-from .forms import NONE, SEARCHED, joined, networks, switched
+from .forms import NONE, TOGETHER, WORDS, joined, networks, switched
 from .options import Options
 from .report import Report
 from .subjects import Given, dtype_of, reference_calls, reference_networks, tiled
@@ -44,8 +44,8 @@ KEYPOINTS_IN_TF32 = 4
 """Times the bound of the chain where all products of the process are in TF32, those that pose keypoints too: that moves
 them by hundredths of a pixel, which in noise outweighs the rest. A CPU that rounds as TF32 gives 2.5."""
 TRACKING = 1e-3
-"""Landmarks may be off by a thousandth of the face's height: on a GPU the detectors' picture is resized as floats
-instead of bytes, which on a CPU moves them by up to 0.4 thousandths, and TF32 by another 0.1."""
+"""Landmarks may be off by a thousandth of the face's height: on a GPU pictures are resized as floats instead of bytes,
+which on a CPU moves them by up to 0.8 thousandths."""
 COMPILER_SECONDS = 200
 """Seconds that must be left before a compiler starts, so that it doesn't take the time of the runs."""
 
@@ -91,13 +91,13 @@ def _configurations(options: Options) -> Iterator[Kind]:
         return
     yield Kind("fp32", NONE, False)
     yield Kind("fp32", NONE, True)
-    together = joined(*SEARCHED[:4])
-    for precision in ("fp16", "bf16-convs"):
-        for form in (NONE, *SEARCHED, together, "graphs", joined(together, "graphs")):
-            yield Kind(precision, form)
-    for form in (*SEARCHED, "graphs", joined(together, "graphs")):
-        yield Kind("fp32", form, False)
-    yield Kind("fp16", joined(together, "compiled"))
+    captured = joined(TOGETHER, "graphs")
+    for form in (NONE, *WORDS, captured):
+        yield Kind("fp16", form)
+    for form in (NONE, captured):
+        yield Kind("bf16-convs", form)
+    yield Kind("fp32", captured, False)
+    yield Kind("fp16", joined(TOGETHER, "compiled"))
 
 
 def outputs(

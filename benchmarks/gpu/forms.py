@@ -15,20 +15,23 @@ from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import Forms, Networks, random_weights
 
 NONE = "none"
-SEARCHED = (
-    "channels_last",
-    "fused_norm",
+WORDS = (
+    "graphs",
     "planes",
     "to_one",
-    "benchmark",
+    "ones",
+    "channels_last",
+    "fused_norm",
     "padded",
     "plain",
     "plain_volumes",
+    "benchmark",
     "tf32",
 )
-"""Words that the search adds one by one, the most promising first."""
-LAST = ("graphs", "compiled")
-"""Words that are tried on top of the form that won."""
+"""Words of forms but for "compiled"."""
+TOGETHER = "channels_last,fused_norm,planes,to_one"
+SEARCHED = (*WORDS[:5], TOGETHER, f"{TOGETHER},plain", *WORDS[6:])
+"""What the search adds step by step. Graphs first: without them the host binds, and the rest can't be compared."""
 
 weights = lru_cache(random_weights)  # making them takes longer than most of what is measured
 
@@ -53,8 +56,9 @@ def usual(device: str, precision: str) -> str:
 
 
 def joined(*forms: str) -> str:
-    """Return the form that has the words of all these."""
-    return ",".join(form for form in forms if form != NONE) or NONE
+    """Return the form that has the words of all these, each once."""
+    words = [word for form in forms if form != NONE for word in form.split(",")]
+    return ",".join(dict.fromkeys(words)) or NONE
 
 
 def without(form: str, word: str) -> str:

@@ -107,9 +107,7 @@ def run(options: Options, report: Report) -> None:
         peaks: dict[int, MemoryPeaks | None] = {}
         for word, frames in (("cold", few), ("warm", few), ("warm", runs.frames))[options.tiny :]:
             peaks[frames] = _try(options, report, runs, word, "720p", "square", frames)
-        cases = [("720p", "16:9"), ("1080p", "square"), ("1080p", "16:9")]
-        for size, driving in cases[:1] if options.tiny else cases:
-            _try(options, report, runs, "warm", size, driving, runs.frames)
+        _try(options, report, runs, "warm", "720p", "16:9", runs.frames)
         if not options.tiny:
             _judge_memory(report, peaks[few], peaks[runs.frames])
         for what, measure in (
@@ -119,6 +117,8 @@ def run(options: Options, report: Report) -> None:
             ("interrupt", _interrupt),
         ):
             report.attempt(PART, partial(measure, options, report, runs), what=what)
+        for driving in () if options.tiny else DRIVING:
+            _try(options, report, runs, "warm", "1080p", driving, runs.frames)
 
 
 def _try(options: Options, report: Report, runs: Runs, *case: Any) -> MemoryPeaks | None:

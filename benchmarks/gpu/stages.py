@@ -7,6 +7,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import torch
+
+from liveportrait_v2v.faces.nets import NETS, load_net
+
 from . import forms
 from .clock import Clock, MemoryPeaks
 from .floor import floors, measured_rates
@@ -34,6 +38,11 @@ def stages(options: Options, report: Report) -> None:
         for count in () if options.tiny else BATCHES:
             if count != batch:
                 _try_ours(options, report, form, count)
+    for name in NETS:
+        for count in sorted({1, batch}):
+            report.attempt(
+                PART, partial(_measure_faces, options, report, name, count), form=name, batch=count
+            )
     if options.on_gpu:
         mode = "max-autotune" if options.max_autotune else "default"
         for count in (1, batch):
@@ -56,10 +65,12 @@ def _search(options: Options, report: Report, batch: int) -> str:
     wrong = [row["what"].split(":")[0] for row in checked if row.get("ok") is False]
     best = forms.NONE
     ms = _try_ours(options, report, best, batch)
-    for word in () if options.tiny else (*forms.SEARCHED, *forms.LAST):
-        if f"{options.precision}, {word}" in wrong:
+    for word in () if options.tiny else (*forms.SEARCHED, "compiled"):
+        if any(f"{options.precision}, {part}" in wrong for part in word.split(",")):
             continue
         form = forms.joined(best, word)
+        if form == best:
+            continue
         needs = FOR_THE_REST + FOR_A_COMPILER if word == "compiled" else 0
         found = _try_ours(options, report, form, batch, needs)
         gain = COMPILER_GAIN if word == "compiled" else GAIN
@@ -101,6 +112,13 @@ def _try_reference(
 
     needs = FOR_THE_REST + FOR_A_COMPILER if compiled else 0
     report.attempt(PART, measure, needs, form=form, batch=batch)
+
+
+def _measure_faces(options: Options, report: Report, name: str, count: int) -> None:
+    """Add a row for one of the tracker's networks."""
+    net = load_net(name, options.device)
+    pictures = torch.rand(count, net.size, net.size, 3, device=options.device)
+    _measure(options, report, name, count, {name: lambda: net(pictures)})
 
 
 def _measure(options: Options, report: Report, form: str, batch: int, calls: Calls) -> float:

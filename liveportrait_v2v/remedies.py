@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 COMMANDS = {
     "faces": "see the numbers with the command `liveportrait-v2v faces`",
+    "box": "give its place to the liveportrait engine with --box",
     "key": "set SEGMIND_API_KEY, or store a key with `liveportrait-v2v key set`",
     "weights": "run `liveportrait-v2v models download`, or name their folder",
     "verify": "check the weights with `liveportrait-v2v models verify`",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
 from .concurrency import Ahead, OwnStream, Stopwatch
 from .faces import FaceTracker, Tracks, circles
+from .faces.given import BoxTracker, FaceBoxes
 from .media import Chunk, Clip
 from .tensors import TensorStruct
 
@@ -201,7 +202,7 @@ class TrackedClip:
     def __init__(
         self,
         clip: Clip,
-        numbers: Sequence[int],
+        numbers: Sequence[int | FaceBoxes],
         *,
         device: str = "cpu",
         order: str = "large-small",
@@ -214,8 +215,8 @@ class TrackedClip:
         """Prepare the passes; nothing is read yet.
 
         Args:
-            numbers: of the faces, each as often as it is to be given.
-            add_points: an engine's, called with each chunk and face that is tracked, in the thread that tracks.
+            numbers: of the faces, or what gives one, each as often as it is to be given.
+            add_points: an engine's, called with each chunk and face that has a number, in the thread that tracks.
             device, order, chunk, clock: as in `track`.
             memory: gives the tracks that an earlier run kept, and keeps those of this one.
             points: name of the points that `add_points` adds, for the memory.
@@ -229,7 +230,7 @@ class TrackedClip:
         self._clock = clock or Stopwatch()
         self._stream = OwnStream(device)
         self.faces = 0
-        self._tracker: FaceTracker | None = None
+        self._tracker: _Trackers | None = None
         self._tracked = 0  # frames that the tracker has seen
         self._kept: list[tuple[_Track, ...]] = []
         """Of each chunk from the first on, the track of each number."""
@@ -282,7 +283,7 @@ class TrackedClip:
                 # In the last chunk, fewer frames than a longer pass kept.
                 yield tuple(track[: len(frames)].of(frames, part.index) for track in tracks)
 
-    def _ready(self, cap: int) -> FaceTracker:
+    def _ready(self, cap: int) -> _Trackers:
         """Return the tracker, in the state behind the last kept frame if the pass reads further than that."""
         kept = self._frames_kept()
         # What the tracker finds depends in its last digits on where chunks end.
@@ -294,36 +295,66 @@ class TrackedClip:
         if further and not goes_on and not recalled:
             self._kept.clear()
         if self._tracker is None or (further and not goes_on):
-            self._tracker = FaceTracker(device=self._device, order=self._order)
+            self._tracker = _Trackers(self._numbers, self._device, self._order)
             self._tracked = 0
         return self._tracker
 
     def _frames_kept(self) -> int:
         return sum(len(tracks[0]) for tracks in self._kept)
 
-    def _catch_up(self, tracker: FaceTracker, index: int) -> None:
+    def _catch_up(self, tracker: _Trackers, index: int) -> None:
         """Give the tracker the frames up to `index`, whose tracks an earlier run left."""
         with _decoded(self._clip, self._device, self._chunk, index, self._clock) as parts:
             for part in parts:
                 tracker.track(part.frames.to(self._device, non_blocking=True))
         self._tracked = index
 
-    def _track(self, tracker: FaceTracker, frames: torch.Tensor, index: int) -> tuple[_Track, ...]:
-        """Return the track of each number's face in the frames that follow."""
+    def _track(self, tracker: _Trackers, frames: torch.Tensor, index: int) -> tuple[_Track, ...]:
+        """Return the track of each face in the frames that follow."""
         self._tracked += len(frames)
         tracks = tracker.track(frames)
-        found = torch.full((len(frames),), tracks.present.shape[1])
-        everyone = circles(tracks.landmarks, tracks.present)
-        own: dict[int, _Track] = {}
-        for number in set(self._numbers):
-            landmarks, present, scenes = tracks.face(number)
-            marked = self._add_points(TrackedChunk(frames, landmarks, present, index, scenes=scenes))
-            others = torch.cat((everyone[:, :number], everyone[:, number + 1 :]), 1)
-            # Memory of their own, without the other faces'.
-            own[number] = _Track(
-                marked.landmarks.contiguous(), present.contiguous(), scenes.contiguous(), others, found
-            )
+        own: dict[int | FaceBoxes, _Track] = {}
+        for face, track in tracks.items():
+            if not isinstance(face, FaceBoxes):
+                marked = self._add_points(track.of(frames, index))
+                track = replace(track, landmarks=marked.landmarks)
+            # Memory of its own, without the other faces'.
+            parts = {name: getattr(track, name).contiguous() for name in ("landmarks", "present", "scenes")}
+            own[face] = replace(track, **parts)
         return tuple(own[number] for number in self._numbers)
+
+
+class _Trackers:
+    """What tracks the faces of one clip: those that have a number together, and each that is given by itself."""
+
+    def __init__(self, faces: Sequence[int | FaceBoxes], device: str, order: str):
+        self._numbers = sorted({face for face in faces if isinstance(face, int)})
+        self._given = {face: BoxTracker(face) for face in faces if isinstance(face, FaceBoxes)}
+        self._tracker = FaceTracker(device=device, order=order) if self._numbers else None
+
+    def track(self, frames: torch.Tensor) -> dict[int | FaceBoxes, _Track]:
+        """Track the frames that follow, uint8 [N, H, W, 3]."""
+        count, found, everyone = len(frames), torch.zeros(len(frames), dtype=torch.int64), _NOBODY
+        made: dict[int | FaceBoxes, _Track] = {}
+        if self._tracker is not None:
+            tracks = self._tracker.track(frames)
+            found += tracks.present.shape[1]
+            everyone = circles(tracks.landmarks, tracks.present)
+            for number in self._numbers:
+                others = torch.cat((everyone[:, :number], everyone[:, number + 1 :]), 1)
+                made[number] = _Track(*tracks.face(number), others, found)
+        for face, tracker in self._given.items():
+            landmarks, present = tracker.track(frames)
+            scenes = torch.zeros(count, dtype=torch.int64)
+            beside = _beside(circles(landmarks, present), everyone.expand(count, -1, -1))
+            made[face] = _Track(landmarks, present, scenes, beside, found)
+        return made
+
+
+def _beside(own: torch.Tensor, everyone: torch.Tensor) -> torch.Tensor:
+    """Return circles [N, K, 3] without those that are within a face's own circle [N, 3]: it has a number as well."""
+    inside = (everyone[..., :2] - own[:, None, :2]).norm(dim=-1) < own[:, None, 2]
+    return everyone.masked_fill(inside.unsqueeze(-1), 0)
 
 
 def _decoded(clip: Clip, device: str, chunk: int, cap: int, clock: Stopwatch) -> Ahead[Chunk]:

@@ -15,6 +15,7 @@ from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from . import host
 from .another_face import ROLES, Face
 from .batches import Batch, Details
+from .boxes import boxes_input, given
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -78,6 +79,14 @@ def frames_switch() -> io.Input:
         advanced=True,
         tooltip="Give the result as images where a node is linked to them: 12 bytes of memory a pixel, 0.8 GB for "
         "10 s of 640x360 at 30 frames a second. Off: never.",
+    )
+
+
+def _boxes() -> io.Input:
+    return boxes_input(
+        "Place of the source's face where no detector finds it, a cat's or a cartoon's: one box for the first frame, "
+        "which is followed, or one for each frame; of several in a frame, the one that input_face_index numbers. For "
+        "Animate Local; Animate Draft needs a face that is found."
     )
 
 
@@ -166,6 +175,8 @@ def schema(
     if local:
         own = [*own, _roles()]
     own += _image_batch()
+    if local:
+        own.append(_boxes())
     return io.Schema(
         category=host.CATEGORY,
         inputs=[*inputs(clips_optional), *own],
@@ -185,6 +196,7 @@ def run(
     settings: AnimationSettings | None = None,
     motion_options: MotionOptions | None = None,
     roles: Sequence[Face] = (),
+    boxes: Any = None,
     source_audio: dict[str, Any] | None = None,
     source_fps: float = 0.0,
     cancelled: Callable[[], bool] = host.interrupted,
@@ -197,6 +209,7 @@ def run(
         frames: the images output is built where it is linked.
         settings, motion_options: defaults where left out.
         roles: more faces.
+        boxes: give the source's face, in any form of `FaceBoxes.parse`.
         source_audio, source_fps: of a source that is a batch of images.
 
     Raises:
@@ -212,6 +225,8 @@ def run(
         builds_images = check_images(node, frames)
         made = engine()
         at_url = partial(made.clip, cancelled=cancelled) if isinstance(made, HostedEngine) else None
+        settings = settings or AnimationSettings()
+        face_given = given(boxes, settings.input_face_index)
         leading = [driving, *(face.driving for face in roles)]
         clip, first, *others = host.clips(
             source, *leading, at_url=at_url, audio=source_audio, rate=source_fps
@@ -219,7 +234,7 @@ def run(
         plan = make_plan(
             clip,
             [
-                Role(first, settings or AnimationSettings(), motion_options or MotionOptions()),
+                Role(first, settings, motion_options or MotionOptions(), boxes=face_given),
                 *(face.role(other) for face, other in zip(roles, others, strict=True)),
             ],
         )
@@ -261,7 +276,7 @@ def run(
 
 def _details(node: type[io.ComfyNode], plan: RunPlan) -> Details:
     """Return what collects the mask and the crops of a run, as far as they are linked, and its squares."""
-    faces = sum(len(role.source_numbers) for role in plan.roles)
+    faces = sum(len(role.source_faces) for role in plan.roles)
     return Details(plan.frame_count, plan.size, is_taken(node, "mask"), faces * is_taken(node, "crops"))
 
 

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from . import host
+from .boxes import boxes_input, given
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -33,12 +34,15 @@ class Face:
     drive_face: int
     settings: AnimationSettings
     options: MotionOptions
+    boxes: Any = None
 
     def role(self, driving: Clip) -> Role:
         """Return the role, with the clip behind `driving`."""
         from ..liveportrait_v2v.plan import Role
 
-        return Role(driving, self.settings, self.options, self.source_face, self.drive_face)
+        boxes = given(self.boxes, self.source_face)
+        number = self.source_face if boxes is None else None
+        return Role(driving, self.settings, self.options, number, self.drive_face, boxes)
 
 
 class AnotherFace(io.ComfyNode):
@@ -98,6 +102,10 @@ class AnotherFace(io.ComfyNode):
                     optional=True,
                     tooltip="More faces, from another node of this kind.",
                 ),
+                boxes_input(
+                    "Place of this face in the source where no detector finds it, for Animate Local; of several in a "
+                    "frame, the one that source_face numbers."
+                ),
             ],
             outputs=[
                 ROLES.Output("more_faces", display_name="roles", tooltip="This face and those linked to it.")
@@ -106,7 +114,14 @@ class AnotherFace(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, driving, source_face: int, drive_face: int, settings=None, motion_options=None, roles=()
+        cls,
+        driving,
+        source_face: int,
+        drive_face: int,
+        settings=None,
+        motion_options=None,
+        roles=(),
+        boxes=None,
     ) -> io.NodeOutput:
         face = Face(
             driving,
@@ -114,5 +129,6 @@ class AnotherFace(io.ComfyNode):
             drive_face,
             settings or AnimationSettings(),
             motion_options or MotionOptions(),
+            boxes,
         )
         return io.NodeOutput((*roles, face))

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..liveportrait_v2v.settings import AnimationSettings
 from . import animation, host
 from .batches import Batch
+from .boxes import boxes_input, given
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -54,6 +55,10 @@ class CropFaces(io.ComfyNode):
                     optional=True,
                     tooltip="For the order of the numbers and the smoothing of the crops; without it the defaults.",
                 ),
+                boxes_input(
+                    "Place of the face where no detector finds it: one box for the first frame, which is followed, or "
+                    "one for each frame; of several in a frame, the one that input_face_index numbers."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -80,7 +85,7 @@ class CropFaces(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, clip, settings=None, motion_options=None) -> io.NodeOutput:
+    def execute(cls, clip, settings=None, motion_options=None, boxes=None) -> io.NodeOutput:
         from ..liveportrait_v2v.compose import square_mask
         from ..liveportrait_v2v.run.crops import FaceCropper
 
@@ -89,7 +94,8 @@ class CropFaces(io.ComfyNode):
             settings = settings or AnimationSettings()
             size, total, done = settings.dsize, clip.info.frame_count, 0
             batch = Batch(total, (size, size), remedy=_REMEDY)
-            cropper = FaceCropper(clip, settings, motion_options)
+            face = given(boxes, settings.input_face_index)
+            cropper = FaceCropper(clip, settings, motion_options, faces=None if face is None else (face,))
             for part in cropper.crops(cancelled=host.interrupted):
                 batch.add(part.pictures)
                 if len(part.pictures):

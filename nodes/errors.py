@@ -8,6 +8,7 @@ from ..liveportrait_v2v.errors import LivePortraitError, MediaError
 
 REMEDIES = {
     "faces": "see the numbers with the node Preview Faces",
+    "box": "link its place to `boxes` of Animate Local",
     "key": "set one in the menu, Extensions > LivePortrait > Set Segmind API key",
     "weights": "switch `download` on in Load Model, or put the files into models/liveportrait",
     "verify": "delete the weights and download them again with Load Model's `download`",

@@ -138,6 +138,11 @@ def roles_schema() -> dict[str, Any]:
             **number,
             "description": "Number of the driving clip's face. Without it drive_face_index of the settings.",
         },
+        "box": {
+            "type": ["array", "object"],
+            "description": "Place of the source's face where no detector finds it, for the liveportrait engine: x, y, "
+            "width, height in pixels, or in shares of the frame; one for the first frame, or one for each frame.",
+        },
         "settings": _parameter_schema(AnimationSettings),
         "options": _parameter_schema(MotionOptions),
     }

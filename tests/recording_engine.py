@@ -23,7 +23,7 @@ SIZE = 200
 class Recorder:
     """An engine that gives the source back brighter by one, and remembers what it was given."""
 
-    name, device, render_threads, supports = "recorder", "cpu", None, ALL_OPTIONS
+    name, device, render_threads, supports, takes_boxes = "recorder", "cpu", None, ALL_OPTIONS, True
 
     def __init__(self) -> None:
         self.driving: list[torch.Tensor] = []

@@ -108,6 +108,15 @@ class _Text(_Input):
 
 
 @dataclass
+class _Box(_Input):
+    advanced: None = field(default=None, init=False)
+    force_input: bool | None = None
+
+    def own(self) -> dict[str, Any]:
+        return {"forceInput": self.force_input}
+
+
+@dataclass
 class _Several(_Input):
     """Sockets that take more than one type."""
 
@@ -319,7 +328,7 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         Combo=_kind("Combo", "COMBO", _Combo),
         Image=_kind("Image", "IMAGE"),
         Mask=_kind("Mask", "MASK"),
-        BoundingBox=_kind("BoundingBox", "BOUNDING_BOX"),
+        BoundingBox=_kind("BoundingBox", "BOUNDING_BOX", _Box),
         Video=_kind("Video", "VIDEO"),
         Audio=_kind("Audio", "AUDIO"),
         MultiType=types.SimpleNamespace(Input=_Several),

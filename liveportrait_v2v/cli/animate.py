@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import MAX_MESSAGE, SettingsError
 from ..text import one_line
 from . import segmind
+from .boxes import add_box_options, parse_boxes
 from .common import (
     TEMPLATES,
     Commands,
@@ -24,7 +25,7 @@ from .common import (
     plain_warnings,
 )
 from .progress import ProgressLine
-from .roles import add_role_options, open_roles, parse_roles
+from .roles import RoleText, add_role_options, open_roles, parse_roles
 from .stop import Stop
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def add(commands: Commands) -> None:
         help="also write the opacity of what was pasted, in grey levels; segmind has none",
     )
     add_role_options(parser)
+    add_box_options(parser)
     add_options(parser)
     add_network_options(parser)
     segmind.add_engine_options(parser)
@@ -74,6 +76,11 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace, stop: Stop) -> None:
     settings, motion = parse_settings(options.set)
     texts = parse_roles(options, settings, motion)
+    boxes = parse_boxes(options, settings.input_face_index)
+    if boxes is not None and texts is not None:
+        raise SettingsError("--box and --boxes go with DRIVING; in a file of roles, give each role its box")
+    if boxes is not None:
+        texts = [RoleText(options.driving, settings, motion, boxes=boxes)]
     inputs = [options.driving] if texts is None else [text.driving for text in texts]
     output = check_output(options.output, options.source, *inputs)
     mask = check_output(options.mask_output, options.source, *inputs) if options.mask_output else None

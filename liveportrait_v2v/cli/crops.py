@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MediaError
+from .boxes import add_box_options, parse_boxes
 from .common import Commands, add_options, check_device, check_output, parse_settings
 from .progress import ProgressLine
 from .stop import Stop
@@ -34,6 +35,7 @@ def add(commands: Commands) -> None:
     crop.add_argument(
         "--placement", metavar="P.safetensors", required=True, help="where the crops lie; docs/crops.md"
     )
+    add_box_options(crop)
     add_options(crop)
     crop.set_defaults(run=_crop)
     paste = commands.add_parser(
@@ -61,7 +63,9 @@ def _crop(options: argparse.Namespace, stop: Stop) -> None:
     from ..run.crops import FaceCropper
 
     clip = Clip(options.source)
-    cropper = FaceCropper(clip, settings, motion, device=check_device(options.device))
+    boxes = parse_boxes(options, settings.input_face_index)
+    faces = None if boxes is None else (boxes,)
+    cropper = FaceCropper(clip, settings, motion, faces=faces, device=check_device(options.device))
     total, done = clip.info.frame_count, 0
     with ProgressLine() as line, VideoWriter(output, clip.info.rate or STILL_RATE, crf=CRF) as writer:
         for part in cropper.crops(cancelled=stop):

@@ -14,11 +14,12 @@ from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
 
 if TYPE_CHECKING:
+    from ..faces.given import FaceBoxes
     from ..media import Clip
     from ..plan import MotionTemplate, Role
 
 _FORM = "FACE=CLIP or FACE=CLIP@NUMBER, where FACE is a number or all"
-KEYS = ("driving", "source_face", "drive_face", "settings", "options")
+KEYS = ("driving", "source_face", "drive_face", "box", "settings", "options")
 """What a role in a file may have."""
 
 
@@ -35,6 +36,7 @@ class RoleText:
     options: MotionOptions
     source_face: int | Literal["all"] | None = None
     drive_face: int | None = None
+    boxes: FaceBoxes | None = None
 
     def opened(self, driving: Clip | MotionTemplate) -> Role:
         """Return the role with its driving clip.
@@ -44,7 +46,8 @@ class RoleText:
         """
         from ..plan import Role
 
-        return Role(driving, self.settings, self.options, self.source_face, self.drive_face)
+        faces = self.source_face, self.drive_face, self.boxes
+        return Role(driving, self.settings, self.options, *faces)
 
 
 def add_role_options(parser: argparse.ArgumentParser) -> None:
@@ -163,13 +166,18 @@ def _role(item: Any, place: int, path: Path, settings: AnimationSettings, motion
     for key in ("settings", "options"):
         if not isinstance(item.get(key, {}), Mapping):
             raise SettingsError(f"{name}: {key} must be an object of parameters, got {item[key]!r}")
+    from ..faces.given import FaceBoxes
+
     try:
+        own = AnimationSettings.from_dict({**settings.to_dict(), **item.get("settings", {})})
+        box = item.get("box")
         return RoleText(
             driving if "://" in driving else str(path.parent / driving),
-            AnimationSettings.from_dict({**settings.to_dict(), **item.get("settings", {})}),
+            own,
             MotionOptions.from_dict({**motion.to_dict(), **item.get("options", {})}),
             item.get("source_face"),
             item.get("drive_face"),
+            None if box is None else FaceBoxes.parse(box, own.input_face_index),
         )
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None

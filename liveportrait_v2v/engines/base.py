@@ -151,6 +151,10 @@ class Engine(Protocol):
         """Names of the motion options that the engine honours."""
 
     @property
+    def takes_boxes(self) -> bool:
+        """Whether it animates faces that have no landmarks, only a box."""
+
+    @property
     def render_threads(self) -> int | None:
         """Cores that `render` uses next to decoding, tracking and encoding; None: as many as torch is set to."""
 
@@ -230,7 +234,8 @@ def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
 
     Raises:
         SettingsError: a motion option that the engine does not support differs from its default, a motion template
-            belongs to another engine, or a hosted engine is to animate several faces.
+            belongs to another engine, a hosted engine is to animate several faces, or a box is given to an engine that
+            needs landmarks or for options that do.
     """
     if isinstance(engine, HostedEngine):
         several = f"{len(plan.roles)} roles" if len(plan.roles) > 1 else None
@@ -244,6 +249,30 @@ def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
         with plan.naming(place):
             _check_options(role, engine)
             _check_template(role, engine)
+            _check_boxes(role, engine)
+
+
+_OF_LANDMARKS = (
+    ("settings", "eye_retargeting"),
+    ("settings", "lip_retargeting"),
+    ("options", "source_eye_retargeting"),
+)
+"""What needs the openings of the source's eyes and lips."""
+
+
+def _check_boxes(role: Role, engine: Engine | HostedEngine) -> None:
+    if role.boxes is None:
+        return
+    if isinstance(engine, HostedEngine) or not engine.takes_boxes:
+        raise SettingsError(
+            f"the {engine.name} engine needs the landmarks of a face that a detector finds, got a box; take the "
+            "liveportrait engine, or leave the box out"
+        )
+    for kind, name in _OF_LANDMARKS:
+        if getattr(getattr(role, kind), name):
+            raise SettingsError(
+                f"{name} needs the openings of the source's eyes and lips, which a box doesn't give; turn it off"
+            )
 
 
 def _check_template(role: Role, engine: Engine | HostedEngine) -> None:

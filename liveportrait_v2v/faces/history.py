@@ -21,20 +21,19 @@ class FirstSight:
     """A numbered face in the first frame that shows it.
 
     Attributes:
-        number: of the face.
+        number: of the face; None of one that a box gives.
         frame: counted from 0.
         box: left, top, right, bottom of its landmarks in that frame, in pixels.
     """
 
-    number: int
+    number: int | None
     frame: int
     box: Box
 
     def __str__(self) -> str:
         left, top, right, bottom = (round(value) for value in self.box)
-        return (
-            f"face {self.number}: {right - left}x{bottom - top} pixels at {left}, {top} in frame {self.frame}"
-        )
+        size, place = f"{right - left}x{bottom - top} pixels", f"{left}, {top} in frame {self.frame}"
+        return f"{_name(self.number)}: {size} at {place}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, the box in tenths of a pixel."""
@@ -48,7 +47,8 @@ class FaceHistory:
         first: None while no frame showed the face.
     """
 
-    def __init__(self, number: int):
+    def __init__(self, number: int | None):
+        """Take the number of the face; None for one that a box gives."""
         self._number = number
         self.first: FirstSight | None = None
         self._frames = 0  # that were taken
@@ -74,7 +74,7 @@ class FaceHistory:
 
     def notes(self, clip: str = "") -> tuple[str, ...]:
         """Return a sentence about the cuts and one about the losses, if there are any; `clip` comes before "face"."""
-        who = f"{clip} face {self._number}".lstrip()
+        who = f"{clip} {_name(self._number)}".lstrip()
         gaps, notes = list(self._gaps), []
         if self.first is not None and self._seen + 1 < self._frames:
             gaps.append(_span(self._seen + 1, self._frames - 1))
@@ -83,6 +83,10 @@ class FaceHistory:
         if gaps:
             notes.append(f"{who} is lost in frame {_listed(gaps)}")
         return tuple(notes)
+
+
+def _name(number: int | None) -> str:
+    return "face in the box" if number is None else f"face {number}"
 
 
 def _span(first: int, last: int) -> str:

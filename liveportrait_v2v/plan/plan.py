@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..errors import FaceNotFoundError, SettingsError
+from ..faces.given import FaceBoxes
 from ..media import AudioStream, Clip
 from .pairing import Pairing, pair
 from .role import ALL, Role, name_of
@@ -115,13 +116,14 @@ def make_plan(
 def _check_faces(roles: Sequence[Role]) -> None:
     if not roles:
         raise SettingsError("a run needs one role at least, got none; give each face that is to move a role")
-    taken: dict[int, int] = {}
+    taken: dict[int | FaceBoxes, int] = {}
     for place, role in enumerate(roles):
-        for number in role.source_numbers:
+        for number in role.source_faces:
             if number in taken:
                 whole = ALL in (role.source_face, roles[taken[number]].source_face)
+                which = "the same box" if isinstance(number, FaceBoxes) else f"face {number}"
                 raise SettingsError(
-                    f"{name_of(roles, place)}: face {number} of the source is animated by "
+                    f"{name_of(roles, place)}: {which} of the source is animated by "
                     f"{name_of(roles, taken[number])} already; give each role a source_face of its own"
                     + (', or leave "all" as the only role' if whole else "")
                 )

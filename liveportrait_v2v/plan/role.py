@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 
 from ..errors import SettingsError
+from ..faces.given import FaceBoxes
 from ..media import Clip, ClipInfo
 from ..settings import AnimationSettings, MotionOptions
 
@@ -49,9 +50,11 @@ class Role:
         options: what only local engines can do.
         source_face: number of the source's face; "all" gives each of them this role; None takes the settings' number.
         drive_face: number of the driving clip's face; None takes the settings' number.
+        boxes: give the source's face in place of a number, where no detector finds it; `scale`, `vx_ratio` and
+            `vy_ratio` of the settings act on the box as on a face's.
 
     Raises:
-        SettingsError: a number out of range.
+        SettingsError: a number out of range, or both a number and boxes for the source's face.
     """
 
     driving: Clip | MotionTemplate
@@ -59,8 +62,13 @@ class Role:
     options: MotionOptions = field(default_factory=MotionOptions)
     source_face: int | Literal["all"] | None = None
     drive_face: int | None = None
+    boxes: FaceBoxes | None = None
 
     def __post_init__(self) -> None:
+        if self.boxes is not None and self.source_face is not None:
+            raise SettingsError(
+                f"a role takes source_face or boxes, got both, {self.source_face!r} and a box; leave one out"
+            )
         rules, values = AnimationSettings.rules(), self.settings.to_dict()
         if self.source_face is not None and self.source_face != ALL:
             try:
@@ -72,8 +80,10 @@ class Role:
         object.__setattr__(self, "settings", AnimationSettings.from_dict(values))
 
     @property
-    def source_numbers(self) -> tuple[int, ...]:
-        """Numbers of the source's faces that the role animates where they appear."""
+    def source_faces(self) -> tuple[int | FaceBoxes, ...]:
+        """The source's faces that the role animates where they appear: their numbers, or what gives the one."""
+        if self.boxes is not None:
+            return (self.boxes,)
         return tuple(range(MAX_FACES)) if self.source_face == ALL else (self.settings.input_face_index,)
 
     @property

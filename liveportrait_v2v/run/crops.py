@@ -13,11 +13,13 @@ from .. import compose
 from ..concurrency import Ahead
 from ..errors import Cancelled, FaceNotFoundError
 from ..faces import FaceSquare
+from ..faces.given import FaceBoxes
 from ..faces.smoothing import smooth_landmarks
 from ..geometry import face_crop
 from ..media import Clip
 from ..placement import Placement
 from ..plan.pairing import STILL_RATE
+from ..remedies import remedy
 from ..resampling import resize
 from ..settings import AnimationSettings, MotionOptions
 from ..tracking import TrackedClip
@@ -56,21 +58,21 @@ class FaceCropper:
         settings: AnimationSettings | None = None,
         options: MotionOptions | None = None,
         *,
-        numbers: Sequence[int] | None = None,
+        faces: Sequence[int | FaceBoxes] | None = None,
         device: str = "cpu",
         chunk: int = 8,
     ):
         """Prepare the cutting; nothing is read yet.
 
         Args:
-            settings: `dsize` is the crops' side; without `numbers`, `input_face_index` is the face.
-            numbers: of the faces.
+            settings: `dsize` is the crops' side; without `faces`, `input_face_index` is the face.
+            faces: numbers of the faces, or boxes that give one.
             device: where the frames go and torch computes.
             chunk: frames at a time.
         """
         self._clip = clip
         self._settings, self._options = settings or AnimationSettings(), options or MotionOptions()
-        self._numbers = (self._settings.input_face_index,) if numbers is None else tuple(numbers)
+        self._faces = (self._settings.input_face_index,) if faces is None else tuple(faces)
         self._device, self._chunk = device, chunk
         self._cut: list[list[FaceSquare]] = []
 
@@ -82,9 +84,10 @@ class FaceCropper:
             FaceNotFoundError: none of the faces was found.
         """
         if not any((face.side > 0).any() for faces in self._cut for face in faces):
-            who = ", ".join(map(str, self._numbers))
+            numbers = [str(face) for face in self._faces if isinstance(face, int)]
+            who = f"face {', '.join(numbers)} was found" if numbers else "the boxes show a face"
             raise FaceNotFoundError(
-                f"face {who} was found nowhere in the clip's frames; set input_face_index"
+                f"{who} nowhere in the clip's frames: {remedy('faces')}, then set input_face_index; or give a box"
             )
         return Placement.of(self._cut, self._clip.output_size(), self._clip.info.rate)
 
@@ -102,14 +105,14 @@ class FaceCropper:
             tracked = stack.enter_context(
                 TrackedClip(
                     self._clip,
-                    self._numbers,
+                    self._faces,
                     device=self._device,
                     order=self._options.face_order,
                     chunk=self._chunk,
                 )
             )
             rows = iter(stack.enter_context(Ahead(tracked.chunks())))
-            columns = fan_out(rows, len(self._numbers))
+            columns = fan_out(rows, len(self._faces))
             mended = [mend_source(column, smooth, rate or STILL_RATE) for column in columns]
             for faces in zip(*mended, strict=True):
                 if cancelled is not None and cancelled():

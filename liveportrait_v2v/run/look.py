@@ -98,7 +98,8 @@ def _needs(plan: RunPlan) -> Iterator[_Need]:
         named = "input_face_index" if role.source_face is None else "source_face"
         number = 0 if role.source_face == ALL else role.settings.input_face_index
         frames = min(pairing.source_frames, pairing.frames) or 1
-        yield _Need(place, "source", plan.source, frames, order, number, named)
+        if role.boxes is None:
+            yield _Need(place, "source", plan.source, frames, order, number, named)
         if isinstance(role.driving, Clip):
             named = "drive_face_index" if role.drive_face is None else "drive_face"
             number, own = role.settings.drive_face_index, role.options.face_order

@@ -31,4 +31,6 @@ def missing_face(
         advice = f"{capped}trim the clip so that it begins with the face"
     else:
         advice = "give a clip with a face that is turned to the camera, upright, and no smaller than about 40 pixels"
+    if clip == "source":
+        advice = f"{advice}; or {remedy('box')}"
     return FaceNotFoundError(f"no face was found in {part} of the {clip} clip; {advice}")

@@ -12,7 +12,7 @@ import torch
 
 from ..concurrency import Stopwatch
 from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
-from ..errors import SettingsError
+from ..errors import FaceNotFoundError, SettingsError
 from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
 from ..media import Clip
@@ -56,7 +56,9 @@ class RoleRun:
         self._again = pairing.driving_at(pairing.frames - 1)[0] > 0  # the driving clip is read more than once
         self._driving: Iterator[DrivingMotion] = iter(())
         self._reference = ReferenceSearch(role, pairing.led_frames)
-        self._source_faces = [FaceHistory(number) for number in role.source_numbers]
+        self._source_faces = [
+            FaceHistory(face if isinstance(face, int) else None) for face in role.source_faces
+        ]
         self._driving_face = FaceHistory(role.settings.drive_face_index)
         self.histories = [*(("source", face) for face in self._source_faces), ("driving", self._driving_face)]
         self.lost_source = self.lost_driving = 0
@@ -96,7 +98,7 @@ class RoleRun:
             options = replace(options, reference_frame=self._reference.most_neutral())
         self._session = self._engine.session(role.settings, options, source_rate, role.driving.info.rate)
         if role.source_face == ALL:
-            self._renders = [self._of_another_face(renderer) for _ in role.source_numbers]
+            self._renders = [self._of_another_face(renderer) for _ in role.source_faces]
         else:
             self._renders = [renderer(self._session)]
         if self._reader is not None:
@@ -146,10 +148,14 @@ class RoleRun:
             FaceNotFoundError: one was in no frame.
         """
         role, pairing = self._role, self._pairing
+        if self.lost_source == pairing.frames and role.boxes is not None:
+            raise FaceNotFoundError(
+                f"the boxes show no face in the {pairing.frames} frames of the result; give boxes of these frames"
+            )
         if self.lost_source == pairing.frames:
-            number, parameter = role.source_numbers[0], "source_face"
-            if role.source_face is None:
-                number, parameter = role.settings.input_face_index, "input_face_index"
+            number, parameter = role.settings.input_face_index, "input_face_index"
+            if role.source_face is not None:
+                number, parameter = 0 if role.source_face == ALL else role.source_face, "source_face"
             total = source.info.frame_count
             read = min(pairing.frames, total)
             raise missing_face("source", number, parameter, faces=source_faces, read=read, total=total)

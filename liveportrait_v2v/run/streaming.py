@@ -13,6 +13,7 @@ import torch
 from ..concurrency import Stopwatch, torch_thread
 from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
+from ..faces.given import FaceBoxes
 from ..media import Clip
 from ..plan import RunPlan, name_of
 from ..tracking import TrackedChunk, TrackedClip, TrackMemory
@@ -54,7 +55,7 @@ class StreamingRun:
         self._cancelled = cancelled
         self._memory = tracks
         self._stack = ExitStack()
-        self._numbers = [role.source_numbers for role in plan.roles]
+        self._numbers = [role.source_faces for role in plan.roles]
         self._roles: list[RoleRun] = []
         self._source_faces = 0  # that were found
 
@@ -205,7 +206,7 @@ class StreamingRun:
             left -= count
         self._source_faces = clip.faces
 
-    def _tracked(self, clip: Clip, numbers: Sequence[int], order: str) -> TrackedClip:
+    def _tracked(self, clip: Clip, numbers: Sequence[int | FaceBoxes], order: str) -> TrackedClip:
         """Return a clip with the tracks of these faces."""
         return TrackedClip(
             clip,

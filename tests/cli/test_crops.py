@@ -113,3 +113,29 @@ def test_no_file_is_left_where_there_is_no_face(folder, capsys):
     assert main(["crop", "grey.mp4", *CROP]) == 2
     assert "found nowhere" in capsys.readouterr().err
     assert os.listdir(folder) == ["grey.mp4"]
+
+
+def test_a_face_that_is_given_by_a_box_is_cropped(source, folder, capsys):
+    assert main(["crop", source, *CROP, "--box", "0.3,0.2,0.3,0.5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["crops"] == 12
+    (folder / "boxes.json").write_text(json.dumps([[{"x": 200, "y": 80, "width": 200, "height": 200}]] * 12))
+    assert main(["crop", source, *CROP, "--boxes", "boxes.json"]) == 0
+    squares = Placement.read("p.safetensors").squares
+    assert squares.side[0].item() == pytest.approx(2.3 * 200)
+    # Shifted up by vy_ratio, -0.125 sides.
+    assert squares.center[0].tolist() == pytest.approx([300, 180 - 0.125 * 2.3 * 200], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--box", "1,2,3"], "--box takes X,Y,W,H, four numbers, got '1,2,3'"),
+        (["--box", "1,2,0,4"], "a box must have a width and a height above 0"),
+        (["--box", "a,b,c,d"], "--box takes X,Y,W,H, four numbers, got 'a,b,c,d'"),
+        (["--box", "1,2,3,4", "--boxes", "b.json"], "give one of --box and --boxes"),
+        (["--boxes", "none.json"], "none.json: can't be read"),
+    ],
+)
+def test_boxes_of_another_form_are_refused(source, options, message, capsys):
+    assert main(["crop", source, *CROP, *options]) == 2
+    assert message in capsys.readouterr().err

@@ -65,6 +65,49 @@ def test_the_networks_animate_the_face_and_leave_the_rest_alone(comfy, weights):
     assert change.max() > 40
 
 
+def test_a_face_that_a_box_gives_is_animated_upscaled_and_pasted_back(comfy, weights):
+    run = comfy.run(
+        prompt_of(
+            load_model("1"),
+            ("2", "LPV2V_LoadVideo", _loading("source.mp4", 2)),
+            ("3", "LPV2V_LoadVideo", _loading("driving.mp4", 2)),
+            ("4", "PrimitiveBoundingBox", {"x": 100, "y": 200, "width": 60, "height": 60}),
+            (
+                "5",
+                "LPV2V_AnimateLocal",
+                {
+                    "source": ("2", 0),
+                    "driving": ("3", 0),
+                    "model": ("1", 0),
+                    "frames": True,
+                    "boxes": ("4", 0),
+                },
+            ),
+            ("6", "ImageScaleBy", {"image": ("5", 8), "upscale_method": "bilinear", "scale_by": 2.0}),
+            ("7", "LPV2V_PasteBack", {"clip": ("5", 0), "crops": ("6", 0), "placement": ("5", 7)}),
+            (
+                "8",
+                "SaveVideo",
+                {"video": ("7", 2), "filename_prefix": "boxed", "format": "auto", "codec": "auto"},
+            ),
+            ("9", "PreviewAny", {"source": ("5", 5)}),
+        ),
+        seconds=400,
+    )
+    assert run.status == "success", run.error
+    assert "source face in the box: 60x60 pixels at 100, 200 in frame 0" in run.outputs["9"]["text"][0]
+    made, given = (
+        torch.cat([chunk.frames for chunk in clip.chunks(cap=2)]).float()
+        for clip in (
+            Clip(comfy.file(run.outputs["8"]["images"][0])),
+            Clip(comfy.base / "input" / "source.mp4"),
+        )
+    )
+    change = (made - given).abs().mean((0, 3))
+    assert change[200:250, 100:150].mean() > 10
+    assert change[:100, 400:].mean() < 3
+
+
 def _loading(file: str, cap: int) -> dict:
     return {
         "file": file,

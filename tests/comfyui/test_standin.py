@@ -40,7 +40,18 @@ def test_its_constructors_take_nothing_that_the_real_ones_do_not(comfy):
     io = standin.install(standin.Host(comfy.base))["comfy_api.latest"].io
     ours = {
         f"io.{kind}.{side}": list(inspect.signature(getattr(getattr(io, kind), side)).parameters)
-        for kind in ("Int", "Float", "Boolean", "String", "Combo", "Image", "Video", "Audio")
+        for kind in (
+            "Int",
+            "Float",
+            "Boolean",
+            "String",
+            "Combo",
+            "Image",
+            "Mask",
+            "Video",
+            "Audio",
+            "BoundingBox",
+        )
         for side in ("Input", "Output")
     }
     ours["io.MultiType.Input"] = ["id", "types", "optional", "tooltip", "display_name", "advanced"]

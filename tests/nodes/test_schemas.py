@@ -41,16 +41,21 @@ def test_the_nodes_that_animate_are_interchangeable(schemas):
         assert [one.id for one, two in both if (one.id, one.io_type) != (two.id, two.io_type)] == []
         shared = inputs_of(other)
         for name, item in inputs_of(draft).items():
-            if name == "roles" and other is segmind:
+            if name in ("roles", "boxes") and other is segmind:
                 continue
             assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
 
 
 def test_inputs_that_came_later_are_behind_those_of_saved_graphs(schemas):
-    for name in ("Draft", "Local", "Segmind"):
-        *_, audio, rate = schemas[f"LPV2V_Animate{name}"].inputs
-        assert (audio.id, audio.io_type, audio.optional) == ("source_audio", "AUDIO", True)
-        assert (rate.id, rate.io_type, rate.optional) == ("source_fps", "FLOAT", True)
+    later = [("source_audio", "AUDIO", True), ("source_fps", "FLOAT", True)]
+    for name, last in (
+        ("AnimateSegmind", later),
+        ("AnimateDraft", [*later, ("boxes", "BOUNDING_BOX", True)]),
+        ("AnimateLocal", [*later, ("boxes", "BOUNDING_BOX", True)]),
+        ("AnotherFace", [("roles", "LPV2V_ROLES", True), ("boxes", "BOUNDING_BOX", True)]),
+    ):
+        inputs = schemas[f"LPV2V_{name}"].inputs[-len(last) :]
+        assert [(item.id, item.io_type, item.optional) for item in inputs] == last
 
 
 def test_outputs_stay_where_saved_graphs_have_them(schemas):

@@ -95,18 +95,18 @@ def test_each_role_keeps_its_own_way_of_pairing():
 
 def test_a_role_takes_the_faces_that_its_settings_number():
     role = Role(clip(5), settings(input_face_index=2, drive_face_index=1))
-    assert role.source_numbers == (2,)
+    assert role.source_faces == (2,)
     assert role.settings.drive_face_index == 1
 
 
 def test_a_role_s_own_numbers_override_those_of_its_settings():
     role = Role(clip(5), settings(input_face_index=2, drive_face_index=1), source_face=0, drive_face=3)
-    assert role.source_numbers == (0,)
+    assert role.source_faces == (0,)
     assert (role.settings.input_face_index, role.settings.drive_face_index) == (0, 3)
 
 
 def test_a_role_for_all_faces_has_every_number():
-    assert Role(clip(5), source_face="all").source_numbers == (0, 1, 2, 3, 4, 5)
+    assert Role(clip(5), source_face="all").source_faces == (0, 1, 2, 3, 4, 5)
 
 
 @pytest.mark.parametrize(

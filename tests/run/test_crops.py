@@ -28,7 +28,7 @@ LEFT_RIGHT = MotionOptions(face_order="left-right")
 
 def cropped(clip: Clip, numbers=None, **settings):
     """Return all crops and the placement of a clip's faces."""
-    cropper = FaceCropper(clip, AnimationSettings(**settings), LEFT_RIGHT, numbers=numbers)
+    cropper = FaceCropper(clip, AnimationSettings(**settings), LEFT_RIGHT, faces=numbers)
     pictures = torch.cat([part.pictures for part in cropper.crops()])
     return pictures, cropper.placement
 

@@ -145,7 +145,8 @@ def test_a_clip_without_any_face_says_so_and_does_not_send_to_another_number(mak
         run(make(12, 25, without=range(12)), make(12, 25))
     assert str(caught.value) == (
         "no face was found in the frames read of the source clip; give a clip with a face that is turned to the "
-        "camera, upright, and no smaller than about 40 pixels"
+        "camera, upright, and no smaller than about 40 pixels; or give its place to the liveportrait engine with "
+        "--box"
     )
 
 

@@ -57,6 +57,7 @@ class DraftEngine:
     name = "draft"
     # Motion is always carried over as `pose-friendly` has it, and driven eyes take the place of the source's own.
     supports = ALL_OPTIONS - {"driving_option", "source_eye_retargeting"}
+    takes_boxes = False
 
     def __init__(self, device: str = "cpu"):
         self.device = device

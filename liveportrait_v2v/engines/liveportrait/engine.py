@@ -34,6 +34,7 @@ class LivePortraitEngine:
     name = "liveportrait"
     supports = ALL_OPTIONS
     render_threads = None
+    takes_boxes = True
 
     def __init__(self, networks: Networks, landmarks: Landmarks203 | None = None, batch: int | None = None):
         self.model = LivePortraitModel(networks, landmarks, batch)

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from .faces import FaceSquare
 from .resampling import resize
 
-# LivePortrait's paste-back mask ramps over 16 of 512 pixels, and its corners have a radius of as many.
 FEATHER = 16 / 512
-CORNER_RADIUS = 16 / 512
+"""Width of the ramp at the edges of a pasted square, in its sides, and radius of its corners: LivePortrait's."""
+WIDE_FEATHER = 0.25
+"""The same where nothing holds the border of what is pasted in place: the middle half of the square is opaque."""
 
 
 @dataclass(frozen=True)
@@ -140,21 +141,18 @@ def crop(
     return F.grid_sample(pictures, grid, mode=mode, padding_mode=beyond, align_corners=False).mul_(1 / 255)
 
 
-def border_mask(
-    coordinates: torch.Tensor, feather: float = FEATHER, radius: float = CORNER_RADIUS
-) -> torch.Tensor:
+def border_mask(coordinates: torch.Tensor, feather: float = FEATHER) -> torch.Tensor:
     """Opacity of a pasted square: 1 inside, a linear ramp at the edges, rounded corners, 0 outside.
 
     Args:
         coordinates: float [..., 2], place in the square, 0..1 from edge to edge.
-        feather: width of the ramp, in sides of the square.
-        radius: radius of the corners, in sides of the square.
+        feather: width of the ramp, and radius of the corners, in sides of the square.
 
     Returns:
         float [...] in 0..1.
     """
-    outside = (coordinates - 0.5).abs() - (0.5 - radius)
-    distance = outside.clamp_min(0).norm(dim=-1) + outside.amax(-1).clamp_max(0) - radius
+    outside = (coordinates - 0.5).abs() - (0.5 - feather)
+    distance = outside.clamp_min(0).norm(dim=-1) + outside.amax(-1).clamp_max(0) - feather
     return (-distance / feather).clamp(0, 1)
 
 
@@ -179,13 +177,15 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
     part.copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
 
 
-def pasted_mask(frames: torch.Tensor, square: FaceSquare, own: torch.Tensor | None = None) -> torch.Tensor:
+def pasted_mask(
+    frames: torch.Tensor, square: FaceSquare, own: torch.Tensor | None = None, feather: float = FEATHER
+) -> torch.Tensor:
     """Return the opacity with which `paste_back` blends squares into frames.
 
     Args:
         frames: uint8 [N, H, W, 3].
         square: one square per frame.
-        own: as in `paste_back`.
+        own, feather: as in `paste_back`.
 
     Returns:
         float32 [N, H, W] in 0..1, on the frames' device.
@@ -194,7 +194,7 @@ def pasted_mask(frames: torch.Tensor, square: FaceSquare, own: torch.Tensor | No
     mask = torch.zeros(frames.shape[:3], device=frames.device)
     region = rect_of(square, height, width)
     if not region.empty:
-        region.of(mask).copy_(_opacity(region.to_square(square.to(frames.device)), square, own))
+        region.of(mask).copy_(_opacity(region.to_square(square.to(frames.device)), square, own, feather))
     return mask
 
 
@@ -234,10 +234,12 @@ def _size_for(side: float, height: int, width: int) -> tuple[int, int]:
     return reduced(height), reduced(width)
 
 
-def _opacity(place: torch.Tensor, square: FaceSquare, own: torch.Tensor | None) -> torch.Tensor:
+def _opacity(
+    place: torch.Tensor, square: FaceSquare, own: torch.Tensor | None, feather: float
+) -> torch.Tensor:
     """Return the opacity [N, h, w] at places [N, h, w, 2] of squares, 0..1 from edge to edge."""
     if own is None:
-        return border_mask(place)
+        return border_mask(place, feather)
     return _sampled(own.unsqueeze(1), place, square, "bilinear", "zeros").squeeze(1).clamp(0, 1)
 
 
@@ -247,6 +249,7 @@ def paste_back(
     transform: FaceSquare,
     own: torch.Tensor | None = None,
     mode: str = "bilinear",
+    feather: float = FEATHER,
 ) -> torch.Tensor:
     """Blend rendered squares into their frames.
 
@@ -256,6 +259,7 @@ def paste_back(
         transform: one square per frame.
         own: opacity float [N, h, w] in 0..1, in crop space, in place of `border_mask`.
         mode: of interpolation, "bilinear" or "bicubic".
+        feather: as in `border_mask`.
 
     Returns:
         uint8 [N, H, W, 3]; pixels with mask 0 are byte-identical.
@@ -267,5 +271,5 @@ def paste_back(
         return result
     place = region.to_square(transform.to(frames.device))
     pictures = _sampled(crops, place, transform, mode, "border")
-    blend(result, pictures.mul_(255), _opacity(place, transform, own), region)
+    blend(result, pictures.mul_(255), _opacity(place, transform, own, feather), region)
     return result

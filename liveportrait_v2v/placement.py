@@ -1,7 +1,8 @@
 """Where the crops of a clip's faces lie in its frames, so that they can be pasted back; kept in safetensors.
 
 A file holds the tensors `center` [N, K, 2], `axes` [N, K, 2, 2] and `side` [N, K], and in its metadata the format's
-name, the size of a frame as "640x360" and the frame rate as a fraction, or "still".
+name, the size of a frame as "640x360", the frame rate as a fraction, or "still", and the width of the ramp at a
+square's edges, "0.25", where it is not the usual one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
+from .compose import FEATHER
 from .errors import LivePortraitError
 from .faces import FaceSquare
 from .files import atomic_write
@@ -40,16 +42,22 @@ class Placement:
         faces: K.
         size: width and height of the frames in pixels.
         rate: frames per second, None for a still.
+        feather: as in `compose.border_mask`, for pasting.
     """
 
     squares: FaceSquare
     faces: int
     size: tuple[int, int]
     rate: Fraction | None
+    feather: float = FEATHER
 
     @classmethod
     def of(
-        cls, chunks: Sequence[Sequence[FaceSquare]], size: tuple[int, int], rate: Fraction | None
+        cls,
+        chunks: Sequence[Sequence[FaceSquare]],
+        size: tuple[int, int],
+        rate: Fraction | None,
+        feather: float = FEATHER,
     ) -> Placement:
         """Return the placement of consecutive chunks of frames, with the squares of each face in each of them."""
         by_frame = [
@@ -61,7 +69,7 @@ class Placement:
             )
             for faces in chunks
         ]
-        return cls(FaceSquare.cat(by_frame), len(chunks[0]), size, rate)
+        return cls(FaceSquare.cat(by_frame), len(chunks[0]), size, rate, feather)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -94,6 +102,8 @@ class Placement:
         }
         rate = STILL if self.rate is None else str(self.rate)
         about = {"format": FORMAT, "size": f"{self.size[0]}x{self.size[1]}", "rate": rate}
+        if self.feather != FEATHER:
+            about["feather"] = str(self.feather)
         with atomic_write(path) as part:
             part.write_bytes(save(shaped, about))
 
@@ -136,7 +146,10 @@ class Placement:
         rate = None if about["rate"] == STILL else Fraction(about["rate"])
         if width < 1 or height < 1 or (rate is not None and rate <= 0):
             raise ValueError(f"its frames are {width}x{height} at {rate} a second")
-        return cls(squares, faces, (width, height), rate)
+        feather = float(about.get("feather", FEATHER))
+        if not 0 < feather <= 0.5:
+            raise ValueError(f"its feather is {feather}")
+        return cls(squares, faces, (width, height), rate, feather)
 
 
 def _error_of(axes: torch.Tensor) -> float:

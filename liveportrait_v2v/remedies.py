@@ -13,6 +13,7 @@ COMMANDS = {
     "box": "give its place to the liveportrait engine with --box",
     "key": "set SEGMIND_API_KEY, or store a key with `liveportrait-v2v key set`",
     "weights": "run `liveportrait-v2v models download`, or name their folder",
+    "animals": "run `liveportrait-v2v models download --animals`, or name their folder",
     "verify": "check the weights with `liveportrait-v2v models verify`",
     "order": "run the same command again to do so",
     "fetch": "run again, or `liveportrait-v2v jobs fetch {job}`",

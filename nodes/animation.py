@@ -270,7 +270,7 @@ def run(
         report.text(lines[0])
         if result.job is not None:
             host.log(job_line(**result.job))
-    more = [] if details is None else _values_of(node, details, plan)
+    more = [] if isinstance(made, HostedEngine) or details is None else _values_of(node, details, plan, made)
     return values(batch, result.audio, path, plan.rate, plan.frame_count, lines, more)
 
 
@@ -280,11 +280,11 @@ def _details(node: type[io.ComfyNode], plan: RunPlan) -> Details:
     return Details(plan.frame_count, plan.size, is_taken(node, "mask"), faces * is_taken(node, "crops"))
 
 
-def _values_of(node: type[io.ComfyNode], details: Details, plan: RunPlan) -> list[Any]:
+def _values_of(node: type[io.ComfyNode], details: Details, plan: RunPlan, engine: Engine) -> list[Any]:
     """Return the values of `_local_outputs`."""
     made = {
         "mask": details.mask,
-        "placement": details.placement(plan.size, plan.rate),
+        "placement": details.placement(plan.size, plan.rate, engine.feather),
         "crops": details.crops,
     }
     names = [item.id for item in node.define_schema().outputs if item.id in made]

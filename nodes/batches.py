@@ -82,11 +82,11 @@ class Details:
         """IMAGE of all crops; None if it isn't asked for."""
         return None if self._crops is None else self._crops.images
 
-    def placement(self, size: tuple[int, int], rate: Fraction) -> Placement:
-        """Return where the faces are in the frames so far, which have this size and rate."""
+    def placement(self, size: tuple[int, int], rate: Fraction, feather: float) -> Placement:
+        """Return where the faces are in the frames so far, which have this size and rate, pasted with this feather."""
         from ..liveportrait_v2v.placement import Placement
 
-        return Placement.of(self._squares, size, rate)
+        return Placement.of(self._squares, size, rate, feather)
 
     def add(self, rendered: RenderedFrames) -> None:
         """Append a chunk of the result."""

@@ -11,6 +11,8 @@ REMEDIES = {
     "box": "link its place to `boxes` of Animate Local",
     "key": "set one in the menu, Extensions > LivePortrait > Set Segmind API key",
     "weights": "switch `download` on in Load Model, or put the files into models/liveportrait",
+    "animals": "switch `download` on in Load Model, or put the files into "
+    "models/liveportrait/liveportrait_animals/base_models_v1.1",
     "verify": "delete the weights and download them again with Load Model's `download`",
     "order": "run Animate Segmind again to do so",
     "fetch": "run again, or the node Fetch Segmind Job with {job}",

@@ -304,11 +304,18 @@ def _trim_window(video: Any) -> tuple[float, float]:
 class Model:
     """A LPV2V_MODEL: networks that ComfyUI's model management moves to the GPU and back."""
 
-    def __init__(self, folders: Sequence[str | Path], precision: str, compile: bool):  # noqa: A002
+    def __init__(
+        self,
+        folders: Sequence[str | Path],
+        precision: str,
+        compile: bool,  # noqa: A002
+        model: str,
+    ):
         """Load the networks.
 
         Args:
             folders: where to look for the weights.
+            model: "humans" or "animals".
 
         Raises:
             WeightsError: they are missing, damaged or not those of the networks.
@@ -323,14 +330,14 @@ class Model:
         device, rest = model_management.get_torch_device(), model_management.unet_offload_device()
         precision = resolve_precision(precision, device)
         forms = Forms.usual(device, precision, compile)
-        self._networks = load_networks(folders, rest, precision, compile, forms)
-        self._precision = precision
+        self._networks = load_networks(folders, rest, precision, compile, forms, model)
+        self._precision, self._animals = precision, model == "animals"
         self._landmarks = Landmarks203.find(folders)
         self._patcher = ModelPatcher(self._networks.module, load_device=device, offload_device=rest)
 
     def describe(self) -> str:
         """Return precision and device in words."""
-        return f"ready: {self._precision} on {self._patcher.load_device}"
+        return f"ready: {'animals, ' * self._animals}{self._precision} on {self._patcher.load_device}"
 
     def engine(self) -> LivePortraitEngine:
         """Return the engine, with the networks on the device that computes."""
@@ -346,7 +353,7 @@ class Model:
                 "LivePortrait's networks don't compute in parts: moving them to %s as a whole", device
             )
             self._networks.to(device)
-        return LivePortraitEngine(self._networks, self._landmarks)
+        return LivePortraitEngine(self._networks, self._landmarks, animals=self._animals)
 
     def release(self) -> None:
         """Let go of what a run keeps on the GPU beside the weights, which ComfyUI knows nothing of."""

@@ -12,6 +12,7 @@ from .errors import NodeError
 
 MODEL = io.Custom("LPV2V_MODEL")
 _AUTO = "auto"
+_MODELS = ["humans", "animals"]
 _PRECISIONS = ["auto", "fp16", "bf16-convs", "fp32"]
 
 
@@ -32,6 +33,10 @@ class LoadModel(io.ComfyNode):
                 "download weights",
                 "模型",
                 "モデル",
+                "animals",
+                "cat",
+                "动物",
+                "動物",
             ],
             inputs=[
                 io.Combo.Input(
@@ -61,6 +66,14 @@ class LoadModel(io.ComfyNode):
                     tooltip="If no folder has the weights, download them (520 MB) into models/liveportrait. Off: the "
                     "error message says where to get them.",
                 ),
+                io.Combo.Input(
+                    "model_type",
+                    options=_MODELS,
+                    default=_MODELS[0],
+                    optional=True,
+                    tooltip="Networks for human faces, or for those of animals. Where an animal's face is, a box says: "
+                    "link one to boxes of Animate Local. The driving clip shows a human face.",
+                ),
             ],
             outputs=[
                 MODEL.Output("model", display_name="model"),
@@ -72,35 +85,52 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, weights: str, precision: str, compile: bool, download: bool) -> io.NodeOutput:  # noqa: A002
-        from ..liveportrait_v2v.engines.liveportrait.networks import NETWORKS
-        from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
+    def execute(
+        cls,
+        weights: str,
+        precision: str,
+        compile: bool,  # noqa: A002
+        download: bool,
+        model_type: str = _MODELS[0],
+    ) -> io.NodeOutput:
+        from ..liveportrait_v2v.engines.liveportrait.download import ANIMALS_FOLDER
+        from ..liveportrait_v2v.engines.liveportrait.weights import MODELS, WeightsError, find_weights
 
         folders: Sequence[str | Path] = host.model_folders() if weights == _AUTO else [weights]
         with host.run(cls) as report:
             try:
-                find_weights(folders)
+                find_weights(folders, model_type)
             except WeightsError:
                 if not download:
                     where = "models/liveportrait" if weights == _AUTO else Path(weights).name
+                    where += f"/{ANIMALS_FOLDER}" if model_type == "animals" else ""
+                    which = "for animals are" if model_type == "animals" else "are"
                     raise NodeError(
-                        "the LivePortrait weights are missing: switch `download` on to fetch them (520 MB), or put "
-                        f"{', '.join(NETWORKS)} (each .safetensors or .pth) into {where}"
+                        f"the LivePortrait weights {which} missing: switch `download` on to fetch them (520 MB), or "
+                        f"put {', '.join(MODELS[model_type])} (each .safetensors or .pth) into {where}"
                     ) from None
-                cls._download(report)
+                cls._download(report, model_type)
                 folders = host.model_folders()
             report.text("reading the weights")
-            model = host.Model(folders, precision, compile)
-            text = model.describe()
+            loaded = host.Model(folders, precision, compile, model_type)
+            text = loaded.describe()
             report.text(text)
-        return io.NodeOutput(model, text, ui=host.reported(text))
+        return io.NodeOutput(loaded, text, ui=host.reported(text))
 
     @classmethod
-    def _download(cls, report: host.Report) -> None:
-        from ..liveportrait_v2v.engines.liveportrait.download import SAFETENSORS, download
+    def _download(cls, report: host.Report, model: str) -> None:
+        from ..liveportrait_v2v.engines.liveportrait.download import (
+            ANIMALS,
+            ANIMALS_FOLDER,
+            SAFETENSORS,
+            download,
+        )
 
         def progress(name: str, done: int, total: int | None) -> None:
             size = f" of {total / 1e6:.0f}" if total else ""
             report.count(done, total or done + 1, f"{name}: {done / 1e6:.0f}{size} MB")
 
-        download(SAFETENSORS, host.model_folders()[0], on_progress=progress, cancelled=host.interrupted)
+        files, folder = SAFETENSORS, Path(host.model_folders()[0])
+        if model == "animals":
+            files, folder = ANIMALS, folder / ANIMALS_FOLDER
+        download(files, folder, on_progress=progress, cancelled=host.interrupted)

@@ -148,6 +148,14 @@ CLIPS = {
         "512x512; 107 px",
         licence="NASA, public domain",
     ),
+    "cat": Clip(
+        SCIKIT_IMAGE,
+        "skimage/data/chelsea.png",
+        "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+        "a still whose face a box gives",
+        "451x300; a cat",
+        licence="Stefan van der Walt, CC0",
+    ),
     "humo": Clip(
         TEMPLATES,
         f"{TEMPLATE_DIR}/video_humo-1.webp",

@@ -17,7 +17,7 @@ from PIL import Image
 import fetch_clips
 from liveportrait_v2v.media import Clip, VideoWriter
 
-SOURCE, DRIVING, SECOND = "wan2", "humo", "ltx2"
+SOURCE, DRIVING, SECOND, CAT = "wan2", "humo", "ltx2", "cat"
 CRF = 26
 RATE = Fraction(15)
 # Frames of the second clip before its camera has come to rest.
@@ -38,7 +38,7 @@ def write(path: Path, frames: torch.Tensor, rate: Fraction) -> None:
 
 def main(folder: Path) -> Iterator[Path]:
     """Write the examples; yield their paths."""
-    clips = fetch_clips.fetch([SOURCE, DRIVING, SECOND])
+    clips = fetch_clips.fetch([SOURCE, DRIVING, SECOND, CAT])
     folder.mkdir(parents=True, exist_ok=True)
     for name, key, rows, columns in (
         ("source", SOURCE, slice(20, 284), slice(None)),
@@ -55,6 +55,9 @@ def main(folder: Path) -> Iterator[Path]:
     yield path
     path = folder / "example_picture.jpg"
     Image.fromarray(frames_of(clips[SOURCE], cap=1)[0].numpy()).save(path, quality=88)
+    yield path
+    path = folder / "example_cat.jpg"
+    Image.open(clips[CAT]).save(path, quality=88)
     yield path
 
 

@@ -24,15 +24,15 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
-from liveportrait_v2v.engines.liveportrait.download import SAFETENSORS  # noqa: E402 - from ROOT
+from liveportrait_v2v.engines.liveportrait.download import ANIMALS, ANIMALS_FOLDER, SAFETENSORS  # noqa: E402 - from ROOT
 from liveportrait_v2v.media import Clip  # noqa: E402 - from ROOT
 
 EXAMPLES = ROOT / "examples"
 TEMPLATES = ROOT / "example_workflows"
 BLUEPRINT = ROOT / "subgraphs" / "LivePortrait - animate a face.json"
 WIDGETS = ("COMBO", "INT", "FLOAT", "BOOLEAN", "STRING")
-SOURCE, DRIVING, TWO_FACES, PICTURE = (
-    f"example_{name}" for name in ("source.mp4", "driving.mp4", "two_faces.mp4", "picture.jpg")
+SOURCE, DRIVING, TWO_FACES, PICTURE, CAT = (
+    f"example_{name}" for name in ("source.mp4", "driving.mp4", "two_faces.mp4", "picture.jpg", "cat.jpg")
 )
 CORE = {
     "LoadImage": ([("image", "COMBO")], ["IMAGE", "MASK"]),
@@ -40,6 +40,10 @@ CORE = {
     "ImageSharpen": (
         [("image", "IMAGE"), ("sharpen_radius", "INT"), ("sigma", "FLOAT"), ("alpha", "FLOAT")],
         ["IMAGE"],
+    ),
+    "PrimitiveBoundingBox": (
+        [("x", "INT"), ("y", "INT"), ("width", "INT"), ("height", "INT")],
+        ["BOUNDING_BOX"],
     ),
     "CreateVideo": ([("images", "IMAGE"), ("audio", "AUDIO"), ("fps", "FLOAT")], ["VIDEO"]),
     "SaveVideo": (
@@ -341,6 +345,56 @@ first.
     )
 
 
+def animal(graph: Graph) -> None:
+    """Draw an animal's face in a box, and its model."""
+    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: an animal", file=CAT)
+    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: a human face", file=DRIVING)
+    box = graph.add(
+        "PrimitiveBoundingBox",
+        (430, 450),
+        (320, 150),
+        "Box: brow to chin of the animal",
+        x=110,
+        y=60,
+        width=235,
+        height=230,
+    )
+    models = [
+        {"name": file.name, "url": file.url, "directory": f"liveportrait/{ANIMALS_FOLDER}"}
+        for file in ANIMALS
+    ]
+    graph.models = models
+    model = graph.add(
+        "LPV2V_LoadModel", (430, 680), (320, 210), properties={"models": models}, model_type="animals"
+    )
+    animate = graph.add(
+        "LPV2V_AnimateLocal",
+        (820, 0),
+        ANIMATE,
+        source=(source, 0),
+        driving=(driving, 0),
+        model=(model, 0),
+        boxes=(box, 0),
+    )
+    _save(graph, (1230, 0), animate, "animal")
+    graph.add(
+        "MarkdownNote",
+        (820, 680),
+        (830, 260),
+        "Animals, cartoons, statues: a box says where the face is",
+        text="""\
+**Box:** left edge, top edge, width and height in pixels, from brow to chin. In a clip it is that of the first frame, \
+and is followed from there.
+
+Instead of numbers, link the boxes of a detector: *RT-DETR* finds cats and dogs as a whole, *SAM 3* what a text names, \
+such as "cat face". The driving clip shows a human face.
+
+**Weights:** 520 MB, fetched for the first run if you switch **download** on. For cartoons and statues take the model \
+*humans*.
+""",
+    )
+
+
 def app(graph: Graph) -> None:
     """Draw a graph that opens in app mode."""
     label = {"file": "Source: video or picture with the face"}
@@ -528,6 +582,7 @@ GRAPHS = {
     "two faces": Template(two_faces, TWO_FACES, (0, 1)),
     "restore a face": Template(restore, SOURCE),
     "own GPU": Template(networks, SOURCE, made=False),
+    "animate an animal": Template(animal, CAT, made=False),
     "app": Template(app, SOURCE),
 }
 THUMBNAIL, INSET = (640, 400), 200
@@ -542,14 +597,6 @@ def thumbnail(template: Template) -> Image.Image:
     from liveportrait_v2v.run import animate
 
     driving = Clip(EXAMPLES / DRIVING)
-    frames: list[torch.Tensor] = []
-    roles = [Role(driving, source_face=number) for number in template.faces]
-    result = animate(
-        EXAMPLES / template.source,
-        roles=roles,
-        engine=create_engine("draft"),
-        sink=lambda rendered: frames.extend(rendered.frames),
-    )
     source = _frame(Clip(EXAMPLES / template.source), _SHOWN_SECONDS)
     ins = [("driving", _frame(driving, _SHOWN_SECONDS)), ("source", source)]
     picture = Image.new("RGB", THUMBNAIL, "#16181d")
@@ -562,6 +609,13 @@ def thumbnail(template: Template) -> Image.Image:
         draw.text((INSET / 2, (k + 1) * height // 2 - 12), name, "#ffffff", font, anchor="mm")
     place = (width - INSET, height)
     if template.made:
+        frames: list[torch.Tensor] = []
+        result = animate(
+            EXAMPLES / template.source,
+            roles=[Role(driving, source_face=number) for number in template.faces],
+            engine=create_engine("draft"),
+            sink=lambda rendered: frames.extend(rendered.frames),
+        )
         shown = Image.fromarray(frames[round(_SHOWN_SECONDS * result.rate)].numpy())
         wide = template.source == TWO_FACES
         shown = ImageOps.pad(shown, place, color="#16181d") if wide else ImageOps.fit(shown, place)

@@ -7,9 +7,11 @@ import threading
 import time
 import weakref
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 
+from liveportrait_v2v.compose import FEATHER
 from liveportrait_v2v.engines import RenderedFrames
 from liveportrait_v2v.engines.base import ALL_OPTIONS
 from liveportrait_v2v.faces import FaceSquare
@@ -24,6 +26,7 @@ class Recorder:
     """An engine that gives the source back brighter by one, and remembers what it was given."""
 
     name, device, render_threads, supports, takes_boxes = "recorder", "cpu", None, ALL_OPTIONS, True
+    feather, fixed = FEATHER, MappingProxyType({})
 
     def __init__(self) -> None:
         self.driving: list[torch.Tensor] = []

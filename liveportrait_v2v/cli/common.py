@@ -29,6 +29,7 @@ class NetworkOptions(TypedDict, total=False):
     random_weights: int
     precision: str
     compile: bool
+    model: str
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,12 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         help="compile the networks on first use, which takes a minute or two; for GPUs",
     )
 
+    networks.add_argument(
+        "--model",
+        choices=("humans", "animals"),
+        help="networks for human faces, or those for animals, whose faces are given with --box (default: humans)",
+    )
+
 
 def network_options(options: argparse.Namespace) -> NetworkOptions:
     """Return the options of `add_network_options` that the command line gives."""
@@ -88,6 +95,8 @@ def network_options(options: argparse.Namespace) -> NetworkOptions:
         given["precision"] = options.precision
     if "compile" in options:
         given["compile"] = options.compile
+    if "model" in options:
+        given["model"] = options.model
     return given
 
 

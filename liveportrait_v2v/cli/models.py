@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import SettingsError
 from ..files import sha256_of
 from .common import Commands
 from .progress import ProgressLine
@@ -28,19 +29,26 @@ def add(commands: Commands) -> None:
     for name, run, text in (
         ("status", _status, "list the weights that were found"),
         ("download", _download, "download missing weights; resumes a partial download"),
-        ("convert", _convert, "write the weights as flat safetensors"),
+        (
+            "convert",
+            _convert,
+            "write the weights as flat safetensors, those for animals into a folder `animal`",
+        ),
         ("verify", _verify, "read all weights and check them against the networks"),
     ):
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         action.set_defaults(run=run)
         action.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+        action.add_argument(
+            "--animals", action="store_true", help="the networks for animals in place of those for humans"
+        )
         if name == "download":
             action.add_argument("--to", metavar="DIR", help="target folder (default: the first folder above)")
             action.add_argument(
                 "--format",
                 choices=("safetensors", "pth"),
-                default="safetensors",
-                help="safetensors, or the .pth files that upstream published (default: safetensors)",
+                help="safetensors, or the .pth files that upstream published (default: safetensors; those for animals "
+                "exist as .pth only)",
             )
             action.add_argument(
                 "--landmarks",
@@ -76,6 +84,10 @@ class _File:
         return f"{self.path}  {self.path.stat().st_size / MEGABYTE:.1f} MB{note}"
 
 
+def _model(options: argparse.Namespace) -> str:
+    return "animals" if options.animals else "humans"
+
+
 def _folders(options: argparse.Namespace) -> list[Path]:
     from ..engines.liveportrait.weights import default_folders, folders_of_model_paths
 
@@ -101,11 +113,12 @@ def _status(options: argparse.Namespace, stop: Stop) -> None:
 
     folders = _folders(options)
     try:
-        files = list(find_weights(folders).values())
+        files = list(find_weights(folders, _model(options)).values())
         closing = ""
     except WeightsError as error:
         files, closing = [], str(error)
-    landmarks = next(filter(None, (locate(folder, LANDMARKS.name) for folder in folders)), None)
+    found = () if options.animals else (locate(folder, LANDMARKS.name) for folder in folders)
+    landmarks = next(filter(None, found), None)
     _print([_File(path) for path in (*files, *([landmarks] if landmarks else []))], options.json, closing)
 
 
@@ -113,7 +126,16 @@ def _download(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.liveportrait import download
     from ..engines.liveportrait.weights import default_folder
 
-    files = download.SAFETENSORS if options.format == "safetensors" else download.UPSTREAM
+    folder = Path(options.to or default_folder())
+    if options.animals:
+        if options.format == "safetensors" or options.landmarks:
+            raise SettingsError(
+                "the networks for animals are published as .pth alone, without landmarks: give --animals without "
+                "--format safetensors and --landmarks; `models convert --animals` makes safetensors of them"
+            )
+        files, folder = download.ANIMALS, folder / download.ANIMALS_FOLDER
+    else:
+        files = download.UPSTREAM if options.format == "pth" else download.SAFETENSORS
     if options.landmarks:
         files = (*files, download.LANDMARKS)
     with ProgressLine() as line:
@@ -121,14 +143,15 @@ def _download(options: argparse.Namespace, stop: Stop) -> None:
         def show(name: str, done: int, total: int | None) -> None:
             line.show_count(done // MEGABYTE, total and total // MEGABYTE, name, "MB/s")
 
-        paths = download.download(files, options.to or default_folder(), on_progress=show, cancelled=stop)
+        paths = download.download(files, folder, on_progress=show, cancelled=stop)
     _print([_File(path) for path in paths], options.json)
 
 
 def _convert(options: argparse.Namespace, stop: Stop) -> None:
-    from ..engines.liveportrait.weights import convert_weights, find_weights
+    from ..engines.liveportrait.weights import CONVERTED_ANIMALS, convert_weights, find_weights
 
-    paths = convert_weights(find_weights(_folders(options)), options.output)
+    folder = Path(options.output, CONVERTED_ANIMALS) if options.animals else options.output
+    paths = convert_weights(find_weights(_folders(options), _model(options)), folder)
     _print([_File(path) for path in paths], options.json)
 
 
@@ -137,10 +160,10 @@ def _verify(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.liveportrait.weights import find_weights, verify_weights
 
     files = []
-    for name, path in find_weights(_folders(options)).items():
+    for name, path in find_weights(_folders(options), _model(options)).items():
         verify_weights(name, path)
         checked = "all tensors are right"
-        if path.name in KNOWN:
+        if path.name in KNOWN and not options.animals:
             published = sha256_of(path) == KNOWN[path.name].sha256
             checked += ", the file is as published" if published else ", the file is not the published one"
         files.append(_File(path, checked))

@@ -18,17 +18,19 @@ def create_engine(
     precision: str = "auto",
     compile: bool = False,  # noqa: A002 - the field's word
     random_weights: int | None = None,
+    model: str = "humans",
 ) -> Engine | HostedEngine:
     """Create an engine.
 
     Args:
         name: one of ENGINES.
         device: a torch device string.
-        weights, precision, compile: as in `LivePortraitEngine.load`; for that engine alone.
+        weights, precision, compile, model: as in `LivePortraitEngine.load`; for that engine alone.
         random_weights: seed of random weights in place of the published ones.
 
     Raises:
         ValueError: no engine has that name.
+        SettingsError: there is no such model.
         WeightsError: the networks' weights are missing, damaged or not those of the networks.
     """
     if name == "draft":
@@ -39,8 +41,8 @@ def create_engine(
         from .liveportrait.engine import LivePortraitEngine
 
         if random_weights is not None:
-            return LivePortraitEngine.random(random_weights, device, precision, compile)
-        return LivePortraitEngine.load(weights, device, precision, compile)
+            return LivePortraitEngine.random(random_weights, device, precision, compile, model=model)
+        return LivePortraitEngine.load(weights, device, precision, compile, model=model)
     if name == "segmind":
         from .segmind import SegmindEngine
 

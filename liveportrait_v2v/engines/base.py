@@ -9,7 +9,7 @@ render the frames with both faces; every other frame stays as it is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
@@ -155,6 +155,14 @@ class Engine(Protocol):
         """Whether it animates faces that have no landmarks, only a box."""
 
     @property
+    def feather(self) -> float:
+        """Width of the ramp at the edges of what it pastes, in sides of the square, as in `compose.border_mask`."""
+
+    @property
+    def fixed(self) -> Mapping[str, object]:
+        """Values of the parameters that it takes at one value alone, by name."""
+
+    @property
     def render_threads(self) -> int | None:
         """Cores that `render` uses next to decoding, tracking and encoding; None: as many as torch is set to."""
 
@@ -249,7 +257,19 @@ def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
         with plan.naming(place):
             _check_options(role, engine)
             _check_template(role, engine)
+            _check_fixed(role, engine)
             _check_boxes(role, engine)
+
+
+def _check_fixed(role: Role, engine: Engine | HostedEngine) -> None:
+    if isinstance(engine, HostedEngine):
+        return
+    given = role.settings.to_dict() | role.options.to_dict()
+    for name, value in engine.fixed.items():
+        if given[name] != value:
+            raise SettingsError(
+                f"{name} must be {value!r} for these networks, got {given[name]!r}; leave it out, or take another model"
+            )
 
 
 _OF_LANDMARKS = (

@@ -122,7 +122,8 @@ def paste_crops(
                     raise PlacementError(f"the placement has {placement.crop_count} crops, got {used} {what}")
                 used += 1
                 result = result.clone() if result is part else result
-                _paste(result[k : k + 1], mask[k : k + 1], squares[face][k : k + 1], picture, opacity)
+                square = squares[face][k : k + 1]
+                _paste(result[k : k + 1], mask[k : k + 1], square, picture, opacity, placement.feather)
         done += len(part)
         yield RenderedFrames(result, mask, tuple(squares))
     if done != len(placement):
@@ -140,13 +141,14 @@ def _paste(
     square: FaceSquare,
     picture: torch.Tensor,
     opacity: torch.Tensor | None,
+    feather: float,
 ) -> None:
     """Paste one picture into one frame [1, H, W, 3], and add its mask [1, H, W], both in place."""
     device = frame.device
     crop = picture.to(device).permute(2, 0, 1)[None]
     crop = crop.float() / 255 if crop.dtype == torch.uint8 else crop.float()
     own = None if opacity is None else opacity.to(device).float()[None]
-    pasted = compose.paste_back(frame, crop, square, own, "bicubic")
-    added = compose.pasted_mask(frame, square, own)
+    pasted = compose.paste_back(frame, crop, square, own, "bicubic", feather)
+    added = compose.pasted_mask(frame, square, own, feather)
     frame.copy_(pasted)
     mask.copy_(1 - (1 - mask) * (1 - added))

@@ -12,7 +12,7 @@ from faulty_files import FileServer
 
 from liveportrait_v2v.cli import main
 from liveportrait_v2v.engines.liveportrait import download
-from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, random_weights
+from liveportrait_v2v.engines.liveportrait.networks import MAIN_NETWORKS, NETWORKS, random_weights
 
 pytestmark = pytest.mark.slow
 
@@ -103,3 +103,51 @@ def test_download_without_a_network_is_one_line_that_names_every_file(monkeypatc
     assert message.count("\n") == 1
     for file in download.UPSTREAM:
         assert f"{file.url} ({file.size:,} bytes) to {Path('here', file.name)}" in message
+
+
+# Animals
+
+
+@pytest.fixture
+def animals(weights, tmp_path) -> Path:
+    """A folder with networks for animals as upstream lays them out."""
+    folder = tmp_path / "hub"
+    (folder / download.ANIMALS_FOLDER).mkdir(parents=True)
+    for name in MAIN_NETWORKS:
+        os.link(weights / f"{name}.pth", folder / download.ANIMALS_FOLDER / f"{name}.pth")
+    return folder
+
+
+def test_download_puts_the_networks_for_animals_into_a_folder_of_their_own(monkeypatch, capsys):
+    content = {f"/{f.repository}/resolve/main/{f.path}": f.name.encode() for f in download.ANIMALS}
+    server = FileServer(content)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    try:
+        assert main(["models", "download", "--animals", "--to", "here"]) == 0
+    finally:
+        server.close()
+    assert sorted(os.listdir(Path("here", download.ANIMALS_FOLDER))) == sorted(
+        f"{name}.pth" for name in MAIN_NETWORKS
+    )
+
+
+@pytest.mark.parametrize("more", [["--landmarks"], ["--format", "safetensors"]])
+def test_download_refuses_what_there_is_not_for_animals(more, capsys):
+    assert main(["models", "download", "--animals", *more]) == 2
+    assert "published as .pth alone" in capsys.readouterr().err
+
+
+def test_networks_for_animals_are_verified_without_the_hashes_of_those_for_humans(animals, capsys):
+    assert main(["models", "verify", "--animals", "--weights", str(animals), "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert len(files) == len(MAIN_NETWORKS)
+    assert {file["checked"] for file in files} == {"all tensors are right"}
+
+
+def test_converted_networks_for_animals_are_found_again(animals, capsys):
+    assert main(["models", "convert", "--animals", "--weights", str(animals), "-o", "flat"]) == 0
+    assert main(["models", "status", "--animals", "--weights", "flat", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {Path(file["file"]) for file in status["files"]} == {
+        Path("flat", "animal", f"{name}.safetensors") for name in MAIN_NETWORKS
+    }

@@ -32,13 +32,13 @@ def made(pack, host, monkeypatch) -> SimpleNamespace:
     weights = importlib.import_module(f"{pack.__name__}.liveportrait_v2v.engines.liveportrait.weights")
     asked = SimpleNamespace()
 
-    def load_networks(folders, device, precision, compile, forms):  # noqa: A002
-        asked.precision, asked.forms = precision, forms
+    def load_networks(folders, device, precision, compile, forms, model):  # noqa: A002
+        asked.precision, asked.forms, asked.model = precision, forms, model
         return Networks(device)
 
     monkeypatch.setattr(weights, "load_networks", load_networks)
     room = importlib.import_module(f"{pack.__name__}.nodes.host")
-    return SimpleNamespace(model=room.Model([host.base], "auto", False), asked=asked)
+    return SimpleNamespace(model=room.Model([host.base], "auto", False, "humans"), asked=asked)
 
 
 def test_its_networks_are_moved_to_the_gpu_by_comfyui(made, caplog):
@@ -59,6 +59,15 @@ def test_precision_and_forms_are_those_of_the_device_that_computes(pack, host, m
     host.device = "cuda"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
-    room.Model([host.base], "auto", False)
+    room.Model([host.base], "auto", False, "humans")
     assert made.asked.precision == "fp16"
     assert made.asked.forms == networks.Forms.usual("cuda", "fp16")
+
+
+def test_a_model_of_animals_is_an_engine_of_animals(pack, host, made):
+    room = importlib.import_module(f"{pack.__name__}.nodes.host")
+    model = room.Model([host.base], "auto", False, "animals")
+    assert made.asked.model == "animals"
+    assert model.engine().model.animals
+    assert not made.model.engine().model.animals
+    assert model.describe().startswith("ready: animals, ")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,8 @@ class DraftEngine:
     # Motion is always carried over as `pose-friendly` has it, and driven eyes take the place of the source's own.
     supports = ALL_OPTIONS - {"driving_option", "source_eye_retargeting"}
     takes_boxes = False
+    feather = compose.FEATHER
+    fixed: ClassVar[Mapping[str, object]] = {}
 
     def __init__(self, device: str = "cpu"):
         self.device = device

@@ -103,6 +103,14 @@ SAFETENSORS = tuple(
     RemoteFile("Kijai/LivePortrait_safetensors", Path(file.name).stem + ".safetensors", about=file.size)
     for file in UPSTREAM
 )
+ANIMALS = tuple(
+    RemoteFile("KwaiVGI/LivePortrait", f"liveportrait_animals/base_models_v1.1/{file.name}", about=file.size)
+    for file in UPSTREAM
+    if "base_models" in file.path
+)
+"""The networks for animals, of the same sizes; hashes come from the server."""
+ANIMALS_FOLDER = "liveportrait_animals/base_models_v1.1"
+"""Where they go below a folder of weights, as their files have the names of those for humans."""
 KNOWN = {file.name: file for file in (*UPSTREAM, LANDMARKS)}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 
+from ... import compose
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS
@@ -14,7 +15,7 @@ from .landmarks203 import Landmarks203
 from .model import LivePortraitModel
 from .networks import Forms, Networks, random_weights
 from .session import LivePortraitSession
-from .weights import default_folders, load_networks
+from .weights import MODELS, check_model, default_folders, load_networks
 
 
 class LivePortraitEngine:
@@ -27,8 +28,12 @@ class LivePortraitEngine:
     Without `relative`, `region` all or exp leaves the keypoints that hold the shape of the head as they are.
     After a cut in the source, its first frame is the new resting face.
 
+    With the networks for animals, motion is that of the published pipeline for them, of videos as of pictures: that of
+    `expression-friendly`, whatever `driving_option` is. Nothing is stitched, nor are lips shut, so that `stitching` and
+    `lip_zero` have no effect, and the picture fades out well inside its square.
+
     Args:
-        networks, landmarks, batch: as in `LivePortraitModel`.
+        networks, landmarks, batch, animals: as in `LivePortraitModel`.
     """
 
     name = "liveportrait"
@@ -36,8 +41,25 @@ class LivePortraitEngine:
     render_threads = None
     takes_boxes = True
 
-    def __init__(self, networks: Networks, landmarks: Landmarks203 | None = None, batch: int | None = None):
-        self.model = LivePortraitModel(networks, landmarks, batch)
+    def __init__(
+        self,
+        networks: Networks,
+        landmarks: Landmarks203 | None = None,
+        batch: int | None = None,
+        animals: bool = False,
+    ):
+        self.model = LivePortraitModel(networks, landmarks, batch, animals)
+
+    @property
+    def feather(self) -> float:
+        """Width of the ramp at the edges of what is pasted."""
+        return compose.WIDE_FEATHER if self.model.animals else compose.FEATHER
+
+    @property
+    def fixed(self) -> Mapping[str, object]:
+        """What animals can do in one way alone: they have no networks that retarget."""
+        names = "eye_retargeting", "lip_retargeting", "source_eye_retargeting"
+        return dict.fromkeys(names, False) if self.model.animals else {}
 
     @property
     def device(self) -> str:
@@ -52,6 +74,7 @@ class LivePortraitEngine:
         precision: str = "auto",
         compile: bool = False,  # noqa: A002 - the field's word
         forms: Forms | None = None,
+        model: str = "humans",
     ) -> LivePortraitEngine:
         """Return the engine with the published weights, and with `landmark.onnx` where it is among them.
 
@@ -61,8 +84,10 @@ class LivePortraitEngine:
             precision: "auto", "fp16", "bf16-convs" or "fp32", see `networks.resolve_precision`.
             compile: compile the networks that take most of the time, at their first use.
             forms: how the networks compute, see `networks.Forms`; None for what is usual on the device.
+            model: "humans" or "animals".
 
         Raises:
+            SettingsError: no such model.
             WeightsError: weights are missing, damaged or not those of the networks.
         """
         folders: Sequence[str | os.PathLike[str]]
@@ -70,7 +95,8 @@ class LivePortraitEngine:
             folders = default_folders()
         else:
             folders = [folder] if isinstance(folder, (str, os.PathLike)) else folder
-        return cls(load_networks(folders, device, precision, compile, forms), Landmarks203.find(folders))
+        networks = load_networks(folders, device, precision, compile, forms, model)
+        return cls(networks, Landmarks203.find(folders), animals=model == "animals")
 
     @classmethod
     def random(
@@ -80,9 +106,13 @@ class LivePortraitEngine:
         precision: str = "auto",
         compile: bool = False,  # noqa: A002
         forms: Forms | None = None,
+        model: str = "humans",
     ) -> LivePortraitEngine:
         """Return the engine with random weights: faces become noise. For tests and timing."""
-        return cls(Networks(partial(random_weights, seed), device, precision, compile, forms))
+        check_model(model)
+        weights = partial(random_weights, seed)
+        networks = Networks(weights, device, precision, compile, forms, names=MODELS[model])
+        return cls(networks, animals=model == "animals")
 
     def add_points(self, chunk: TrackedChunk) -> TrackedChunk:
         """Append the 203 points, where their network is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -39,10 +40,18 @@ class LivePortraitModel:
         landmarks: the published landmark network for the openings of eyes and lips and for crops; None takes the
             tracker's landmarks for these.
         batch: most frames for the networks at a time; None: `CPU_BATCH` or `GPU_BATCH`.
+        animals: the networks are those for animals, without the small ones that stitch and retarget.
     """
 
-    def __init__(self, networks: Networks, landmarks: Landmarks203 | None = None, batch: int | None = None):
+    def __init__(
+        self,
+        networks: Networks,
+        landmarks: Landmarks203 | None = None,
+        batch: int | None = None,
+        animals: bool = False,
+    ):
         self.networks = networks
+        self.animals = animals
         self.landmarks = landmarks
         self.batches = Batches(batch or (CPU_BATCH if networks.device.type == "cpu" else GPU_BATCH))
 
@@ -50,6 +59,10 @@ class LivePortraitModel:
     def device(self) -> torch.device:
         """Device of the networks."""
         return self.networks.device
+
+    def options_for(self, options: MotionOptions) -> MotionOptions:
+        """Return options as these networks take them: an animal moves by the volumes of the two faces alone."""
+        return replace(options, driving_option="expression-friendly") if self.animals else options
 
     @torch.no_grad()
     def read(
@@ -81,13 +94,14 @@ class LivePortraitModel:
     def target_keypoints(
         self, transfer: Transfer, faces: Faces, reference: Motion, ratios: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the keypoints [N, 21, 3] that the faces are warped to, retargeted and stitched.
+        """Return the keypoints [N, 21, 3] that the faces are warped to, retargeted and stitched; an animal's are not.
 
         Args:
             reference: of the driving frame that relative motion starts from, [1].
             ratios: as in `Transfer.keypoints`.
         """
-        return refine(self.networks, transfer, faces, transfer.keypoints(faces, reference, ratios))
+        x = transfer.keypoints(faces, reference, ratios)
+        return x if self.animals else refine(self.networks, transfer, faces, x)
 
     @torch.no_grad()
     def render(
@@ -151,9 +165,8 @@ class LivePortraitModel:
         Returns:
             float32 [N, 3, 512, 512] in 0..1.
         """
-        transfer = Transfer(
-            settings or AnimationSettings(), options or MotionOptions(), len(source) == 1, False
-        )
+        options = self.options_for(options or MotionOptions())
+        transfer = Transfer(settings or AnimationSettings(), options, len(source) == 1, False)
         rows, kp = self.read(source, *(source_openings or _usual_openings(source)))
         openings = driving_openings or _usual_openings(driving)
         drive = Motion.of_rows(self.read(driving, *openings)[0])

@@ -64,6 +64,7 @@ class _Check:
 
     frames: torch.Tensor
     square: FaceSquare
+    feather: float
     rescue: Rescue
     stream: torch.cuda.Stream | None
     """The one that all of these were computed in, on CUDA."""
@@ -74,7 +75,7 @@ class _Check:
             pictures = self.rescue()
             if pictures is None:
                 return None
-            frames = compose.paste_back(self.frames, pictures, self.square)
+            frames = compose.paste_back(self.frames, pictures, self.square, feather=self.feather)
         if self.stream is not None:
             self.stream.synchronize()
         return RenderedFrames(frames, crops=(pictures,))
@@ -93,7 +94,8 @@ class LivePortraitSession:
     ):
         self._model = model
         self._settings = settings
-        self._options = options
+        self._options = options = model.options_for(options)
+        self._feather = compose.WIDE_FEATHER if model.animals else compose.FEATHER
         self._source_rate = source_rate
         self._driving_rate = driving_rate
         self._transfer = Transfer(settings, options, source_rate is None, driving_rate is None)
@@ -269,11 +271,12 @@ class LivePortraitSession:
         source = self._source_faces(chunk)
         kp_source, kp_target = self._keypoints(source, chunk, Motion.unpack(driving))
         pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
-        frames = compose.paste_back(chunk.frames, pictures, source.square)
-        mask = compose.pasted_mask(chunk.frames, source.square) if masks else None
+        feather = self._feather
+        frames = compose.paste_back(chunk.frames, pictures, source.square, feather=feather)
+        mask = compose.pasted_mask(chunk.frames, source.square, feather=feather) if masks else None
         device = self._model.device
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        check = _Check(chunk.frames, source.square, rescue, stream)
+        check = _Check(chunk.frames, source.square, feather, rescue, stream)
         rendered = RenderedFrames(frames, mask, (source.square,), (pictures,), check)
         # Nothing is gained by waiting later for what a CPU has computed already.
         return rendered.settled() if device.type == "cpu" else rendered

@@ -18,10 +18,10 @@ import yaml
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ...errors import LivePortraitError
+from ...errors import LivePortraitError, SettingsError
 from ...files import atomic_write
 from ...remedies import remedy
-from .networks import NETWORKS, Forms, Networks, blank_network
+from .networks import MAIN_NETWORKS, NETWORKS, Forms, Networks, blank_network
 
 # Below a folder of weights, in the order in which they are looked into.
 LAYOUTS = (
@@ -32,6 +32,16 @@ LAYOUTS = (
     "liveportrait/base_models",
     "liveportrait/retargeting_models",
 )
+CONVERTED_ANIMALS = "animal"
+ANIMAL_LAYOUTS = (
+    "liveportrait_animals/base_models_v1.1",
+    "base_models_v1.1",
+    "liveportrait_animals/base_models",
+    CONVERTED_ANIMALS,
+)
+"""The same of the networks for animals. Their files have the names of those for humans, so that they are never flat."""
+MODELS = {"humans": tuple(NETWORKS), "animals": MAIN_NETWORKS}
+"""The published models, with the networks that each has. Those for animals were trained without the small ones."""
 STITCHING = "stitching_retargeting_module"
 
 
@@ -86,9 +96,9 @@ def folders_of_model_paths(path: str | os.PathLike[str]) -> list[Path]:
     return folders
 
 
-def locate(folder: str | os.PathLike[str], *names: str) -> Path | None:
-    """Return the first of these file names that exists in a folder of weights, whatever its layout."""
-    for layout in LAYOUTS:
+def locate(folder: str | os.PathLike[str], *names: str, layouts: Sequence[str] = LAYOUTS) -> Path | None:
+    """Return the first of these file names that exists in a folder of weights, in one of its layouts."""
+    for layout in layouts:
         for name in names:
             path = Path(folder, layout, name)
             if path.is_file():
@@ -96,24 +106,52 @@ def locate(folder: str | os.PathLike[str], *names: str) -> Path | None:
     return None
 
 
-def find_weights(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
+def check_model(model: str) -> None:
+    """Check the name of a model.
+
+    Raises:
+        SettingsError: it is none of MODELS.
+    """
+    if model not in MODELS:
+        raise SettingsError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+
+
+def find_weights(folders: Iterable[str | os.PathLike[str]], model: str = "humans") -> dict[str, Path]:
     """Return the file of each network, from the first folder that has all of them.
+
+    Args:
+        model: one of MODELS.
 
     Raises:
         WeightsError: no folder has them all; the message says what is missing where, and what to do.
     """
-    lacking = []
+    names, lacking = MODELS[model], []
     for folder in folders:
-        files = {name: locate(folder, f"{name}.safetensors", f"{name}.pth") for name in NETWORKS}
-        found = {name: path for name, path in files.items() if path is not None}
-        if len(found) == len(NETWORKS):
+        found = max((_found(folder, layouts, names) for layouts in _layouts(folder, model)), key=len)
+        if len(found) == len(names):
             return found
-        missing = [name for name in NETWORKS if name not in found]
+        missing = [name for name in names if name not in found]
         lacking.append(f"{folder} ({'empty or absent' if not found else 'lacks ' + ', '.join(missing)})")
+    which = "LivePortrait weights" if model == "humans" else f"LivePortrait weights for {model}"
+    places = "" if model == "humans" else f" in a folder {' or '.join(ANIMAL_LAYOUTS)}"
     raise WeightsError(
-        f"the LivePortrait weights ({', '.join(NETWORKS)}, each .safetensors or .pth) are in none of: "
-        f"{'; '.join(lacking)}; {remedy('weights')}"
+        f"the {which} ({', '.join(names)}, each .safetensors or .pth{places}) are in none of: "
+        f"{'; '.join(lacking)}; {remedy('weights' if model == 'humans' else 'animals')}"
     )
+
+
+def _layouts(folder: str | os.PathLike[str], model: str) -> Sequence[tuple[str, ...]]:
+    """Return sets of folders below this one, each of which may hold a whole model."""
+    if model == "humans":
+        return [LAYOUTS]
+    # Old and new networks for animals don't go together.
+    own = Path(folder).name in {Path(layout).name for layout in ANIMAL_LAYOUTS}
+    return [("",)] * own + [(layout,) for layout in ANIMAL_LAYOUTS]
+
+
+def _found(folder: str | os.PathLike[str], layouts: Sequence[str], names: Iterable[str]) -> dict[str, Path]:
+    files = {name: locate(folder, f"{name}.safetensors", f"{name}.pth", layouts=layouts) for name in names}
+    return {name: path for name, path in files.items() if path is not None}
 
 
 def load_networks(
@@ -122,6 +160,7 @@ def load_networks(
     precision: str = "auto",
     compile: bool = False,  # noqa: A002 - the field's word
     forms: Forms | None = None,
+    model: str = "humans",
 ) -> Networks:
     """Load the networks with the weights of a folder.
 
@@ -131,14 +170,19 @@ def load_networks(
         precision: "auto", "fp16", "bf16-convs" or "fp32", see `resolve_precision`.
         compile: compile W and G at their first use.
         forms: how they compute; None for what is usual on the device.
+        model: one of MODELS.
 
     Raises:
+        SettingsError: no such model.
         WeightsError: weights are missing, damaged or not those of the networks.
     """
+    check_model(model)
     if folder is None:
         folder = default_folders()
-    files = find_weights([folder] if isinstance(folder, (str, os.PathLike)) else folder)
-    return Networks(lambda name: read_weights(name, files[name]), device, precision, compile, forms)
+    files = find_weights([folder] if isinstance(folder, (str, os.PathLike)) else folder, model)
+    return Networks(
+        lambda name: read_weights(name, files[name]), device, precision, compile, forms, names=files
+    )
 
 
 def read_weights(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:

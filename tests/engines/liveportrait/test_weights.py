@@ -13,7 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from liveportrait_v2v.engines.liveportrait import weights as module
-from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, blank_network, random_weights
+from liveportrait_v2v.engines.liveportrait.networks import (
+    MAIN_NETWORKS,
+    NETWORKS,
+    blank_network,
+    random_weights,
+)
 from liveportrait_v2v.engines.liveportrait.weights import (
     STITCHING,
     WeightsError,
@@ -326,10 +331,45 @@ def test_converted_weights_hold_the_same_tensors(tmp_path):
 
 def test_networks_are_loaded_from_a_folder(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr(module, "Networks", lambda read, *options: given.update(read=read, options=options))
+    monkeypatch.setattr(
+        module, "Networks", lambda read, *options, names: given.update(read=read, options=options)
+    )
     for name in NETWORKS:
         touch(tmp_path, f"{name}.pth")
     torch.save(random_weights(3, SMALL), tmp_path / f"{SMALL}.pth")
     load_networks([tmp_path / "none", tmp_path], device="cpu", precision="fp16")
     assert given["options"] == ("cpu", "fp16", False, None)
     assert torch.equal(given["read"](SMALL)["second.bias"], random_weights(3, SMALL)["second.bias"])
+
+
+# Animals
+
+
+@pytest.mark.parametrize(
+    "folder", ["liveportrait_animals/base_models_v1.1", "liveportrait_animals/base_models", "animal"]
+)
+def test_networks_for_animals_are_found_where_upstream_and_others_have_them(tmp_path, folder):
+    touch(tmp_path / folder, *(f"{name}.pth" for name in MAIN_NETWORKS))
+    found = find_weights([tmp_path], "animals")
+    assert found == {name: tmp_path / folder / f"{name}.pth" for name in MAIN_NETWORKS}
+    assert find_weights([tmp_path / folder], "animals") == found
+
+
+def test_the_newer_networks_for_animals_come_first_and_are_not_mixed_with_the_old(tmp_path):
+    old, new = (tmp_path / "liveportrait_animals" / name for name in ("base_models", "base_models_v1.1"))
+    touch(old, *(f"{name}.pth" for name in MAIN_NETWORKS))
+    touch(new, *(f"{name}.pth" for name in MAIN_NETWORKS[:-1]))
+    assert {path.parent for path in find_weights([tmp_path], "animals").values()} == {old}
+    touch(new, f"{MAIN_NETWORKS[-1]}.pth")
+    assert {path.parent for path in find_weights([tmp_path], "animals").values()} == {new}
+
+
+def test_networks_for_humans_are_never_taken_for_animals_nor_the_other_way_round(tmp_path):
+    touch(tmp_path / "human", *(f"{name}.safetensors" for name in NETWORKS))
+    with pytest.raises(WeightsError, match=r"weights for animals .* --animals") as caught:
+        find_weights([tmp_path / "human"], "animals")
+    assert "base_models_v1.1" in str(caught.value)
+    touch(tmp_path / "other" / "animal", *(f"{name}.safetensors" for name in MAIN_NETWORKS))
+    touch(tmp_path / "other" / "liveportrait_animals" / "base_models", *(f"{name}.pth" for name in NETWORKS))
+    with pytest.raises(WeightsError, match="LivePortrait weights \\("):
+        find_weights([tmp_path / "other"])

@@ -7,11 +7,12 @@ from .bundle import PRECISIONS, CompileWarning, Networks, PrecisionWarning, reso
 from .gpu.forms import Forms
 from .gpu.memory import is_out_of_memory
 from .motion import KEYPOINTS, MotionOutput
-from .published import NETWORKS, blank_network
+from .published import MAIN_NETWORKS, NETWORKS, blank_network
 from .random_weights import random_weights
 
 __all__ = [
     "KEYPOINTS",
+    "MAIN_NETWORKS",
     "NETWORKS",
     "PRECISIONS",
     "CompileWarning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -77,6 +77,7 @@ class Networks:
         precision: str = "auto",
         compile: bool = False,  # noqa: A002 - the field's word
         forms: Forms | None = None,
+        names: Iterable[str] = NETWORKS,
     ):
         """Load the networks.
 
@@ -84,6 +85,7 @@ class Networks:
             weights: gives the tensors of each of NETWORKS, float32 under their published names.
             compile: compile W and G at their first use, whatever the forms.
             forms: how to compute; None for what is usual on the device.
+            names: which of NETWORKS; without the small ones nothing can be stitched or retargeted.
 
         Raises:
             RuntimeError: the tensors are not those of the networks.
@@ -95,7 +97,7 @@ class Networks:
         self._thread = threading.local()
         self._warned = False
         self.module = nn.ModuleDict()
-        for name in NETWORKS:
+        for name in names:
             network = blank_network(name)
             network.load_state_dict(weights(name), strict=True, assign=True)
             fold(network)

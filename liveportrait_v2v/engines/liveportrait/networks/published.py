@@ -21,6 +21,10 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 
+MAIN_NETWORKS = tuple(name for name in NETWORKS if name != "stitching_retargeting_module")
+"""All but the small ones that correct keypoints."""
+
+
 def blank_network(name: str) -> nn.Module:
     """One of NETWORKS with the parameters that its file holds: not folded, and without memory behind them."""
     with torch.device("meta"):

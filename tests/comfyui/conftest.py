@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from serving import Server, serving
 
-from liveportrait_v2v.engines.liveportrait.networks import NETWORKS, random_weights
+from liveportrait_v2v.engines.liveportrait.download import ANIMALS_FOLDER
+from liveportrait_v2v.engines.liveportrait.networks import MAIN_NETWORKS, NETWORKS, random_weights
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +53,13 @@ def comfy(tmp_path_factory, clips, hosted):
 
 @pytest.fixture
 def weights(comfy) -> Iterator[Path]:
-    """Random weights in ComfyUI's folder, under the published names."""
+    """Random weights in ComfyUI's folder, under the published names; those for animals are the same."""
     folder = comfy.base / "models" / "liveportrait"
-    folder.mkdir(parents=True, exist_ok=True)
+    animals = folder / ANIMALS_FOLDER
+    animals.mkdir(parents=True, exist_ok=True)
     for name in NETWORKS:
         save_file(random_weights(1, name), folder / f"{name}.safetensors")
+    for name in MAIN_NETWORKS:
+        os.link(folder / f"{name}.safetensors", animals / f"{name}.safetensors")
     yield folder
     shutil.rmtree(folder)

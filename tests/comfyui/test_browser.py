@@ -157,8 +157,9 @@ def test_a_template_runs_as_it_ships(one_page, comfy, name, size, frames):
     assert clip.info.frame_count == frames
 
 
-def test_the_template_of_the_networks_runs_to_the_end(one_page, comfy, weights):
-    open_template(one_page, template("own GPU"))
+@pytest.mark.parametrize("name", ["own GPU", "animate an animal"])
+def test_a_template_of_the_networks_runs_to_the_end(one_page, comfy, weights, name):
+    open_template(one_page, template(name))
     prompt = one_page.evaluate("async () => (await window.app.graphToPrompt()).output")
     for node in prompt.values():
         if "frame_load_cap" in node["inputs"]:

@@ -19,10 +19,10 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
 from ..text import one_line
-from . import animate, crops, demo, faces, jobs, key, models, serve, template
+from . import animate, completion, crops, demo, doctor, faces, jobs, key, models, serve, template
 from .stop import Stop
 
-COMMANDS = (animate, faces, crops, template, models, serve, jobs, key, demo)
+COMMANDS = (animate, faces, crops, template, models, serve, jobs, key, doctor, completion, demo)
 ERROR = 2
 
 
@@ -40,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     with Stop(ends=arguments is None) as stop:
         try:
             options.run(options, stop)
@@ -62,13 +62,15 @@ def main(arguments: list[str] | None = None) -> int:
         return ERROR
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
     parser = _Parser(
         prog="liveportrait-v2v",
         description="Animates the face in a source clip with the motion of the face in a driving clip.",
         epilog="Exit codes: 0 success, 2 invalid input, 130 interrupted, 143 terminated; only 0 leaves a new file.",
     )
     parser.add_argument("--version", action="version", version=f"liveportrait-v2v {__version__}")
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

@@ -144,7 +144,7 @@ class VideoWriter:
         self._file: _OpenFile | None = None
 
     def __enter__(self) -> VideoWriter:
-        if self._encoder == "hardware" and (why := _unusable(_HARDWARE)) is not None:
+        if self._encoder == "hardware" and (why := unusable(_HARDWARE)) is not None:
             raise MediaError(self._path, f"{_HARDWARE} does not work here: {why}; take the software encoder")
         try:
             self._part = PartFile(self._path)
@@ -291,7 +291,7 @@ def _vp9_options(crf: int) -> dict[str, str]:
     return {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
 
 
-def _unusable(video_codec: str) -> str | None:
+def unusable(video_codec: str) -> str | None:
     """Return why an encoder can't be opened on this machine, None if it can."""
     if video_codec not in av.codecs_available:
         return "this build of FFmpeg lacks it"

@@ -472,7 +472,7 @@ def test_without_the_hardware_auto_encodes_by_software_and_warns(tmp_path, no_ha
 
 def test_hardware_that_can_not_encode_a_file_is_an_error_and_leaves_none(tmp_path, monkeypatch, no_hardware):
     # Given an encoder that opens, but not for this file.
-    monkeypatch.setattr(writer, "_unusable", lambda codec: None)
+    monkeypatch.setattr(writer, "unusable", lambda codec: None)
     with pytest.raises(MediaError, match=r"libx264rgb does not encode this file.*take the software encoder"):
         write(tmp_path / "a.mp4", encoder="hardware")
     assert list(tmp_path.iterdir()) == []

@@ -57,20 +57,27 @@ def default_folder() -> Path:
 def default_folders() -> list[Path]:
     """Where weights are looked for: the default folder, then where a ComfyUI on this machine keeps them.
 
-    That is the ComfyUI of $COMFYUI_PATH, the one that this package is installed in, or one in the current or the
-    home folder; its extra_model_paths.yaml counts too.
+    Its extra_model_paths.yaml counts too.
+    """
+    folders = [default_folder()]
+    for home in comfyui_homes():
+        folders.append(home / "models" / "liveportrait")
+        if (home / "extra_model_paths.yaml").is_file():
+            folders += folders_of_model_paths(home / "extra_model_paths.yaml")
+    return list(dict.fromkeys(folders))
+
+
+def comfyui_homes() -> list[Path]:
+    """Return the folders of ComfyUIs on this machine.
+
+    That is the one of $COMFYUI_PATH, the one that this package is installed in, and one in the current or the home
+    folder.
     """
     homes = [Path(__file__).resolve().parents[4].parent, Path.cwd()]
     homes += [parent / "ComfyUI" for parent in (Path.cwd(), Path.home(), Path.home() / "comfy")]
     if os.environ.get("COMFYUI_PATH"):
         homes.insert(0, Path(os.environ["COMFYUI_PATH"]))
-    folders = [default_folder()]
-    for home in homes:
-        if (home / "main.py").is_file() and (home / "models").is_dir():
-            folders.append(home / "models" / "liveportrait")
-            if (home / "extra_model_paths.yaml").is_file():
-                folders += folders_of_model_paths(home / "extra_model_paths.yaml")
-    return list(dict.fromkeys(folders))
+    return [home for home in homes if (home / "main.py").is_file() and (home / "models").is_dir()]
 
 
 def folders_of_model_paths(path: str | os.PathLike[str]) -> list[Path]:

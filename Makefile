@@ -21,7 +21,7 @@ help:
 	@echo "make demo     fetch two real clips, animate one by the other, leave the videos in demo/"
 	@echo "make test     run all tests: about a quarter of an hour on two cores"
 	@echo "make test-fast  run those that take less than two minutes together, without a ComfyUI"
-	@echo "make lint     run ruff and mypy"
+	@echo "make lint     run ruff, mypy and codespell"
 	@echo "make docs     write docs/parameters.md and the other texts that follow from the code"
 	@echo "make bench    measure what the README's figures come from"
 	@echo "make bench-gpu  check and time the LivePortrait engine on a CUDA GPU, see benchmarks/gpu.md"
@@ -62,6 +62,7 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/check_types.py
+	$(BIN)/codespell
 
 docs: $(INSTALLED)
 	$(BIN)/python scripts/make_docs.py

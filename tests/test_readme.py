@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.cli import COMMANDS
+from liveportrait_v2v.media import Clip
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", [AnimationSettings, MotionOptions])
-def test_every_parameter_is_listed_with_its_default_and_range(kind):
-    rows = {}
-    for line in re.findall(r"^\| `\w+` \|.*$", README, re.MULTILINE):
-        name, default, span = (cell.strip() for cell in line.split("|")[1:4])
-        rows[name.strip("`")] = (default, span)
-    defaults = kind().to_dict()
-    for name, rule in kind.rules().items():
-        default, span = rows[name]
-        assert default == (str(defaults[name]).lower() if rule.type is bool else str(defaults[name]))
-        if rule.choices:
-            assert span == ", ".join(rule.choices)
-        elif rule.high is not None:
-            assert span == f"{rule.low:g} … {rule.high:g}"
-        elif rule.low is not None:
-            assert span == f"≥ {rule.low:g}"
+COMMAND = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
 
 
-def test_no_parameter_is_listed_that_does_not_exist():
-    listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
-    assert listed == [*AnimationSettings.rules(), *MotionOptions.rules()]
+def test_every_command_is_listed():
+    rows = re.findall(r"^\| (`.*?) \|", COMMAND, re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert {command.__name__.rsplit(".", 1)[1] for command in COMMANDS} - {"crops"} <= listed
+    assert {"crop", "paste"} <= listed
+
+
+def test_every_node_is_listed():
+    listed = re.findall(r"^\| ((?:[A-Z]\w+[ ,]*)+) \|", README, re.MULTILINE)
+    names = {name.strip() for row in listed for name in row.split(",")}
+    texts = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    assert {texts[node]["display_name"].removesuffix(" (LivePortrait)") for node in texts} <= names
+
+
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_example_in_python_runs(tmp_path, clips, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, clip in (("source", "single_face"), ("driving", "jwp_intro")):
+        shutil.copy(clips[clip], tmp_path / f"{name}.mp4")
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert Clip(tmp_path / "out.mp4").info.frame_count > 10
 
 
 def test_the_places_that_the_architecture_names_exist():
@@ -50,6 +60,15 @@ def test_the_places_that_the_architecture_names_exist():
     assert there == {name.strip("/") for name in names}
 
 
-def test_the_files_that_are_linked_exist():
-    for link in re.findall(r"\]\(([^)]+)\)", README):
-        assert link.startswith("http") or (ROOT / link).exists(), link
+FOLDERS = ("", "docs", "benchmarks")
+PAGES = sorted(
+    page.relative_to(ROOT).as_posix() for folder in FOLDERS for page in (ROOT / folder).glob("*.md")
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_files_that_are_linked_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        target = link.split("#")[0]
+        assert not target or "://" in link or ((ROOT / page).parent / target).exists(), link

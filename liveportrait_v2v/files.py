@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,10 +28,13 @@ from .errors import MediaError
 if sys.platform != "win32":
     import fcntl
 
+_WINDOWS = os.name == "nt"
 _BLOCK = 1 << 20
 _PART = re.compile(r"\..*\.[0-9a-f]{16}\.lpv2v\.part", re.DOTALL)
 _FOLDER_PREFIX = "liveportrait-v2v-"
 _FOLDER_LOCK = ".lock"
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -49,16 +54,20 @@ class PartFile:
         path: of the hidden file; it exists and is empty.
     """
 
-    def __init__(self, target: str | os.PathLike[str], mode: int | None = None):
+    def __init__(self, target: str | os.PathLike[str], mode: int | None = None, keep: bool = False):
         """Create the file.
 
         Args:
             mode: mode bits of the target, which then replaces a link of its name; None keeps those of an existing one.
+            keep: where the target can't be replaced, `commit` keeps the file beside it, under a name that is free.
 
         Raises:
-            MediaError: the target exists and is no regular file.
+            MediaError: the target exists and is no regular file, or its name is a device's.
             OSError: the file can't be created.
         """
+        if _WINDOWS and Path(target).stem.split(".")[0].strip().upper() in _DEVICES:
+            raise MediaError(target, "is the name of a device on Windows; choose another name for the output")
+        self._keep = keep
         self._target = Path(os.path.realpath(target) if mode is None else target)
         self._mode = mode
         with suppress(FileNotFoundError):
@@ -77,21 +86,37 @@ class PartFile:
                 break
 
     def commit(self) -> None:
-        """Move the file to its target."""
+        """Move the file to its target.
+
+        Raises:
+            OSError: it can't be moved there; a file that is kept is beside it, and the message names it.
+        """
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
         if self._mode is not None:
             self.path.chmod(self._mode)
-        if os.name == "nt":  # an open file can't be moved there
+        if _WINDOWS:  # an open file can't be moved there
             self._close()
-        os.replace(self.path, self._target)
-        self._close()
+        try:
+            _replace(self.path, self._target)
+        except PermissionError as error:
+            if not self._keep:
+                raise
+            kept = _free_name(self._target)
+            os.replace(self.path, kept)
+            text = (
+                f"it is open in another program and can't be replaced; the result is {kept.name}, beside it"
+            )
+            raise PermissionError(error.errno, text, str(self._target)) from error
+        finally:
+            if not self.path.exists():
+                self._close()
         _sync_folder(self._target.parent)
 
     def abandon(self) -> None:
         """Delete the file, unless it was moved."""
         if self._lock is not None:
-            if os.name == "nt":
+            if _WINDOWS:
                 self._close()
             self.path.unlink(missing_ok=True)
             self._close()
@@ -140,10 +165,27 @@ class TemporaryFolder:
         self.close()
 
 
+def _replace(path: Path, target: Path) -> None:
+    """Move a file over another one, which on Windows may be open for a moment, as by a virus scanner."""
+    for pause in _PAUSES_SECONDS if _WINDOWS else ():
+        try:
+            os.replace(path, target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    os.replace(path, target)
+
+
+def _free_name(path: Path) -> Path:
+    """Return the first path of the form "name (2).mp4" that doesn't exist."""
+    names = (path.with_name(f"{path.stem} ({number}){path.suffix}") for number in itertools.count(2))
+    return next(name for name in names if not name.exists())
+
+
 def _locked(path: Path, mode: int) -> int | None:
     """Create and lock a file and return its descriptor, None if another process has taken it for a dead one."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, mode)
-    if _lock(descriptor) is not False and (os.name == "nt" or os.fstat(descriptor).st_nlink):
+    if _lock(descriptor) is not False and (_WINDOWS or os.fstat(descriptor).st_nlink):
         return descriptor
     os.close(descriptor)
     return None
@@ -198,10 +240,10 @@ def _dead(path: Path) -> Iterator[None]:
 
 
 def _remove_folder(path: Path, lock: int) -> None:
-    if os.name == "nt":  # an open file can't be deleted there
+    if _WINDOWS:  # an open file can't be deleted there
         os.close(lock)
     shutil.rmtree(path, ignore_errors=True)
-    if os.name != "nt":
+    if not _WINDOWS:
         os.close(lock)
 
 

@@ -202,3 +202,74 @@ def test_many_parts_at_once_remove_none_of_each_other(tmp_path):
     for part in parts:
         part.abandon()
     assert os.listdir(tmp_path) == []
+
+
+# As on Windows
+
+
+@pytest.fixture
+def open_elsewhere(monkeypatch) -> list[Path]:
+    """Targets that can't be replaced, as a file that a player has open."""
+    held: list[Path] = []
+    replace = os.replace
+
+    def replace_unless_open(path, target):
+        if Path(target) in held:
+            raise PermissionError(13, "being used by another process", str(target))
+        replace(path, target)
+
+    monkeypatch.setattr(os, "replace", replace_unless_open)
+    return held
+
+
+def test_a_result_whose_place_is_open_elsewhere_is_kept_beside_it(tmp_path, open_elsewhere):
+    path = tmp_path / "out.mp4"
+    for name in ("out.mp4", "out (2).mp4"):
+        (tmp_path / name).write_bytes(b"old")
+    open_elsewhere.append(path)
+    frames = torch.zeros(2, 16, 16, 3, dtype=torch.uint8)
+    expected = pytest.raises(MediaError, match=r"open in another program .* the result is out \(3\)\.mp4")
+    with expected, VideoWriter(path, Fraction(25)) as writer:
+        writer.write(frames)
+    assert path.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["out (2).mp4", "out (3).mp4", "out.mp4"]
+    assert (tmp_path / "out (3).mp4").stat().st_size > 100
+
+
+def test_other_files_leave_nothing_beside_a_place_that_is_open_elsewhere(tmp_path, open_elsewhere):
+    path = tmp_path / "key"
+    path.write_bytes(b"old")
+    open_elsewhere.append(path)
+    with pytest.raises(PermissionError):
+        write(path, mode=0o600)
+    assert os.listdir(tmp_path) == ["key"]
+
+
+def test_a_file_that_is_open_for_a_moment_is_replaced_after_it(tmp_path, open_elsewhere, monkeypatch):
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    open_elsewhere.append(path)
+    monkeypatch.setattr("liveportrait_v2v.files._WINDOWS", True)
+    monkeypatch.setattr("liveportrait_v2v.files.time.sleep", lambda _: open_elsewhere.clear())
+    write(path)
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["NUL.mp4", "con", "Com1.tar.mp4", "lpt9 .mkv"])
+def test_the_name_of_a_device_is_refused_there(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("liveportrait_v2v.files._WINDOWS", True)
+    with pytest.raises(MediaError, match="name of a device on Windows"):
+        write(tmp_path / name)
+
+
+def test_what_the_console_can_not_write_is_escaped(tmp_path):
+    script = "import sys; from liveportrait_v2v.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "faces", "\u8138.mp4"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert b"\\u8138.mp4" in done.stderr
+    assert b"Traceback" not in done.stderr

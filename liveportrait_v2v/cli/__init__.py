@@ -11,6 +11,7 @@ torch takes seconds to load: commands import it only after they have checked wha
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -40,6 +41,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names that the console's encoding lacks, as on Windows, are escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = make_parser().parse_args(arguments)
     with Stop(ends=arguments is None) as stop:
         try:

@@ -147,7 +147,7 @@ class VideoWriter:
         if self._encoder == "hardware" and (why := unusable(_HARDWARE)) is not None:
             raise MediaError(self._path, f"{_HARDWARE} does not work here: {why}; take the software encoder")
         try:
-            self._part = PartFile(self._path)
+            self._part = PartFile(self._path, keep=True)
         except OSError as error:
             raise self._failure(error) from error
         return self

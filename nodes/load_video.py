@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..liveportrait_v2v.media import Clip
 
 ROUTE = "/liveportrait-v2v/clip"
-_CRF = 12
-"""Near-lossless, because the face is cropped from this file."""
 
 
 class LoadVideo(io.ComfyNode):
@@ -149,7 +147,7 @@ class LoadVideo(io.ComfyNode):
                 notes = (*clip.info.notes, *notes)
                 alpha = clip.info.has_alpha
                 path = host.temp_file(".webm" if alpha else ".mp4")
-                with VideoWriter(path, rate, audio=audio, crf=_CRF) as writer:
+                with VideoWriter(path, rate, audio=audio, crf=host.NEAR_LOSSLESS) as writer:
                     for chunk in clip.chunks(8, max_side=max_side, alpha=alpha, **options):
                         if host.interrupted():
                             raise Cancelled(f"stopped loading {file}")

@@ -43,9 +43,8 @@ print(json.dumps(found))
 TRIMS = [[], [[0.4, 0]], [[0.4, 0.6]], [[-1, 0]], [[-1, 0.5]], [[0.4, 1.2], [0.2, 0.5]]]
 
 
-@pytest.mark.parametrize("name", ["source.mp4", "driving.mp4"])
-def test_a_video_has_the_frames_that_core_gives(comfy, name):
-    arguments = [comfy.base / "custom_nodes", PACK, comfy.base / "input" / name, json.dumps(TRIMS)]
+def test_a_video_has_the_frames_that_core_gives(comfy):
+    arguments = [comfy.base / "custom_nodes", PACK, comfy.base / "input" / "driving.mp4", json.dumps(TRIMS)]
     done = subprocess.run(
         [comfy.python, "-c", SCRIPT, *map(str, arguments)], cwd=comfy.folder, capture_output=True, text=True
     )

@@ -325,19 +325,19 @@ def networks(graph: Graph) -> None:
     models = [{"name": file.name, "url": file.url, "directory": "liveportrait"} for file in SAFETENSORS]
     # The front end looks for them at the root of a workflow, and in the properties of nodes.
     graph.models = models
-    model = graph.add("LPV2V_LoadModel", (790, 2 * STEP), (290, 180), properties={"models": models})
+    model = graph.add("LPV2V_LoadModel", (790, 2 * STEP), (290, 320), properties={"models": models})
     animate = graph.add(
         "LPV2V_AnimateLocal",
         (1130, 0),
-        (290, 350),
+        (290, 420),
         source=(source, 0),
         driving=(driving, 0),
         model=(model, 0),
     )
-    _save(graph, (1470, 0), animate, "local")
+    _save(graph, (1470, 0), animate, "local", (340, 420))
     graph.add(
         "MarkdownNote",
-        (790, 430),
+        (790, 510),
         (1020, 120),
         "The LivePortrait networks on your own machine",
         text="""\

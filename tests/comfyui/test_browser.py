@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from real_comfyui import PACK, ROOT
 
+from liveportrait_v2v.engines.liveportrait.networks import NETWORKS
 from liveportrait_v2v.media import Clip
 
 TEMPLATES = sorted((ROOT / "example_workflows").glob("*.json"))
@@ -176,6 +177,19 @@ def test_the_template_of_the_networks_runs_to_the_end(one_page, comfy, weights):
         if "frame_load_cap" in node["inputs"]:
             node["inputs"]["frame_load_cap"] = 1
     assert saved_clip(comfy, prompt, comfy.run(prompt, seconds=400)).info.frame_count == 1
+
+
+def test_missing_weights_are_named_on_load_model_as_soon_as_its_template_opens(page, comfy):
+    assert not (comfy.base / "models" / "liveportrait").exists()
+    open_template(page, template("own GPU"))
+    line = page.locator(".lpv2v-report[data-error=true]")
+    line.wait_for()
+    screenshot(page, "weights_missing")
+    assert all(name in line.inner_text() for name in NETWORKS)
+    assert "switch `download` on" in line.inner_text()
+    set_widget(page, "LPV2V_LoadModel", "download", True)
+    page.locator(".lpv2v-report", has_text="the next run downloads the weights: 520 MB").wait_for()
+    assert page.faults == []
 
 
 def template(name: str) -> Path:

@@ -20,8 +20,13 @@ export function nodeOf(id) {
   return node
 }
 
+// The widget of a node's report, if it has shown one.
+export function shownBy(node) {
+  return node.widgets?.find((widget) => widget.name === NAME)
+}
+
 function widgetOf(node) {
-  const known = node.widgets?.find((widget) => widget.name === NAME)
+  const known = shownBy(node)
   if (known) return known
   const box = document.createElement('div')
   box.className = 'lpv2v-report'

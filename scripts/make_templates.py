@@ -323,7 +323,8 @@ def networks(graph: Graph) -> None:
     """Draw Animate Local with its model."""
     source, driving = _clips(graph, "Source: whose face", "Driving: whose motion")
     models = [{"name": file.name, "url": file.url, "directory": "liveportrait"} for file in SAFETENSORS]
-    # The front end looks for them at the root of a workflow, and in the properties of nodes.
+    # Front ends such as 1.41 offer them in a dialog, from the root and the properties of nodes. 1.58 only looks for
+    # widgets with the name of a file: there Load Model itself says what is missing.
     graph.models = models
     model = graph.add("LPV2V_LoadModel", (790, 2 * STEP), (290, 320), properties={"models": models})
     animate = graph.add(

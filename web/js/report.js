@@ -58,7 +58,7 @@ export function show(node, text, isError = false) {
   if (own) remove(node, own)
   widget.lines = Math.min(lines, MAX_LINES)
   widget.element.textContent = text
-  widget.element.style.color = isError ? 'var(--error-text, #ff6b6b)' : 'var(--input-text, #ddd)'
+  widget.element.style.color = isError ? 'var(--p-red-400, #f87171)' : 'var(--input-text, #ddd)'
   widget.element.dataset.error = isError
   const wanted = node.computeSize()[1]
   if (node.size[1] < wanted) node.setSize([node.size[0], wanted])

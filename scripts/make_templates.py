@@ -226,7 +226,7 @@ def choose_face(graph: Graph) -> None:
     """Draw the choice of one of two faces."""
     driving = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Driving: whose motion", file=DRIVING)
     source = graph.add("LPV2V_LoadVideo", (390, STEP), LOADER, "Source: two people", file=TWO_FACES)
-    graph.add("LPV2V_PreviewFaces", (790, 2 * STEP), (460, 360), clip=(source, 0))
+    graph.add("LPV2V_PreviewFaces", (790, 2 * STEP), (460, 440), clip=(source, 0))
     settings = graph.add("LPV2V_Settings", (1290, 2 * STEP), SETTINGS, input_face_index=1)
     animate = graph.add(
         "LPV2V_AnimateDraft",
@@ -239,8 +239,8 @@ def choose_face(graph: Graph) -> None:
     _save(graph, (1670, 400), animate, "face", (290, 300))
     graph.add(
         "MarkdownNote",
-        (790, 540),
-        (460, 150),
+        (790, 620),
+        (460, 140),
         "Which of several faces",
         text="""\
 **Preview Faces** numbers the faces, from large to small, and shows the square that is cropped.

@@ -5,7 +5,7 @@ import { app } from '../../../scripts/app.js'
 import { show, shownBy } from './report.js'
 
 // Width and height of a new node, at least.
-const SIZES = { LPV2V_LoadVideo: [350, 0], LPV2V_PreviewFaces: [460, 420] }
+const SIZES = { LPV2V_LoadVideo: [350, 0], LPV2V_PreviewFaces: [460, 500] }
 
 // A preset writes its values into the widgets; a widget that is changed afterwards ends the preset.
 function watchPresets(node, presets) {

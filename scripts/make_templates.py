@@ -383,9 +383,7 @@ def app(graph: Graph) -> None:
     }
 
 
-def _save(
-    graph: Graph, at: tuple[int, int], animate: int, name: str, size: tuple[int, int] = SAVER
-) -> int:
+def _save(graph: Graph, at: tuple[int, int], animate: int, name: str, size: tuple[int, int] = SAVER) -> int:
     return graph.add(
         "SaveVideo",
         at,

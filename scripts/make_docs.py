@@ -5,6 +5,7 @@
 
 The node schemas come from the pack inside the tests' stand-in for ComfyUI.
 """
+# ruff: noqa: RUF001 - punctuation of Chinese and Japanese
 
 from __future__ import annotations
 

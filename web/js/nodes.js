@@ -34,7 +34,9 @@ function watch(node, route, names) {
     clearTimeout(waiting)
     waiting = setTimeout(async () => {
       const asked = Object.fromEntries(
-        node.widgets.filter((widget) => names.includes(widget.name)).map((widget) => [widget.name, widget.value])
+        node.widgets
+          .filter((widget) => names.includes(widget.name))
+          .map(({ name, value }) => [name, value && typeof value === 'object' ? JSON.stringify(value) : value])
       )
       if (Object.values(asked).every((value) => value != null && value !== '')) await ask(asked)
     }, 300)
@@ -60,7 +62,8 @@ const OF_FILE = [
   'skip_first_frames',
   'select_every_nth',
   'force_rate',
-  'max_side'
+  'max_side',
+  'edit'
 ]
 
 // The price of a job above the node, in core's wording; front ends show badges of nodes in both renderers.

@@ -15,6 +15,8 @@ from ..liveportrait_v2v.errors import SettingsError
 if TYPE_CHECKING:
     from ..liveportrait_v2v.media import Clip
 
+_BUTTON = "image"
+"""Value of the upload button, which graphs saved on older cores have at the widget's place."""
 _RULE = "edit: start_time and duration of its trim, and x, y, width and height of its crop are numbers from 0 to 1e9"
 
 
@@ -50,7 +52,7 @@ class Edit:
         Raises:
             SettingsError: it is not what such a widget gives.
         """
-        if not value:
+        if not value or value == _BUTTON:
             return cls()
         start, duration = _numbers(value, "trim", ("start_time", "duration"))
         x, y, width, height = map(int, _numbers(value, "crop", ("x", "y", "width", "height")))

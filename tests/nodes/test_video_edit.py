@@ -66,7 +66,7 @@ def test_cores_that_have_the_widget_get_it_as_the_last_input(module, pack, monke
     assert (last.id, last.io_type, last.optional, last.advanced) == ("edit", "VIDEO_EDIT", True, True)
 
 
-@pytest.mark.parametrize("value", [None, {}, edit(), {"trim": {"start_time": 0.0, "duration": 0.0}}])
+@pytest.mark.parametrize("value", [None, {}, "image", edit(), {"trim": {"start_time": 0.0, "duration": 0.0}}])
 def test_zeros_pass_the_file_on(nodes, host, stripes, value):
     clip, _, count, _ = load(nodes, edit=value)
     assert (clip.path, count) == (host.base / "input" / "stripes.mp4", 25)

@@ -56,6 +56,18 @@ function watch(node, route, names) {
   look()
 }
 
+// Graphs saved on cores without the widget `edit` have the value of the upload button at its place.
+function mendEdit(node) {
+  const edit = node.widgets.find((widget) => widget.name === 'edit')
+  if (!edit) return
+  const whole = JSON.stringify(edit.value)
+  const configured = node.onConfigure
+  node.onConfigure = function (...given) {
+    configured?.apply(this, given)
+    if (typeof edit.value !== 'object') edit.value = JSON.parse(whole)
+  }
+}
+
 const OF_FILE = [
   'file',
   'frame_load_cap',
@@ -90,7 +102,10 @@ app.registerExtension({
   nodeCreated(node) {
     const size = SIZES[node.comfyClass]
     if (size) node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])])
-    if (node.comfyClass === 'LPV2V_LoadVideo') watch(node, 'clip', OF_FILE)
+    if (node.comfyClass === 'LPV2V_LoadVideo') {
+      mendEdit(node)
+      watch(node, 'clip', OF_FILE)
+    }
     if (node.comfyClass === 'LPV2V_LoadModel') watch(node, 'weights', ['weights', 'download'])
     if (node.comfyClass === 'LPV2V_AnimateSegmind') showPrice(node)
     if (node.comfyClass === 'LPV2V_Settings') {

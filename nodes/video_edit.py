@@ -29,7 +29,8 @@ def edit_input() -> list[io.Input]:
         "Part of the clip in seconds, and of its frames in pixels; zeros keep all. Applied before the other "
         "options."
     )
-    return [kind.Input("edit", optional=True, advanced=True, tooltip=tooltip)]
+    # Not advanced: the front end shows no other preview of the file beside it.
+    return [kind.Input("edit", optional=True, tooltip=tooltip)]
 
 
 @dataclass(frozen=True)

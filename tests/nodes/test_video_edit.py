@@ -63,7 +63,7 @@ def test_cores_that_have_the_widget_get_it_as_the_last_input(module, pack, monke
     monkeypatch.setattr(module.io, "VideoEdit", standin._kind("VideoEdit", "VIDEO_EDIT"), raising=False)
     loading = importlib.import_module(f"{standin.NAME}.nodes.load_video").LoadVideo
     last = loading.define_schema().inputs[-1]
-    assert (last.id, last.io_type, last.optional, last.advanced) == ("edit", "VIDEO_EDIT", True, True)
+    assert (last.id, last.io_type, last.optional, last.advanced) == ("edit", "VIDEO_EDIT", True, None)
 
 
 @pytest.mark.parametrize("value", [None, {}, "image", edit(), {"trim": {"start_time": 0.0, "duration": 0.0}}])

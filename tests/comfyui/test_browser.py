@@ -123,7 +123,8 @@ def test_a_template_opens_whole_and_with_widgets_that_can_be_read(page, template
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_a_template_opens_large_enough_to_read_and_with_its_nodes_apart(page, template):
     open_template(page, template)
-    assert page.evaluate("() => window.app.canvas.ds.scale") > 0.7
+    # Below 0.57 the canvas draws no text.
+    assert page.evaluate("() => window.app.canvas.ds.scale") > 0.64
     boxes = page.evaluate(
         "() => Object.fromEntries(window.app.graph.nodes.map(node => { const place = node.getBounding();"
         " return [node.title, [place[0], place[1], place[0] + place[2], place[1] + place[3]]] }))"

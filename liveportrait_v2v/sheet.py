@@ -26,8 +26,11 @@ CELL_SIDE = 480
 COLOURS = ("#ffd23f", "#3fc1ff", "#ff6b6b", "#7ae582", "#c792ff", "#ff9f43")
 _NUMBER_SIDE = 44
 """Pixels of the box around a number: legible where a sheet of four cells is shown 400 pixels wide."""
+_CAPTION_SIDE = 24
 _DOTTED_SIDE = 100
 """Width in pixels of a face from which its landmarks are drawn: they would cover a smaller one."""
+_MARGIN = 0.04
+"""Of the part of a frame that is shown, beyond its crop squares."""
 _PAPER, _INK = "#16181d", "#e8eaed"
 
 
@@ -96,6 +99,7 @@ class _Cell:
     frame: int
     time: Fraction
     picture: Image.Image
+    corner: tuple[int, int]  # of the part of the frame that the picture shows, in frame pixels
     scale: float  # cell pixels per frame pixel
     landmarks: dict[int, torch.Tensor]  # by face number, [478, 3] in frame pixels
     scenes: list[int]  # of each number so far
@@ -149,7 +153,7 @@ def survey(
                 if number not in seen:
                     seen[number] = _first_appearance(number, points, row, time, settings)
             if row % every == 0:
-                kept.append(_cell(frame, row, time, landmarks, tracks.scenes[i].tolist()))
+                kept.append(_cell(frame, row, time, landmarks, tracks.scenes[i].tolist(), settings))
                 # Twice as many as fit: drop every other one, and keep half as many from now on.
                 if len(kept) == 2 * cells:
                     kept, every = kept[::2], every * 2
@@ -165,7 +169,7 @@ def survey(
         for number, face in sorted(seen.items())
     ]
     notes = tuple(note for history in histories for note in history.notes())
-    return Survey(faces, frames, empty, size, _draw(_spread(kept, cells), size, settings), notes)
+    return Survey(faces, frames, empty, size, _draw(_spread(kept, cells), settings), notes)
 
 
 def _first_appearance(
@@ -177,14 +181,40 @@ def _first_appearance(
 
 
 def _cell(
-    frame: torch.Tensor, row: int, time: Fraction, landmarks: dict[int, torch.Tensor], scenes: list[int]
+    frame: torch.Tensor,
+    row: int,
+    time: Fraction,
+    landmarks: dict[int, torch.Tensor],
+    scenes: list[int],
+    settings: AnimationSettings,
 ) -> _Cell:
+    kept = {number: points.cpu().clone() for number, points in landmarks.items()}
     picture = Image.fromarray(frame.cpu().numpy())
+    part = _around(kept, settings, picture.size)
+    picture = picture.crop(part)
     scale = CELL_SIDE / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     picture = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2)
-    kept = {number: points.cpu().clone() for number, points in landmarks.items()}
-    return _Cell(row, time, picture, scale, kept, scenes)
+    return _Cell(row, time, picture, part[:2], scale, kept, scenes)
+
+
+def _around(
+    landmarks: dict[int, torch.Tensor], settings: AnimationSettings, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the part of a frame that its faces and their crop squares fill: left, top, right, bottom.
+
+    Without a face it is the whole frame.
+    """
+    if not landmarks:
+        return 0, 0, *size
+    shown = [points[:, :2] for points in landmarks.values()]
+    shown += [face_crop(points[None], settings).corners()[0] for points in landmarks.values()]
+    everything = torch.cat(shown)
+    low, high = everything.amin(0), everything.amax(0)
+    margin = _MARGIN * (high - low).max()
+    left, top = (low - margin).floor().int().clamp(min=0).tolist()
+    right, bottom = (high + margin).ceil().int().minimum(torch.tensor(size)).tolist()
+    return left, top, right, bottom
 
 
 def _spread(cells: list[_Cell], count: int) -> list[_Cell]:
@@ -194,20 +224,21 @@ def _spread(cells: list[_Cell], count: int) -> list[_Cell]:
     return [cells[round(i * (len(cells) - 1) / (count - 1))] for i in range(count)]
 
 
-def _draw(cells: list[_Cell], size: tuple[int, int], settings: AnimationSettings) -> Image.Image:
-    width, height = cells[0].picture.size
-    columns = min(len(cells), 4 if size[0] >= size[1] else 6)
+def _draw(cells: list[_Cell], settings: AnimationSettings) -> Image.Image:
+    width, height = (max(sides) for sides in zip(*(cell.picture.size for cell in cells), strict=True))
+    columns = min(len(cells), 4 if width >= height else 6)
     if len(cells) <= 4:
         columns = math.ceil(math.sqrt(len(cells)))  # shown small: two by two
     rows = math.ceil(len(cells) / columns)
-    gap, caption = 8, 24
+    gap, caption = 8, 34
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + caption + gap) + gap), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font, large = ImageFont.load_default(14), ImageFont.load_default(_NUMBER_SIDE * 0.8)
+    font, large = ImageFont.load_default(_CAPTION_SIDE), ImageFont.load_default(_NUMBER_SIDE * 0.8)
     before: list[int] = []
     for i, cell in enumerate(cells):
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + caption + gap)
-        sheet.paste(_mark(cell, settings, large), (x, y))
+        inner = (width - cell.picture.width) // 2, (height - cell.picture.height) // 2
+        sheet.paste(_mark(cell, settings, large), (x + inner[0], y + inner[1]))
         draw.text((x + 2, y + height + 3), _caption(cell, before), _INK, font)
         before = cell.scenes
     return sheet
@@ -227,14 +258,15 @@ def _mark(
 ) -> Image.Image:
     picture = cell.picture.copy()
     draw = ImageDraw.Draw(picture)
+    corner = torch.tensor(cell.corner)
     for number, points in cell.landmarks.items():
         colour = COLOURS[number % len(COLOURS)]
-        flat = points[:, :2] * cell.scale
+        flat = (points[:, :2] - corner) * cell.scale
         (left, top), (right, bottom) = flat.amin(0).tolist(), flat.amax(0).tolist()
         if right - left >= _DOTTED_SIDE:
             for x, y in flat.tolist():
                 draw.point((x, y), colour)
-        corners = (face_crop(points[None], settings).corners()[0] * cell.scale).tolist()
+        corners = ((face_crop(points[None], settings).corners()[0] - corner) * cell.scale).tolist()
         for start, end in zip(corners, corners[1:] + corners[:1], strict=True):
             draw.line((*start, *end), colour, 3)
         draw.rectangle((left, top, right, bottom), outline=colour)

@@ -38,7 +38,7 @@ class LivePortraitExtension(ComfyExtension):
     """The pack's nodes."""
 
     async def on_load(self) -> None:
-        for module in ("segmind", "load_video"):
+        for module in ("segmind", "load_video", "weights"):
             try:
                 importlib.import_module(f".{module}", __name__).add_route()
             except Exception:

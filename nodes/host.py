@@ -18,6 +18,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from comfy_api.latest import InputImpl, io
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 CATEGORY = "video/LivePortrait"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 """Clips of generated faces, 0.3 MB in all, for the templates and the first try."""
+NEAR_LOSSLESS = 12
+"""Constant rate factor of files that faces are cropped from."""
 _log = logging.getLogger(__name__)
 # Memory of a batch of eight frames besides the weights, in half precision; with less, batches get smaller.
 _RUN_BYTES = 3 << 30
@@ -258,20 +261,72 @@ def _clip_of_images(images: torch.Tensor, rate: Fraction, audio: dict[str, Any] 
 
 
 def _clip_of_video(video: Any) -> Clip:
-    """Return the clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of."""
+    """Return the clip behind a VIDEO: its file, read inside the trim window, or the frames it was made of.
+
+    Edits that core has only noted, such as a crop, are written to a file first, and so are images in HDR.
+    """
+    from ..liveportrait_v2v.media import Clip
+
+    if isinstance(video, InputImpl.VideoFromComponents):
+        hdr = hasattr(video, "get_color_space") and video.get_color_space().startswith("HDR")
+        # Its stream source would be an encoding of these, with a loss.
+        return _clip_as_written(video) if hdr else _clip_of_components(video)
+    if _has_edits(video):
+        return _clip_as_written(video)
+    start, duration = _trim_window(video)
+    return Clip(video.get_stream_source(), start=start, duration=duration or None)
+
+
+def _clip_of_components(video: Any) -> Clip:
     import torch
 
     from ..liveportrait_v2v.media import Clip, Frames
 
-    if isinstance(video, InputImpl.VideoFromComponents):
-        # Its stream source would be an encoding of these, with a loss.
-        parts = video.get_components()
-        images, alpha = parts.images, getattr(parts, "alpha", None)
-        if alpha is not None:
-            images = torch.cat((images, alpha.reshape(*images.shape[:3], 1)), 3)
-        return Clip(Frames(images, Fraction(parts.frame_rate), *_audio_of(parts.audio)))
-    start, duration = _trim_window(video)
-    return Clip(video.get_stream_source(), start=start, duration=duration or None)
+    parts = video.get_components()
+    images, alpha = parts.images, getattr(parts, "alpha", None)
+    if alpha is not None:
+        images = torch.cat((images, alpha.reshape(*images.shape[:3], 1)), 3)
+    return Clip(Frames(images, Fraction(parts.frame_rate), *_audio_of(parts.audio)))
+
+
+def _has_edits(video: Any) -> bool:
+    """Return whether a VIDEO shows other frames than its stream source has: core has cropped or resized it."""
+    if hasattr(video, "has_pending_frame_edits"):
+        return video.has_pending_frame_edits()
+    if not (hasattr(video, "as_cropped") and isinstance(video, InputImpl.VideoFromFile)):
+        return False
+    # Cores 0.35 and later keep a crop to themselves; it is always smaller than the stream.
+    import av
+
+    with av.open(video.get_stream_source()) as container:
+        stream = container.streams.video[0]
+        return video.get_dimensions() != (stream.width, stream.height)
+
+
+_written: WeakKeyDictionary[Any, Path] = WeakKeyDictionary()
+
+
+def _clip_as_written(video: Any) -> Clip:
+    """Return the clip of a VIDEO as core writes it, with all its edits and trimmed; the same file each time.
+
+    Raises:
+        SettingsError: it has alpha, which core doesn't write, and doesn't fit into the memory that is free.
+    """
+    from ..liveportrait_v2v.media import Clip
+
+    if isinstance(video, InputImpl.VideoFromFile):
+        whole = Clip(video.get_stream_source())
+        if whole.info.has_alpha:
+            width, height = video.get_dimensions()
+            # Twice four channels, as core stacks the frames that it has gathered.
+            _check_memory(whole.output_count(), height, width, 8, "crop a shorter file, or one without alpha")
+            return _clip_of_components(video)
+    path = _written.get(video)
+    if path is None or not path.exists():
+        path = temp_file(".mp4")
+        video.save_to(str(path), crf=NEAR_LOSSLESS)
+        _written[video] = path
+    return Clip(path)
 
 
 def _audio_of(value: Any) -> tuple[Audio | None, tuple[str, ...]]:
@@ -436,6 +491,18 @@ def empty_images(count: int, height: int, width: int, remedy: str, channels: int
         SettingsError: it would not fit into the memory that is free; the message ends with the remedy.
     """
     import torch
+
+    _check_memory(count, height, width, channels, remedy)
+    return torch.empty((count, height, width, channels))
+
+
+def _check_memory(count: int, height: int, width: int, channels: int, remedy: str) -> None:
+    """Check that so many frames fit into the memory that is free.
+
+    Raises:
+        SettingsError: they don't; the message ends with the remedy.
+    """
+    import torch
     from comfy.model_management import get_free_memory
 
     needed, free = 4 * math.prod((count, height, width, channels)), get_free_memory(torch.device("cpu"))
@@ -444,7 +511,6 @@ def empty_images(count: int, height: int, width: int, remedy: str, channels: int
             f"{count} frames of {width}x{height} as IMAGE need {needed / 2**30:.1f} GiB of memory, and "
             f"{free / 2**30:.1f} GiB are free; {remedy}"
         )
-    return torch.empty((count, height, width, channels))
 
 
 class Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,12 @@ from comfy_api.latest import io
 
 from ..liveportrait_v2v.errors import Cancelled, LivePortraitError, MediaError
 from . import animation, host
+from .video_edit import Edit, edit_input
 
 if TYPE_CHECKING:
     from ..liveportrait_v2v.media import Clip
 
 ROUTE = "/liveportrait-v2v/clip"
-_CRF = 12
-"""Near-lossless, because the face is cropped from this file."""
 
 
 class LoadVideo(io.ComfyNode):
@@ -87,6 +87,7 @@ class LoadVideo(io.ComfyNode):
                     max=16384,
                     tooltip="Longest side in pixels; larger videos are scaled down. 0 keeps the size.",
                 ),
+                *edit_input(),
             ],
             outputs=[
                 io.Video.Output("video", display_name="video"),
@@ -128,13 +129,15 @@ class LoadVideo(io.ComfyNode):
         select_every_nth: int,
         force_rate: float,
         max_side: int,
+        edit: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.media import Clip, VideoWriter
+        from ..liveportrait_v2v.media import VideoWriter
 
         with host.run(cls) as report:
-            clip = Clip(_path(file))
+            edits = Edit.read(edit)
+            clip = _clip(file, edits)
             if clip.info.is_still:
-                return _still(clip, report)
+                return _still(clip, edits, report)
             options, count, rate = _selection(
                 clip, frame_load_cap, skip_first_frames, select_every_nth, force_rate
             )
@@ -142,18 +145,20 @@ class LoadVideo(io.ComfyNode):
             assert own_rate is not None  # only stills have none
             heard = clip.checked_audio(count / rate, start=skip_first_frames / own_rate)
             audio, notes = heard.audio, heard.notes
-            size = clip.output_size(max_side)
+            decoded_side, (left, top, *sides) = edits.place(clip, max_side)
+            size = (sides[0], sides[1])
             path = clip.path
             assert path is not None  # a node's clips are files
-            if (count, rate, size) != (clip.info.frame_count, own_rate, clip.output_size()):
+            unchanged = (clip.info.frame_count, own_rate, clip.output_size())
+            if (count, rate, size) != unchanged or edits.start or edits.duration:
                 notes = (*clip.info.notes, *notes)
                 alpha = clip.info.has_alpha
                 path = host.temp_file(".webm" if alpha else ".mp4")
-                with VideoWriter(path, rate, audio=audio, crf=_CRF) as writer:
-                    for chunk in clip.chunks(8, max_side=max_side, alpha=alpha, **options):
+                with VideoWriter(path, rate, audio=audio, crf=host.NEAR_LOSSLESS) as writer:
+                    for chunk in clip.chunks(8, max_side=decoded_side, alpha=alpha, **options):
                         if host.interrupted():
                             raise Cancelled(f"stopped loading {file}")
-                        writer.write(chunk.frames)
+                        writer.write(chunk.frames[:, top : top + size[1], left : left + size[0]])
                         done = chunk.index + len(chunk.frames)
                         report.count(done, count, f"{done}/{count}")
             facts = animation.clip_line(count, size, rate)
@@ -173,7 +178,7 @@ def add_route() -> None:
             text = await asyncio.to_thread(_preview, dict(request.query))
         except LivePortraitError as error:
             return web.json_response({"text": host.message(error), "error": True})
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):  # the latter two of JSON, too
             raise web.HTTPBadRequest(text="send the node's widgets") from None
         return web.json_response({"text": text, "error": False})
 
@@ -182,11 +187,10 @@ def add_route() -> None:
 
 def _preview(asked: dict[str, str]) -> str:
     """Describe what a node with these widgets loads."""
-    from ..liveportrait_v2v.media import Clip
-
-    clip = Clip(_path(asked["file"]))
+    edits = Edit.read(json.loads(asked.get("edit", "null")))
+    clip = _clip(asked["file"], edits)
     if clip.info.is_still:
-        return _picture_line(clip)
+        return _picture_line(edits.place(clip, 0)[1][2:])
     _, count, rate = _selection(
         clip,
         int(asked["frame_load_cap"]),
@@ -194,8 +198,9 @@ def _preview(asked: dict[str, str]) -> str:
         int(asked["select_every_nth"]),
         float(asked["force_rate"]),
     )
-    line = animation.clip_line(count, clip.output_size(int(asked["max_side"])), rate)
-    whole, duration = clip.info.frame_count, clip.info.duration
+    line = animation.clip_line(count, edits.place(clip, int(asked["max_side"]))[1][2:], rate)
+    file = _clip(asked["file"], Edit()).info
+    whole, duration = file.frame_count, file.duration
     assert duration is not None  # only stills have none
     return line if count == whole else f"{line} of {whole} frames in {float(duration):.2f} s"
 
@@ -212,22 +217,35 @@ def _selection(
     return options, clip.output_count(**options), made
 
 
-def _picture_line(clip: Clip) -> str:
-    width, height = clip.output_size()
-    return f"a picture, {width}x{height}: loaded as one frame, without sound"
+def _clip(file: str, edits: Edit) -> Clip:
+    """Return the clip of a file inside the trim."""
+    from ..liveportrait_v2v.media import Clip
+
+    return Clip(_path(file), start=edits.start, duration=edits.duration or None)
 
 
-def _still(clip: Clip, report: host.Report) -> io.NodeOutput:
+def _picture_line(size: tuple[int, ...]) -> str:
+    return f"a picture, {size[0]}x{size[1]}: loaded as one frame, without sound"
+
+
+def _still(clip: Clip, edits: Edit, report: host.Report) -> io.NodeOutput:
     """Return the outputs of a still: nodes that take the video animate it as a picture."""
     from ..liveportrait_v2v.plan.pairing import STILL_RATE
 
-    text = _picture_line(clip)
+    path = clip.path
+    assert path is not None  # a node's clips are files
+    _, (left, top, width, height) = edits.place(clip, 0)
+    if edits.crop is not None:
+        from PIL import Image
+
+        (chunk,) = clip.chunks(1, alpha=clip.info.has_alpha)
+        path = host.temp_file(".png")
+        cut = chunk.frames[0, top : top + height, left : left + width]
+        Image.fromarray(cut.numpy()).save(path)
+    text = _picture_line((width, height))
     report.text(text)
     sound = host.audio_value(None, 1 / STILL_RATE)
-    assert clip.path is not None  # a node's clips are files
-    return io.NodeOutput(
-        host.video_value(clip.path), sound, float(STILL_RATE), 1, text, ui=host.reported(text)
-    )
+    return io.NodeOutput(host.video_value(path), sound, float(STILL_RATE), 1, text, ui=host.reported(text))
 
 
 def _path(file: str) -> Path:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
 from comfy_api.latest import io, ui
 
+from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from . import host
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
+if TYPE_CHECKING:
+    from ..liveportrait_v2v.sheet import Survey
+
 _CELLS = 4
 """Frames on the sheet: it is looked at in the node, some 440 pixels wide."""
+
+
+_KEPT = 8
+_surveys: OrderedDict[Hashable, tuple[Survey, weakref.ref[Any]]] = OrderedDict()
+"""The latest results by what they show, each with the value it is of: ComfyUI runs the node again when any setting
+changes."""
 
 
 class PreviewFaces(io.ComfyNode):
@@ -60,19 +75,8 @@ class PreviewFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, settings=None, motion_options=None) -> io.NodeOutput:
-        from ..liveportrait_v2v.sheet import survey
-
         with host.run(cls) as report:
-            (clip,) = host.clips(clip)
-            total = clip.info.frame_count
-            found = survey(
-                clip,
-                settings,
-                motion_options,
-                cells=_CELLS,
-                on_frames=lambda done: report.count(done, total, f"{done}/{total} looked at"),
-                cancelled=host.interrupted,
-            )
+            found = _survey(clip, settings or AnimationSettings(), motion_options or MotionOptions(), report)
             lines = [f"face {face.number} in {face.frames} of {found.frames} frames" for face in found.faces]
             if found.frames_without_face:
                 lines.append(f"{found.frames_without_face} frames without a face")
@@ -81,3 +85,31 @@ class PreviewFaces(io.ComfyNode):
         sheet, text = host.image_value(found.sheet), "\n".join(lines)
         shown = host.reported(text, ui.PreviewImage(sheet, cls=cls).as_dict())
         return io.NodeOutput(sheet, len(found.faces), text, ui=shown)
+
+
+def _survey(value: Any, settings: AnimationSettings, options: MotionOptions, report: host.Report) -> Survey:
+    """Return the survey of a VIDEO or IMAGE; the same one where the sheet would be the same as before."""
+    from ..liveportrait_v2v.sheet import survey
+    from ..liveportrait_v2v.tracking import file_key
+
+    (clip,) = host.clips(value)
+    total, file = clip.info.frame_count, file_key(clip)
+    key = file or id(value), settings.scale, settings.vx_ratio, settings.vy_ratio, options.face_order
+    kept = _surveys.get(key)
+    # Another value may have got the id of one that is gone.
+    if kept and (file or kept[1]() is value):
+        found = kept[0]
+    else:
+        found = survey(
+            clip,
+            settings,
+            options,
+            cells=_CELLS,
+            on_frames=lambda done: report.count(done, total, f"{done}/{total} looked at"),
+            cancelled=host.interrupted,
+        )
+    _surveys[key] = found, weakref.ref(value)
+    _surveys.move_to_end(key)
+    if len(_surveys) > _KEPT:
+        _surveys.popitem(last=False)
+    return found

@@ -5,6 +5,7 @@
 
 The node schemas come from the pack inside the tests' stand-in for ComfyUI.
 """
+# ruff: noqa: RUF001 - punctuation of Chinese and Japanese
 
 from __future__ import annotations
 
@@ -29,6 +30,40 @@ PAGES = {
     "LPV2V_Settings": (ROOT / "web" / "docs" / "LPV2V_Settings.md", AnimationSettings),
     "LPV2V_MotionOptions": (ROOT / "web" / "docs" / "LPV2V_MotionOptions.md", MotionOptions),
 }
+
+OWN_WORDS = ("LPV2V_AnimateDraft", "LPV2V_LoadVideo", "LPV2V_PreviewFaces")
+"""Nodes whose translated help pages are written by hand."""
+WORDS = {
+    "zh": {
+        "picture": "默认值下的节点",
+        "inputs": "输入",
+        "outputs": "输出",
+        "advanced": "高级",
+        "default": "默认 {}",
+        "range": "{} 到 {}",
+        "least": "至少 {}",
+        "on": "开",
+        "off": "关",
+        "marks": "（{}）",
+        "between": "，",
+        "colon": "：",
+    },
+    "ja": {
+        "picture": "既定値のノード",
+        "inputs": "入力",
+        "outputs": "出力",
+        "advanced": "詳細",
+        "default": "既定値 {}",
+        "range": "{} から {}",
+        "least": "{} 以上",
+        "on": "オン",
+        "off": "オフ",
+        "marks": "（{}）",
+        "between": "、",
+        "colon": "：",
+    },
+}
+"""What the translated help pages say around the texts of locales/."""
 
 PARAMETERS_INTRO = """\
 # Parameters
@@ -80,6 +115,12 @@ def generate(schemas: Mapping[str, Any]) -> dict[Path, str]:
         if kind is AnimationSettings:
             page = replace_section(page, "Presets", preset_list())
         texts[path] = page
+    for language, words in WORDS.items():
+        translated = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+        for node_id, schema in schemas.items():
+            if node_id not in OWN_WORDS:
+                path = ROOT / "web" / "docs" / node_id / f"{language}.md"
+                texts[path] = translated_page(schema, translated[node_id], words)
     return texts
 
 
@@ -96,6 +137,51 @@ def node_texts(schema: Any) -> dict[str, Any]:
         "inputs": {item.id: texts(item) for item in schema.inputs},
         "outputs": {str(slot): texts(item) for slot, item in enumerate(schema.outputs)},
     }
+
+
+def translated_page(schema: Any, texts: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    """Return a help page in another language, of the node's translated texts."""
+
+    def point(name: str, text: Mapping[str, str], marks: list[str]) -> str:
+        shown = text.get("name", name)
+        head = f"- `{name}`" if shown == name else f"- `{name}` {shown}"
+        if marks:
+            head += words["marks"].format(words["between"].join(marks))
+        # The tooltip ends with the parameter's own name, which stands here at the beginning.
+        tooltip = text.get("tooltip", "").removesuffix(f"（{name}）")
+        return f"{head}{words['colon']}{tooltip}" if tooltip else head
+
+    inputs = [point(item.id, texts["inputs"].get(item.id, {}), _facts(item, words)) for item in schema.inputs]
+    outputs = [
+        point(item.display_name or item.id, texts["outputs"].get(str(slot), {}), [])
+        for slot, item in enumerate(schema.outputs)
+    ]
+    parts = [
+        f"# {texts['display_name']}",
+        texts["description"],
+        f"![{words['picture']}]({schema.node_id}.png)",
+        f"## {words['inputs']}",
+        "\n".join(inputs),
+        f"## {words['outputs']}",
+        "\n".join(outputs),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(item: Any, words: Mapping[str, str]) -> list[str]:
+    """Return what stands behind the name of a widget: advanced, its default and its range."""
+    default, low, high = (getattr(item, name, None) for name in ("default", "min", "max"))
+    facts = [words["advanced"]] if getattr(item, "advanced", None) else []
+    if isinstance(default, bool):
+        facts.append(words["default"].format(words[_shown(default)]))
+    elif default not in (None, ""):
+        facts.append(words["default"].format(_shown(default)))
+    if low is not None:
+        wide = high is None or high >= 10_000
+        facts.append(
+            words["least"].format(_shown(low)) if wide else words["range"].format(_shown(low), _shown(high))
+        )
+    return facts
 
 
 def parameters_page() -> str:
@@ -282,6 +368,7 @@ def main() -> None:
         schemas = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
         for path, text in generate(schemas).items():
             if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8", newline="\n")
                 print(path.relative_to(ROOT))
 

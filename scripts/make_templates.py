@@ -158,19 +158,26 @@ class Graph:
         }
 
 
-LOADER, ANIMATE, SAVER = (350, 580), (350, 520), (420, 520)
+LOADER, ANIMATE, SAVER, SETTINGS = (350, 600), (290, 330), (340, 340), (300, 540)
+STEP = 60
+"""A column begins that much lower than the one before it, so that wires to nodes behind it pass above."""
+
+
+def _clips(graph: Graph, source: str, driving: str, file: str = SOURCE) -> tuple[int, int]:
+    """Draw the loaders of most templates: as wide as 790 pixels with the gap behind them."""
+    first = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, source, file=file)
+    return first, graph.add("LPV2V_LoadVideo", (390, STEP), LOADER, driving, file=DRIVING)
 
 
 def quick_start(graph: Graph) -> None:
     """Draw two loaders, Animate Draft and Save Video."""
-    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
-    animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
-    _save(graph, (840, 0), animate, "quick_start")
+    source, driving = _clips(graph, "Source: whose face", "Driving: whose motion")
+    animate = graph.add("LPV2V_AnimateDraft", (790, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
+    _save(graph, (1130, 0), animate, "quick_start")
     graph.add(
         "MarkdownNote",
-        (430, 680),
-        (830, 270),
+        (790, 410),
+        (680, 210),
         "Quick start: press Run",
         text="""\
 The face in **Source** takes over the motion of the face in **Driving**. No weights and no GPU needed.
@@ -187,18 +194,18 @@ The draft shows timing, framing and motion. For the real look, put *Animate Loca
 
 def picture(graph: Graph) -> None:
     """Draw a picture's way through Animate Draft and an upscaler."""
-    source = graph.add("LoadImage", (0, 0), (350, 420), "Source: whose face", image=PICTURE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: motion and voice", file=DRIVING)
-    animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
+    source = graph.add("LoadImage", (0, 0), (290, 400), "Source: whose face", image=PICTURE)
+    driving = graph.add("LPV2V_LoadVideo", (330, STEP), LOADER, "Driving: motion and voice", file=DRIVING)
+    animate = graph.add("LPV2V_AnimateDraft", (730, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
     larger = graph.add(
-        "ImageScaleBy", (840, 0), (280, 90), image=(animate, 0), upscale_method="lanczos", scale_by=2
+        "ImageScaleBy", (1070, 0), (260, 90), image=(animate, 0), upscale_method="lanczos", scale_by=2
     )
     video = graph.add(
-        "CreateVideo", (840, 180), (280, 110), images=(larger, 0), audio=(animate, 1), fps=(animate, 3)
+        "CreateVideo", (1100, 170), (260, 110), images=(larger, 0), audio=(animate, 1), fps=(animate, 3)
     )
     graph.add(
         "SaveVideo",
-        (1180, 0),
+        (1410, 0),
         SAVER,
         video=(video, 0),
         filename_prefix="video/LivePortrait_picture",
@@ -207,8 +214,8 @@ def picture(graph: Graph) -> None:
     )
     graph.add(
         "MarkdownNote",
-        (430, 680),
-        (830, 200),
+        (730, 410),
+        (1020, 120),
         "A picture that moves, and an upscaler behind it",
         text="""\
 A picture lasts as long as the driving clip and has its **sound**.
@@ -221,23 +228,23 @@ A picture lasts as long as the driving clip and has its **sound**.
 
 def choose_face(graph: Graph) -> None:
     """Draw the choice of one of two faces."""
-    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: two people", file=TWO_FACES)
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
-    settings = graph.add("LPV2V_Settings", (960, 680), (350, 580), input_face_index=1)
-    graph.add("LPV2V_PreviewFaces", (430, 770), (470, 490), clip=(source, 0))
+    driving = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Driving: whose motion", file=DRIVING)
+    source = graph.add("LPV2V_LoadVideo", (390, STEP), LOADER, "Source: two people", file=TWO_FACES)
+    graph.add("LPV2V_PreviewFaces", (790, 2 * STEP), (460, 440), clip=(source, 0))
+    settings = graph.add("LPV2V_Settings", (1290, 2 * STEP), SETTINGS, input_face_index=1)
     animate = graph.add(
         "LPV2V_AnimateDraft",
-        (1370, 0),
+        (1640, 0),
         ANIMATE,
         source=(source, 0),
         driving=(driving, 0),
         settings=(settings, 0),
     )
-    _save(graph, (1780, 0), animate, "face")
+    _save(graph, (1670, 400), animate, "face", (290, 300))
     graph.add(
         "MarkdownNote",
-        (1370, 680),
-        (830, 150),
+        (790, 620),
+        (460, 140),
         "Which of several faces",
         text="""\
 **Preview Faces** numbers the faces, from large to small, and shows the square that is cropped.
@@ -249,20 +256,24 @@ Put the number of the one to animate into **input_face_index** of LivePortrait S
 
 def two_faces(graph: Graph) -> None:
     """Draw two faces with a driving clip each."""
-    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: two people", file=TWO_FACES)
-    first = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: motion of face 0", file=DRIVING)
+    source, first = _clips(graph, "Source: two people", "Driving: motion of face 0", TWO_FACES)
     second = graph.add(
-        "LPV2V_LoadVideo", (430, 680), LOADER, "Driving: motion of face 1", file=DRIVING, skip_first_frames=20
+        "LPV2V_LoadVideo",
+        (780, 2 * STEP),
+        LOADER,
+        "Driving: motion of face 1",
+        file=DRIVING,
+        skip_first_frames=20,
     )
-    roles = graph.add("LPV2V_AnotherFace", (840, 680), (320, 200), driving=(second, 0), source_face=1)
+    roles = graph.add("LPV2V_AnotherFace", (1180, 2 * STEP), (290, 200), driving=(second, 0), source_face=1)
     animate = graph.add(
-        "LPV2V_AnimateDraft", (1230, 0), ANIMATE, source=(source, 0), driving=(first, 0), roles=(roles, 0)
+        "LPV2V_AnimateDraft", (1520, 0), ANIMATE, source=(source, 0), driving=(first, 0), roles=(roles, 0)
     )
-    _save(graph, (1640, 0), animate, "two_faces")
+    _save(graph, (1550, 400), animate, "two_faces", (290, 320))
     graph.add(
         "MarkdownNote",
-        (1230, 680),
-        (830, 200),
+        (1180, 400),
+        (310, 260),
         "Two faces, two drivers, one pass",
         text="""\
 Each face of the source takes over the motion of a driving clip of its own. **Preview Faces** shows their numbers.
@@ -275,14 +286,13 @@ sound follow the settings of the Animate node. *Animate Local* takes **roles** t
 
 def restore(graph: Graph) -> None:
     """Draw an animated face's way through another node and back into its frames."""
-    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
-    animate = graph.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
-    crops = graph.add("LPV2V_CropFaces", (840, 210), (300, 350), clip=(animate, 2))
+    source, driving = _clips(graph, "Source: whose face", "Driving: whose motion")
+    animate = graph.add("LPV2V_AnimateDraft", (790, 0), ANIMATE, source=(source, 0), driving=(driving, 0))
+    crops = graph.add("LPV2V_CropFaces", (1130, 2 * STEP), (290, 320), clip=(animate, 2))
     restored = graph.add(
         "ImageSharpen",
-        (840, 620),
-        (300, 130),
+        (1130, 510),
+        (290, 130),
         "Your restorer or upscaler here",
         image=(crops, 0),
         sharpen_radius=1,
@@ -291,17 +301,17 @@ def restore(graph: Graph) -> None:
     )
     pasted = graph.add(
         "LPV2V_PasteBack",
-        (1200, 0),
-        (320, 190),
+        (1470, 0),
+        (290, 190),
         clip=(animate, 2),
         crops=(restored, 0),
         placement=(crops, 2),
     )
-    _save(graph, (1580, 0), pasted, "restored")
+    _save(graph, (1500, 260), pasted, "restored")
     graph.add(
         "MarkdownNote",
-        (430, 820),
-        (830, 250),
+        (770, 400),
+        (320, 270),
         "Work on the face before it is pasted back",
         text="""\
 **Crop Faces** cuts the face out of each frame, and **Paste Back** puts it where it was, at whatever size it comes. \
@@ -315,25 +325,25 @@ restorer, and its **placement** and **images** to Paste Back: nothing is compres
 
 def networks(graph: Graph) -> None:
     """Draw Animate Local with its model."""
-    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: whose face", file=SOURCE)
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: whose motion", file=DRIVING)
+    source, driving = _clips(graph, "Source: whose face", "Driving: whose motion")
     models = [{"name": file.name, "url": file.url, "directory": "liveportrait"} for file in SAFETENSORS]
-    # The front end looks for them at the root of a workflow, and in the properties of nodes.
+    # Front ends such as 1.41 offer them in a dialog, from the root and the properties of nodes. 1.58 only looks for
+    # widgets with the name of a file: there Load Model itself says what is missing.
     graph.models = models
-    model = graph.add("LPV2V_LoadModel", (430, 680), (320, 180), properties={"models": models})
+    model = graph.add("LPV2V_LoadModel", (790, 2 * STEP), (290, 320), properties={"models": models})
     animate = graph.add(
         "LPV2V_AnimateLocal",
-        (820, 0),
-        ANIMATE,
+        (1130, 0),
+        (290, 420),
         source=(source, 0),
         driving=(driving, 0),
         model=(model, 0),
     )
-    _save(graph, (1230, 0), animate, "local")
+    _save(graph, (1470, 0), animate, "local", (340, 420))
     graph.add(
         "MarkdownNote",
-        (820, 680),
-        (830, 190),
+        (790, 510),
+        (1020, 120),
         "The LivePortrait networks on your own machine",
         text="""\
 **Weights:** Load Model finds them in *models/liveportrait*, also where other packs put them. If you have none, switch \
@@ -400,24 +410,24 @@ def app(graph: Graph) -> None:
     label = {"file": "Source: video or picture with the face"}
     source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source", labels=label, file=SOURCE)
     label = {"file": "Driving: video with the motion"}
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving", labels=label, file=DRIVING)
+    driving = graph.add("LPV2V_LoadVideo", (390, STEP), LOADER, "Driving", labels=label, file=DRIVING)
     settings = graph.add(
         "LPV2V_Settings",
-        (430, 680),
-        (350, 580),
+        (790, 2 * STEP),
+        SETTINGS,
         labels={"driving_audio": "Sound of the driving clip"},
         preset="whole clip",
         video_frame_load_cap=0,
     )
     animate = graph.add(
         "LPV2V_AnimateDraft",
-        (850, 0),
+        (1140, 0),
         ANIMATE,
         source=(source, 0),
         driving=(driving, 0),
         settings=(settings, 0),
     )
-    saver = _save(graph, (1260, 0), animate, "app")
+    saver = _save(graph, (1480, 0), animate, "app")
     graph.extra |= {
         "linearMode": True,
         "linearData": {
@@ -427,11 +437,11 @@ def app(graph: Graph) -> None:
     }
 
 
-def _save(graph: Graph, at: tuple[int, int], animate: int, name: str) -> int:
+def _save(graph: Graph, at: tuple[int, int], animate: int, name: str, size: tuple[int, int] = SAVER) -> int:
     return graph.add(
         "SaveVideo",
         at,
-        SAVER,
+        size,
         video=(animate, 2),
         filename_prefix=f"video/LivePortrait_{name}",
         format="auto",
@@ -442,7 +452,7 @@ def _save(graph: Graph, at: tuple[int, int], animate: int, name: str) -> int:
 def blueprint(schemas: dict[str, Any]) -> dict[str, Any]:
     """Return a subgraph of Settings and Animate Draft, as ComfyUI saves a blueprint."""
     inner = Graph(schemas)
-    settings = inner.add("LPV2V_Settings", (0, 0), (350, 580))
+    settings = inner.add("LPV2V_Settings", (0, 0), SETTINGS)
     animate = inner.add("LPV2V_AnimateDraft", (430, 0), ANIMATE, settings=(settings, 0))
     ends = {
         "inputs": [

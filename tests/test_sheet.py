@@ -98,6 +98,28 @@ def test_each_face_is_drawn_in_its_own_colour(couple):
     assert unused == 0
 
 
+def test_a_face_that_is_small_in_its_frames_fills_the_sheet(clips, tmp_path):
+    face = Image.open(clips["astronaut"]).convert("RGB").crop((120, 20, 330, 230)).resize((150, 150))
+    picture = Image.new("RGB", (1200, 700), "#808080")
+    picture.paste(face, (900, 400))
+    path = tmp_path / "far.mp4"
+    with VideoWriter(path, Fraction(25)) as writer:
+        writer.write(torch.from_numpy(np.array(picture))[None].repeat(2, 1, 1, 1))
+    found = survey(Clip(path))
+    ((number,), crop) = [face.number for face in found.faces], found.faces[0].crop
+    drawn = np.array(found.sheet.crop((8, 8, 488, 488)))
+    yellow = (drawn == [int(COLOURS[number][i : i + 2], 16) for i in (1, 3, 5)]).all(2).nonzero()
+    # Of 480 pixels, whatever the size of the frame; and the numbers given are those of the frame.
+    assert all(np.ptp(places) > 420 for places in yellow)
+    assert min(x for x, _ in crop) > 800
+
+
+def test_a_frame_without_a_face_is_shown_whole(couple):
+    sheet = survey(Clip(couple), AnimationSettings(scale=1.2), cells=6).sheet
+    first = np.array(sheet)[8:, 8:488]
+    assert (first == 128).all(2).any(0).all()  # grey from side to side
+
+
 def test_a_long_clip_is_shown_in_twelve_frames(tmp_path, clips):
     face = Image.open(clips["astronaut"]).convert("RGB").crop((120, 20, 330, 230)).resize((96, 96))
     path = tmp_path / "long.mp4"
@@ -105,10 +127,10 @@ def test_a_long_clip_is_shown_in_twelve_frames(tmp_path, clips):
         for _ in range(5):
             writer.write(torch.from_numpy(np.array(face))[None].repeat(12, 1, 1, 1))
     counts = []
-    sheet = survey(Clip(path), on_frames=counts.append).sheet
+    sheet = survey(Clip(path), AnimationSettings(scale=3.0), on_frames=counts.append).sheet
     assert counts[-1] == 60
     assert counts == sorted(counts)
-    assert sheet.size == (4 * 488 + 8, 3 * (480 + 32) + 8)
+    assert sheet.size == (4 * 488 + 8, 3 * (480 + 42) + 8)
 
 
 def test_a_cancelled_survey_raises(couple):

@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from real_comfyui import PACK, ROOT
 
+from liveportrait_v2v.engines.liveportrait.networks import NETWORKS
 from liveportrait_v2v.media import Clip
 
 TEMPLATES = sorted((ROOT / "example_workflows").glob("*.json"))
@@ -77,9 +79,7 @@ def _note(faults: list[str], answer) -> None:
 
 def open_template(page, path: Path) -> None:
     page.evaluate("graph => window.app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
-    page.wait_for_timeout(2000)
-    page.keyboard.press(".")  # fit the view
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(3000)
 
 
 def screenshot(page, name: str) -> None:
@@ -118,6 +118,20 @@ def test_a_template_opens_whole_and_with_widgets_that_can_be_read(page, template
                 if name in ("file", "frame_load_cap", "preset", "scale", "region"):
                     assert name in box.inner_text(), (node["type"], name)
     assert page.faults == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_opens_large_enough_to_read_and_with_its_nodes_apart(page, template):
+    open_template(page, template)
+    # Below 0.57 the canvas draws no text.
+    assert page.evaluate("() => window.app.canvas.ds.scale") > 0.64
+    boxes = page.evaluate(
+        "() => Object.fromEntries(window.app.graph.nodes.map(node => { const place = node.getBounding();"
+        " return [node.title, [place[0], place[1], place[0] + place[2], place[1] + place[3]]] }))"
+    )
+    for one, other in combinations(boxes.items(), 2):
+        (name, (left, top, right, bottom)), (beside, (x0, y0, x1, y1)) = one, other
+        assert right <= x0 or x1 <= left or bottom <= y0 or y1 <= top, (name, beside)
 
 
 def test_the_quick_start_runs_from_the_button_to_the_finished_video(page, comfy):
@@ -165,6 +179,19 @@ def test_a_template_of_the_networks_runs_to_the_end(one_page, comfy, weights, na
         if "frame_load_cap" in node["inputs"]:
             node["inputs"]["frame_load_cap"] = 1
     assert saved_clip(comfy, prompt, comfy.run(prompt, seconds=400)).info.frame_count == 1
+
+
+def test_missing_weights_are_named_on_load_model_as_soon_as_its_template_opens(page, comfy):
+    assert not (comfy.base / "models" / "liveportrait").exists()
+    open_template(page, template("own GPU"))
+    line = page.locator(".lpv2v-report[data-error=true]")
+    line.wait_for()
+    screenshot(page, "weights_missing")
+    assert all(name in line.inner_text() for name in NETWORKS)
+    assert "switch `download` on" in line.inner_text()
+    set_widget(page, "LPV2V_LoadModel", "download", True)
+    page.locator(".lpv2v-report", has_text="the next run downloads the weights: 520 MB").wait_for()
+    assert page.faults == []
 
 
 def template(name: str) -> Path:

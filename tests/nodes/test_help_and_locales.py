@@ -141,10 +141,24 @@ def test_every_text_is_translated_or_warned_about(language):
         warnings.warn(f"locales/{language}/nodeDefs.json: {path} is not translated", stacklevel=1)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_menu_and_the_command_have_the_same_translation(language):
+    """Front ends take the one or the other for the menu, by the English label of web/js/segmind_key.js."""
+
+    def words(name: str) -> dict:
+        return json.loads((LOCALES / language / f"{name}.json").read_text(encoding="utf-8"))
+
+    label = "Set Segmind API key"
+    assert f"label: '{label}'" in (ROOT / "web" / "js" / "segmind_key.js").read_text(encoding="utf-8")
+    shown = words("main")["menuLabels"][label]
+    assert words("commands")["LivePortraitV2V_SetSegmindKey"]["label"] == shown
+    assert (shown == label) == (language == "en")
+
+
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_a_translated_page_has_the_translated_name_and_every_input_and_output(schemas, language):
     pages = {path.parent.name: path.read_text(encoding="utf-8") for path in HELP.glob(f"*/{language}.md")}
-    assert pages
+    assert set(pages) == set(schemas)
     for node_id, text in pages.items():
         assert text.splitlines()[0] == f"# {translations(language)[node_id]['display_name']}"
         schema = schemas[node_id]

@@ -17,6 +17,7 @@ import torch
 from standin_comfyui import InterruptProcessingException, VideoFromFile
 
 from liveportrait_v2v.media import Clip
+from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 LOAD = {
     "frame_load_cap": 0,
@@ -360,6 +361,29 @@ def test_faces_are_counted_and_shown(nodes, host, clips):
     assert output.ui["lpv2v_report"] == [report]
     assert "face 0 in " in report
     assert "face 1 in " in report
+
+
+@pytest.mark.parametrize("kind", ["file", "images"])
+def test_faces_are_looked_for_again_only_if_the_sheet_would_be_another(nodes, host, clips, kind):
+    def looked(**changed) -> bool:
+        before = len(host.bars)
+        options = {"settings": AnimationSettings(), "motion_options": MotionOptions(), **changed}
+        nodes.PreviewFaces.execute(value, **options)
+        return len(host.bars) > before
+
+    value = VideoFromFile(str(clips["single_face"]), duration=0.3)
+    if kind == "images":
+        value = next(Clip(clips["single_face"]).chunks(8)).frames.float() / 255
+    assert looked()
+    assert not looked()
+    # Sound, length and motion don't show on it.
+    assert not looked(settings=AnimationSettings(driving_audio=True, video_frame_load_cap=7))
+    assert not looked(motion_options=MotionOptions(driving_multiplier=0.5))
+    assert looked(settings=AnimationSettings(scale=3.0))
+    assert looked(motion_options=MotionOptions(face_order="left-right"))
+    assert not looked()
+    value = VideoFromFile(str(clips["single_face"]), duration=0.2) if kind == "file" else value.clone()
+    assert looked()
 
 
 @pytest.fixture

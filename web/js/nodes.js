@@ -2,10 +2,10 @@
 
 import { api } from '../../../scripts/api.js'
 import { app } from '../../../scripts/app.js'
-import { show } from './report.js'
+import { show, shownBy } from './report.js'
 
 // Width and height of a new node, at least.
-const SIZES = { LPV2V_LoadVideo: [350, 0], LPV2V_PreviewFaces: [460, 420] }
+const SIZES = { LPV2V_LoadVideo: [350, 0], LPV2V_PreviewFaces: [460, 500] }
 
 // A preset writes its values into the widgets; a widget that is changed afterwards ends the preset.
 function watchPresets(node, presets) {
@@ -27,24 +27,27 @@ function watchPresets(node, presets) {
   }
 }
 
-// What Load Video will take of its file, before it runs.
-function watchFile(node) {
+// What a node will find before it runs, as the route says of the values of these widgets.
+function watch(node, route, names) {
   let waiting
   const look = () => {
     clearTimeout(waiting)
     waiting = setTimeout(async () => {
       const asked = Object.fromEntries(
-        node.widgets.filter((widget) => NUMBERS.has(widget.name)).map((widget) => [widget.name, widget.value])
+        node.widgets
+          .filter((widget) => names.includes(widget.name))
+          .map(({ name, value }) => [name, value && typeof value === 'object' ? JSON.stringify(value) : value])
       )
-      if (!asked.file) return
-      const answer = await api.fetchApi(`/liveportrait-v2v/clip?${new URLSearchParams(asked)}`)
-      if (answer.ok) {
-        const { text, error } = await answer.json()
-        show(node, text, error)
-      }
+      if (Object.values(asked).every((value) => value != null && value !== '')) await ask(asked)
     }, 300)
   }
-  for (const widget of node.widgets) if (NUMBERS.has(widget.name)) after(widget, look)
+  const ask = async (asked) => {
+    const answer = await api.fetchApi(`/liveportrait-v2v/${route}?${new URLSearchParams(asked)}`)
+    if (!answer.ok) return
+    const { text, error } = await answer.json()
+    if (text || shownBy(node)) show(node, text, error)
+  }
+  for (const widget of node.widgets) if (names.includes(widget.name)) after(widget, look)
   const configured = node.onConfigure
   node.onConfigure = function (...given) {
     configured?.apply(this, given)
@@ -53,14 +56,27 @@ function watchFile(node) {
   look()
 }
 
-const NUMBERS = new Set([
+// Graphs saved on cores without the widget `edit` have the value of the upload button at its place.
+function mendEdit(node) {
+  const edit = node.widgets.find((widget) => widget.name === 'edit')
+  if (!edit) return
+  const whole = JSON.stringify(edit.value)
+  const configured = node.onConfigure
+  node.onConfigure = function (...given) {
+    configured?.apply(this, given)
+    if (typeof edit.value !== 'object') edit.value = JSON.parse(whole)
+  }
+}
+
+const OF_FILE = [
   'file',
   'frame_load_cap',
   'skip_first_frames',
   'select_every_nth',
   'force_rate',
-  'max_side'
-])
+  'max_side',
+  'edit'
+]
 
 // The price of a job above the node, in core's wording; front ends show badges of nodes in both renderers.
 async function showPrice(node) {
@@ -86,7 +102,11 @@ app.registerExtension({
   nodeCreated(node) {
     const size = SIZES[node.comfyClass]
     if (size) node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])])
-    if (node.comfyClass === 'LPV2V_LoadVideo') watchFile(node)
+    if (node.comfyClass === 'LPV2V_LoadVideo') {
+      mendEdit(node)
+      watch(node, 'clip', OF_FILE)
+    }
+    if (node.comfyClass === 'LPV2V_LoadModel') watch(node, 'weights', ['weights', 'download'])
     if (node.comfyClass === 'LPV2V_AnimateSegmind') showPrice(node)
     if (node.comfyClass === 'LPV2V_Settings') {
       // It has one legal value, and its place among the values of saved graphs.

@@ -20,8 +20,13 @@ export function nodeOf(id) {
   return node
 }
 
+// The widget of a node's report, if it has shown one.
+export function shownBy(node) {
+  return node.widgets?.find((widget) => widget.name === NAME)
+}
+
 function widgetOf(node) {
-  const known = node.widgets?.find((widget) => widget.name === NAME)
+  const known = shownBy(node)
   if (known) return known
   const box = document.createElement('div')
   box.className = 'lpv2v-report'
@@ -53,7 +58,7 @@ export function show(node, text, isError = false) {
   if (own) remove(node, own)
   widget.lines = Math.min(lines, MAX_LINES)
   widget.element.textContent = text
-  widget.element.style.color = isError ? 'var(--error-text, #ff6b6b)' : 'var(--input-text, #ddd)'
+  widget.element.style.color = isError ? 'var(--p-red-400, #f87171)' : 'var(--input-text, #ddd)'
   widget.element.dataset.error = isError
   const wanted = node.computeSize()[1]
   if (node.size[1] < wanted) node.setSize([node.size[0], wanted])

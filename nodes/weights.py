@@ -1,0 +1,40 @@
+"""What Load Model would find: said on the node as soon as it is in a graph, before anything runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from . import host
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+ROUTE = "/liveportrait-v2v/weights"
+
+
+def add_route() -> None:
+    """Add the route that says whether the weights are there: a GET request with Load Model's widgets as the query."""
+    from aiohttp import web
+
+    async def handle(request: web.Request) -> web.Response:
+        chosen = request.query.get("weights", "auto")
+        if chosen not in ("auto", *map(str, host.model_folders())):
+            raise web.HTTPBadRequest(text="weights: send a choice of Load Model")
+        text = await asyncio.to_thread(_missing, chosen)
+        if text and request.query.get("download") == "true":
+            return web.json_response({"text": "the next run downloads the weights: 520 MB", "error": False})
+        return web.json_response({"text": text, "error": bool(text)})
+
+    host.add_route("get", ROUTE, handle)
+
+
+def _missing(chosen: str) -> str:
+    """Return what is missing and what to do, or an empty text."""
+    from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
+
+    try:
+        find_weights(host.model_folders() if chosen == "auto" else [chosen])
+    except WeightsError as error:
+        return host.message(error)
+    return ""

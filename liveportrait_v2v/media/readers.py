@@ -177,14 +177,14 @@ class _VideoReader:
 
 class _PictureReader:
     audio_info = None
-    notes = audio_notes = ()
+    audio_notes = ()
 
     def __init__(self, source: Source):
         self._source = source
         picture = probe_picture(source)
         self.name = source.name
         self.width, self.height, self.timeline = picture.width, picture.height, picture.timeline
-        self.has_alpha = picture.has_alpha
+        self.has_alpha, self.notes = picture.has_alpha, picture.notes
         self.lost: set[int] = set()
 
     def pictures(

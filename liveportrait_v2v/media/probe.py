@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import MediaError
 from .colour import Orientation, holds_alpha, square_pixels
 from .dolby import DolbyVision
-from .info import USUAL_LAYOUTS, AudioInfo
+from .info import USUAL_LAYOUTS, AudioInfo, rounding_note
 from .light import Light
 from .source import Source, check_size, packets
 from .timeline import Timeline, make_timeline
@@ -46,7 +46,7 @@ class VideoTrack:
         key_pts: int64, sorted timestamps of the key frames, where decoding can begin.
         start: absolute time of the first frame in seconds, the zero of the audio.
         audio, audio_index: the file's audio stream and its index; None without one.
-        has_alpha, notes, audio_notes: as in `ClipInfo`.
+        has_alpha, depth, notes, audio_notes: as in `ClipInfo`.
     """
 
     index: int
@@ -62,6 +62,7 @@ class VideoTrack:
     audio: AudioInfo | None
     audio_index: int | None
     has_alpha: bool
+    depth: int
     notes: tuple[str, ...]
     audio_notes: tuple[str, ...]
 
@@ -135,6 +136,7 @@ def probe_video(source: Source) -> VideoTrack:
             audio=None if audio.stream is None else audio_info(audio.stream),
             audio_index=None if audio.stream is None else audio.stream.index,
             has_alpha=holds_alpha(picture),
+            depth=_bits(picture),
             notes=(
                 *_notes(picture, light, dolby, interlaced),
                 *_shape_notes(picture, square, timing.timeline),
@@ -246,14 +248,18 @@ def _notes(
 ) -> tuple[str, ...]:
     """Return notes as in `ClipInfo`."""
     notes = [] if dolby is None else [dolby.note]
-    bits = max(component.bits for component in picture.format.components)
+    bits = _bits(picture)
     if light is not None:
         notes.append(light.note)
     elif bits > 8:
-        notes.append(f"has {bits} bits a colour; they are rounded to 8")
+        notes.append(rounding_note(bits))
     if interlaced:
         notes.append("is interlaced; its frames are deinterlaced, at the same rate")
     return tuple(notes)
+
+
+def _bits(picture: av.VideoFrame) -> int:
+    return max(component.bits for component in picture.format.components)
 
 
 def _shape_notes(picture: av.VideoFrame, square: tuple[int, int], timeline: Timeline) -> Iterator[str]:

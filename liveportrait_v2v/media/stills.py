@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
 from .colour import fit_size, over_black
+from .info import rounding_note
 from .profiles import Colours
 from .source import Source, check_size
 from .timeline import Timeline, make_timeline
@@ -144,7 +145,7 @@ def _notes(source: Source, image: Image.Image) -> Iterator[str]:
     """Yield notes as in `ClipInfo`, about depth and further pictures in the file."""
     bits = _bits(source, image)
     if bits > 8:
-        yield f"has {bits} bits a colour; they are rounded to 8"
+        yield rounding_note(bits)
     pages = getattr(image, "n_frames", 1)
     if image.format == "TIFF" and pages > 1:
         yield f"has {pages} pages; the first one is shown"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 
@@ -18,6 +20,7 @@ from .faces.given import BoxTracker, FaceBoxes
 from .media import Chunk, Clip
 from .tensors import TensorStruct
 
+_Tracked = TypeVar("_Tracked")
 _ONE_SCENE = torch.zeros(1, dtype=torch.int64)
 _NOBODY = torch.zeros(1, 0, 3)
 
@@ -129,16 +132,39 @@ def track(
         MediaError: the clip can't be decoded.
         SettingsError: an option out of range.
     """
-    clock = clock or Stopwatch()
     tracker = FaceTracker(device=device, order=order)
-    own_stream = OwnStream(device)
-    with _decoded(clip, device, chunk, cap, clock) as parts:
-        for part in parts:
-            with clock("track"), own_stream:
-                frames = part.frames.to(device, non_blocking=True)
-                tracks = tracker.track(frames)
-                own_stream.hand_over(frames)
-            yield Chunk(frames, part.times, part.index), tracks
+    decoding = _Decoding(clip, device, chunk, clock or Stopwatch())
+    return decoding.each(lambda part: tracker.track(part.frames), cap)
+
+
+class _Decoding:
+    """Passes through a clip whose chunks go to a device, in a stream of their own, and are tracked there."""
+
+    def __init__(self, clip: Clip, device: str, chunk: int, clock: Stopwatch):
+        self._clip, self._device, self._chunk, self._clock = clip, device, chunk, clock
+        self._stream = OwnStream(device)
+
+    def each(
+        self, track: Callable[[Chunk], _Tracked], cap: int
+    ) -> Generator[tuple[Chunk, _Tracked], None, None]:
+        """Yield the clip's chunks on the device, up to `cap` frames, and what a function makes of each."""
+        with self.decoded(cap) as parts:
+            for part in parts:
+                with self._clock("track"), self._stream:
+                    part = self.uploaded(part)
+                    tracked = track(part)
+                    self._stream.hand_over(part.frames)
+                yield part, tracked
+
+    def decoded(self, cap: int) -> Ahead[Chunk]:
+        """Return the clip's chunks, decoded ahead where a GPU of this device reads them directly."""
+        pinned = torch.device(self._device).type == "cuda"
+        chunks = self._clip.chunks(self._chunk, cap=cap, pinned=pinned)
+        return Ahead(self._clock.each("decode", chunks), depth=1)
+
+    def uploaded(self, part: Chunk) -> Chunk:
+        """Return a chunk on the device."""
+        return replace(part, frames=part.frames.to(self._device, non_blocking=True))
 
 
 _TRACK_BYTES = 6 << 10  # of a frame and face, about
@@ -227,8 +253,7 @@ class TrackedClip:
         self._order = order
         self._chunk = chunk
         self._add_points = add_points or (lambda tracked: tracked)
-        self._clock = clock or Stopwatch()
-        self._stream = OwnStream(device)
+        self._decoding = _Decoding(clip, device, chunk, clock or Stopwatch())
         self.faces = 0
         self._tracker: _Trackers | None = None
         self._tracked = 0  # frames that the tracker has seen
@@ -266,22 +291,23 @@ class TrackedClip:
         """
         tracker = self._ready(cap)
         keep = keep or self._memory is not None
-        with _decoded(self._clip, self._device, self._chunk, cap, self._clock) as parts:
-            for place, part in enumerate(parts):
-                with self._clock("track"), self._stream:
-                    frames = part.frames.to(self._device, non_blocking=True)
-                    if place < len(self._kept):
-                        tracks = self._kept[place]
-                    else:
-                        if self._tracked < part.index:
-                            self._catch_up(tracker, part.index)
-                        tracks = self._track(tracker, frames, part.index)
-                        if keep:
-                            self._kept.append(tracks)
-                    self._stream.hand_over(frames)
+
+        def tracked(part: Chunk) -> tuple[_Track, ...]:
+            place = part.index // self._chunk
+            if place < len(self._kept):
+                return self._kept[place]
+            if self._tracked < part.index:
+                self._catch_up(tracker, part.index)
+            tracks = self._track(tracker, part)
+            if keep:
+                self._kept.append(tracks)
+            return tracks
+
+        with closing(self._decoding.each(tracked, cap)) as parts:
+            for part, tracks in parts:
                 self.faces = max(self.faces, int(tracks[0].found[-1]))
                 # In the last chunk, fewer frames than a longer pass kept.
-                yield tuple(track[: len(frames)].of(frames, part.index) for track in tracks)
+                yield tuple(track[: len(part.frames)].of(part.frames, part.index) for track in tracks)
 
     def _ready(self, cap: int) -> _Trackers:
         """Return the tracker, in the state behind the last kept frame if the pass reads further than that."""
@@ -304,19 +330,19 @@ class TrackedClip:
 
     def _catch_up(self, tracker: _Trackers, index: int) -> None:
         """Give the tracker the frames up to `index`, whose tracks an earlier run left."""
-        with _decoded(self._clip, self._device, self._chunk, index, self._clock) as parts:
+        with self._decoding.decoded(index) as parts:
             for part in parts:
-                tracker.track(part.frames.to(self._device, non_blocking=True))
+                tracker.track(self._decoding.uploaded(part).frames)
         self._tracked = index
 
-    def _track(self, tracker: _Trackers, frames: torch.Tensor, index: int) -> tuple[_Track, ...]:
+    def _track(self, tracker: _Trackers, part: Chunk) -> tuple[_Track, ...]:
         """Return the track of each face in the frames that follow."""
-        self._tracked += len(frames)
-        tracks = tracker.track(frames)
+        self._tracked += len(part.frames)
+        tracks = tracker.track(part.frames)
         own: dict[int | FaceBoxes, _Track] = {}
         for face, track in tracks.items():
             if not isinstance(face, FaceBoxes):
-                marked = self._add_points(track.of(frames, index))
+                marked = self._add_points(track.of(part.frames, part.index))
                 track = replace(track, landmarks=marked.landmarks)
             # Memory of its own, without the other faces'.
             parts = {name: getattr(track, name).contiguous() for name in ("landmarks", "present", "scenes")}
@@ -355,9 +381,3 @@ def _beside(own: torch.Tensor, everyone: torch.Tensor) -> torch.Tensor:
     """Return circles [N, K, 3] without those that are within a face's own circle [N, 3]: it has a number as well."""
     inside = (everyone[..., :2] - own[:, None, :2]).norm(dim=-1) < own[:, None, 2]
     return everyone.masked_fill(inside.unsqueeze(-1), 0)
-
-
-def _decoded(clip: Clip, device: str, chunk: int, cap: int, clock: Stopwatch) -> Ahead[Chunk]:
-    """Return the clip's chunks, decoded ahead where a GPU of this device reads them directly."""
-    pinned = torch.device(device).type == "cuda"
-    return Ahead(clock.each("decode", clip.chunks(chunk, cap=cap, pinned=pinned)), depth=1)

@@ -65,6 +65,13 @@ def add(commands: Commands) -> None:
         metavar="MASK.mp4",
         help="also write the opacity of what was pasted, in grey levels; segmind has none",
     )
+    parser.add_argument(
+        "--depth",
+        type=int,
+        default=8,
+        choices=(8, 10),
+        help="bits a colour of OUT.mp4 (default: 8); of 10, a source of 10 bits keeps them where no face is pasted",
+    )
     add_role_options(parser)
     add_box_options(parser)
     add_options(parser)
@@ -92,7 +99,15 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     driving = None if texts is not None else _template_or_path(options.driving)
     with plain_warnings():
         engine = _make_engine(options)
-    run = partial(animate, options.source, engine=engine, output=output, mask_output=mask, cancelled=stop)
+    run = partial(
+        animate,
+        options.source,
+        engine=engine,
+        output=output,
+        mask_output=mask,
+        cancelled=stop,
+        depth=options.depth,
+    )
     with ProgressLine() as line, plain_warnings():
         if texts is None:
             result = run(driving, settings=settings, options=motion, on_progress=line.show)

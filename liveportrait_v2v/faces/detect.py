@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .boxes import Box, iou
+from .boxes import Box, centre, iou
 from .nets import load_net
 
 TILE = 640
@@ -83,6 +83,47 @@ def detect(frames: Tensor, net_name: str, device: str) -> list[list[Detection]]:
     size = load_net(net_name, device).size
     images, scale, left, top = letterbox(frames, size)
     return _found(images, net_name, device, scale, [(left, top)] * len(frames))
+
+
+def detect_turned(frame: Tensor, net_name: str, device: str, quarters: int) -> list[Detection]:
+    """Return the faces that a detector finds in a picture turned to the left by 90 degrees this many times.
+
+    Args:
+        frame: uint8 [1, H, W, 3] on `device`.
+        quarters: 1, 2 or 3.
+
+    Returns:
+        places in the frame as it is: boxes upright, eyes as the face has them.
+    """
+    height, width = frame.shape[1:3]
+
+    def back(x: float, y: float) -> tuple[float, float]:
+        return ((width - y, x), (width - x, height - y), (y, height - x))[quarters - 1]
+
+    def placed(face: Detection) -> Detection:
+        (x0, y0), (x1, y1) = back(*face.box[:2]), back(*face.box[2:])
+        box = min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        return Detection(box, back(*face.right_eye), back(*face.left_eye), face.score)
+
+    turned = torch.rot90(frame, quarters, (1, 2))
+    return [placed(face) for face in detect(turned, net_name, device)[0]]
+
+
+def upright_scores(crops: Tensor, net_name: str, device: str) -> list[float]:
+    """Return the detector's score of a face in the middle of each picture, its eyes level to 40 degrees; 0 if none.
+
+    Args:
+        crops: float32 [N, size, size, 3] in 0..1, of the network's size.
+    """
+    size = crops.shape[1]
+    found = _found(crops * 2 - 1, net_name, device, 1.0, [(0.0, 0.0)] * len(crops))
+    return [max((face.score for face in faces if _is_upright(face, size)), default=0.0) for faces in found]
+
+
+def _is_upright(face: Detection, size: int) -> bool:
+    (rx, ry), (lx, ly) = face.right_eye, face.left_eye
+    level = abs(math.atan2(ly - ry, lx - rx)) < math.radians(40)
+    return level and all(abs(place - size / 2) < size / 4 for place in centre(face.box))
 
 
 def needs_tiles(height: int, width: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
 
@@ -11,20 +10,15 @@ from torch import Tensor
 
 from ..concurrency import torch_thread
 from ..errors import SettingsError
-from .boxes import ORDERS, Box, centre, distance, iou, shifted, side
-from .crops import cut, square_of_detection, squares_of_landmarks
-from .detect import Detection, detect, detect_in_tiles, detect_near, needs_tiles, tile_count
-from .inference import MIN_PRESENCE, infer
-from .nets import load_net
+from .boxes import ORDERS, Box, centre, distance, iou, shifted
+from .estimate import MAX_DRIFT, Estimate, Estimator
+from .inference import MIN_PRESENCE
 from .scenes import CutFinder, Glance
+from .search import SAME_IOU, FaceSearch, Known
 from .square import FaceSquare
 
-KEPT_DRIFT, MAX_DRIFT = 0.35, 0.5
-"""Drift below which a square is kept, and above which its landmarks are rejected; `_drifts` has the measurement."""
-SAME_IOU = 0.5
-"""Intersection over union from which two boxes are one person."""
-KNOWN_IOU = 0.3
-"""Intersection over union from which a detection is a face that is already followed."""
+KEPT_DRIFT = 0.35
+"""Drift below which a square is kept."""
 FORGET_FRAMES = 30
 """Frames after which a lost face may return anywhere."""
 NEWCOMER_FRAMES = (15, 90)
@@ -32,20 +26,8 @@ NEWCOMER_FRAMES = (15, 90)
 
 A search takes as long as following a face for two and a half frames.
 """
-DOUBTFUL, WRONG, WRONG_ALONE = 0.08, 0.125, 0.17
-"""Disagreement of a face with itself, from which other turns are tried, and from which it is not believed: where
-several turns show a face, and where only one does.
-
-The network finds a face the wrong way up in most pictures of a face upside down, at a presence of 1, but it finds
-another one where the square is turned a little. Mean shift of the landmarks by turns of 30 degrees, over the face's
-side, of eight faces in twelve turns: up to 0.046 the right way up, from 0.140 the wrong way up. Of 14 clips, frame by
-frame: median 0.035, 0.10 with a hand over the mouth, 0.12 at 14 pixels. A face in wide goggles has 0.09 to 0.158, and
-no other turn of it shows a face; of 14 clips in five turns of 120 to 240 degrees, none is wrong and alone in between.
-"""
 NEWCOMER_PIXELS = 4
 """Pixels of a coarse picture that a newcomer changes: a face 40 pixels wide does in a frame of 640 x 360."""
-LEAST_SHARE = 0.25
-"""Size of the smallest face that is found in tiles, in sizes of the largest one: a crowd far behind gets no numbers."""
 # On a CPU, concurrent trackers together leave one core to the threads that wait for their results.
 _AT_ONCE = threading.BoundedSemaphore(max(1, torch.get_num_threads() - 1))
 
@@ -75,44 +57,6 @@ class Tracks:
         count = len(self.present)
         absent = torch.zeros(count, dtype=torch.bool)
         return torch.zeros(count, 478, 3), absent, torch.zeros(count, dtype=torch.int64)
-
-
-@dataclass
-class _Estimate:
-    """Landmarks inferred for one face on one frame.
-
-    Attributes:
-        landmarks: [478, 3] in frame pixels.
-        seen_in: the square that the network read.
-        wanted: the square around these landmarks.
-        drift: distance of the two squares, see `_drifts`.
-    """
-
-    landmarks: Tensor
-    presence: float
-    box: Box
-    seen_in: FaceSquare
-    wanted: FaceSquare
-    drift: float
-
-    @property
-    def holds(self) -> bool:
-        return self.presence >= MIN_PRESENCE and self.drift <= MAX_DRIFT
-
-
-def _drifts(seen_in: FaceSquare, wanted: FaceSquare) -> list[float]:
-    """Return the drift of B faces: how far each has left the position, size and angle that fit its square.
-
-    A drift of 1 is a shift by 20 % of the square's side, 0.4 octaves of size or a turn by 20 degrees;
-    the largest of the three counts.
-
-    The network's error, measured on real clips against its landmarks in the wanted square: 0.5 % of the face at a
-    drift of 0.25, where any two squares differ by 0.3 %; 0.8 % at 0.5; unusable at 1.
-    """
-    way = (wanted.center - seen_in.center).norm(dim=1) / (0.20 * seen_in.side)
-    growth = (wanted.side.clamp_min(1e-6) / seen_in.side).log2().abs() / 0.40
-    turn = torch.remainder(wanted.angle - seen_in.angle + math.pi, math.tau) - math.pi
-    return torch.stack((way, growth, turn.abs() / math.radians(20))).amax(0).tolist()
 
 
 @dataclass
@@ -163,7 +107,7 @@ class _Face:
         self.box, self.glance, self.lost = box, glance, 0
 
 
-def _without(found: list[_Estimate], taken: dict[int, _Estimate]) -> list[_Estimate]:
+def _without(found: list[Estimate], taken: dict[int, Estimate]) -> list[Estimate]:
     return [e for e in found if not any(e is other for other in taken.values())]
 
 
@@ -221,7 +165,7 @@ class FaceTracker:
         cpu = torch.device(device).type == "cpu"
         self._least, self._batch = _frames_ahead(torch.device(device))
         self._one_core = torch_thread(1, _keep_buffers) if cpu else None
-        self._net = load_net("face_landmarks", self.device)
+        self._estimator = Estimator(self.device)
         self.reset()
 
     def reset(self) -> None:
@@ -229,12 +173,11 @@ class FaceTracker:
         self._faces: list[_Face] = []
         self._frame = 0
         self._searched = -FORGET_FRAMES
-        self._combed: int | None = None  # frame of the last search in tiles
-        self._fruitless_searches = 0  # since the last one that found a face
         self._compared: tuple[int, Glance] | None = None  # a searched frame, which newcomers would change
         self._renumber = False  # the whole picture was cut, and no face was found since
         self._before_cut: set[int] = set()  # numbers that were seen then
         self._cuts = CutFinder()
+        self._finder = FaceSearch(self.device, self._estimator)
 
     def track(self, frames: Tensor) -> Tracks:
         """Track the faces of the next frames of the clip.
@@ -252,10 +195,10 @@ class FaceTracker:
         frames = frames.to(self.device)
         glances = self._cuts.find(frames)
         cuts = [glance.cut for glance in glances]
-        rows: list[dict[int, _Estimate]] = []
+        rows: list[dict[int, Estimate]] = []
         scenes: list[list[int]] = []
         # Each face's estimates on the next frames, inferred in one batch on the assumption that its square stays.
-        ahead: dict[int, list[_Estimate]] = {}
+        ahead: dict[int, list[Estimate]] = {}
         for at, glance in enumerate(glances):
             following_cut = cuts.index(True, at + 1) if True in cuts[at + 1 :] else len(frames)
             self._infer_ahead(frames[at:following_cut], ahead)
@@ -275,7 +218,7 @@ class FaceTracker:
             self._frame += 1
         return self._pack(rows, scenes)
 
-    def _pack(self, rows: list[dict[int, _Estimate]], scenes: list[list[int]]) -> Tracks:
+    def _pack(self, rows: list[dict[int, Estimate]], scenes: list[list[int]]) -> Tracks:
         shape = len(rows), len(self._faces)
         landmarks, presence = torch.zeros(*shape, 478, 3), torch.zeros(shape)
         numbered = torch.zeros(shape, dtype=torch.int64)
@@ -286,33 +229,13 @@ class FaceTracker:
                 presence[at, number] = estimate.presence
         return Tracks(landmarks, presence > 0, presence, numbered)
 
-    def _estimates(self, crops: list[Tensor], squares: list[FaceSquare]) -> list[_Estimate]:
-        """Run the landmark network on crops [*, 256, 256, 3] of B squares, B in all."""
-        seen_in = FaceSquare.cat(squares)
-        points, presence = infer(self._net, crops, seen_in)
-        low, high = points[..., :2].aminmax(dim=1)
-        boxes = torch.cat((low, high), 1).tolist()
-        wanted = squares_of_landmarks(points)
-        drifts, confidence = _drifts(seen_in, wanted), presence.tolist()
-        return [
-            _Estimate(points[k], confidence[k], tuple(boxes[k]), square, wanted[k : k + 1], drifts[k])
-            for k, square in enumerate(squares)
-        ]
-
-    def _infer(self, frame: Tensor, squares: list[FaceSquare]) -> list[_Estimate]:
-        """Infer landmarks in several squares of one frame [1, H, W, 3]."""
-        if not squares:
-            return []
-        crops = [cut(frame, square, self._net.size) for square in squares]
-        return self._estimates(crops, squares)
-
-    def _infer_ahead(self, frames: Tensor, ahead: dict[int, list[_Estimate]]) -> None:
+    def _infer_ahead(self, frames: Tensor, ahead: dict[int, list[Estimate]]) -> None:
         """Fill the empty queues of the faces in view, with as many of these frames as each infers ahead."""
         crops: dict[int, Tensor] = {}
         squares: list[FaceSquare] = []
         for number, face in enumerate(self._faces):
             if face.square is not None and number not in ahead:
-                crops[number] = cut(frames[: face.ahead], face.square, self._net.size)
+                crops[number] = self._estimator.crops(frames[: face.ahead], face.square)
                 squares += [face.square] * len(crops[number])
         if not crops:
             return
@@ -320,7 +243,8 @@ class FaceTracker:
         batches = [[number] for number in crops] if self._one_core else [list(crops)]
         for numbers in batches:
             count = sum(len(crops[n]) for n in numbers)
-            flat, squares = self._estimates([crops[n] for n in numbers], squares[:count]), squares[count:]
+            flat = self._estimator.of_crops([crops[n] for n in numbers], squares[:count])
+            squares = squares[count:]
             for number in numbers:
                 ahead[number], flat = flat[: len(crops[number])], flat[len(crops[number]) :]
 
@@ -346,12 +270,12 @@ class FaceTracker:
             return True
         return glance.changed(self._compared[1], [face.box for face in self._faces]) >= NEWCOMER_PIXELS
 
-    def _settle(self, frame: Tensor, row: dict[int, _Estimate], glance: Glance) -> None:
+    def _settle(self, frame: Tensor, row: dict[int, Estimate], glance: Glance) -> None:
         """Reconcile one frame's estimates with the faces: drop wrong estimates from row, add detected faces."""
         faces = self._faces
         for _ in range(3):
             far = [n for n, e in row.items() if e.presence >= MIN_PRESENCE and e.drift > MAX_DRIFT]
-            row.update(zip(far, self._infer(frame, [row[n].wanted for n in far]), strict=True))
+            row.update(zip(far, self._estimator.on(frame, [row[n].wanted for n in far]), strict=True))
         before = set(row)
         self._cut(row, glance)
         for number in [n for n, e in row.items() if not e.holds or self._jumped(n, e)]:
@@ -371,7 +295,7 @@ class FaceTracker:
             face.square = estimate.seen_in if estimate.drift < KEPT_DRIFT else estimate.wanted
             face.seen(estimate.box, glance, again=number in kept)
 
-    def _cut(self, row: dict[int, _Estimate], glance: Glance) -> None:
+    def _cut(self, row: dict[int, Estimate], glance: Glance) -> None:
         """Note which faces' surroundings changed, and drop those from row that a cut took away."""
         faces = self._faces
         changed = {n for n in row if not faces[n].in_place(glance)}
@@ -393,10 +317,10 @@ class FaceTracker:
             face.cut = True
         row.clear()
 
-    def _jumped(self, number: int, estimate: _Estimate) -> bool:
+    def _jumped(self, number: int, estimate: Estimate) -> bool:
         return distance(self._faces[number].box, estimate.box) > 1
 
-    def _drop_duplicates(self, row: dict[int, _Estimate]) -> None:
+    def _drop_duplicates(self, row: dict[int, Estimate]) -> None:
         """Drop one of two numbers on the same person: the one further from its expected place."""
         strayed = {n: distance(self._faces[n].expected(), e.box) for n, e in row.items()}
         for a in sorted(row):
@@ -404,24 +328,21 @@ class FaceTracker:
                 if a < b and a in row and b in row and iou(row[a].box, row[b].box) > SAME_IOU:
                     del row[a if strayed[a] > strayed[b] else b]
 
-    def _search(self, frame: Tensor, row: dict[int, _Estimate], glance: Glance) -> None:
-        """Run the detectors on one frame, and give the faces that are not in row their numbers."""
+    def _search(self, frame: Tensor, row: dict[int, Estimate], glance: Glance) -> None:
+        """Search one frame for faces that are not in row, and give them their numbers."""
         self._searched = self._frame
-        found = self._candidates(frame, self._detected(frame, row), row)
-        if not found and not row:
-            # Faces that only the short range sees are rare enough to search for them less often.
-            if self._fruitless_searches % 4 == 0:
-                found = self._candidates(frame, self._detect(frame, "face_detector_short_range"), row)
-            self._fruitless_searches += 1
+        lost = [f for n, f in enumerate(self._faces) if n not in row and f.lost < FORGET_FRAMES]
+        places = [centre(face.expected()) for face in lost]
+        known = Known(self._frame, [e.box for e in row.values()], places, self._renumber)
+        found = self._finder.find(frame, known)
         if not found:
             return
-        self._fruitless_searches = 0
         found.sort(key=lambda e: ORDERS[self.order](e.box))
         taken = self._renumbered(found, glance) if self._renumber else self._matches(found, row)
         self._admit(found, taken, row, glance)
         row.update(taken)
 
-    def _renumbered(self, found: list[_Estimate], glance: Glance) -> dict[int, _Estimate]:
+    def _renumbered(self, found: list[Estimate], glance: Glance) -> dict[int, Estimate]:
         """Return the faces found after a cut of the whole picture that get known numbers, by number."""
         self._renumber = False
         faces = self._faces
@@ -434,7 +355,7 @@ class FaceTracker:
                 return dict(zip(range(len(faces)), found, strict=False))
         return stayed | self._matches(_without(found, stayed), stayed)
 
-    def _matches(self, found: list[_Estimate], row: dict[int, _Estimate]) -> dict[int, _Estimate]:
+    def _matches(self, found: list[Estimate], row: dict[int, Estimate]) -> dict[int, Estimate]:
         """Return the found faces that belong to known numbers which are not in row, by number."""
         faces = self._faces
         if len(faces) == len(found) == 1 and not row:
@@ -446,7 +367,7 @@ class FaceTracker:
             for i, e in enumerate(found)
             if face.lost >= FORGET_FRAMES or distance(face.expected(), e.box) < 1 + 0.1 * face.lost
         ]
-        taken: dict[int, _Estimate] = {}
+        taken: dict[int, Estimate] = {}
         used = set()
         for _, number, i in sorted(pairs):
             if number not in taken and i not in used:
@@ -455,7 +376,7 @@ class FaceTracker:
         return taken
 
     def _admit(
-        self, found: list[_Estimate], taken: dict[int, _Estimate], row: dict[int, _Estimate], glance: Glance
+        self, found: list[Estimate], taken: dict[int, Estimate], row: dict[int, Estimate], glance: Glance
     ) -> None:
         """Give the remaining faces new numbers, in `taken`, unless a number is missing."""
         faces = self._faces
@@ -464,99 +385,3 @@ class FaceTracker:
         for e in _without(found, taken)[: self.max_faces - len(faces)]:
             taken[len(faces)] = e
             faces.append(_Face(e.box, glance, self._least))
-
-    def _detect(self, frame: Tensor, net: str) -> list[Detection]:
-        return detect(frame, net, self.device)[0]
-
-    def _detected(self, frame: Tensor, row: dict[int, _Estimate]) -> list[Detection]:
-        """Return the faces that a detector finds: in the whole picture, and in a large one in tiles at times."""
-        found = self._detect(frame, "face_detector_full_range")
-        height, width = frame.shape[1:3]
-        if not needs_tiles(height, width):
-            return found
-        small: list[Detection] = []
-        if self._comb_due(tile_count(height, width), bool(row)):
-            self._combed = self._frame
-            small = detect_in_tiles(frame, self.device)
-        else:
-            lost = [f for n, f in enumerate(self._faces) if n not in row and f.lost < FORGET_FRAMES]
-            for face in lost:
-                small += detect_near(frame, self.device, *centre(face.expected()))
-        sizes = [side(d.box) for d in (*found, *small)] + [side(e.box) for e in row.values()]
-        least = LEAST_SHARE * max(sizes, default=0.0)
-        # Those of the tiles first: their boxes are the more exact ones.
-        distinct = [d for d in small if side(d.box) >= least]
-        return distinct + [d for d in found if all(iou(d.box, other.box) < KNOWN_IOU for other in distinct)]
-
-    def _comb_due(self, tiles: int, known: bool) -> bool:
-        """Return whether to search in tiles: in the first frame, behind cuts, and at times.
-
-        Without known faces in view that is one tile a frame on average, with them at most a quarter of one.
-        """
-        if self._combed is None:
-            return True
-        since = self._frame - self._combed
-        if self._renumber:
-            return since >= tiles // 4
-        return since >= (max(NEWCOMER_FRAMES[1], 4 * tiles) if known else max(10, tiles))
-
-    def _candidates(
-        self, frame: Tensor, detected: list[Detection], row: dict[int, _Estimate]
-    ) -> list[_Estimate]:
-        """Return detections outside the faces of row that the landmark network confirms twice, the right way up.
-
-        The second inference is in the square around the first one's landmarks, in which tracking continues.
-        """
-        known = [e.box for e in row.values()]
-        squares = [
-            square_of_detection(d)
-            for d in detected
-            if side(d.box) > 0 and all(iou(d.box, box) < KNOWN_IOU for box in known)
-        ]
-        righted = [
-            self._righted(frame, square, e)
-            for square, e in zip(squares, self._confirmed(frame, squares), strict=True)
-        ]
-        kept: list[_Estimate] = []
-        for e in righted:
-            if e is not None and all(iou(e.box, box) < SAME_IOU for box in known + [k.box for k in kept]):
-                kept.append(e)
-        return kept
-
-    def _confirmed(self, frame: Tensor, squares: list[FaceSquare]) -> list[_Estimate]:
-        """Infer landmarks in each square, and where they are believed, again in the square around them."""
-        first = self._infer(frame, squares)
-        again = iter(self._infer(frame, [e.wanted for e in first if e.presence >= MIN_PRESENCE]))
-        return [next(again) if e.presence >= MIN_PRESENCE else e for e in first]
-
-    def _righted(self, frame: Tensor, square: FaceSquare, found: _Estimate) -> _Estimate | None:
-        """Return the face of a detection's square that agrees best with itself, of all turns; None if none does."""
-        faces = [found] if found.holds else []
-        disagreements = self._disagreements(frame, faces)
-        if not faces or disagreements[0] > DOUBTFUL:
-            turns = (60, 120, 180, 240, 300) if faces else (180,)
-            squares = [_turned(square, turn) for turn in turns]
-            others = [e for e in self._confirmed(frame, squares) if e.holds]
-            faces += others
-            disagreements += self._disagreements(frame, others)
-        limit = WRONG if len(faces) > 1 else WRONG_ALONE
-        best = min(zip(disagreements, range(len(faces)), strict=True), default=(limit, 0))
-        return faces[best[1]] if best[0] < limit else None
-
-    def _disagreements(self, frame: Tensor, faces: list[_Estimate]) -> list[float]:
-        """Return by how much the landmarks of faces move where their squares are turned by 30 degrees, see WRONG."""
-        squares = [_turned(e.wanted, turn) for e in faces for turn in (-30, 30)]
-        turned = iter(self._infer(frame, squares))
-        return [
-            max(_shift(e, other) for other in (next(turned), next(turned))) / max(side(e.box), 1e-6)
-            for e in faces
-        ]
-
-
-def _turned(square: FaceSquare, degrees: float) -> FaceSquare:
-    return FaceSquare.turned(square.center, square.side, square.angle + math.radians(degrees))
-
-
-def _shift(one: _Estimate, other: _Estimate) -> float:
-    """Return the mean distance of two faces' landmarks in pixels."""
-    return (one.landmarks[:, :2] - other.landmarks[:, :2]).norm(dim=1).mean().item()

@@ -109,6 +109,7 @@ class Clip:
                 None,
                 notes=reader.notes,
                 has_alpha=reader.has_alpha,
+                depth=reader.depth,
             )
         return ClipInfo(
             reader.width,
@@ -121,6 +122,7 @@ class Clip:
             reader.audio_notes,
             reader.notes,
             reader.has_alpha,
+            reader.depth,
         )
 
     @property
@@ -170,6 +172,7 @@ class Clip:
         max_side: int = 0,
         pinned: bool = False,
         alpha: bool = False,
+        deep: bool = False,
     ) -> Iterator[Chunk]:
         """Decode the clip from its start, `size` frames at a time (fewer in the last chunk).
 
@@ -190,6 +193,8 @@ class Clip:
             max_side: scale down so that the longest side is at most this; 0 keeps the size.
             pinned: decode into page-locked memory, which a CUDA GPU reads without another copy.
             alpha: give RGBA with straight colours; opaque for a clip without alpha.
+            deep: give uint16 RGB, over black, with 256 levels for one of 8 bits: 65280 is white. Of a video file all
+                bits, of others 8.
 
         Raises:
             SettingsError: an option out of range.
@@ -199,7 +204,11 @@ class Clip:
             raise SettingsError(f"size must be 1 or more and max_side 0 or more; got {size} and {max_side}")
         reader, window = self._probe()
         selection = _STILL if window is None else self._select(window, skip, cap, every_nth, rate)
-        return _chunks(reader, selection, size, max_side, pinned, self._straight, 4 if alpha else 3)
+        if deep and alpha:
+            raise SettingsError(
+                "deep frames have no alpha: got deep=True and alpha=True; read them one by one"
+            )
+        return _chunks(reader, selection, size, max_side, pinned, self._straight, 4 if alpha else 3, deep)
 
     def audio(self, duration: Fraction, *, start: Fraction = Fraction(0)) -> Audio | None:
         """Read the audio of `stream_audio` into memory; None if the clip has no audio track."""
@@ -268,18 +277,22 @@ def _chunks(
     pinned: bool,
     straight: bool,
     channels: int,
+    deep: bool,
 ) -> Iterator[Chunk]:
     width, height = fit_size(reader.width, reader.height, max_side)
     total = len(selection.frames)
     index = filled = 0
     straight = straight or channels == 4
-    with closing(reader.pictures(selection.frames, max_side, straight)) as pictures:
+    dtype = torch.uint16 if deep else torch.uint8
+    with closing(reader.pictures(selection.frames, max_side, straight and not deep, deep)) as pictures:
         for picture, repeats in pictures:
             for _ in range(repeats):
                 if filled == 0:
                     shape = min(size, total - index), height, width, channels
-                    frames = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+                    frames = torch.empty(shape, dtype=dtype, pin_memory=pinned)
                     pixels = frames.numpy()
+                if deep and picture.dtype == np.uint8:
+                    picture = picture.astype(np.uint16) * 256
                 given = min(picture.shape[2], channels)
                 pixels[filled, ..., :given] = picture[..., :given]
                 pixels[filled, ..., given:] = 255

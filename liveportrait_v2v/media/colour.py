@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from .light import Light
+from .light import DEEP_WHITE, Light
 
 # swscale's numbers of the YUV matrices (SWS_CS_*), by FFmpeg's tag (AVCOL_SPC_*).
 _BT709, _BT601 = 1, 5
@@ -18,7 +18,7 @@ _MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 BICUBIC = 4  # SWS_BICUBIC
 # Without these two, swscale's fast path to RGB truncates: one level darker each time a clip is decoded.
-_ROUNDED = 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
+ROUNDED = 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT
 _DISPLAY_MATRIX = "DISPLAYMATRIX"
 # Formats of RGB by whether they have an alpha channel, and 16 bits.
 _FORMATS = {
@@ -57,40 +57,58 @@ def to_rgb(
     scaler: VideoReformatter,
     light: Light | None,
     straight: bool,
+    deep: bool = False,
 ) -> np.ndarray:
     """Convert and scale a frame to uint8 [height, width, 3]; alpha is composited over black.
 
     Args:
         light: what the signals mean, None for BT.709.
         straight: give a frame with alpha as [height, width, 4], with straight colours.
+        deep: give uint16 with `DEEP_WHITE` as white, always over black.
     """
+    wide = deep or light is not None
     alpha = holds_alpha(frame)
     matrix = yuv_matrix(frame)
     same_size = (width, height) == (frame.width, frame.height)
     # To 16 bits, swscale returns wrong colours for bilinear frames that keep their size.
-    scaling = _BILINEAR if same_size and light is None else BICUBIC
+    scaling = _BILINEAR if same_size and not wide else BICUBIC
     converted = scaler.reformat(
         frame,
         width,
         height,
-        _FORMATS[alpha, light is not None],
+        _FORMATS[alpha, wide],
         src_colorspace=matrix,
         # Has no meaning for RGB, but older PyAV ignores the source's matrix and range if it is the same.
         dst_colorspace=_BT709 if matrix != _BT709 else _BT601,
         src_color_range=yuv_range(frame),
         dst_color_range=FULL,
-        interpolation=scaling | _ROUNDED,
+        interpolation=scaling | ROUNDED,
     )
     plane = converted.planes[0]
     depth = 4 if alpha else 3
-    data = np.frombuffer(memoryview(plane), np.uint8 if light is None else np.uint16)
+    data = np.frombuffer(memoryview(plane), np.uint16 if wide else np.uint8)
     pixels = data.reshape(height, -1)[:, : width * depth].reshape(height, width, depth)
+    # Of YUV, swscale makes the upper eight bits of white 255 and the lower ones 0.
+    white = 65535 if frame.format.is_rgb else DEEP_WHITE
+    if deep:
+        return _deep(pixels, white, light)
     if light is not None:
-        # Of YUV, swscale makes the upper eight bits of white 255 and the lower ones 0.
-        colours = light.to_bt709(pixels[..., :3], 65535 if frame.format.is_rgb else 65280)
+        colours = light.to_bt709(pixels[..., :3], white)
         opacity = ((pixels[..., 3:].astype(np.uint32) + 128) // 257).astype(np.uint8)
         pixels = np.concatenate((colours, opacity), 2) if alpha else colours
     return over_black(pixels) if alpha and not straight else pixels
+
+
+def _deep(pixels: np.ndarray, white: int, light: Light | None) -> np.ndarray:
+    """Return swscale's colours of 16 bits as BT.709 with `DEEP_WHITE`, over black where they have alpha."""
+    colours = pixels[..., :3]
+    if light is not None:
+        colours = light.to_bt709(colours, white, deep=True)
+    elif white != DEEP_WHITE:
+        colours = np.rint(colours * (DEEP_WHITE / white)).astype(np.uint16)
+    if pixels.shape[2] == 4:
+        colours = np.rint(colours * (pixels[..., 3:] / 65535)).astype(np.uint16)
+    return colours
 
 
 def over_black(rgba: np.ndarray) -> np.ndarray:

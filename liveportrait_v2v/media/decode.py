@@ -26,6 +26,7 @@ def rgb_pictures(
     max_side: int,
     straight: bool = False,
     lost: set[int] | None = None,
+    deep: bool = False,
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """Yield the wanted frames as upright RGB, each with the number of output frames that show it.
 
@@ -39,6 +40,7 @@ def rgb_pictures(
         max_side: of the pictures; 0 for full size.
         straight: give pictures with alpha as uint8 [H, W, 4], instead of over black.
         lost: takes the numbers of wanted frames that can't be decoded.
+        deep: give uint16, as `to_rgb` does.
 
     Yields:
         uint8 [H, W, 3], valid until the next one, and the number of elements of `wanted` that it covers.
@@ -50,7 +52,7 @@ def rgb_pictures(
     scaler = VideoReformatter()
 
     def upright(frame: av.VideoFrame) -> np.ndarray:
-        return track.orientation.apply(to_rgb(frame, width, height, scaler, track.light, straight))
+        return track.orientation.apply(to_rgb(frame, width, height, scaler, track.light, straight, deep))
 
     done, held, number = 0, None, -1
     lost = set() if lost is None else lost

@@ -14,6 +14,11 @@ USUAL_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 """FFmpeg's names of the default channel layouts of 1, 2, ... 8 channels."""
 
 
+def rounding_note(bits: int) -> str:
+    """Return the note as in `ClipInfo` of a clip with more than 8 bits a colour."""
+    return f"has {bits} bits a colour; they are rounded to 8"
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     """The audio track of a clip.
@@ -44,6 +49,7 @@ class ClipInfo:
             clip, such as "has 2 audio tracks; ...".
         notes: about what is changed of the pictures; clauses as well.
         has_alpha: its frames have an alpha channel.
+        depth: bits a colour that `chunks(deep=True)` gives.
     """
 
     width: int
@@ -56,6 +62,7 @@ class ClipInfo:
     audio_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     has_alpha: bool = False
+    depth: int = 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,8 @@ class Chunk:
     """Consecutive frames of a clip.
 
     Attributes:
-        frames: uint8 [N, H, W, 3], RGB, or [N, H, W, 4] with alpha where that was asked for. Not shared: the receiver
-            may keep or change it.
+        frames: uint8 [N, H, W, 3], RGB, or [N, H, W, 4] with alpha where that was asked for; uint16 where more bits
+            were. Not shared: the receiver may keep or change it.
         times: N times, in seconds from the clip's (trimmed) start.
         index: index of the first frame in the output sequence.
     """

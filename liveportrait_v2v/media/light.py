@@ -19,6 +19,8 @@ from functools import cache
 import numpy as np
 import torch
 
+DEEP_WHITE = 255 * 256
+"""White of uint16 colours, as swscale makes them of YUV: a level of 8 bits is 256 of them."""
 WHITE_NITS = 203.0
 _HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
 _PEAK_NITS = 1000.0
@@ -66,11 +68,12 @@ class Light:
             return f"has the colours of {self.gamut}; they are converted to BT.709"
         return f"is HDR ({self.transfer}); it is tone-mapped to BT.709, with {WHITE_NITS:.0f} cd/m² as white"
 
-    def to_bt709(self, rgb: np.ndarray, white: int = 65535) -> np.ndarray:
+    def to_bt709(self, rgb: np.ndarray, white: int = 65535, deep: bool = False) -> np.ndarray:
         """Convert signals, uint16 [H, W, 3], to BT.709, uint8 [H, W, 3].
 
         Args:
             white: the number of the largest signal.
+            deep: give uint16, whose white is `DEEP_WHITE`.
         """
         light = torch.from_numpy(_decoding_table(self.transfer, white)[rgb])
         if self.transfer == "HLG":
@@ -83,6 +86,8 @@ class Light:
         if self.transfer != "SDR":
             largest = signal.amax(-1, keepdim=True).clamp_(min=1e-6)
             signal *= rolled_off(largest) / largest
+        if deep:
+            return signal.mul_(DEEP_WHITE).round_().clamp_(max=DEEP_WHITE).numpy().astype(np.uint16)
         return signal.mul_(255).round_().clamp_(max=255).to(torch.uint8).numpy()
 
 

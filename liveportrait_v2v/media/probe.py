@@ -12,7 +12,8 @@ import numpy as np
 
 from ..errors import MediaError
 from .colour import Orientation, holds_alpha, square_pixels
-from .info import USUAL_LAYOUTS, AudioInfo
+from .dolby import DolbyVision
+from .info import USUAL_LAYOUTS, AudioInfo, rounding_note
 from .light import Light
 from .source import Source, check_size, packets
 from .timeline import Timeline, make_timeline
@@ -45,7 +46,7 @@ class VideoTrack:
         key_pts: int64, sorted timestamps of the key frames, where decoding can begin.
         start: absolute time of the first frame in seconds, the zero of the audio.
         audio, audio_index: the file's audio stream and its index; None without one.
-        has_alpha, notes, audio_notes: as in `ClipInfo`.
+        has_alpha, depth, notes, audio_notes: as in `ClipInfo`.
     """
 
     index: int
@@ -61,6 +62,7 @@ class VideoTrack:
     audio: AudioInfo | None
     audio_index: int | None
     has_alpha: bool
+    depth: int
     notes: tuple[str, ...]
     audio_notes: tuple[str, ...]
 
@@ -76,7 +78,8 @@ def probe_video(source: Source) -> VideoTrack:
     half a second and 2 % earlier. Shorter losses at the end are ignored.
 
     Raises:
-        MediaError: no video stream, no decoder, no frames, truncated, or frames that are too large.
+        MediaError: no video stream, no decoder, no frames, truncated, frames that are too large, or Dolby Vision
+            without a base layer that others can show.
     """
     with source.container() as container:
         stream = video_stream(container, source.name)
@@ -110,7 +113,11 @@ def probe_video(source: Source) -> VideoTrack:
         video_end = timing.start + timing.timeline.end * timing.timeline.tick
         _check_whole(source.name, container, stream, video_end, others_end)
         orientation = Orientation.of(picture)
-        light = Light.of(*_tags(decoder, stream))
+        transfer, primaries = _tags(decoder, stream)
+        light = Light.of(transfer, primaries)
+        dolby = DolbyVision.of(stream, picture, transfer)
+        if dolby is not None and not dolby.compatible:
+            raise MediaError(source.name, dolby.refusal)
         interlaced = any(picture.interlaced_frame for picture in pictures)
         square = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
         check_size(source.name, *square, source.max_pixels)
@@ -129,7 +136,11 @@ def probe_video(source: Source) -> VideoTrack:
             audio=None if audio.stream is None else audio_info(audio.stream),
             audio_index=None if audio.stream is None else audio.stream.index,
             has_alpha=holds_alpha(picture),
-            notes=(*_notes(picture, light, interlaced), *_shape_notes(picture, square, timing.timeline)),
+            depth=_bits(picture),
+            notes=(
+                *_notes(picture, light, dolby, interlaced),
+                *_shape_notes(picture, square, timing.timeline),
+            ),
             audio_notes=audio.notes,
         )
 
@@ -232,17 +243,23 @@ def _tags(
     )
 
 
-def _notes(picture: av.VideoFrame, light: Light | None, interlaced: bool) -> tuple[str, ...]:
+def _notes(
+    picture: av.VideoFrame, light: Light | None, dolby: DolbyVision | None, interlaced: bool
+) -> tuple[str, ...]:
     """Return notes as in `ClipInfo`."""
-    notes = []
-    bits = max(component.bits for component in picture.format.components)
+    notes = [] if dolby is None else [dolby.note]
+    bits = _bits(picture)
     if light is not None:
         notes.append(light.note)
     elif bits > 8:
-        notes.append(f"has {bits} bits a colour; they are rounded to 8")
+        notes.append(rounding_note(bits))
     if interlaced:
         notes.append("is interlaced; its frames are deinterlaced, at the same rate")
     return tuple(notes)
+
+
+def _bits(picture: av.VideoFrame) -> int:
+    return max(component.bits for component in picture.format.components)
 
 
 def _shape_notes(picture: av.VideoFrame, square: tuple[int, int], timeline: Timeline) -> Iterator[str]:

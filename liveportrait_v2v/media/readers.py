@@ -89,13 +89,18 @@ class Reader(Protocol):
     def has_alpha(self) -> bool:
         """As in `ClipInfo`."""
 
+    @property
+    def depth(self) -> int:
+        """As in `ClipInfo`."""
+
     def pictures(
-        self, wanted: np.ndarray, max_side: int, straight: bool
+        self, wanted: np.ndarray, max_side: int, straight: bool, deep: bool = False
     ) -> Generator[tuple[np.ndarray, int], None, None]:
         """Yield the frames with these numbers, int64 [n] in non-decreasing order.
 
         Each is uint8 [H, W, 3], over black where it has alpha, with the number of times that it occurs in `wanted`;
-        where `straight`, those with alpha are [H, W, 4] with straight colours.
+        where `straight`, those with alpha are [H, W, 4] with straight colours. Where `deep`, a video gives uint16 as
+        `colour.to_rgb` does.
         """
 
     @property
@@ -155,12 +160,13 @@ class _VideoReader:
         self.width, self.height = track.width, track.height
         self.lost: set[int] = set()
         self.timeline, self.notes, self.has_alpha = track.timeline, track.notes, track.has_alpha
+        self.depth = track.depth
         self.audio_info, self.audio_notes = track.audio, track.audio_notes
 
     def pictures(
-        self, wanted: np.ndarray, max_side: int, straight: bool
+        self, wanted: np.ndarray, max_side: int, straight: bool, deep: bool = False
     ) -> Generator[tuple[np.ndarray, int], None, None]:
-        return rgb_pictures(self._source, self._track, wanted, max_side, straight, self.lost)
+        return rgb_pictures(self._source, self._track, wanted, max_side, straight, self.lost, deep)
 
     def stream_audio(self, start: Fraction, duration: Fraction) -> AudioStream | None:
         track = self._track
@@ -177,18 +183,19 @@ class _VideoReader:
 
 class _PictureReader:
     audio_info = None
-    notes = audio_notes = ()
+    audio_notes = ()
+    depth = 8
 
     def __init__(self, source: Source):
         self._source = source
         picture = probe_picture(source)
         self.name = source.name
         self.width, self.height, self.timeline = picture.width, picture.height, picture.timeline
-        self.has_alpha = picture.has_alpha
+        self.has_alpha, self.notes = picture.has_alpha, picture.notes
         self.lost: set[int] = set()
 
     def pictures(
-        self, wanted: np.ndarray, max_side: int, straight: bool
+        self, wanted: np.ndarray, max_side: int, straight: bool, deep: bool = False
     ) -> Generator[tuple[np.ndarray, int], None, None]:
         if self.timeline is None:
             yield read_still(self._source, max_side, straight), len(wanted)
@@ -205,6 +212,7 @@ class _PictureReader:
 class _MemoryReader:
     name = Frames.name
     notes = ()
+    depth = 8
 
     def __init__(self, frames: Frames):
         self._frames = frames
@@ -222,7 +230,7 @@ class _MemoryReader:
             self.audio_info = AudioInfo(frames.audio.rate, count, layout)
 
     def pictures(
-        self, wanted: np.ndarray, max_side: int, straight: bool
+        self, wanted: np.ndarray, max_side: int, straight: bool, deep: bool = False
     ) -> Generator[tuple[np.ndarray, int], None, None]:
         size = fit_size(self.width, self.height, max_side)
         numbers, repeats = np.unique(wanted, return_counts=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Generator, Iterator
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
+import av
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
 from .colour import fit_size, over_black
+from .info import rounding_note
+from .profiles import Colours
 from .source import Source, check_size
 from .timeline import Timeline, make_timeline
 
@@ -21,17 +25,25 @@ Image.init()  # registers all formats; builds of Pillow differ in which they kno
 _FORMATS = sorted({"PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"} & set(Image.OPEN))
 _ANIMATED = ("WEBP", "GIF", "PNG", "AVIF")
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _BITS_TAG, _EXTRA_SAMPLES_TAG = 0x0112, 258, 338
+_PREMULTIPLIED = 1  # of the extra samples of TIFF
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Facts about a picture file: the upright size, the timeline of an animation (None for a still), and alpha."""
+    """Facts about a picture file.
+
+    Attributes:
+        width, height: the upright size.
+        timeline: of an animation, None for a still.
+        has_alpha, notes: as in `ClipInfo`.
+    """
 
     width: int
     height: int
     timeline: Timeline | None
     has_alpha: bool
+    notes: tuple[str, ...]
 
 
 def is_picture(source: Source) -> bool:
@@ -52,15 +64,16 @@ def probe_picture(source: Source) -> Picture:
     with _opened(source) as image:
         width, height = image.size
         alpha = image.has_transparency_data
-        if image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
+        notes = (*Colours.of(source, image).notes, *_notes(source, image))
+        if _is_animation(image):
             unit = 10 if image.format == "GIF" else 1
             units = [milliseconds // unit for milliseconds in _durations(source, image)]
             ticks = np.cumsum([0, *units[:-1]], dtype=np.int64)
             timeline = make_timeline(ticks, Fraction(unit, 1000), units[-1], exact=True)
-            return Picture(width, height, timeline, alpha)
+            return Picture(width, height, timeline, alpha, notes)
         sideways = image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
         width, height = (height, width) if sideways else (width, height)
-        return Picture(width, height, None, alpha)
+        return Picture(width, height, None, alpha, notes)
 
 
 def read_still(source: Source, max_side: int, straight: bool = False) -> np.ndarray:
@@ -72,7 +85,9 @@ def read_still(source: Source, max_side: int, straight: bool = False) -> np.ndar
         MediaError: damaged or truncated.
     """
     with _opened(source) as image:
-        return _pixels(ImageOps.exif_transpose(_eight_bits(image)), max_side, straight)
+        converted = _converted(source, image, Colours.of(source, image))
+        converted.getexif().update({_ORIENTATION_TAG: image.getexif().get(_ORIENTATION_TAG, 1)})
+        return _pixels(ImageOps.exif_transpose(converted), max_side, straight)
 
 
 def animation_pictures(
@@ -85,10 +100,10 @@ def animation_pictures(
     """
     numbers, repeats = np.unique(wanted, return_counts=True)
     with _opened(source) as image:
-        size = image.size
+        size, colours, first = image.size, Colours.of(source, image), _first_frame(image)
         for number, repeat in zip(numbers.tolist(), repeats.tolist(), strict=True):
-            image.seek(number)
-            pixels = _pixels(image, max_side, straight)
+            image.seek(first + number)
+            pixels = _pixels(_converted(source, image, colours), max_side, straight)
             if image.size != size:
                 raise ValueError("its frames differ in size")
             yield pixels, repeat
@@ -116,26 +131,112 @@ def _opened(source: Source) -> Iterator[Image.Image]:
             raise MediaError(source.name, f"the picture is truncated or damaged ({error})") from error
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Convert greyscale of 16 bits or more to 8 bits; Pillow's own conversion clips it."""
-    if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        eight = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        eight = Image.fromarray(np.clip(np.asarray(image) * 255 + 0.5, 0, 255).astype(np.uint8))
-    else:
+def _is_animation(image: Image.Image) -> bool:
+    frames = getattr(image, "n_frames", 1)  # which only some formats have
+    return image.format in _ANIMATED and frames - _first_frame(image) > 1
+
+
+def _first_frame(image: Image.Image) -> int:
+    """Return Pillow's number of an animation's first frame: in some of PNG the picture before it is no part of it."""
+    return int(getattr(image, "default_image", False))
+
+
+def _notes(source: Source, image: Image.Image) -> Iterator[str]:
+    """Yield notes as in `ClipInfo`, about depth and further pictures in the file."""
+    bits = _bits(source, image)
+    if bits > 8:
+        yield rounding_note(bits)
+    pages = getattr(image, "n_frames", 1)
+    if image.format == "TIFF" and pages > 1:
+        yield f"has {pages} pages; the first one is shown"
+
+
+def _bits(source: Source, image: Image.Image) -> int:
+    """Return the bits of a colour as they are stored."""
+    if image.format == "PNG":
+        return source.head(25)[24]
+    if image.format == "TIFF":
+        stored = getattr(image, "tag_v2", {}).get(_BITS_TAG, (8,))
+        return int(max(stored) if isinstance(stored, tuple) else stored)
+    if image.format == "AVIF":
+        found = re.search(rb"av1C..(.)", source.head(4096), re.DOTALL)
+        flags = found[1][0] if found else 0
+        return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+    return {"F": 32, "I": 16}.get(image.mode, 8)
+
+
+def _converted(source: Source, image: Image.Image, colours: Colours) -> Image.Image:
+    """Return a picture as RGB or RGBA of 8 bits a colour, in sRGB."""
+    deep = _deep(source, image) if _is_deep(source, image) else None
+    if colours.light is None:
+        return colours.converted(
+            _eight_bits(source, image) if deep is None else Image.fromarray(_rounded(deep))
+        )
+    if deep is None:
+        deep = np.asarray(colours.converted(_eight_bits(source, image))).astype(np.uint16) * 257
+    rgb = colours.light.to_bt709(deep[..., :3])
+    return Image.fromarray(np.concatenate((rgb, _rounded(deep[..., 3:])), 2))
+
+
+def _is_deep(source: Source, image: Image.Image) -> bool:
+    """Return whether a still has 16 bits a colour that Pillow cuts to 8; it keeps those of greyscale TIFF."""
+    if _bits(source, image) != 16 or _is_animation(image):
+        return False
+    return image.format == "PNG" or (image.format == "TIFF" and image.mode in ("RGB", "RGBA"))
+
+
+def _deep(source: Source, image: Image.Image) -> np.ndarray:
+    """Read a picture of 16 bits a colour as uint16 [H, W, 3 or 4], by FFmpeg.
+
+    Raises:
+        MediaError: damaged or truncated, or FFmpeg can't read it.
+    """
+    image.load()  # FFmpeg shows what there is of a truncated one
+    channels = 4 if image.has_transparency_data else 3
+    try:
+        with source.container() as container:
+            frame = next(container.decode(video=0))
+            plane = frame.reformat(format="rgba64le" if channels == 4 else "rgb48le").planes[0]
+    except (MediaError, av.error.FFmpegError, StopIteration) as error:
+        raise MediaError(
+            source.name, f"its 16 bits a colour can't be read ({error}); save it with 8 bits"
+        ) from error
+    rows = np.frombuffer(memoryview(plane), np.uint16).reshape(frame.height, -1)
+    pixels = rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
+    if channels == 4 and getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES_TAG, (0,))[0] == _PREMULTIPLIED:
+        scale = 65535 / np.maximum(pixels[..., 3:], 1)
+        colours = np.minimum(np.round(pixels[..., :3] * scale), 65535).astype(np.uint16)
+        pixels = np.concatenate((colours, pixels[..., 3:]), 2)
+    return pixels
+
+
+def _rounded(deep: np.ndarray) -> np.ndarray:
+    """Return levels of 16 bits as uint8."""
+    return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _eight_bits(source: Source, image: Image.Image) -> Image.Image:
+    """Convert greyscale of more than 8 bits to 8 bits; Pillow's own conversion clips it.
+
+    Raises:
+        MediaError: levels that are out of range, so that it is unknown which one is white.
+    """
+    if not image.mode.startswith(("I", "F")):
         return image
-    eight.info, eight._exif = image.info, image.getexif()
-    return eight
+    grey, white = np.asarray(image), 1 if image.mode == "F" else 65535
+    low, high = float(grey.min()), float(grey.max())
+    if not (low >= 0 and high <= white):
+        raise MediaError(
+            source.name,
+            f"its grey levels must be 0 to {white}, and are {low:g} to {high:g}; save it with 8 bits",
+        )
+    return Image.fromarray(np.floor(grey * (255 / white) + 0.5).astype(np.uint8))
 
 
 def _pixels(image: Image.Image, max_side: int, straight: bool) -> np.ndarray:
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if not straight:
-            image = Image.fromarray(over_black(np.asarray(image)))
-    else:
-        image = image.convert("RGB")
+    """Return RGB or RGBA as an array of this size, with alpha over black unless it is to stay."""
+    if image.mode == "RGBA" and not straight:
+        image = Image.fromarray(over_black(np.asarray(image)))
     size = fit_size(*image.size, max_side)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC)
@@ -144,7 +245,7 @@ def _pixels(image: Image.Image, max_side: int, straight: bool) -> np.ndarray:
 
 def _durations(source: Source, image: Image.Image) -> list[int]:
     """Return the display time of each frame in milliseconds; up to 10 ms means 100, as in browsers."""
-    frames = getattr(image, "n_frames", 1)  # which only animated formats have
+    frames = getattr(image, "n_frames", 1) - _first_frame(image)
     with source.open() as file:
         data = file.read()
     if image.format == "WEBP":

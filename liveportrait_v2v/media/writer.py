@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 from ..errors import MediaError, SettingsError
 from ..files import PartFile
 from .audio_track import AudioTrack, audio_changes
-from .colour import BICUBIC, FULL, LIMITED, over_black
+from .colour import BICUBIC, FULL, LIMITED, ROUNDED, over_black
 from .info import Audio, AudioStream
 from .source import check_size
 from .timeline import as_rate
@@ -76,8 +76,8 @@ class VideoWriter:
 
     The extension chooses the kind: .mp4, .m4v, .mov and .mkv hold H.264 and AAC, .webm holds VP9 and Opus. Frames with
     alpha are kept as they are where `keeps_alpha` says so, and put over black elsewhere.
-    Colours are 8 bit 4:2:0, BT.709, limited range, and tagged so. An odd side, which 4:2:0 does not
-    allow, is made even by repeating the last row or column, so that players show every pixel that was written.
+    Colours are 4:2:0 of 8 bits, or of 10 in H.264, BT.709, limited range, and tagged so. An odd side, which 4:2:0 does
+    not allow, is made even by repeating the last row or column, so that players show every pixel that was written.
 
     The frame rate is kept exactly (a float becomes the nearest fraction of moderate size). The audio starts
     with the first frame, is written along with the frames, and on leaving the block is cut, or padded with
@@ -99,6 +99,7 @@ class VideoWriter:
         crf: int | None = None,
         preset: str = "veryfast",
         encoder: str = "software",
+        depth: int = 8,
     ):
         """Prepare a file; it is created on entering the block.
 
@@ -109,9 +110,10 @@ class VideoWriter:
             preset: x264's speed, "ultrafast" to "veryslow"; VP9 has none.
             encoder: "software"; "hardware", an NVIDIA GPU's H.264 encoder, quicker, but larger at the same quality; or
                 "auto", software with a warning where there is no such GPU, or where it can't encode this file.
+            depth: bits a colour, 8 or 10; of 10, the file is H.264, encoded by software, without alpha.
 
         Raises:
-            SettingsError: a parameter out of range, or a .webm file by hardware.
+            SettingsError: a parameter out of range, or a .webm file by hardware or of 10 bits.
             MediaError: unknown extension, or no such directory. On entering: nothing can be written there, the path is
                 that of a pipe, device or socket, or the
                 hardware that was asked for does not encode.
@@ -133,13 +135,21 @@ class VideoWriter:
             raise SettingsError(
                 f"encoder must be software or auto for a {self._path.suffix} file, got 'hardware'; choose .mp4 for it"
             )
+        if depth not in (8, 10):
+            raise SettingsError(f"depth must be 8 or 10 bits a colour, got {depth}")
+        if depth == 10 and not (by_hardware and encoder != "hardware"):
+            raise SettingsError(
+                f"depth=10 is for H.264 in .mp4, .m4v, .mov and .mkv by software, got {self._path.suffix} and "
+                f"encoder={encoder!r}; choose these, or depth=8"
+            )
         if not self._path.parent.is_dir():
             raise MediaError(path, f"there is no directory {self._path.parent}; create it first")
         if self._path.is_dir():
             raise MediaError(path, "is a directory; give a file name")
         self._crf, self._preset = crf, preset
         self._audio = audio.stream() if isinstance(audio, Audio) else audio
-        self._encoder = encoder if by_hardware else "software"
+        self._encoder = encoder if by_hardware and depth == 8 else "software"
+        self._depth = depth
         self._part: PartFile | None = None
         self._file: _OpenFile | None = None
 
@@ -189,18 +199,20 @@ class VideoWriter:
 
         Args:
             frames: uint8 [N, H, W, 3] RGB, or [N, H, W, 4] RGBA with straight colours, the same H, W and number of
-                channels in each call; on any device.
+                channels in each call; on any device. For a depth of 10, also uint16 [N, H, W, 3] as of
+                `Clip.chunks(deep=True)`.
 
         Raises:
             MediaError: frames of another shape or type, or the file can't be written.
         """
-        if frames.ndim != 4 or frames.shape[3] not in (3, 4) or frames.dtype != torch.uint8:
+        deep = self._depth == 10 and frames.dtype == torch.uint16 and frames.shape[-1] == 3
+        if frames.ndim != 4 or frames.shape[3] not in (3, 4) or not (deep or frames.dtype == torch.uint8):
             raise MediaError(
                 self._path,
                 f"frames must be uint8 [N, H, W, 3] or [N, H, W, 4], got {frames.dtype} {list(frames.shape)}",
             )
         height, width, channels = frames.shape[1:]
-        alpha = channels == 4 and keeps_alpha(self._path)
+        alpha = channels == 4 and keeps_alpha(self._path) and self._depth == 8
         try:
             if self._file is None:
                 self._file = self._opened(width, height, alpha)
@@ -236,7 +248,8 @@ class VideoWriter:
         if video_codec != "libx264":
             return self._opened_by(video_codec, _vp9_options(crf), width, height)
         options = {"crf": str(crf), "preset": self._preset}
-        return self._opened_by(video_codec, options, width, height)
+        pixel_format = "yuv420p10le" if self._depth == 10 else "yuv420p"
+        return self._opened_by(video_codec, options, width, height, pixel_format)
 
     def _opened_by(
         self,
@@ -380,14 +393,19 @@ class _Converter:
         self._scaler = VideoReformatter()
         self._format = pixel_format
         channels = 4 if pixel_format.startswith("yuva") else 3
-        self._rgb = av.VideoFrame(width, height, "rgba" if channels == 4 else "rgb24")
+        self._deep = pixel_format == "yuv420p10le"
+        self._rgb = av.VideoFrame(
+            width, height, "rgb48le" if self._deep else "rgba" if channels == 4 else "rgb24"
+        )
         plane = self._rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint16 if self._deep else np.uint8).reshape(height, -1)
         self._canvas = rows[:, : width * channels].reshape(height, width, channels)
 
     def __call__(self, pixels: np.ndarray) -> av.VideoFrame:
-        """Return a frame of pixels uint8 [H, W, C], whose last row and column are repeated up to the frame's size."""
+        """Return a frame of pixels [H, W, C], whose last row and column are repeated up to the frame's size."""
         height, width = pixels.shape[:2]
+        if self._deep and pixels.dtype == np.uint8:
+            pixels = pixels.astype(np.uint16) * 256
         self._canvas[:height, :width] = pixels
         self._canvas[height:, :width] = pixels[-1:]
         self._canvas[:, width:] = self._canvas[:, width - 1 : width]
@@ -398,7 +416,7 @@ class _Converter:
             dst_colorspace=_BT709,
             src_color_range=FULL,
             dst_color_range=LIMITED,
-            interpolation=BICUBIC,
+            interpolation=BICUBIC | (ROUNDED if self._deep else 0),
         )
         frame.colorspace, frame.color_range = _BT709, LIMITED
         return frame

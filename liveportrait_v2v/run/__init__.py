@@ -16,10 +16,11 @@ from ..concurrency import Behind, HostCopies, Stopwatch
 from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
 from ..errors import Cancelled, SettingsError
 from ..media import Clip, VideoWriter, keeps_alpha
+from ..media.info import rounding_note
 from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
 from ..tracking import TrackMemory
-from .alpha import AlphaTrack
+from .beside import AlphaTrack, DepthTrack
 from .hosted import HostedRun
 from .look import first_look
 from .result import Progress, Result, TakenFace
@@ -80,6 +81,7 @@ def animate(
     chunk: int = 8,
     crf: int | None = None,
     encoder: str = "software",
+    depth: int = 8,
 ) -> Result:
     """Animate one face of the source clip by the driving clip's, or several by a role each: a plan, carried out.
 
@@ -135,6 +137,7 @@ def animate(
         cancelled=cancelled,
         crf=crf,
         encoder=encoder,
+        depth=depth,
     )
 
 
@@ -153,6 +156,7 @@ def run_plan(
     crf: int | None = None,
     encoder: str = "software",
     tracks: TrackMemory | None = None,
+    depth: int = 8,
 ) -> Result:
     """Carry out a plan.
 
@@ -169,6 +173,8 @@ def run_plan(
         crf, encoder: quality and encoder of the video file, as in `VideoWriter`; a lower crf is better and larger.
         tracks: what earlier runs kept of their clips' faces, and what this one keeps for the next: 6 KB a frame and
             face. A hosted engine has no use for it.
+        depth: bits a colour of the video file, 8 or 10 as in `VideoWriter`. Of 10, the source's colours keep their bits
+            where nothing is pasted over them; faces have 8. Needs a local engine, and keeps no alpha.
 
     Raises:
         MediaError: a clip can't be read, or the output not written.
@@ -182,7 +188,15 @@ def run_plan(
     check_plan(plan, engine)
     if mask_output is not None and isinstance(engine, HostedEngine):
         raise SettingsError(f"the {engine.name} engine gives no mask; take a local engine for a mask file")
-    plan, alpha_track, over_black = _with_alpha(plan, engine, output, alpha)
+    if depth != 8 and isinstance(engine, HostedEngine):
+        raise SettingsError(
+            f"depth must be 8 with the {engine.name} engine, whose clips have no more bits a colour, got {depth}; "
+            "take a local engine for more"
+        )
+    if depth != 8 and alpha and plan.source.info.has_alpha:
+        raise SettingsError(f"depth must be 8 to keep the source's alpha, got {depth} and alpha=True")
+    plan, alpha_track, over_black = _with_alpha(plan, engine, output, alpha, depth)
+    plan, depth_track = _with_depth(plan, depth if output is not None else 8)
     clock, start = Stopwatch(), time.perf_counter()
     run: Run
     if isinstance(engine, HostedEngine):
@@ -192,7 +206,7 @@ def run_plan(
             plan,
             engine,
             clock,
-            masks=masks or mask_output is not None,
+            masks=masks or mask_output is not None or depth_track is not None,
             crops=crops,
             on_progress=on_progress,
             cancelled=cancelled,
@@ -205,10 +219,10 @@ def run_plan(
         if output is not None:
             # Opened before the engine starts: nothing is computed or paid for an output that can't be written.
             writer = stack.enter_context(
-                VideoWriter(output, plan.rate, audio=plan.audio, crf=crf, encoder=encoder)
+                VideoWriter(output, plan.rate, audio=plan.audio, crf=crf, encoder=encoder, depth=depth)
             )
             notes += writer.changes(plan.size)
-            sinks.append(lambda rendered: writer.write(rendered.frames))
+            sinks.append(lambda rendered: writer.write(_for_file(rendered, depth_track)))
         if mask_output is not None:
             mask_writer = stack.enter_context(VideoWriter(mask_output, plan.rate, crf=MASK_CRF))
             sinks.append(lambda rendered: mask_writer.write(_grey(rendered)))
@@ -244,18 +258,40 @@ def run_plan(
 
 
 def _with_alpha(
-    plan: RunPlan, engine: Engine | HostedEngine, output: str | os.PathLike[str] | None, asked: bool
+    plan: RunPlan,
+    engine: Engine | HostedEngine,
+    output: str | os.PathLike[str] | None,
+    asked: bool,
+    depth: int,
 ) -> tuple[RunPlan, AlphaTrack | None, tuple[str, ...]]:
     """Return the plan with straight colours and what gives their alpha, where it is kept; and notes where it isn't."""
     if not plan.source.info.has_alpha:
         return plan, None, ()
-    in_file = output is not None and keeps_alpha(output)
+    in_file = output is not None and keeps_alpha(output) and depth == 8
     note = "the source clip has an alpha channel; the result is over black"
     if isinstance(engine, HostedEngine) or not (asked or in_file):
         return plan, None, (note,)
     notes = (note.replace("result", "file"),) if output is not None and not in_file else ()
     track = AlphaTrack(plan.source, plan.pairings[0])
     return replace(plan, source=plan.source.straight()), track, notes
+
+
+def _with_depth(plan: RunPlan, depth: int) -> tuple[RunPlan, DepthTrack | None]:
+    """Return the plan with notes of what a file of this depth keeps, and what gives its colours; None for 8 bits."""
+    if depth == 8:
+        return plan, None
+    stored = plan.source.info.depth
+    if stored == 8:
+        note = f"the source clip has 8 bits a colour; the {depth} of the file hold no more than these"
+        return replace(plan, notes=(*plan.notes, note)), None
+    rounded = f"the source clip {rounding_note(stored)}"
+    notes = tuple(note for note in plan.notes if note != rounded)
+    note = f"the source clip has {stored} bits a colour; the file has {depth} where nothing is pasted, and faces of 8"
+    return replace(plan, notes=(*notes, note)), DepthTrack(plan.source, plan.pairings[0])
+
+
+def _for_file(rendered: RenderedFrames, depth_track: DepthTrack | None) -> torch.Tensor:
+    return rendered.frames if depth_track is None else depth_track.under(rendered)
 
 
 def _until_cancelled(

@@ -88,6 +88,18 @@ def test_animate_with_json_prints_only_json(clips, folder, capsys):
     assert {"source_rate", "driving_rate", "rate", "duration", "audio", "seconds"} <= set(report)
 
 
+def test_a_depth_of_ten_bits_is_written_and_said_to_hold_no_more_than_the_source(clips, folder, capsys):
+    arguments = [str(clips["single_face"]), str(clips["jwp_intro"]), "-o", "out.mp4", "--depth", "10", *QUICK]
+    assert main(["animate", *arguments]) == 0
+    assert Clip("out.mp4").info.depth == 10
+    assert "the source clip has 8 bits a colour; the 10 of the file hold no more" in capsys.readouterr().out
+
+
+def test_ten_bits_in_a_file_that_holds_none_are_refused_before_any_work(folder, grey, capsys):
+    message = refusal(capsys, "animate", grey, grey, "-o", "out.webm", "--depth", "10")
+    assert "depth=10 is for H.264 in .mp4, .m4v, .mov and .mkv" in message
+
+
 def test_animate_replaces_an_existing_output(clips, folder):
     Path("out.mp4").write_text("old")
     assert main(["animate", str(clips["astronaut"]), str(clips["jwp_intro"]), "-o", "out.mp4", *QUICK]) == 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from liveportrait_v2v.faces import FaceTracker, tracker
+from liveportrait_v2v.faces import FaceTracker, search
 from liveportrait_v2v.faces.detect import detect, detect_in_tiles, needs_tiles, tile_count
 
 SIZES = [(720, 1280), (1080, 1920), (2160, 3840)]
@@ -93,7 +93,7 @@ def test_only_pictures_that_need_it_are_searched_in_tiles(height, width, tiles):
 
 def test_a_clip_without_faces_is_searched_by_one_tile_a_frame_on_average(monkeypatch):
     searched = []
-    monkeypatch.setattr(tracker, "detect_in_tiles", lambda *given: searched.append(1) or [])
+    monkeypatch.setattr(search, "detect_in_tiles", lambda *given: searched.append(1) or [])
     FaceTracker().track(torch.full((61, 1080, 1920, 3), 90, dtype=torch.uint8))
     assert len(searched) == 1 + 60 // tile_count(1080, 1920)
 

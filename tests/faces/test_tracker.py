@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from liveportrait_v2v.errors import SettingsError
-from liveportrait_v2v.faces import FaceTracker, tracker
+from liveportrait_v2v.faces import FaceTracker, estimate, tracker
 from liveportrait_v2v.faces.inference import infer
 
 # Where to begin: at the start, and where a clip is hardest (hands before the face, the widest movements).
@@ -107,7 +107,7 @@ def test_batches_that_begin_large_save_calls_and_change_no_landmark(frames, trac
         calls.append(1)
         return infer(*arguments)
 
-    monkeypatch.setattr(tracker, "infer", counted)
+    monkeypatch.setattr(estimate, "infer", counted)
     growing = tracked(clip)
     before = len(calls)
     monkeypatch.setattr(tracker, "_frames_ahead", lambda device: (16, 16))

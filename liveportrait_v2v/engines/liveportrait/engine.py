@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 
+from ...expression import ALL_CHANNELS
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS
@@ -34,6 +35,7 @@ class LivePortraitEngine:
     name = "liveportrait"
     supports = ALL_OPTIONS
     render_threads = None
+    channels = ALL_CHANNELS
     takes_boxes = True
 
     def __init__(self, networks: Networks, landmarks: Landmarks203 | None = None, batch: int | None = None):

@@ -9,9 +9,11 @@ import torch
 from ...errors import LivePortraitError
 from ...remedies import remedy
 from ...settings import AnimationSettings, MotionOptions
+from ..base import Edits
 from .batches import Batches
+from .edit import edited
 from .landmarks203 import Landmarks203
-from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of
+from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of, place
 from .networks import Networks
 from .retarget import refine
 
@@ -79,15 +81,25 @@ class LivePortraitModel:
 
     @torch.no_grad()
     def target_keypoints(
-        self, transfer: Transfer, faces: Faces, reference: Motion, ratios: torch.Tensor | None
+        self,
+        transfer: Transfer,
+        faces: Faces,
+        reference: Motion,
+        ratios: torch.Tensor | None,
+        edits: Edits | None = None,
     ) -> torch.Tensor:
         """Return the keypoints [N, 21, 3] that the faces are warped to, retargeted and stitched.
 
         Args:
             reference: of the driving frame that relative motion starts from, [1].
             ratios: as in `Transfer.keypoints`.
+            edits: are added to the motion, whatever the strength of that.
         """
-        return refine(self.networks, transfer, faces, transfer.keypoints(faces, reference, ratios))
+        x = transfer.keypoints(faces, reference, ratios)
+        if edits is not None:
+            change = edited(faces.target, edits.to(self.device))
+            x = x + (place(faces.kp, change) - place(faces.kp, faces.target))
+        return refine(self.networks, transfer, faces, x, edits)
 
     @torch.no_grad()
     def render(

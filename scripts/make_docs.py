@@ -156,6 +156,11 @@ def roles_schema() -> dict[str, Any]:
             "description": "Place of the source's face where no detector finds it, for the liveportrait engine: x, y, "
             "width, height in pixels, or in shares of the frame; one for the first frame, or one for each frame.",
         },
+        "expression": {
+            "anyOf": [{"type": "string", "minLength": 1}, {"$ref": "expression.schema.json"}],
+            "description": "Expression that is added to the driving motion, or edits the face alone: an object, or the "
+            "path of its file, relative to this file's folder.",
+        },
         "settings": _parameter_schema(AnimationSettings),
         "options": _parameter_schema(MotionOptions),
     }
@@ -172,7 +177,7 @@ def roles_schema() -> dict[str, Any]:
                 "items": {
                     "type": "object",
                     "properties": {key: properties[key] for key in KEYS},
-                    "required": ["driving"],
+                    "anyOf": [{"required": ["driving"]}, {"required": ["expression"]}],
                     "additionalProperties": False,
                 },
             },

@@ -19,10 +19,10 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
 from ..text import one_line
-from . import animate, crops, demo, faces, jobs, key, models, serve, template
+from . import animate, crops, demo, express, faces, jobs, key, models, serve, template
 from .stop import Stop
 
-COMMANDS = (animate, faces, crops, template, models, serve, jobs, key, demo)
+COMMANDS = (animate, express, faces, crops, template, models, serve, jobs, key, demo)
 ERROR = 2
 
 

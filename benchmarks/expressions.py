@@ -10,11 +10,13 @@ face and channel, the reading that the channel is meant for at each value, and t
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
@@ -38,6 +40,10 @@ FACES = {
     "wan2": 0,
 }
 """Real clips, and the second of the frame that is edited; wan2 is a generated face."""
+LEAST_OPENING, DARK_SHARE = 0.15, 0.35
+"""Opening of an eye from which its gaze is read, and the share of its surroundings that counts as dark."""
+INNER_BROW = (3, 4, 8, 9)
+"""Places of the inner half of a brow in `topology.LEFT_BROW` and `RIGHT_BROW`."""
 SHARES = (0, 0.25, 0.5, 0.75, 1)
 """Places in a channel's range that are tried."""
 MEANT = {
@@ -68,16 +74,57 @@ MEANT = {
 """Readings that a channel is meant for, with the sign of their change."""
 
 
-def readings(landmarks: torch.Tensor) -> dict[str, float]:
-    """Read a face from its landmarks float32 [478, 3] in pixels.
+NOISE, GAZE_NOISE = 0.015, 0.01
+"""Difference between two inferences on nearly the same face, in any reading but angles: smaller ones mean nothing."""
+
+
+def _bounds() -> dict[str, dict[str, float]]:
+    """Return the largest change of readings that a channel is not meant for."""
+    head = {"pitch": 2.5, "yaw": 1.5, "roll": 1.0, "x": 0.03, "y": 0.03, "size": 0.03}
+    eyes = {f"lids_{side}": 0.08 for side in ("left", "right")}
+    mouth = {"mouth": 0.06, "width": 0.3, "corners": 0.35, "sideways": 0.15}
+    brows = {"brows": 0.15}
+    found = {}
+    for name, meant in MEANT.items():
+        if name.startswith("rotate_"):
+            turns = {"pitch": 2.0, "yaw": 2.0, "roll": 2.0}
+            bounds = {**turns, "x": 0.03, "y": 0.06, "size": 0.05, **eyes, "mouth": 0.06}
+        elif name in ("move_x", "move_y", "zoom"):
+            # Along the square's axes, so that a tilted head moves aslant.
+            bounds = {**head, "yaw": 2.0, "x": 0.08, "y": 0.08, **eyes, "mouth": 0.08, "sideways": 0.15}
+        elif name in ("aaa", "lips_open"):
+            bounds = {**head, **eyes, **brows, "sideways": 0.15}
+        else:
+            bounds = {**head, **eyes, **mouth, **brows}
+        found[name] = {reading: bound for reading, bound in bounds.items() if reading not in meant}
+    for name in ("eee", "woo"):
+        found[name]["mouth"] = 0.2
+    for name in ("pupil_y", "pupil_y_left", "pupil_y_right"):  # lids follow the gaze
+        found[name] |= {"lids_left": 0.1, "lids_right": 0.1}
+    return found
+
+
+BOUNDS = _bounds()
+"""Largest change of readings that a channel is not meant for, by channel and reading."""
+
+
+def readings(frame: torch.Tensor, landmarks: torch.Tensor, rest: torch.Tensor) -> dict[str, float]:
+    """Read a face.
+
+    Args:
+        frame: uint8 [H, W, 3].
+        landmarks: float32 [478, 3] in pixels.
+        rest: the same of the unedited face, whose eyes' corners move with the head alone.
 
     Returns:
-        angles in degrees, with the channels' signs; place and size of the head in widths of the face; openings as
-        height / width; all other lengths in cm of the canonical face, upwards and to the picture's right positive.
+        angles in degrees, with the channels' signs; place and size of the head in pixels; openings as height / width;
+        gaze in widths of the eye, NaN of one that is nearly shut; all other lengths in cm of the canonical face.
+        Upwards and to the picture's right is positive. Brows are read at their inner halves.
     """
     rigid = list(topology.RIGID)
-    pose = fit_pose(landmarks[None, rigid], _whole()[rigid])
+    pose = fit_pose(landmarks[None, rigid], canonical_face().vertices[rigid])
     shape = pose.undo(landmarks[None])[0]
+    steady = pose.apply(fit_pose(rest[None, rigid], canonical_face().vertices[rigid]).undo(rest[None]))[0]
     pitch, yaw, roll = euler_angles(pose.rotation)[0].tolist()
     upper, lower = shape[topology.LIP_INNER_UPPER[5]], shape[topology.LIP_INNER_LOWER[5]]
     corners = shape[[topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1]]]
@@ -94,27 +141,39 @@ def readings(landmarks: torch.Tensor) -> dict[str, float]:
         "sideways": lips[:, 0].mean().item(),
     }
     brows = []
-    for side, (above, below, iris, brow) in {
-        "left": (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER, topology.LEFT_IRIS, topology.LEFT_BROW),
-        "right": (
-            topology.RIGHT_EYE_UPPER,
-            topology.RIGHT_EYE_LOWER,
-            topology.RIGHT_IRIS,
-            topology.RIGHT_BROW,
-        ),
-    }.items():
+    for side, above, below, brow in (
+        ("left", topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER, topology.LEFT_BROW),
+        ("right", topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER, topology.RIGHT_BROW),
+    ):
         ends = shape[[above[0], above[-1]], :2]
-        across = (ends[1] - ends[0]).norm()
-        found[f"lids_{side}"] = ((shape[above[4], :2] - shape[below[4], :2]).norm() / across).item()
-        place = (shape[iris[0], :2] - ends.mean(0)) / across
-        found[f"gaze_x_{side}"], found[f"gaze_y_{side}"] = place[0].item(), -place[1].item()
-        brows.append(ends[:, 1].mean() - shape[list(brow), 1].mean())
+        opening = (shape[above[4], :2] - shape[below[4], :2]).norm() / (ends[1] - ends[0]).norm()
+        found[f"lids_{side}"] = opening.item()
+        corners = steady[[above[0], above[-1]], :2]
+        place = gaze(frame, corners if side == "left" else corners.flip(0))
+        seen = opening.item() > LEAST_OPENING
+        found[f"gaze_x_{side}"], found[f"gaze_y_{side}"] = place if seen else (math.nan, math.nan)
+        brows.append(ends[:, 1].mean() - shape[[brow[k] for k in INNER_BROW], 1].mean())
     found["brows"] = torch.stack(brows).mean().item()
     return found
 
 
-def _whole() -> torch.Tensor:
-    return canonical_face().vertices
+def gaze(frame: torch.Tensor, corners: torch.Tensor) -> tuple[float, float]:
+    """Return where what is dark of an eye is: to the right of the middle between its corners [2, 2], and above it.
+
+    In widths of the eye. The landmark network hardly sees an iris that goes up or down, so the picture is read.
+    """
+    across = corners[1] - corners[0]
+    down = torch.stack((-across[1], across[0]))
+    x, y = torch.linspace(-0.32, 0.32, 53), torch.linspace(-0.35, 0.35, 57)
+    places = corners.mean(0) + x.view(1, -1, 1) * across + y.view(-1, 1, 1) * down
+    size = torch.tensor([frame.shape[1], frame.shape[0]])
+    light = frame.float().amax(-1)[None, None]
+    light = F.grid_sample(light, (places / size * 2 - 1)[None], padding_mode="border", align_corners=False)[
+        0, 0
+    ]
+    dark = (light.quantile(DARK_SHARE) - light).clamp_min(0)
+    dark = dark / dark.sum().clamp_min(1e-6)
+    return (dark * x).sum().item(), -(dark * y.unsqueeze(1)).sum().item()
 
 
 def differences(found: dict[str, float], rest: dict[str, float]) -> dict[str, float]:
@@ -143,7 +202,7 @@ class Still:
 
     def read(self, frames: torch.Tensor) -> dict[str, float]:
         """Track a frame from scratch and read its face."""
-        return readings(FaceTracker().track(frames).face(0)[0][0])
+        return readings(frames[0], FaceTracker().track(frames).face(0)[0][0], self.chunk.landmarks[0])
 
     def edited(self, **channels: float) -> dict[str, float]:
         """Return the changes of the readings by an expression."""
@@ -187,9 +246,12 @@ def main() -> None:
                 steps = " ".join(f"{changes[reading]:7.3f}" for changes in found)
                 print(f"{face:10} {name:14} {reading:12} {steps}")
             others = {
-                reading: max(abs(changes[reading]) for changes in found)
+                reading: max(
+                    abs(changes[reading]) for changes in found if changes[reading] == changes[reading]
+                )
                 for reading in still.rest
                 if reading not in MEANT[name]
+                and any(changes[reading] == changes[reading] for changes in found)
             }
             print(
                 f"{'':10} {'':14} others       " + " ".join(f"{k} {v:.2f}" for k, v in others.items()),

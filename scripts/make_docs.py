@@ -36,6 +36,7 @@ from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions,
 PARAMETERS = ROOT / "docs" / "parameters.md"
 ROLES = ROOT / "docs" / "roles.schema.json"
 EXPRESSION = ROOT / "docs" / "expression.schema.json"
+EXPRESSION_PAGE = ROOT / "docs" / "expression.md"
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
 PAGES = {
     "LPV2V_Settings": (ROOT / "web" / "docs" / "LPV2V_Settings.md", AnimationSettings),
@@ -87,6 +88,8 @@ def generate(schemas: Mapping[str, Any]) -> dict[Path, str]:
         )
         + "\n",
     }
+    page = EXPRESSION_PAGE.read_text(encoding="utf-8")
+    texts[EXPRESSION_PAGE] = replace_section(page, "All channels", channel_table())
     for node_id, (path, kind) in PAGES.items():
         page = path.read_text(encoding="utf-8")
         page = replace_section(page, "Inputs", input_list(schemas[node_id], kind))
@@ -185,6 +188,15 @@ def roles_schema() -> dict[str, Any]:
         "required": ["roles"],
         "additionalProperties": False,
     }
+
+
+def channel_table() -> str:
+    """Return the table of an expression's channels."""
+    lines = ["| channel | range | neutral | what it does |", "|---|---|---|---|"]
+    for name, channel in CHANNELS.items():
+        neutral = "the face's own" if channel.neutral is None else f"{channel.neutral:g}"
+        lines.append(f"| `{name}` | {channel.low:g} … {channel.high:g} | {neutral} | {channel.help} |")
+    return "\n".join(lines) + "\n"
 
 
 def expression_schema() -> dict[str, Any]:

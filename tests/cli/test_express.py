@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -199,3 +202,54 @@ def test_a_role_in_a_file_has_an_expression_as_an_object_or_a_path(folder):
 def test_a_wrong_expression_of_a_role_is_refused_by_its_name(folder, role, message):
     with pytest.raises(SettingsError, match=message):
         roles_of(role)
+
+
+class TestDocumentation:
+    """The examples of docs/expression.md."""
+
+    page = (EXAMPLES.parent / "docs" / "expression.md").read_text(encoding="utf-8")
+
+    def blocks(self, kind: str) -> list[str]:
+        return re.findall(rf"```{kind}\n(.*?)```", self.page, re.DOTALL)
+
+    @pytest.fixture
+    def files(self, folder, source, picture) -> Path:
+        """The files that the examples name, in the working directory."""
+        nod, roles, _ = self.blocks("json")
+        Path("nod.json").write_text(nod)
+        Path("roles.json").write_text(roles)
+        shutil.copy(picture, "portrait.jpg")
+        shutil.copy(source, "talk.mp4")
+        shutil.copy(source, "driving.mp4")
+        return folder
+
+    def test_the_commands_run(self, files):
+        lines = [line for block in self.blocks("sh") for line in block.splitlines()]
+        assert len(lines) == 4
+        for line in lines:
+            name, *arguments = shlex.split(line)
+            assert name == "liveportrait-v2v"
+            assert main([*arguments, "--set", "dsize=128"]) == 0
+        assert {path.name for path in files.iterdir()} > {
+            "smiling.png",
+            "nodding.mp4",
+            "calm.mp4",
+            "both.mp4",
+        }
+
+    def test_the_python_example_runs(self, files):
+        (example,) = self.blocks("python")
+        exec(example, {})
+
+    def test_the_files_are_read(self, files):
+        *_, commands = self.blocks("json")
+        assert Expression.read("nod.json").end == 0.5
+        assert [
+            role.driving for role in read_roles(Path("roles.json"), AnimationSettings(), MotionOptions())
+        ] == [
+            "driving.mp4",
+            None,
+        ]
+        assert Expression.from_json(commands).end == pytest.approx(35 / 25)
+        (sliders,) = re.findall(r"`(\{\"rotate_yaw.*?\})`", self.page)
+        assert Expression.from_json(sliders).at(0) == {"rotate_yaw": 5, "smile": 0.4, "source": 0.9}

@@ -15,7 +15,7 @@ from ...faces.canonical import canonical_face
 from ...geometry import euler_angles, rotation_matrix
 from ..base import Edits
 from . import face
-from .motion import GAZE_LIMITS_EYE_WIDTHS, MAX_WIDENING, RestingFace, Target
+from .motion import GAZE_LIMITS_EYE_WIDTHS, RestingFace, Target
 
 SHUT_BLINK, SHUT_WINK = -20.0, 25.0
 """Values of these channels that shut an eye."""
@@ -27,12 +27,14 @@ class EditParameters:
 
     Attributes:
         blink: share of the opening that a unit above 0 adds.
+        widening: limit of how much wider than usual eyes open, in shares of that, approached softly.
         lids: share of the opening that a unit of pupil_y adds: lids follow the gaze.
         gaze: widths of the eye that a unit of pupil_x and of pupil_y moves the iris.
         raised: cm that a unit of eyebrow above 0 raises the brows.
         frown: cm that a unit below 0 moves the brows' inner ends towards the middle and down.
         brow: widths of the bell around the brows, above them and below.
         open: opening of the mouth that a unit of aaa, eee and woo above 0 adds.
+        wide: opening of the mouth from which more of it is softly limited, and the most that is added above.
         eee, woo: share of the mouth's width that a unit adds or takes.
         bared: cm that a unit of eee raises the upper lip.
         round: cm that a unit of woo pushes the lips forward.
@@ -46,12 +48,14 @@ class EditParameters:
     """
 
     blink: float = 0.05
+    widening: float = 0.4
     lids: float = 0.012
     gaze: tuple[float, float] = (0.014, 0.007)
     raised: float = 0.045
-    frown: tuple[float, float] = (0.03, 0.03)
+    frown: tuple[float, float] = (0.03, 0.05)
     brow: tuple[float, float] = (1.6, 0.75)
-    open: tuple[float, float, float] = (0.005, 0.008, 0.006)
+    open: tuple[float, float, float] = (0.0045, 0.006, 0.006)
+    wide: tuple[float, float] = (0.3, 0.3)
     eee: float = 0.014
     woo: float = 0.022
     bared: float = 0.012
@@ -144,6 +148,8 @@ def _shape(target: Target, edits: Edits, rest: RestingFace, led: bool) -> tuple[
     for name, each in zip(("aaa", "eee", "woo"), EDITS.open, strict=True):
         wanted = wanted + each * (edits(name) if name == "aaa" else edits(name).clamp_min(0))
     if edits.any("lips_open_weight", "aaa", "eee", "woo", "source", "smile", "pouting"):
+        start, most = torch.maximum(opening, wanted.new_tensor(EDITS.wide[0])), EDITS.wide[1]
+        wanted = torch.where(wanted > start, start + most * torch.tanh((wanted - start) / most), wanted)
         shape = face.open_mouth(shape, wanted.clamp_min(0))
     if edits.any(*_EYES):
         usual = torch.maximum(eyes, rest.eyes)
@@ -163,7 +169,7 @@ def _openings(eyes: torch.Tensor, usual: torch.Tensor, edits: Edits) -> torch.Te
     blink, winks = edits("blink"), torch.stack((edits("wink_left"), edits("wink_right")), dim=1)
     both = torch.where(blink < 0, 1 - blink / SHUT_BLINK, 1 + EDITS.blink * blink)
     wanted = eyes * both.unsqueeze(1) * (1 - winks / SHUT_WINK) * (1 + EDITS.lids * edits.gaze("y"))
-    wider = usual * (1 + MAX_WIDENING * torch.tanh((wanted / usual - 1) / MAX_WIDENING))
+    wider = usual * (1 + EDITS.widening * torch.tanh((wanted / usual - 1) / EDITS.widening))
     return torch.where(wanted > usual, wider, wanted)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engines import create_engine
+    from .expression import Expression
     from .media import Clip
     from .plan import Role, make_plan
     from .run import animate, run_plan
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AnimationSettings",
     "Clip",
+    "Expression",
     "MotionOptions",
     "Role",
     "animate",
@@ -31,6 +33,7 @@ __all__ = [
 _MODULES = {
     "AnimationSettings": "settings",
     "Clip": "media",
+    "Expression": "expression",
     "MotionOptions": "settings",
     "Role": "plan",
     "animate": "run",

@@ -155,3 +155,21 @@ def euler_angles(rotation: torch.Tensor) -> torch.Tensor:
     yaw = torch.asin((-m[:, 2, 0]).clamp(-1, 1))
     roll = torch.atan2(m[:, 1, 0], m[:, 0, 0])
     return torch.rad2deg(torch.stack((pitch, yaw, roll), dim=-1))
+
+
+def rotation_matrix(pitch: torch.Tensor, yaw: torch.Tensor, roll: torch.Tensor) -> torch.Tensor:
+    """Row-vector rotations [N, 3, 3] of angles in degrees [N]: pitch acts first, then yaw, then roll.
+
+    (Rz(roll) Ry(yaw) Rx(pitch)) transposed, with the column matrices of right-handed turns, as LivePortrait has it.
+    """
+    (cx, sx), (cy, sy), (cz, sz) = (
+        (torch.cos(angle), torch.sin(angle)) for angle in map(torch.deg2rad, (pitch, yaw, roll))
+    )
+    return torch.stack(
+        (
+            torch.stack((cz * cy, sz * cy, -sy), dim=-1),
+            torch.stack((cz * sy * sx - sz * cx, sz * sy * sx + cz * cx, cy * sx), dim=-1),
+            torch.stack((cz * sy * cx + sz * sx, sz * sy * cx - cz * sx, cy * cx), dim=-1),
+        ),
+        dim=-2,
+    )

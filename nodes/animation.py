@@ -378,6 +378,8 @@ def _sound(plan: RunPlan) -> str:
     if plan.audio_source is not None:
         return f"sound of the {plan.audio_source} clip"
     source, role = plan.source.info, plan.roles[0]
+    if role.driving is None:
+        return "no sound: the source has none"
     driving = role.driving.info
     if role.settings.driving_audio:
         return "no sound: driving_audio is on, and the driving clip has none"

@@ -21,10 +21,23 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
 from liveportrait_v2v.cli.roles import KEYS  # noqa: E402 - from ROOT
+from liveportrait_v2v.expression import (  # noqa: E402 - from ROOT
+    CHANNELS,
+    EASES,
+    MAX_KEYFRAMES,
+    MAX_LAYERS,
+    MAX_SECONDS,
+    MAX_STRENGTH,
+    OTHER_SLIDERS,
+    SLIDERS,
+    VERSION,
+)
 from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions, Rule  # noqa: E402 - from ROOT
 
 PARAMETERS = ROOT / "docs" / "parameters.md"
 ROLES = ROOT / "docs" / "roles.schema.json"
+EXPRESSION = ROOT / "docs" / "expression.schema.json"
+EXPRESSION_PAGE = ROOT / "docs" / "expression.md"
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
 PAGES = {
     "LPV2V_Settings": (ROOT / "web" / "docs" / "LPV2V_Settings.md", AnimationSettings),
@@ -104,11 +117,14 @@ def generate(schemas: Mapping[str, Any]) -> dict[Path, str]:
     texts = {
         PARAMETERS: parameters_page(),
         ROLES: json.dumps(roles_schema(), indent=2, ensure_ascii=False) + "\n",
+        EXPRESSION: json.dumps(expression_schema(), indent=2, ensure_ascii=False) + "\n",
         ENGLISH: json.dumps(
             {node_id: node_texts(schema) for node_id, schema in schemas.items()}, indent=2, ensure_ascii=False
         )
         + "\n",
     }
+    page = EXPRESSION_PAGE.read_text(encoding="utf-8")
+    texts[EXPRESSION_PAGE] = replace_section(page, "All channels", channel_table())
     for node_id, (path, kind) in PAGES.items():
         page = path.read_text(encoding="utf-8")
         page = replace_section(page, "Inputs", input_list(schemas[node_id], kind))
@@ -229,6 +245,11 @@ def roles_schema() -> dict[str, Any]:
             "description": "Place of the source's face where no detector finds it, for the liveportrait engine: x, y, "
             "width, height in pixels, or in shares of the frame; one for the first frame, or one for each frame.",
         },
+        "expression": {
+            "anyOf": [{"type": "string", "minLength": 1}, {"$ref": "expression.schema.json"}],
+            "description": "Expression that is added to the driving motion, or edits the face alone: an object, or the "
+            "path of its file, relative to this file's folder.",
+        },
         "settings": _parameter_schema(AnimationSettings),
         "options": _parameter_schema(MotionOptions),
     }
@@ -245,13 +266,89 @@ def roles_schema() -> dict[str, Any]:
                 "items": {
                     "type": "object",
                     "properties": {key: properties[key] for key in KEYS},
-                    "required": ["driving"],
+                    "anyOf": [{"required": ["driving"]}, {"required": ["expression"]}],
                     "additionalProperties": False,
                 },
             },
         },
         "required": ["roles"],
         "additionalProperties": False,
+    }
+
+
+def channel_table() -> str:
+    """Return the table of an expression's channels."""
+    lines = ["| channel | range | neutral | what it does |", "|---|---|---|---|"]
+    for name, channel in CHANNELS.items():
+        neutral = "the face's own" if channel.neutral is None else f"{channel.neutral:g}"
+        lines.append(f"| `{name}` | {channel.low:g} … {channel.high:g} | {neutral} | {channel.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def expression_schema() -> dict[str, Any]:
+    """Return the JSON schema of an expression, and of what the old editor had."""
+
+    def number(low: float, high: float, description: str) -> dict[str, Any]:
+        return {"type": "number", "minimum": low, "maximum": high, "description": description}
+
+    def closed(properties: dict[str, Any], required: Iterable[str] = ()) -> dict[str, Any]:
+        whole = {"type": "object", "properties": properties, "additionalProperties": False}
+        return {**whole, "required": list(required)} if required else whole
+
+    def channel(name: str) -> dict[str, Any]:
+        return number(CHANNELS[name].low, CHANNELS[name].high, CHANNELS[name].help)
+
+    channels = closed({name: channel(name) for name in CHANNELS})
+    keyframe = {
+        "time": number(0, MAX_SECONDS, "Seconds of the result."),
+        "channels": {"$ref": "#/$defs/channels", "minProperties": 1},
+        "ease": {
+            "enum": list(EASES),
+            "description": "Way to each channel's next keyframe; linear if left out.",
+        },
+    }
+    layer = {
+        "channels": {"$ref": "#/$defs/channels", "description": "Constant values."},
+        "keyframes": {
+            "type": "array",
+            "maxItems": MAX_KEYFRAMES,
+            "items": closed(keyframe, ("time", "channels")),
+            "description": "Values over time, of channels that are not constant, in order of time. Before its first "
+            "keyframe a channel has that one's value, and behind its last one the last one's.",
+        },
+        "start": number(
+            0, MAX_SECONDS, "Seconds from which the layer acts; that of the first keyframe if left out."
+        ),
+        "end": number(0, MAX_SECONDS, "Seconds up to which it acts; that of the last keyframe if left out."),
+        "blend_in": number(0, MAX_SECONDS, "Seconds over which it sets in, from start on."),
+        "blend_out": number(0, MAX_SECONDS, "Seconds over which it ends, before end."),
+        "strength": number(0, MAX_STRENGTH, "Factor of all that the channels add; 1 if left out."),
+    }
+    sliders = {
+        **{slider: channel(name) for slider, name in SLIDERS.items()},
+        **{name: {"description": "Without effect."} for name in OTHER_SLIDERS},
+    }
+    own = {
+        "$schema": {"type": "string"},
+        "version": {"const": VERSION},
+        "layers": {"type": "array", "maxItems": MAX_LAYERS, "items": {"$ref": "#/$defs/layer"}},
+    }
+    commands = {
+        "sliders": {"type": "array", "maxItems": MAX_LAYERS, "items": {"$ref": "#/$defs/sliders"}},
+        "command": {"type": "string", "description": "Lines index = change:keep, in frames."},
+        "rate": number(1, 1000, "Frames per second of the command; 25 if left out."),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Expression of liveportrait-v2v",
+        "description": "Written by `make docs` from liveportrait_v2v/expression.py: edit that file instead. The first "
+        "form is ours, the others are the old editor's sliders, and its commands with the sliders of each expression.",
+        "oneOf": [
+            closed(own, ("version", "layers")),
+            {"$ref": "#/$defs/sliders", "minProperties": 1},
+            closed(commands, ("sliders", "command")),
+        ],
+        "$defs": {"channels": channels, "layer": closed(layer), "sliders": closed(sliders)},
     }
 
 

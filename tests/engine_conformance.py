@@ -17,8 +17,10 @@ import torch
 
 from liveportrait_v2v.engines.base import ALL_OPTIONS, Engine, RenderedFrames
 from liveportrait_v2v.errors import Cancelled, SettingsError
+from liveportrait_v2v.expression import ALL_CHANNELS, CHANNELS, Expression
 from liveportrait_v2v.faces import FaceTracker
 from liveportrait_v2v.media import Clip, Frames
+from liveportrait_v2v.plan import Role
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 from liveportrait_v2v.tracking import TrackedChunk
@@ -94,6 +96,7 @@ class EngineConformance:
         assert engine.name
         assert torch.device(engine.device)
         assert engine.supports <= ALL_OPTIONS
+        assert engine.channels <= ALL_CHANNELS
 
     def test_the_result_has_the_sources_frames_size_and_type(self, clip, leading):
         frames = self.rendered(clip, leading).frames
@@ -227,6 +230,21 @@ class EngineConformance:
             return
         with pytest.raises(SettingsError, match=f"{name} must be .*{engine.name} engine"):
             self.rendered(clip, leading, engine, options=options)
+
+    @pytest.mark.parametrize("name", sorted(ALL_CHANNELS))
+    def test_a_channel_is_edited_without_a_driving_clip_or_refused_by_name(self, clip, face, name):
+        engine, channel = self.make_engine(), CHANNELS[name]
+        role = Role(
+            expression=Expression.constant(**{name: channel.low if name == "source" else channel.high})
+        )
+        got: list[RenderedFrames] = []
+        if name not in engine.channels:
+            with pytest.raises(SettingsError, match=f"{engine.name} engine does not edit {name}"):
+                animate(clip, roles=[role], engine=engine)
+            return
+        animate(clip, roles=[role], engine=engine, sink=got.append, masks=True)
+        assert torch.cat([part.frames for part in got]).shape == face.shape
+        assert all((part.mask.amax((1, 2)) == 1).all() for part in got)
 
     def test_a_run_that_is_cancelled_leaves_no_file(self, clip, leading, tmp_path):
         answers = iter([False, True])

@@ -14,6 +14,7 @@ import torch
 from liveportrait_v2v.compose import FEATHER
 from liveportrait_v2v.engines import RenderedFrames
 from liveportrait_v2v.engines.base import ALL_OPTIONS
+from liveportrait_v2v.expression import ALL_CHANNELS
 from liveportrait_v2v.faces import FaceSquare
 from liveportrait_v2v.run import Result, animate
 from liveportrait_v2v.settings import AnimationSettings
@@ -26,7 +27,7 @@ class Recorder:
     """An engine that gives the source back brighter by one, and remembers what it was given."""
 
     name, device, render_threads, supports, takes_boxes = "recorder", "cpu", None, ALL_OPTIONS, True
-    feather, fixed = FEATHER, MappingProxyType({})
+    feather, fixed, channels = FEATHER, MappingProxyType({}), ALL_CHANNELS
 
     def __init__(self) -> None:
         self.driving: list[torch.Tensor] = []

@@ -16,7 +16,7 @@ LAYERS = (
     {"run", "sheet"},
     {"engines"},
     {"plan", "tracking", "compose", "geometry", "neutral", "placement"},
-    {"faces", "media", "settings"},
+    {"faces", "media", "settings", "expression"},
     {
         *("errors", "files", "remedies", "text", "deadlines"),
         *("concurrency", "cuda_graphs", "resampling", "smoothing", "tensors", "web"),
@@ -107,6 +107,7 @@ def test_the_server_takes_its_engine_by_name(module):
     [
         "liveportrait_v2v",
         "liveportrait_v2v.settings",
+        "liveportrait_v2v.expression",
         "liveportrait_v2v.cli",
         "liveportrait_v2v.server.listen",
     ],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import MAX_MESSAGE, SettingsError
+from ..expression import Expression
 from ..text import one_line
 from . import segmind
 from .boxes import add_box_options, parse_boxes
@@ -17,9 +19,9 @@ from .common import (
     Commands,
     add_network_options,
     add_options,
-    check_device,
+    check_network_options,
     check_output,
-    network_options,
+    make_local_engine,
     parameter_help,
     parse_settings,
     plain_warnings,
@@ -72,6 +74,11 @@ def add(commands: Commands) -> None:
         choices=(8, 10),
         help="bits a colour of OUT.mp4 (default: 8); of 10, a source of 10 bits keeps them where no face is pasted",
     )
+    parser.add_argument(
+        "--expression",
+        metavar="E.json",
+        help="add the expression of a file to the driving motion: docs/expression.md",
+    )
     add_role_options(parser)
     add_box_options(parser)
     add_options(parser)
@@ -86,9 +93,19 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     boxes = parse_boxes(options, settings.input_face_index)
     if boxes is not None and texts is not None:
         raise SettingsError("--box and --boxes go with DRIVING; in a file of roles, give each role its box")
-    if boxes is not None:
-        texts = [RoleText(options.driving, settings, motion, boxes=boxes)]
-    inputs = [options.driving] if texts is None else [text.driving for text in texts]
+    expression = Expression.read(options.expression) if options.expression else None
+    if options.roles and expression is not None:
+        raise SettingsError(
+            "--expression goes with DRIVING or --face; in a file of roles, give each role its own"
+        )
+    if expression is not None and texts is not None:
+        texts = [replace(text, expression=expression) for text in texts]
+    elif boxes is not None or expression is not None:
+        texts = [RoleText(options.driving, settings, motion, boxes=boxes, expression=expression)]
+    inputs = (
+        [options.driving] if texts is None else [text.driving for text in texts if text.driving is not None]
+    )
+    inputs += [options.expression] if options.expression else []
     output = check_output(options.output, options.source, *inputs)
     mask = check_output(options.mask_output, options.source, *inputs) if options.mask_output else None
     from ..engines import ENGINES
@@ -141,17 +158,8 @@ def _open_driving(driving: str, engine: Engine | HostedEngine, stop: Stop) -> Cl
 
 
 def _make_engine(options: argparse.Namespace) -> Engine | HostedEngine:
-    from ..engines import create_engine
-
-    networks = network_options(options)
-    runs_networks = options.engine == "liveportrait"
-    if networks and not runs_networks:
-        given = [f"--{name.replace('_', '-')}" for name in networks]
-        verb = "needs" if len(given) == 1 else "need"
-        raise SettingsError(f"{', '.join(given)} {verb} --engine liveportrait, got {options.engine}")
-    if options.engine == "segmind":
-        return segmind.make_engine(options)
-    return create_engine(options.engine, check_device(options.device, runs_networks), **networks)
+    check_network_options(options)
+    return segmind.make_engine(options) if options.engine == "segmind" else make_local_engine(options)
 
 
 def describe(result: Result) -> str:

@@ -9,11 +9,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, TextIO, TypeAlias, TypedDict
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
 from ..text import one_line, quoted
+
+if TYPE_CHECKING:
+    from ..engines.base import Engine
 
 TEMPLATES = (".safetensors", ".pkl")
 """Extensions of motion templates: files with a driving clip's motion instead of its frames."""
@@ -158,6 +161,35 @@ def check_device(name: str, for_networks: bool = False) -> str:
     if missing.get(kind):
         raise SettingsError(f"--device {kind} needs a GPU that torch can use, and it finds none; use cpu")
     return name
+
+
+def make_local_engine(options: argparse.Namespace) -> Engine:
+    """Create the engine that `--engine` names, the draft or the LivePortrait engine.
+
+    Raises:
+        SettingsError: options of the networks without them, or torch lacks the device.
+        WeightsError: the networks' weights are missing, damaged or not those of the networks.
+    """
+    from ..engines import HostedEngine, create_engine
+
+    networks = network_options(options)
+    runs_networks = options.engine == "liveportrait"
+    check_network_options(options)
+    engine = create_engine(options.engine, check_device(options.device, runs_networks), **networks)
+    assert not isinstance(engine, HostedEngine)
+    return engine
+
+
+def check_network_options(options: argparse.Namespace) -> None:
+    """Check that options of the networks are given for them alone.
+
+    Raises:
+        SettingsError: another engine is to run.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in network_options(options)]
+    if given and options.engine != "liveportrait":
+        verb = "needs" if len(given) == 1 else "need"
+        raise SettingsError(f"{', '.join(given)} {verb} --engine liveportrait, got {options.engine}")
 
 
 def check_output(name: str, *inputs: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import MediaError, SettingsError
+from ..expression import Expression
 from ..settings import AnimationSettings, MotionOptions
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..plan import MotionTemplate, Role
 
 _FORM = "FACE=CLIP or FACE=CLIP@NUMBER, where FACE is a number or all"
-KEYS = ("driving", "source_face", "drive_face", "box", "settings", "options")
+KEYS = ("driving", "source_face", "drive_face", "box", "expression", "settings", "options")
 """What a role in a file may have."""
 
 
@@ -28,17 +29,18 @@ class RoleText:
     """A role as the command line or a file gives it, whose driving clip is not open yet; fields as in `Role`.
 
     Attributes:
-        driving: path or URL.
+        driving: path or URL; None for none.
     """
 
-    driving: str
+    driving: str | None
     settings: AnimationSettings
     options: MotionOptions
     source_face: int | Literal["all"] | None = None
     drive_face: int | None = None
     boxes: FaceBoxes | None = None
+    expression: Expression | None = None
 
-    def opened(self, driving: Clip | MotionTemplate) -> Role:
+    def opened(self, driving: Clip | MotionTemplate | None) -> Role:
         """Return the role with its driving clip.
 
         Raises:
@@ -47,7 +49,7 @@ class RoleText:
         from ..plan import Role
 
         faces = self.source_face, self.drive_face, self.boxes
-        return Role(driving, self.settings, self.options, *faces)
+        return Role(driving, self.settings, self.options, *faces, self.expression)
 
 
 def add_role_options(parser: argparse.ArgumentParser) -> None:
@@ -143,10 +145,10 @@ def open_roles(texts: Sequence[RoleText], open_driving: Callable[[str], Clip | M
         SettingsError: a face's number is out of range; names the role.
         LivePortraitError: whatever `open_driving` raises.
     """
-    opened: dict[str, Clip | MotionTemplate] = {}
+    opened: dict[str | None, Clip | MotionTemplate | None] = {None: None}
     roles = []
     for place, text in enumerate(texts):
-        if text.driving not in opened:
+        if text.driving is not None and text.driving not in opened:
             opened[text.driving] = open_driving(text.driving)
         try:
             roles.append(text.opened(opened[text.driving]))
@@ -157,9 +159,12 @@ def open_roles(texts: Sequence[RoleText], open_driving: Callable[[str], Clip | M
 
 def _role(item: Any, place: int, path: Path, settings: AnimationSettings, motion: MotionOptions) -> RoleText:
     driving = item.get("driving") if isinstance(item, dict) else None
-    name = _name(place, driving if isinstance(driving, str) else path)
-    if not isinstance(driving, str) or not driving:
-        raise SettingsError(f'{name}: "driving" must be the path of a clip, got {driving!r}')
+    alone = isinstance(item, dict) and "driving" not in item and "expression" in item
+    name = _name(place, driving if isinstance(driving, str) else None if alone else path)
+    if not alone and (not isinstance(driving, str) or not driving):
+        raise SettingsError(
+            f'{name}: "driving" must be the path of a clip, or be left out beside "expression", got {driving!r}'
+        )
     unknown = [key for key in item if key not in KEYS]
     if unknown:
         raise SettingsError(f"{name}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
@@ -172,19 +177,25 @@ def _role(item: Any, place: int, path: Path, settings: AnimationSettings, motion
         own = AnimationSettings.from_dict({**settings.to_dict(), **item.get("settings", {})})
         box = item.get("box")
         return RoleText(
-            driving if "://" in driving else str(path.parent / driving),
+            driving if driving is None or "://" in driving else str(path.parent / driving),
             own,
             MotionOptions.from_dict({**motion.to_dict(), **item.get("options", {})}),
             item.get("source_face"),
             item.get("drive_face"),
             None if box is None else FaceBoxes.parse(box, own.input_face_index),
+            _expression(item["expression"], path.parent) if "expression" in item else None,
         )
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
 
 
-def _name(place: int, driving: str | Path) -> str:
-    return f"role {place + 1} ({Path(driving).name})"
+def _expression(value: Any, folder: Path) -> Expression:
+    """Return the expression of a role: an object, or the path of a file in the folder."""
+    return Expression.read(folder / value) if isinstance(value, str) else Expression.from_dict(value)
+
+
+def _name(place: int, driving: str | Path | None) -> str:
+    return f"role {place + 1} ({'expression' if driving is None else Path(driving).name})"
 
 
 def _is_number(text: str) -> bool:

@@ -17,10 +17,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..errors import SettingsError
+from ..expression import CHANNELS, COLUMNS
 from ..faces import FaceSquare
 from ..media import Clip
 from ..plan import ALL, MotionTemplate, Role, RunPlan
 from ..settings import AnimationSettings, MotionOptions
+from ..tensors import TensorStruct
 from ..tracking import TrackedChunk
 
 ALL_OPTIONS = frozenset(item.name for item in fields(MotionOptions))
@@ -82,6 +84,42 @@ NO_CROPS = torch.zeros(0, 3, 1, 1)
 """The crops of a face in frames that don't show it."""
 
 
+@dataclass(frozen=True)
+class Edits(TensorStruct):
+    """What an expression edits in N frames.
+
+    Attributes:
+        rows: float32 [N, K], on the CPU: `Expression.row` of each frame; all 0 where nothing is edited.
+    """
+
+    rows: torch.Tensor
+
+    @property
+    def changed(self) -> torch.Tensor:
+        """Whether anything is edited, bool [N]."""
+        return (self.rows != 0).any(1)
+
+    def __call__(self, column: str) -> torch.Tensor:
+        """Return one of the columns of `expression.COLUMNS`, float32 [N]."""
+        return self.rows[:, self.place(column)]
+
+    def gaze(self, axis: str) -> torch.Tensor:
+        """Return the channels of gaze along an axis, "x" or "y", of the left and the right eye, float32 [N, 2]."""
+        both = self(f"pupil_{axis}")
+        own = [both + self(f"pupil_{axis}_{eye}") for eye in ("left", "right")]
+        channel = CHANNELS[f"pupil_{axis}"]
+        return torch.stack(own, dim=1).clamp(channel.low, channel.high)
+
+    def any(self, *columns: str) -> bool:
+        """Return whether one of these columns edits any frame."""
+        return bool(self.rows[:, [self.place(column) for column in columns]].any())
+
+    @staticmethod
+    def place(column: str) -> int:
+        """Return the place of a column."""
+        return COLUMNS.index(column)
+
+
 class Session(Protocol):
     """One role of one run: what an engine keeps of the two clips."""
 
@@ -104,13 +142,22 @@ class Session(Protocol):
         A motion is any float tensor of one shape; the run interpolates between two of them linearly.
         """
 
-    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+    def render(
+        self,
+        chunk: TrackedChunk,
+        driving: torch.Tensor | None,
+        masks: bool = False,
+        edits: Edits | None = None,
+    ) -> RenderedFrames:
         """Animate source frames.
 
         Args:
             chunk: N consecutive source frames that all show the face; not modified.
-            driving: the motion that leads each frame, [N, ...].
+            driving: the motion that leads each frame, [N, ...]; None in a role without a driving clip, whose face keeps
+                its own motion.
             masks: give the mask as well.
+            edits: of each frame, added to its motion; frames in which they are 0 are as without. None: of none, which
+                is not given to an engine without channels.
 
         Returns:
             N frames, and the one square of each; to be `settled` before anyone reads them.
@@ -151,6 +198,10 @@ class Engine(Protocol):
         """Names of the motion options that the engine honours."""
 
     @property
+    def channels(self) -> frozenset[str]:
+        """Names of the channels of expressions that it edits."""
+
+    @property
     def takes_boxes(self) -> bool:
         """Whether it animates faces that have no landmarks, only a box."""
 
@@ -180,6 +231,8 @@ class Engine(Protocol):
         driving_rate: Fraction | None,
     ) -> Session:
         """Start a role of a run between clips of these frame rates; None for a still: expression, but no motion.
+
+        `driving_rate` is also None without a driving clip; `render` is then given no motions.
 
         `reference_frame` is the number of a frame: the run has replaced `AUTO`.
         """
@@ -242,8 +295,8 @@ def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
 
     Raises:
         SettingsError: a motion option that the engine does not support differs from its default, a motion template
-            belongs to another engine, a hosted engine is to animate several faces, or a box is given to an engine that
-            needs landmarks or for options that do.
+            belongs to another engine, a hosted engine is to animate several faces or edit an expression, an engine
+            lacks one of its channels, or a box is given to an engine that needs landmarks or for options that do.
     """
     if isinstance(engine, HostedEngine):
         several = f"{len(plan.roles)} roles" if len(plan.roles) > 1 else None
@@ -259,6 +312,7 @@ def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
             _check_template(role, engine)
             _check_fixed(role, engine)
             _check_boxes(role, engine)
+            _check_expression(role, engine)
 
 
 def _check_fixed(role: Role, engine: Engine | HostedEngine) -> None:
@@ -293,6 +347,30 @@ def _check_boxes(role: Role, engine: Engine | HostedEngine) -> None:
             raise SettingsError(
                 f"{name} needs the openings of the source's eyes and lips, which a box doesn't give; turn it off"
             )
+
+
+_TARGETS_OF_LANDMARKS = frozenset({"eyes_open", "lips_open"})
+
+
+def _check_expression(role: Role, engine: Engine | HostedEngine) -> None:
+    if role.expression is None:
+        return
+    if isinstance(engine, HostedEngine):
+        raise SettingsError(
+            f"the {engine.name} engine edits no expressions, got one; take the draft or the liveportrait engine"
+        )
+    channels = role.expression.channels
+    missing = sorted(channels - engine.channels)
+    if missing:
+        raise SettingsError(
+            f"the {engine.name} engine does not edit {missing[0]}, got an expression with it; leave it out, or take "
+            "another engine"
+        )
+    targets = sorted(channels & _TARGETS_OF_LANDMARKS)
+    if role.boxes is not None and targets:
+        raise SettingsError(
+            f"{targets[0]} needs the openings of the source's eyes and lips, which a box doesn't give; leave it out"
+        )
 
 
 def _check_template(role: Role, engine: Engine | HostedEngine) -> None:

@@ -98,15 +98,17 @@ def make_plan(
     source = source if isinstance(source, Clip) else Clip(source)
     roles = (roles,) if isinstance(roles, Role) else tuple(roles)
     _check_faces(roles)
-    rates = (role.driving.info.rate for role in roles)
-    still_rate = next(filter(None, rates), None)
-    largest = max(info.width * info.height for info in (source.info, *(role.driving.info for role in roles)))
+    still_rate = next(filter(None, (role.driving_rate for role in roles)), None)
+    driving = [None if role.driving is None else role.driving.info for role in roles]
+    largest = max(info.width * info.height for info in (source.info, *filter(None, driving)))
     chunk = max(1, min(chunk, _CHUNK_PIXELS // max(largest, 1)))
     pairings = [
-        pair(source.info, role.driving.info, role.settings, role.options, still_rate) for role in roles
+        pair(source.info, info, role.settings, role.options, still_rate, role.expression)
+        for role, info in zip(roles, driving, strict=True)
     ]
     shortest = roles[0].settings.mismatch_method == "cut"
-    frames = (min if shortest else max)(pairing.frames for pairing in pairings)
+    lengths = [pairing.frames for pairing in pairings if pairing.has_length]
+    frames = (min if shortest else max)(lengths or [1])
     pairings = [replace(pairing, frames=frames) for pairing in pairings]
     sound = soundtrack(source, roles[0], pairings[0])
     notes = tuple(f"the source clip {note}" for note in source.info.notes) + sound.notes

@@ -243,7 +243,7 @@ def run_plan(
         frames_without_source_face=run.frames_without_source_face,
         frames_without_driving_face=run.frames_without_driving_face,
         source_rate=plan.source.info.rate,
-        driving_rate=plan.roles[0].driving.info.rate,
+        driving_rate=plan.roles[0].driving_rate,
         rate=plan.rate,
         size=plan.size,
         duration=done / plan.rate,

@@ -33,8 +33,8 @@ class ReferenceSearch:
 
     def note(self) -> str | None:
         """Return which frame was taken, or would be better than the first; None where it does not matter."""
-        options = self._role.options
-        if self._role.driving.info.is_still or not self._measures:
+        options, driving = self._role.options, self._role.driving
+        if driving is None or driving.info.is_still or not self._measures:
             return None
         away = deviations(torch.cat(self._measures))
         if not away.isfinite().any():

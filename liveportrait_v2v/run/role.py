@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import count, islice
+from itertools import count, islice, repeat
 
 import torch
 
 from ..concurrency import Stopwatch
-from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
+from ..engines.base import Edits, Engine, RenderedFrames, Session, TemplateSession
 from ..errors import FaceNotFoundError, SettingsError
 from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
@@ -47,7 +47,7 @@ class RoleRun:
         reader: DrivingReader | None,
         clock: Stopwatch,
     ):
-        """Take what the role shares with its run; `reader` reads the driving clip, None for a template."""
+        """Take what the role shares with its run; `reader` reads the driving clip, None without one."""
         self._role = role
         self._pairing = pairing
         self._engine = engine
@@ -60,7 +60,9 @@ class RoleRun:
             FaceHistory(face if isinstance(face, int) else None) for face in role.source_faces
         ]
         self._driving_face = FaceHistory(role.settings.drive_face_index)
-        self.histories = [*(("source", face) for face in self._source_faces), ("driving", self._driving_face)]
+        self.histories = [("source", face) for face in self._source_faces]
+        if role.driving is not None:
+            self.histories.append(("driving", self._driving_face))
         self.lost_source = self.lost_driving = 0
 
     @property
@@ -93,10 +95,10 @@ class RoleRun:
             renderer: returns a session's `render`, in whatever thread it is to run.
         """
         role, options = self._role, self._role.options
-        if options.reference_frame == AUTO:
+        if options.reference_frame == AUTO and role.driving is not None:
             deque(chunks(), maxlen=0)
             options = replace(options, reference_frame=self._reference.most_neutral())
-        self._session = self._engine.session(role.settings, options, source_rate, role.driving.info.rate)
+        self._session = self._engine.session(role.settings, options, source_rate, role.driving_rate)
         if role.source_face == ALL:
             self._renders = [self._of_another_face(renderer) for _ in role.source_faces]
         else:
@@ -106,7 +108,12 @@ class RoleRun:
 
     def start(self) -> None:
         """Start reading the driving motion, from its beginning."""
-        self._driving = self._moments(self._motions())
+        if self._role.driving is None:
+            self._driving = repeat(DrivingMotion(None, None, 0.0, driven=False))
+        else:
+            self._driving = self._moments(self._motions())
+        if self._role.expression is not None:
+            self._driving = map(self._edited, count(), self._driving)
 
     def source(self, columns: Sequence[Iterator[TrackedChunk]]) -> list[Iterator[SourceChunk]]:
         """Pass the source's chunks, of each face, through the session, with the gaps in its track mended."""
@@ -147,7 +154,7 @@ class RoleRun:
         Raises:
             FaceNotFoundError: one was in no frame.
         """
-        role, pairing = self._role, self._pairing
+        role, pairing, driving = self._role, self._pairing, self._role.driving
         if self.lost_source == pairing.frames and role.boxes is not None:
             raise FaceNotFoundError(
                 f"the boxes show no face in the {pairing.frames} frames of the result; give boxes of these frames"
@@ -159,14 +166,14 @@ class RoleRun:
             total = source.info.frame_count
             read = min(pairing.frames, total)
             raise missing_face("source", number, parameter, faces=source_faces, read=read, total=total)
-        if self.lost_driving == pairing.frames:
+        if driving is not None and self.lost_driving == pairing.frames:
             raise missing_face(
                 "driving",
                 role.settings.drive_face_index,
                 "drive_face_index" if role.drive_face is None else "drive_face",
                 faces=0 if self._reader is None else self._reader.faces,
                 read=pairing.led_frames or 1,
-                total=role.driving.info.frame_count,
+                total=driving.info.frame_count,
                 cap=role.settings.video_frame_load_cap,
             )
 
@@ -174,13 +181,22 @@ class RoleRun:
         """Return the `render` of one of several faces, in a session that begins with the first frame of that face."""
         own: Render | None = None
 
-        def render(chunk: TrackedChunk, driving: torch.Tensor, masks: bool) -> RenderedFrames:
+        def render(
+            chunk: TrackedChunk, driving: torch.Tensor | None, masks: bool, edits: Edits | None = None
+        ) -> RenderedFrames:
             nonlocal own
             if own is None:
                 own = renderer(self._session.for_another_face())
-            return own(chunk, driving, masks)
+            return own(chunk, driving, masks, edits)
 
         return render
+
+    def _edited(self, frame: int, moment: DrivingMotion) -> DrivingMotion:
+        """Return the moment of an output frame with what the expression adds."""
+        assert self._role.expression is not None  # who calls this has looked
+        row = self._role.expression.row(float(frame / self._pairing.rate))
+        # Without a driving clip, a frame that is not edited is passed on.
+        return replace(moment, edit=torch.tensor(row)) if moment.driven or any(row) else moment
 
     def _moments(self, motions: Iterator[Shown]) -> Iterator[DrivingMotion]:
         """Yield the driving motion of each output frame, indefinitely."""

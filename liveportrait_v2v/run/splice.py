@@ -5,17 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 
-from ..engines.base import NO_CROPS, RenderedFrames
+from ..engines.base import NO_CROPS, Edits, RenderedFrames
 from ..faces import FaceSquare
 from ..tracking import TrackedChunk
 from .gaps import Shown
 
-Render = Callable[[TrackedChunk, torch.Tensor, bool], RenderedFrames]
+_Led = tuple[torch.Tensor | None, torch.Tensor | None]  # the motion that leads a frame, and what is edited
+
+
+class Render(Protocol):
+    """A session's `render`; edits are given only where there are any."""
+
+    def __call__(
+        self, chunk: TrackedChunk, driving: torch.Tensor | None, masks: bool, edits: Edits | None = None, /
+    ) -> RenderedFrames:
+        """Render frames."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class DrivingMotion:
         fraction: place between them, 0..1.
         missing: the nearer of the two frames does not show the face; its motion may be interpolated.
         opacity: of the animation, 0..1.
+        edit: what an expression adds, float32 [K]; None for nothing.
+        driven: there is a driving clip or template.
     """
 
     before: torch.Tensor | None
@@ -34,6 +46,8 @@ class DrivingMotion:
     fraction: float
     missing: bool = False
     opacity: float = 1.0
+    edit: torch.Tensor | None = None
+    driven: bool = True
 
     @classmethod
     def between(cls, before: Shown, after: Shown, fraction: float) -> DrivingMotion:
@@ -54,6 +68,13 @@ class DrivingMotion:
             return self.after if self.before is None else self.before
         return torch.lerp(self.before, self.after, self.fraction)
 
+    def led(self) -> _Led | None:
+        """Return the motion at that moment and what is edited; None where the source frame stays as it is."""
+        if not self.driven:
+            return None if self.edit is None else (None, self.edit)
+        motion = self.motion()
+        return None if motion is None else (motion, self.edit)
+
 
 def splice(
     render: Render,
@@ -72,12 +93,12 @@ def splice(
         opacity: of the animation by the source's own gaps, float32 [N]; 1 where left out.
     """
     present = chunk.present.tolist()
-    motions = [moment.motion() if shown else None for moment, shown in zip(driving, present, strict=True)]
+    moments = [moment.led() if shown else None for moment, shown in zip(driving, present, strict=True)]
     shares = torch.tensor([moment.opacity for moment in driving])
     shares = shares if opacity is None else shares * opacity
-    runs = list(_runs(motions))
+    runs = list(_runs(moments))
     if len(runs) == 1 and len(runs[0][1]) == len(chunk) and bool((shares == 1).all()):
-        return render(chunk, torch.stack(runs[0][1]), masks)
+        return _rendered(render, chunk, runs[0][1], masks)
     count = len(chunk)
     frames = chunk.frames.clone() if runs else chunk.frames
     mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
@@ -85,7 +106,7 @@ def splice(
     pictures: list[tuple[torch.Tensor, ...]] = []
     for start, led in runs:
         part = slice(start, start + len(led))
-        rendered = render(chunk[part], torch.stack(led), masks).settled()
+        rendered = _rendered(render, chunk[part], led, masks).settled()
         rendered = _faded(rendered, chunk.frames[part], shares[part])
         frames[part] = rendered.frames
         if mask is not None and rendered.mask is not None:
@@ -95,6 +116,17 @@ def splice(
         pictures.append(rendered.crops)
     crops = tuple(torch.cat(parts) for parts in zip(*pictures, strict=True)) if runs else (NO_CROPS,)
     return RenderedFrames(frames, mask, (square,), crops)
+
+
+def _rendered(render: Render, chunk: TrackedChunk, led: Sequence[_Led], masks: bool) -> RenderedFrames:
+    """Render frames that are all led or edited."""
+    motions = [motion for motion, _ in led if motion is not None]
+    edits = [edit for _, edit in led if edit is not None]
+    led_by = torch.stack(motions) if motions else None
+    edited = Edits(torch.stack(edits)) if edits else None
+    if edited is None or not edited.changed.any():
+        return render(chunk, led_by, masks)
+    return render(chunk, led_by, masks, edited)
 
 
 def _faded(rendered: RenderedFrames, source: torch.Tensor, opacity: torch.Tensor) -> RenderedFrames:
@@ -113,12 +145,12 @@ def _faded(rendered: RenderedFrames, source: torch.Tensor, opacity: torch.Tensor
     return replace(rendered, frames=frames, mask=mask)
 
 
-def _runs(motions: Sequence[torch.Tensor | None]) -> Iterator[tuple[int, list[torch.Tensor]]]:
-    """Yield each run of consecutive frames that have a motion: its first frame and the motions."""
-    run: list[torch.Tensor] = []
-    for k, motion in enumerate([*motions, None]):
-        if motion is not None:
-            run.append(motion)
+def _runs(moments: Sequence[_Led | None]) -> Iterator[tuple[int, list[_Led]]]:
+    """Yield each run of consecutive frames that are led: its first frame, and what leads them."""
+    run: list[_Led] = []
+    for k, led in enumerate([*moments, None]):
+        if led is not None:
+            run.append(led)
         elif run:
             yield k - len(run), run
             run = []

@@ -13,14 +13,16 @@ import torch
 import torch.nn.functional as F
 
 from ... import compose
+from ...expression import ALL_CHANNELS
 from ...faces import FaceSquare, landmarks_near
 from ...faces.people import People
 from ...faces.smoothing import Continuity, smooth_landmarks
 from ...geometry import face_crop
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
-from ..base import ALL_OPTIONS, RenderedFrames, reference_chunk
+from ..base import ALL_OPTIONS, Edits, RenderedFrames, reference_chunk
 from . import face
+from .edit import edited, unled
 from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
 from .memory import Memory, Remembered
@@ -58,6 +60,7 @@ class DraftEngine:
     name = "draft"
     # Motion is always carried over as `pose-friendly` has it, and driven eyes take the place of the source's own.
     supports = ALL_OPTIONS - {"driving_option", "source_eye_retargeting"}
+    channels = ALL_CHANNELS
     takes_boxes = False
     feather = compose.FEATHER
     fixed: ClassVar[Mapping[str, object]] = {}
@@ -147,14 +150,22 @@ class DraftSession:
             else led_from(landmarks, own, self._driving_rest, self._settings)
         )
 
-    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+    def render(
+        self,
+        chunk: TrackedChunk,
+        driving: torch.Tensor | None,
+        masks: bool = False,
+        edits: Edits | None = None,
+    ) -> RenderedFrames:
         frames = chunk.frames.clone()
         mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
         for scene, begins in self._scenes(chunk):
             if begins:
                 self._begin_scene()
             own_mask = None if mask is None else mask[scene]
-            self._animate(frames[scene], chunk.landmarks[scene], driving[scene], own_mask)
+            led = None if driving is None else driving[scene]
+            own_edits = None if edits is None else edits[scene]
+            self._animate(frames[scene], chunk.landmarks[scene], led, own_edits, own_mask)
         return RenderedFrames(frames, mask, (face_crop(chunk.landmarks, self._settings),))
 
     def _scenes(self, chunk: TrackedChunk) -> list[tuple[slice, bool]]:
@@ -168,17 +179,28 @@ class DraftSession:
         return [(slice(a, b), a in starts) for a, b in pairwise(edges)]
 
     def _animate(
-        self, frames: torch.Tensor, source: torch.Tensor, driving: torch.Tensor, mask: torch.Tensor | None
+        self,
+        frames: torch.Tensor,
+        source: torch.Tensor,
+        driving: torch.Tensor | None,
+        edits: Edits | None,
+        mask: torch.Tensor | None,
     ) -> None:
         """Move the faces by landmarks [N, 478, 3] of both clips; frames, and mask if there is one, are modified."""
-        source, driving = source.to(frames.device), driving.to(frames.device)
+        source = source.to(frames.device)
         if self._source_rest is None:
             self._source_rest = RestingFace.of(source[0])
-        assert self._driving_rest is not None  # set by the first motion
-        rests = self._source_rest, self._driving_rest
-        stills = self._source_rate is None, self._driving_rate is None
-        wanted = transfer(source, driving, *rests, self._settings, self._options, *stills)
         square = face_crop(source, self._settings)
+        if driving is None:
+            wanted = unled(source, self._source_rest)
+        else:
+            assert self._driving_rest is not None  # set by the first motion
+            rests = self._source_rest, self._driving_rest
+            stills = self._source_rate is None, self._driving_rate is None
+            led = driving.to(frames.device)
+            wanted = transfer(source, led, *rests, self._settings, self._options, *stills)
+        if edits is not None:
+            wanted = edited(wanted, edits, self._source_rest, square.side, square.axes, driving is not None)
         region = compose.rect_of(square, *frames.shape[1:3])
         if region.empty:
             return

@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 
 from ... import compose
+from ...expression import ALL_CHANNELS, TARGETS
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS
@@ -54,6 +55,11 @@ class LivePortraitEngine:
     def feather(self) -> float:
         """Width of the ramp at the edges of what is pasted."""
         return compose.WIDE_FEATHER if self.model.animals else compose.FEATHER
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """Channels of expressions: all, but of animals without the openings that only retargeting reaches."""
+        return ALL_CHANNELS - set(TARGETS) if self.model.animals else ALL_CHANNELS
 
     @property
     def fixed(self) -> Mapping[str, object]:

@@ -11,23 +11,9 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
+from ...geometry import rotation_matrix
 
-def rotation_matrix(pitch: torch.Tensor, yaw: torch.Tensor, roll: torch.Tensor) -> torch.Tensor:
-    """Row-vector rotations [N, 3, 3] of angles in degrees [N]: pitch acts first, then yaw, then roll.
-
-    (Rz(roll) Ry(yaw) Rx(pitch)) transposed, with the column matrices of right-handed turns, as LivePortrait has it.
-    """
-    (cx, sx), (cy, sy), (cz, sz) = (
-        (torch.cos(angle), torch.sin(angle)) for angle in map(torch.deg2rad, (pitch, yaw, roll))
-    )
-    return torch.stack(
-        (
-            torch.stack((cz * cy, sz * cy, -sy), dim=-1),
-            torch.stack((cz * sy * sx - sz * cx, sz * sy * sx + cz * cx, cy * sx), dim=-1),
-            torch.stack((cz * sy * cx + sz * sx, sz * sy * cx - cz * sx, cy * cx), dim=-1),
-        ),
-        dim=-2,
-    )
+__all__ = ["hull_volume", "orthonormal", "rotation_matrix", "transform"]
 
 
 def orthonormal(matrices: torch.Tensor) -> torch.Tensor:

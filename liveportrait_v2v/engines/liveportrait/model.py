@@ -10,9 +10,11 @@ import torch
 from ...errors import LivePortraitError
 from ...remedies import remedy
 from ...settings import AnimationSettings, MotionOptions
+from ..base import Edits
 from .batches import Batches
+from .edit import edited
 from .landmarks203 import Landmarks203
-from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of
+from .motion import ROW, USUAL_EYES, Faces, Motion, Transfer, motion_of, place
 from .networks import Networks
 from .retarget import refine
 
@@ -92,16 +94,25 @@ class LivePortraitModel:
 
     @torch.no_grad()
     def target_keypoints(
-        self, transfer: Transfer, faces: Faces, reference: Motion, ratios: torch.Tensor | None
+        self,
+        transfer: Transfer,
+        faces: Faces,
+        reference: Motion,
+        ratios: torch.Tensor | None,
+        edits: Edits | None = None,
     ) -> torch.Tensor:
         """Return the keypoints [N, 21, 3] that the faces are warped to, retargeted and stitched; an animal's are not.
 
         Args:
             reference: of the driving frame that relative motion starts from, [1].
             ratios: as in `Transfer.keypoints`.
+            edits: are added to the motion, whatever the strength of that.
         """
         x = transfer.keypoints(faces, reference, ratios)
-        return x if self.animals else refine(self.networks, transfer, faces, x)
+        if edits is not None:
+            change = edited(faces.target, edits.to(self.device))
+            x = x + (place(faces.kp, change) - place(faces.kp, faces.target))
+        return x if self.animals else refine(self.networks, transfer, faces, x, edits)
 
     @torch.no_grad()
     def render(

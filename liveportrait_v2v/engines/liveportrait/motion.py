@@ -6,6 +6,7 @@ pointed out where they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 
@@ -208,10 +209,20 @@ class Transfer:
         return self._absolute(base, driving)
 
     def faces(
-        self, kp: torch.Tensor, source: Motion, rest: Motion, driving: Motion, reference: Motion
+        self,
+        kp: torch.Tensor,
+        source: Motion,
+        rest: Motion,
+        driving: Motion,
+        reference: Motion,
+        kept: Callable[[Motion], Motion] = lambda base: base,
     ) -> Faces:
-        """Put base and target together, of N frames; the reference is of one."""
-        base = self.base(source, rest)
+        """Put base and target together, of N frames; the reference is of one.
+
+        Args:
+            kept: takes back what an expression takes back of the base.
+        """
+        base = kept(self.base(source, rest))
         return Faces(kp, source, rest, base, self.target(base, driving, reference), driving)
 
     def keypoints(self, faces: Faces, reference: Motion, ratios: torch.Tensor | None = None) -> torch.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 
 import torch
@@ -21,8 +22,9 @@ from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import ChunkSmoother
 from ...tensors import TensorStruct
 from ...tracking import TrackedChunk
-from ..base import RenderedFrames, reference_chunk
+from ..base import Edits, RenderedFrames, reference_chunk
 from . import crops
+from .edit import kept
 from .landmarks203 import eye_openings, lip_opening
 from .model import LivePortraitModel, Rescue
 from .motion import SMOOTHED, Faces, Motion, Transfer, led_from, neutral
@@ -99,6 +101,9 @@ class LivePortraitSession:
         self._source_rate = source_rate
         self._driving_rate = driving_rate
         self._transfer = Transfer(settings, options, source_rate is None, driving_rate is None)
+        # Without a driving clip nothing of the face is changed but what is edited.
+        own = replace(settings, eye_retargeting=False, lip_retargeting=False, lip_zero=False)
+        self._unled = Transfer(own, MotionOptions(), source_is_still=True, driving_is_still=True)
         self._square: FaceSquare | None = None
         self._reference: Motion | None = None  # of one frame, as the next one
         self._people: People[Motion] = People()  # of the driving clip, with a reference each
@@ -267,9 +272,18 @@ class LivePortraitSession:
         yield from ready()
 
     @torch.no_grad()
-    def render(self, chunk: TrackedChunk, driving: torch.Tensor, masks: bool = False) -> RenderedFrames:
+    def render(
+        self,
+        chunk: TrackedChunk,
+        driving: torch.Tensor | None,
+        masks: bool = False,
+        edits: Edits | None = None,
+    ) -> RenderedFrames:
         source = self._source_faces(chunk)
-        kp_source, kp_target = self._keypoints(source, chunk, Motion.unpack(driving))
+        if driving is None:
+            kp_source, kp_target = self._edited(source, edits)
+        else:
+            kp_source, kp_target = self._keypoints(source, chunk, Motion.unpack(driving), edits)
         pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
         feather = self._feather
         frames = compose.paste_back(chunk.frames, pictures, source.square, feather=feather)
@@ -317,8 +331,15 @@ class LivePortraitSession:
         )
         return self._model.read(pictures, eyes, lips)
 
+    def _edited(self, source: _SourceFaces, edits: Edits | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the keypoints [N, 21, 3] of the source frames, and of these with an expression alone."""
+        own = source.motion
+        base = own if edits is None else kept(own, edits.to(self._model.device))
+        faces = Faces(source.kp, own, own, base, base, base)
+        return faces.kp_source, self._model.target_keypoints(self._unled, faces, own[:1], None, edits)
+
     def _keypoints(
-        self, source: _SourceFaces, chunk: TrackedChunk, driving: Motion
+        self, source: _SourceFaces, chunk: TrackedChunk, driving: Motion, edits: Edits | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keypoints [N, 21, 3] of the source frames and of the target."""
         if self._driving_rate is None:
@@ -327,9 +348,13 @@ class LivePortraitSession:
             assert self._reference is not None  # set by the first motion
             reference = self._reference
         begins, rest = self._scenes(chunk, source.motion)
-        faces = self._transfer.faces(source.kp, source.motion, rest, driving, reference)
+        sides = source.kp, source.motion, rest, driving, reference
+        if edits is None:
+            faces = self._transfer.faces(*sides)
+        else:
+            faces = self._transfer.faces(*sides, partial(kept, edits=edits.to(self._model.device)))
         ratios = self._ratios(begins, faces, reference) if self._transfer.by_volume else None
-        target = self._model.target_keypoints(self._transfer, faces, reference, ratios)
+        target = self._model.target_keypoints(self._transfer, faces, reference, ratios, edits)
         return faces.kp_source, target
 
     def _scenes(self, chunk: TrackedChunk, source: Motion) -> tuple[list[bool], Motion]:

@@ -18,6 +18,7 @@ from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.motion import Motion
 from liveportrait_v2v.engines.liveportrait.networks import MAIN_NETWORKS
 from liveportrait_v2v.errors import SettingsError
+from liveportrait_v2v.expression import Expression, Layer
 from liveportrait_v2v.faces.given import FaceBoxes
 from liveportrait_v2v.media import Clip, Frames
 from liveportrait_v2v.plan import Role
@@ -174,3 +175,20 @@ def test_a_cat_in_a_box_is_animated_by_random_weights(driver, still):
     assert result.frames == 2
     changed = torch.cat([part.frames for part in got]).int() - frames(2).int()
     assert changed[:, 110:130, 150:170].abs().float().mean() > 5
+
+
+def test_an_expression_moves_an_animal_without_the_small_networks():
+    made = LivePortraitEngine(MadeNetworks(stitch=0.5, lip=0.5, eye=0.5), animals=True)
+    role = Role(None, boxes=BOX, expression=Expression((Layer({"smile": 0.8, "rotate_yaw": 10}),)))
+    result = animate(Clip(Frames(frames(1))), roles=[role], engine=made)
+    assert result.frames == 1
+    assert {name for name, *_ in made.model.networks.calls} == {"appearance", "motion", "render"}
+    ((kp_source, kp_driving),) = [call[2:4] for call in made.model.networks.calls if call[0] == "render"]
+    assert (kp_driving - kp_source).abs().max() > 0.01
+
+
+def test_an_opening_to_aim_at_is_refused_for_an_animal():
+    made = LivePortraitEngine(MadeNetworks(), animals=True)
+    role = Role(None, boxes=BOX, expression=Expression((Layer({"eyes_open": 0.3}),)))
+    with pytest.raises(SettingsError, match="does not edit eyes_open"):
+        animate(Clip(Frames(frames(1))), roles=[role], engine=made)

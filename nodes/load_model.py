@@ -12,7 +12,7 @@ from .errors import NodeError
 
 MODEL = io.Custom("LPV2V_MODEL")
 _AUTO = "auto"
-_MODELS = ["humans", "animals"]
+MODEL_TYPES = ["humans", "animals"]
 _PRECISIONS = ["auto", "fp16", "bf16-convs", "fp32"]
 
 
@@ -68,8 +68,8 @@ class LoadModel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "model_type",
-                    options=_MODELS,
-                    default=_MODELS[0],
+                    options=MODEL_TYPES,
+                    default=MODEL_TYPES[0],
                     optional=True,
                     tooltip="Networks for human faces, or for those of animals. Where an animal's face is, a box says: "
                     "link one to boxes of Animate Local. The driving clip shows a human face.",
@@ -91,7 +91,7 @@ class LoadModel(io.ComfyNode):
         precision: str,
         compile: bool,  # noqa: A002
         download: bool,
-        model_type: str = _MODELS[0],
+        model_type: str = MODEL_TYPES[0],
     ) -> io.NodeOutput:
         from ..liveportrait_v2v.engines.liveportrait.download import ANIMALS_FOLDER
         from ..liveportrait_v2v.engines.liveportrait.weights import MODELS, WeightsError, find_weights

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import host
+from .load_model import MODEL_TYPES
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -21,7 +22,10 @@ def add_route() -> None:
         chosen = request.query.get("weights", "auto")
         if chosen not in ("auto", *map(str, host.model_folders())):
             raise web.HTTPBadRequest(text="weights: send a choice of Load Model")
-        text = await asyncio.to_thread(_missing, chosen)
+        model = request.query.get("model_type", "humans")
+        if model not in MODEL_TYPES:
+            raise web.HTTPBadRequest(text="model_type: send a choice of Load Model")
+        text = await asyncio.to_thread(_missing, chosen, model)
         if text and request.query.get("download") == "true":
             return web.json_response({"text": "the next run downloads the weights: 520 MB", "error": False})
         return web.json_response({"text": text, "error": bool(text)})
@@ -29,12 +33,12 @@ def add_route() -> None:
     host.add_route("get", ROUTE, handle)
 
 
-def _missing(chosen: str) -> str:
+def _missing(chosen: str, model: str) -> str:
     """Return what is missing and what to do, or an empty text."""
     from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
 
     try:
-        find_weights(host.model_folders() if chosen == "auto" else [chosen])
+        find_weights(host.model_folders() if chosen == "auto" else [chosen], model)
     except WeightsError as error:
         return host.message(error)
     return ""

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from liveportrait_v2v.engines.liveportrait.networks import NETWORKS
+from liveportrait_v2v.engines.liveportrait.networks import MAIN_NETWORKS, NETWORKS
 
 
 @pytest.fixture
@@ -64,6 +64,19 @@ def test_with_the_download_on_the_next_run_fetches_them(ask):
         "text": "the next run downloads the weights: 520 MB",
         "error": False,
     }
+
+
+def test_networks_for_animals_are_looked_for_where_they_are(ask, host):
+    folder = host.base / "models" / "liveportrait"
+    folder.mkdir(parents=True)
+    for name in NETWORKS:
+        (folder / f"{name}.safetensors").touch()
+    assert "for animals" in json.loads(ask(model_type="animals")[1])["text"]
+    (folder / "animal").mkdir()
+    for name in MAIN_NETWORKS:
+        (folder / "animal" / f"{name}.safetensors").touch()
+    assert json.loads(ask(model_type="animals")[1])["text"] == ""
+    assert ask(model_type="cats")[0] == 400
 
 
 @pytest.mark.parametrize("folder", ["/etc", "..", ""])

@@ -106,7 +106,7 @@ app.registerExtension({
       mendEdit(node)
       watch(node, 'clip', OF_FILE)
     }
-    if (node.comfyClass === 'LPV2V_LoadModel') watch(node, 'weights', ['weights', 'download'])
+    if (node.comfyClass === 'LPV2V_LoadModel') watch(node, 'weights', ['weights', 'download', 'model_type'])
     if (node.comfyClass === 'LPV2V_AnimateSegmind') showPrice(node)
     if (node.comfyClass === 'LPV2V_Settings') {
       // It has one legal value, and its place among the values of saved graphs.

@@ -191,8 +191,9 @@ class DraftSession:
         if self._source_rest is None:
             self._source_rest = RestingFace.of(source[0])
         square = face_crop(source, self._settings)
+        own = None
         if driving is None:
-            wanted = unled(source, self._source_rest)
+            wanted = own = unled(source, self._source_rest)
         else:
             assert self._driving_rest is not None  # set by the first motion
             rests = self._source_rest, self._driving_rest
@@ -205,7 +206,7 @@ class DraftSession:
         if region.empty:
             return
         seen = self._memory.learn(frames, wanted)
-        target = self._corrected(frames, wanted, seen, square.side.max().item(), region)
+        target = self._corrected(frames, wanted, own, seen, square.side.max().item(), region)
         opacity = self._draw(frames, target, seen, self._settings.dsize * 3 // 8)
         if mask is not None:
             region.of(mask).copy_(opacity)
@@ -214,6 +215,7 @@ class DraftSession:
         self,
         frames: torch.Tensor,
         wanted: Target,
+        own: Target | None,
         seen: Remembered,
         side: float,
         region: compose.PixelRect,
@@ -222,6 +224,10 @@ class DraftSession:
 
         Small faces, the quickest to draw, are inferred twice in each frame, others once in every second or third one;
         what was missing there is added to the frames up to the next inference as well.
+
+        Args:
+            own: the target that moves nothing, of faces that are edited without a driving clip: what seems to be
+                missing there as well is the landmark network's, and correcting it would make small edits jump.
         """
         shrink = max(1, round(side / SKETCH_SIDE_PX))
         every = min(shrink, MAX_FEEDBACK_INTERVAL_FRAMES)
@@ -229,9 +235,17 @@ class DraftSession:
         if count > waits:
             inferred = slice(waits, None, every)
             shown, asked, kept = frames[inferred], wanted[inferred], seen[inferred]
-            new = self._missing(shown, asked, asked, kept, region, shrink)
+            usual = None
+            if own is not None:
+                usual = self._missing(shown, own[inferred], own[inferred], kept, region, shrink)
+
+            def missing(drawn: Target) -> Missing:
+                found = self._missing(shown, drawn, asked, kept, region, shrink)
+                return found if usual is None else found.less(usual)
+
+            new = missing(asked)
             if shrink == 1:
-                new = new + self._missing(shown, new.added_to(asked), asked, kept, region, shrink)
+                new = new + missing(new.added_to(asked))
             new = new.smoothed(held)
             held = Missing.cat((held, new)) if waits and held is not None else new
         assert held is not None  # the first frame of a scene is inferred

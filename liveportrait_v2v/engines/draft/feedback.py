@@ -80,6 +80,12 @@ class Missing(TensorStruct):
             self, mouth=self.mouth + more.mouth, eyes=self.eyes + more.eyes, turn=self.turn + more.turn
         )
 
+    def less(self, usual: Missing) -> Missing:
+        """Return what is missing beyond what is missing of a face that nothing moves."""
+        return replace(
+            self, mouth=self.mouth - usual.mouth, eyes=self.eyes - usual.eyes, turn=self.turn - usual.turn
+        )
+
     def smoothed(self, before: Missing | None) -> Missing:
         """Smooth turns from the last one before, if any: heads are slow, but inferred poses tremble."""
         turns = [] if before is None else [before.turn[-1]]

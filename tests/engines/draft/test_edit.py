@@ -154,3 +154,15 @@ def test_channels_are_added_to_a_target_that_a_driving_clip_leads():
     before, after = edit({"smile": 1, "rotate_yaw": 5}, {}, led=True)
     assert differences(before[1:], after[1:]) == []
     assert (after.moved[0] - before.moved[0]).abs().max() > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "channels", [{"smile": 0.001}, {"rotate_yaw": 0.01}, {"aaa": 0.1}, {"blink": -0.02}], ids=str
+)
+@pytest.mark.parametrize("name", ["wolfgang", "jwp_intro"])
+def test_a_tiny_edit_changes_hardly_a_pixel(clips, name, channels):
+    assert clips[name]
+    still = still_of(name)
+    change = still.render(Expression.constant(**channels)).int() - still.chunk.frames.int()
+    assert change.abs().max() <= 6

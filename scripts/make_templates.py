@@ -357,12 +357,11 @@ first.
 
 def animal(graph: Graph) -> None:
     """Draw an animal's face in a box, and its model."""
-    source = graph.add("LPV2V_LoadVideo", (0, 0), LOADER, "Source: an animal", file=CAT)
-    driving = graph.add("LPV2V_LoadVideo", (0, 680), LOADER, "Driving: a human face", file=DRIVING)
+    source, driving = _clips(graph, "Source: an animal", "Driving: a human face", CAT)
     box = graph.add(
         "PrimitiveBoundingBox",
-        (430, 450),
-        (320, 150),
+        (1130, 510),
+        (290, 190),
         "Box: brow to chin of the animal",
         x=110,
         y=60,
@@ -375,22 +374,22 @@ def animal(graph: Graph) -> None:
     ]
     graph.models = models
     model = graph.add(
-        "LPV2V_LoadModel", (430, 680), (320, 210), properties={"models": models}, model_type="animals"
+        "LPV2V_LoadModel", (790, 2 * STEP), (290, 350), properties={"models": models}, model_type="animals"
     )
     animate = graph.add(
         "LPV2V_AnimateLocal",
-        (820, 0),
-        ANIMATE,
+        (1130, 0),
+        (290, 420),
         source=(source, 0),
         driving=(driving, 0),
         model=(model, 0),
         boxes=(box, 0),
     )
-    _save(graph, (1230, 0), animate, "animal")
+    _save(graph, (1470, 0), animate, "animal", (340, 420))
     graph.add(
         "MarkdownNote",
-        (820, 680),
-        (830, 260),
+        (1470, 510),
+        (340, 330),
         "Animals, cartoons, statues: a box says where the face is",
         text="""\
 **Box:** left edge, top edge, width and height in pixels, from brow to chin. In a clip it is that of the first frame, \

@@ -357,10 +357,11 @@ first.
 
 def animal(graph: Graph) -> None:
     """Draw an animal's face in a box, and its model."""
-    source, driving = _clips(graph, "Source: an animal", "Driving: a human face", CAT)
+    source = graph.add("LoadImage", (0, 0), (350, 420), "Source: an animal", image=CAT)
+    driving = graph.add("LPV2V_LoadVideo", (390, STEP), LOADER, "Driving: a human face", file=DRIVING)
     box = graph.add(
         "PrimitiveBoundingBox",
-        (1130, 510),
+        (790, 600),
         (290, 190),
         "Box: brow to chin of the animal",
         x=110,
@@ -388,8 +389,8 @@ def animal(graph: Graph) -> None:
     _save(graph, (1470, 0), animate, "animal", (340, 420))
     graph.add(
         "MarkdownNote",
-        (1470, 510),
-        (340, 330),
+        (1130, 510),
+        (680, 230),
         "Animals, cartoons, statues: a box says where the face is",
         text="""\
 **Box:** left edge, top edge, width and height in pixels, from brow to chin. In a clip it is that of the first frame, \

@@ -48,6 +48,8 @@ PAIRS = (
     ("jwp_intro", "obama"),
     ("cap12", "jwp_intro"),
     ("carphone", "cap12"),
+    ("wolfgang", "carphone"),
+    ("cap12", "carphone"),
     ("test_movie", "obama"),
 )
 EDGES = {
@@ -254,7 +256,7 @@ def main() -> None:
         jitter_ratio = jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6)
         figures = (*ratios.values(), *looks(result, own).values(), jitter_ratio, still_ratio)
         print(
-            f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.2f}" for v in figures),
+            f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.3f}" for v in figures),
             flush=True,
         )
         if options.sheets:

@@ -88,7 +88,7 @@ class InsideParameters:
     lower_height: float = 0.45
     lower_share: float = 0.2
     lower_fall: float = 0.6
-    lower_from: Ramp = Ramp(0.8, 0.6)
+    lower_from: Ramp = Ramp(1.2, 0.8)
     lower_light: float = 0.7
     gap: tuple[float, float] = (0.05, 0.22)
     gap_px: Ramp = Ramp(4, 6)

@@ -7,6 +7,11 @@ For each pair, faces of the result's frames are tracked again, and compared with
 - *lids, lips, outline*: roughness along these edges. Lightness is sampled a pixel apart along lines beside the tracked
   edge; its mean second difference, over that of the source's own edges. Steps, dots and dashes raise it.
 - *jitter*: mean second difference of the landmarks over time, over the source's own.
+- *rim*: light lines at the corners of wide mouths. Lightness at the margin of the lower lip above that on both sides
+  of it, in shares of the skin's; mean over the lip's outer parts and over frames with mouths wider than WIDE_MOUTH.
+- *hole*: share of the inside of these mouths that is as dark as a mouth without teeth and tongue.
+- *rings*: lightness of the upper part of eyeballs in frames whose eyes are by WIDER_EYES wider than the source's, over
+  that in the source's own frames with open eyes. Dark edges around eyes that are torn open lower it.
 
 "still" pairs are led by one driving frame repeated: nobody moves, so that jitter is what the engine adds. The
 sheets have the rows driving, source and result of the frames that are roughest, enlarged.
@@ -15,7 +20,10 @@ sheets have the rows driving, source and result of the frames that are roughest,
 from __future__ import annotations
 
 import argparse
+import math
+import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +36,8 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 
 from benchmarks.draft_quality import open_clip  # noqa: E402
 from liveportrait_v2v.engines import create_engine  # noqa: E402
+from liveportrait_v2v.engines.draft import face  # noqa: E402
+from liveportrait_v2v.engines.draft.paint import skin_color  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker, topology  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402
 from liveportrait_v2v.tracking import TrackedChunk, track  # noqa: E402
@@ -38,6 +48,8 @@ PAIRS = (
     ("jwp_intro", "obama"),
     ("cap12", "jwp_intro"),
     ("carphone", "cap12"),
+    ("wolfgang", "carphone"),
+    ("cap12", "carphone"),
     ("test_movie", "obama"),
 )
 EDGES = {
@@ -51,23 +63,25 @@ EDGES = {
     "outline": (topology.OVAL + topology.OVAL[:1],),
 }
 BESIDE_PX = (-2, -1, 0, 1, 2)
+LOOKS = ("rim", "hole", "rings")
+WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.25
+RIM_PX, CORNERS = 3, 5
+"""Pixels beside a margin at which it ends; landmarks of the lower lip that belong to each corner."""
+BELOW_LID_SHARES, INSIDE_SHARES = (0.05, 0.15, 0.25, 0.35), tuple(k / 20 for k in range(2, 19))
+"""Places between the upper margin of an eye or mouth, 0, and the lower one, 1."""
 WORST, CROP_FACES, CROP_PX = 3, 1.25, 360
 
 
 def roughness(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float]:
     """Return the roughness of a frame uint8 [H, W, 3] along each kind of edge of a face [478, 3] in pixels."""
-    light = frame.float().mean(-1)[None, None]
-    size = torch.tensor([frame.shape[1], frame.shape[0]])
+    light = frame.float().mean(-1)
     found = {}
     for name, rows in EDGES.items():
         steps = []
         for row in rows:
             points, normals = _walk(landmarks[list(row), :2])
             places = torch.stack([points + beside * normals for beside in BESIDE_PX])
-            line = F.grid_sample(
-                light, (places / size * 2 - 1)[None], padding_mode="border", align_corners=False
-            )
-            steps.append(line[0, 0].diff(n=2, dim=1).abs().mean())
+            steps.append(_at(light, places).diff(n=2, dim=1).abs().mean())
         found[name] = torch.stack(steps).mean().item()
     return found
 
@@ -87,6 +101,53 @@ def _walk(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def jitter(landmarks: torch.Tensor) -> float:
     """Return the mean second difference over time of landmarks [N, 478, 3], in pixels."""
     return landmarks[..., :2].diff(n=2, dim=0).norm(dim=-1).mean().item()
+
+
+def mouth_looks(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float] | None:
+    """Return *rim* and *hole* of a face [478, 3] in a frame uint8 [H, W, 3]; None where its mouth is not wide open."""
+    if face.mouth_opening(landmarks[None]) < WIDE_MOUTH:
+        return None
+    light = frame.float().mean(-1)
+    skin = _skin_light(frame, landmarks)
+    offsets, rims = torch.arange(-RIM_PX, RIM_PX + 1).view(-1, 1, 1), []
+    for corner in (face.LOWER[:CORNERS], face.LOWER[-CORNERS:]):
+        points, normals = _walk(landmarks[corner, :2])
+        lines = _at(light, points + offsets * normals)
+        rims.append((lines[1:-1].amax(0) - torch.maximum(lines[0], lines[-1])).clamp_min(0))
+    inside = _between(light, landmarks, (face.UPPER, face.LOWER), INSIDE_SHARES)
+    hole = (inside < DARK_SKIN_SHARE * skin).float().mean().item()
+    return {"rim": torch.cat(rims).mean().item() / skin, "hole": hole}
+
+
+def rings(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return the lightness of a face's eyeballs below the upper lids, in shares of the skin's."""
+    light = frame.float().mean(-1)
+    eyes = [_between(light, landmarks, (upper, lower), BELOW_LID_SHARES) for upper, lower, _ in face.EYES]
+    return torch.cat(eyes).mean().item() / _skin_light(frame, landmarks)
+
+
+def _between(
+    light: torch.Tensor,
+    landmarks: torch.Tensor,
+    margins: tuple[Sequence[int], Sequence[int]],
+    shares: tuple[float, ...],
+) -> torch.Tensor:
+    """Return the lightness [K] of a picture [H, W] at shares of the way between two margins of a face [478, 3]."""
+    upper, lower = (landmarks[list(row), :2][1:-1] for row in margins)
+    places = torch.lerp(upper[None], lower[None], torch.tensor(shares).view(-1, 1, 1))
+    return _at(light, places.flatten(0, 1))
+
+
+def _at(light: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the lightness [...] of a picture [H, W] at places [..., 2] in pixels."""
+    size = torch.tensor([light.shape[1], light.shape[0]])
+    grid = (places / size * 2 - 1).reshape(1, 1, -1, 2)
+    found = F.grid_sample(light[None, None], grid, padding_mode="border", align_corners=False)
+    return found.view(places.shape[:-1])
+
+
+def _skin_light(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    return skin_color(frame[None], landmarks[None]).mean().item()
 
 
 @dataclass(frozen=True)
@@ -126,6 +187,24 @@ def rendered(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Frac
     return Shown(torch.cat(frames), torch.cat([tracker.track(part).face(0)[0] for part in frames]))
 
 
+def looks(result: Shown, own: Shown) -> dict[str, float]:
+    """Return *rim*, *hole* and *rings* of a result; NaN where no frame has such a mouth or such eyes."""
+    mouths = [mouth_looks(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]
+    wide = [mouth for mouth in mouths if mouth is not None]
+    found = {name: statistics.fmean(m[name] for m in wide) if wide else math.nan for name in ("rim", "hole")}
+    openings, before = (face.eye_openings(shown.landmarks).mean(1) for shown in (result, own))
+    wider = [
+        rings(result.frames[k], result.landmarks[k])
+        for k in (openings > WIDER_EYES * before).nonzero().flatten().tolist()
+    ]
+    usual = [
+        rings(own.frames[k], own.landmarks[k])
+        for k in (before >= before.median()).nonzero().flatten().tolist()
+    ]
+    found["rings"] = statistics.fmean(wider) / statistics.fmean(usual) if wider else math.nan
+    return found
+
+
 def crop(shown: Shown, k: int) -> Image.Image:
     """Cut the face out of frame k, enlarged."""
     points = shown.landmarks[k, :, :2]
@@ -155,7 +234,7 @@ def main() -> None:
     pairs = [tuple(pair.split(",")) for pair in options.pairs] or PAIRS
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
-    columns = (*EDGES, "jitter", "still")
+    columns = (*EDGES, *LOOKS, "jitter", "still")
     print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{name:>8}" for name in columns))
     for names in pairs:
         source, driving = (tracked(name, options.frames) for name in names)
@@ -174,9 +253,10 @@ def main() -> None:
             name: sum(r[name] for r in rough) / max(sum(b[name] for b in before), 1e-6) for name in EDGES
         }
         still_ratio = jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6)
-        figures = (*ratios.values(), jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6), still_ratio)
+        jitter_ratio = jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6)
+        figures = (*ratios.values(), *looks(result, own).values(), jitter_ratio, still_ratio)
         print(
-            f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.2f}" for v in figures),
+            f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.3f}" for v in figures),
             flush=True,
         )
         if options.sheets:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,8 @@ PATCH_MARGINS = 3
 """Pixels that are taken of the source around an opening, in margins that are drawn with it."""
 MIN_LINE_WIDTH_PX = 0.8
 """Least half width, at 1/e, of a painted line."""
+EDGE_PX = 1.5
+"""Width over which the margin of a lid or lip turns into what is between: that of an edge in a compressed video."""
 
 
 def local(places: torch.Tensor, frame: Frame) -> torch.Tensor:
@@ -87,9 +89,24 @@ def margins_of(points: torch.Tensor, margins: Margins, frame: Frame) -> torch.Te
 
 def height_at(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return y of curves [N, CURVE_SAMPLES] at x [N, ...]; beyond their reach that of the end."""
-    at = ((x.flatten(1) / CURVE_REACH_WIDTHS + 1) * ((CURVE_SAMPLES - 1) / 2)).clamp(0, CURVE_SAMPLES - 1)
+    before, after, part = _samples_around(curve, x)
+    return torch.lerp(before, after, part).view_as(x)
+
+
+def _samples_around(curve: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the curve's samples before and after x, and how far x is from one to the other, each [N, K]."""
+    per_unit = (CURVE_SAMPLES - 1) / (2 * CURVE_REACH_WIDTHS)
+    at = ((x.flatten(1) + CURVE_REACH_WIDTHS) * per_unit).clamp(0, CURVE_SAMPLES - 1)
     left = at.long().clamp_max(CURVE_SAMPLES - 2)
-    return torch.lerp(curve.gather(1, left), curve.gather(1, left + 1), at - left).view_as(x)
+    return curve.gather(1, left), curve.gather(1, left + 1), at - left
+
+
+def _height_and_length(curve: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return y of curves at x, as `height_at` does, and the curves' length per unit of x there, >= 1."""
+    before, after, part = _samples_around(curve, x)
+    step = 2 * CURVE_REACH_WIDTHS / (CURVE_SAMPLES - 1)
+    length = ((after - before) / step).square_().add_(1).sqrt_()
+    return torch.lerp(before, after, part).view_as(x), length.view_as(x)
 
 
 def line(distance: torch.Tensor, frame: Frame, width: float) -> torch.Tensor:
@@ -171,6 +188,8 @@ class Opening:
         rows, columns: of the region, around it.
         x, y: float32 [N, h, w], places of these pixels in the frame.
         upper, lower: float32 [N, h, w], heights of the margins of lids or lips there; upper <= lower.
+        lengths: float32 [2, N, h, w], length of the upper and the lower margin per unit of x, >= 1: pixels above or
+            below a margin are nearer to it by this factor.
         near: bool [N, h, w], whether a pixel is inside or near a margin.
     """
 
@@ -182,6 +201,7 @@ class Opening:
     y: torch.Tensor
     upper: torch.Tensor
     lower: torch.Tensor
+    lengths: torch.Tensor
     near: torch.Tensor
 
     @classmethod
@@ -196,12 +216,13 @@ class Opening:
         rows, columns = region.box(points[:, [*margins[0], *margins[1]]], math.ceil(margin_px))
         x, y = places_in(frame, region, rows, columns)
         curves = margins_of(points, margins, frame)
-        top, bottom = (height_at(curve, x) for curve in curves)
+        (top, top_length), (bottom, bottom_length) = (_height_and_length(curve, x) for curve in curves)
         seam = (top + bottom) / 2
         upper, lower = torch.minimum(top, seam), torch.maximum(bottom, seam)
         margin = margin_px * pixel_of(frame)
         near = (y > upper - margin) & (y < lower + margin) & (x.abs() < 0.5 + margin)
-        return cls(frame, curves, rows, columns, x, y, upper, lower, near)
+        lengths = torch.stack((top_length, bottom_length))
+        return cls(frame, curves, rows, columns, x, y, upper, lower, lengths, near)
 
     @property
     def empty(self) -> bool:
@@ -213,12 +234,31 @@ class Opening:
         part = pictures[:, :, self.rows, self.columns]
         pictures[:, :, self.rows, self.columns] = torch.where(self.near.unsqueeze(1), drawn, part)
 
-    @property
+    @cached_property
     def above(self) -> torch.Tensor:
         """Share of each pixel above the upper margin, [N, h, w]."""
-        return (0.5 + (self.upper - self.y) / pixel_of(self.frame)).clamp(0, 1)
+        return self._shares[0]
 
-    @property
+    @cached_property
     def below(self) -> torch.Tensor:
         """Share of each pixel below the lower margin, [N, h, w]."""
-        return (0.5 + (self.y - self.lower) / pixel_of(self.frame)).clamp(0, 1)
+        return self._shares[1]
+
+    @cached_property
+    def inside(self) -> torch.Tensor:
+        """Share of each pixel between the margins, [N, h, w]."""
+        # Beyond the corners nothing is between.
+        gap = (self.lower - self.upper) / (EDGE_PX * pixel_of(self.frame))
+        return torch.minimum((1 - self.above - self.below).clamp_min(0), gap)
+
+    @cached_property
+    def _shares(self) -> tuple[torch.Tensor, torch.Tensor]:
+        edge = EDGE_PX * pixel_of(self.frame)
+        above = (0.5 + (self.upper - self.y) / (edge * self.lengths[0])).clamp(0, 1)
+        below = (0.5 + (self.y - self.lower) / (edge * self.lengths[1])).clamp(0, 1)
+        # Where both margins run through a pixel, the nearer one comes first.
+        over = self.y < (self.upper + self.lower) / 2
+        return (
+            torch.where(over, above, torch.minimum(above, 1 - below)),
+            torch.where(over, torch.minimum(below, 1 - above), below),
+        )

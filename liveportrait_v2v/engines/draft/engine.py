@@ -178,6 +178,7 @@ class DraftSession:
         edges = sorted({0, *starts, len(chunk)})
         return [(slice(a, b), a in starts) for a, b in pairwise(edges)]
 
+    @torch.inference_mode()
     def _animate(
         self,
         frames: torch.Tensor,

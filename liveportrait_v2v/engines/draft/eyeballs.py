@@ -25,6 +25,7 @@ class EyeballParameters:
         around: radius in which the white is made from both sides of the iris, in radii of the iris.
         corners: largest distance from the middle at which the white is taken.
         lid_shade: depth below a lid in which the source's eyeball is darker; kept at a lid that opens further.
+        lid_shade_px: least of that depth, in pixels of the source: a lid's lashes and shade are blurred by as much.
         mirrored: distance over which the iris's lower half takes the place of an upper one under the lid.
         moved: motion of the iris from which the white behind it has to be made.
         cast: reach and depth of the shade below a lid that comes down, and the way down at which it is full.
@@ -35,6 +36,7 @@ class EyeballParameters:
     around: float = 1.35
     corners: float = 0.44
     lid_shade: float = 0.04
+    lid_shade_px: float = 2.0
     mirrored: float = 0.04
     moved: Ramp = Ramp(0.0, 0.02)
     cast: tuple[float, float, float] = (0.06, 0.35, 0.1)
@@ -69,7 +71,7 @@ def draw_eyes(
         if opening.empty or patch.rect.empty:
             continue
         skin = skin_at(opening, patch, moved[:, [*upper, *lower]], shift, square, region)
-        inside = (1 - opening.above - opening.below).clamp_min(0) * view[:, eye].view(-1, 1, 1)
+        inside = opening.inside * view[:, eye].view(-1, 1, 1)
         eyeball = _eyeball(opening, patch, face.eye_frame(source, eye), target, eye, scale)
         opening.put(pictures, torch.lerp(skin, eyeball, inside.unsqueeze(1)))
 
@@ -92,6 +94,7 @@ def _eyeball(
     glance = (target.gaze - target.own_gaze)[:, eye].view(-1, 2, 1, 1)
     # The eye's width in the picture changes with the head's turn and with expressions; the iris's size does not.
     unit = pixel_of(frame) / pixel_of(opening.frame) * scale
+    shade_depth = (EYEBALLS.lid_shade_px * pixel_of(frame)).clamp_min(EYEBALLS.lid_shade)
     below = opening.y - opening.upper
     above = opening.lower - opening.y
 
@@ -100,8 +103,8 @@ def _eyeball(
 
     def between(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return y moved to where the source's lids show the eyeball, and how far it was covered."""
-        top = height_at(lids[0], x) + below.clamp_max(EYEBALLS.lid_shade)
-        bottom = height_at(lids[1], x) - above.clamp_max(EYEBALLS.lid_shade)
+        top = height_at(lids[0], x) + torch.minimum(below, shade_depth)
+        bottom = height_at(lids[1], x) - torch.minimum(above, shade_depth)
         middle = (top + bottom) / 2
         shown = torch.maximum(torch.minimum(y, torch.maximum(bottom, middle)), torch.minimum(top, middle))
         return shown, (y - shown).abs()

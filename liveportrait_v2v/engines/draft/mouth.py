@@ -16,7 +16,7 @@ from .face import Ramp
 from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
-from .paint import LOWER_LIP, UPPER_LIP, Colour, color_at, skin_color, smallness
+from .paint import Colour, skin_color, smallness
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class MouthParameters:
         lip_shade: depth below the upper lip in which teeth are in its shade, also where the lip goes up.
         same: mean change of the gap between the lips up to which the source's own inside stays as it is.
         parted: height of a source's mouth from which it shows an inside.
+        both_rows: height of the widest mouth that the source has shown, from which it shows its lower teeth if ever.
         light: least and largest change of the light since a mouth was kept.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
         seam: gap between the lips up to which they touch.
         seam_depth: depth of the shade in the middle where they do; half of it at their margins.
-        lip_round: height above the lower lip over which its shade ends.
+        lip_round: distance from the lower lip over which its shade ends.
+        lip_beside: distance from the margins of lips, in pixels, at which these have the colour of that shade.
     """
 
     shown: Ramp = Ramp(0.65, 0.33)
@@ -43,11 +45,13 @@ class MouthParameters:
     lip_shade: float = 0.04
     same: float = 0.01
     parted: Ramp = Ramp(0.07, 0.1)
+    both_rows: Ramp = Ramp(0.25, 0.1)
     light: tuple[float, float] = (0.5, 2.0)
     small_gap: Ramp = Ramp(0.35, 0.4)
     seam: Ramp = Ramp(0.05, 0.06)
     seam_depth: float = 0.5
     lip_round: float = 0.05
+    lip_beside: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ class InsideParameters:
         edge: way of the upper teeth's edge below the upper lip at rest.
         edge_rise: how much higher that edge is at the last tooth.
         teeth_height: least and largest visible height of the upper teeth.
+        teeth_share: share of a mouth's height that they have at least, up to a height of `edge`.
+        lower_teeth: ends of the lower teeth, from the middle to a side.
+        lower_height, lower_share: largest height of the lower teeth, and their share of a mouth's height up to it.
+        lower_fall: how much lower their edge is at the last tooth.
+        lower_from: height of the mouth from which they are seen.
+        lower_light: light on them, in shares of that on the upper ones.
         gap: half width and depth of the shade between teeth.
         gap_px: width of a tooth in pixels from which teeth are told apart.
         corners: distance from the middle at which teeth end before the corners, in widths of the mouth.
@@ -73,6 +83,13 @@ class InsideParameters:
     edge: float = 0.4
     edge_rise: float = 0.2
     teeth_height: tuple[float, float] = (0.12, 0.95)
+    teeth_share: float = 0.2
+    lower_teeth: tuple[float, ...] = (0.53, 1.12, 1.8, 2.5)
+    lower_height: float = 0.45
+    lower_share: float = 0.2
+    lower_fall: float = 0.6
+    lower_from: Ramp = Ramp(1.2, 0.8)
+    lower_light: float = 0.7
     gap: tuple[float, float] = (0.05, 0.22)
     gap_px: Ramp = Ramp(4, 6)
     corners: Ramp = Ramp(0.46, 0.12)
@@ -81,8 +98,8 @@ class InsideParameters:
     tongue_from: Ramp = Ramp(0.5, 0.8)
     lip_shadow: tuple[float, float] = (0.2, 0.6)
     cavity: Colour = (0.15, 0.085, 0.08)
-    tongue_colour: Colour = (0.5, 0.32, 0.31)
-    teeth_colour: Colour = (0.9, 1.0, 1.03)
+    tongue_colour: Colour = (0.6, 0.37, 0.36)
+    teeth_colour: Colour = (0.95, 1.1, 1.18)
 
 
 MOUTH, INSIDE = MouthParameters(), InsideParameters()
@@ -114,13 +131,12 @@ def draw_mouths(
     if opening.empty or patch.rect.empty:
         return
     skin = skin_at(opening, patch, moved[:, face.UPPER + face.LOWER], shift, square, region)
-    inside = (1 - opening.above - opening.below).clamp_min(0)
-    if not inside.any():
+    if not opening.inside.any():
         opening.put(pictures, skin)
         return
     own_view = _View.of_source(target, lambda x, y: patch.at(in_frame(own, x, y)))
-    picture = _inside(opening, own_view, frames, target, remembered, region)
-    opening.put(pictures, torch.lerp(skin, picture, inside.unsqueeze(1)))
+    picture = _inside(opening, own_view, skin, frames, target, remembered, region)
+    opening.put(pictures, torch.lerp(skin, picture, opening.inside.unsqueeze(1)))
 
 
 @dataclass(frozen=True)
@@ -177,12 +193,17 @@ class _View:
 def _inside(
     opening: Opening,
     own: _View,
+    lips: torch.Tensor,
     frames: torch.Tensor,
     target: Target,
     remembered: Remembered,
     region: PixelRect,
 ) -> torch.Tensor:
-    """Return the inside of mouths at an opening's pixels, float32 [N, 3, h, w] in 0..255."""
+    """Return the inside of mouths at an opening's pixels, float32 [N, 3, h, w] in 0..255.
+
+    Args:
+        lips: float32 [N, 3, h, w], the skin on both sides of it.
+    """
     source, moved = target.source[..., :2], target.moved[..., :2]
     own_gaps, gaps = (
         (local(points[:, face.LOWER], frame)[..., 1] - local(points[:, face.UPPER], frame)[..., 1])
@@ -190,10 +211,12 @@ def _inside(
     )
     same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2))
     own_share = torch.maximum(own.shown, same)
-    skin = skin_color(frames, target.source)
-    kept = _View.of_memory(remembered, skin)
+    color = skin_color(frames, target.source)
+    kept = _View.of_memory(remembered, color)
     unseen = (1 - own_share) * (1 - kept.shown)
-    picture = made_inside(opening, own, unseen, target, skin, region)
+    widest = torch.maximum(face.mouth_opening(target.source), remembered.mouth_opening)
+    lower = (1 - same) * (1 - MOUTH.both_rows(widest))
+    picture = made_inside(opening, own, (unseen, lower), target, color, region)
     for view, share, still in (
         (kept, kept.shown * (own_share < 1), torch.zeros_like(same)),
         (own, own_share, same),
@@ -202,16 +225,27 @@ def _inside(
             picture = _over(picture, view, share, still, opening, target, region)
     apart = MOUTH.seam(opening.lower - opening.upper)
     # The lower lip is round: its edge is in shade.
-    apart = apart * face.smoothstep((opening.lower - opening.y) / MOUTH.lip_round)
+    above = (opening.lower - opening.y) / opening.lengths[1]
+    apart = apart * face.smoothstep(above / MOUTH.lip_round)
     apart = torch.maximum(apart, same.view(-1, 1, 1))
-    return torch.lerp(_lips(opening, frames, target), picture, apart.unsqueeze(1))
+    return torch.lerp(_lips(opening, lips, region), picture, apart.unsqueeze(1))
 
 
-def _lips(opening: Opening, frames: torch.Tensor, target: Target) -> torch.Tensor:
-    """Return lips that meet between the margins of an opening, with soft shade there, float32 [N, 3, h, w]."""
-    which = torch.arange(len(frames), device=frames.device)
+def _lips(opening: Opening, skin: torch.Tensor, region: PixelRect) -> torch.Tensor:
+    """Return lips that meet between the margins of an opening, with soft shade there, float32 [N, 3, h, w].
+
+    They have the colours of the skin [N, 3, h, w] beside these margins.
+    """
+    part_of = region.part(opening.rows, opening.columns)
+    beside = MOUTH.lip_beside * pixel_of(opening.frame)
     upper, lower = (
-        color_at(frames, which, target.source, lip).view(-1, 3, 1, 1) for lip in (UPPER_LIP, LOWER_LIP)
+        F.grid_sample(
+            skin,
+            part_of.sample_at(in_frame(opening.frame, opening.x, y)),
+            padding_mode="border",
+            align_corners=False,
+        )
+        for y in (opening.upper - beside * opening.lengths[0], opening.lower + beside * opening.lengths[1])
     )
     part = (opening.y - opening.upper) / (opening.lower - opening.upper).clamp_min(1e-3)
     part = part.clamp(0, 1).unsqueeze(1)
@@ -258,16 +292,16 @@ def _over(
 def made_inside(
     opening: Opening,
     own: _View,
-    teeth: torch.Tensor,
+    teeth: tuple[torch.Tensor, torch.Tensor],
     target: Target,
     skin: torch.Tensor,
     region: PixelRect,
 ) -> torch.Tensor:
-    """Return a made inside of mouths: upper teeth, the tongue and shade, in the light of the face.
+    """Return a made inside of mouths: two rows of teeth, the tongue and shade, in the light of the face.
 
     Args:
-        own: the source's mouth, by which teeth have their place in the skull.
-        teeth: float32 [N], opacity of teeth.
+        own: the source's mouth, by which upper teeth have their place in the skull.
+        teeth: float32 [N] each, opacity of the upper and the lower teeth.
         skin: float32 [N, 3], the face's colour.
 
     Returns:
@@ -294,24 +328,41 @@ def made_inside(
     bulge = 1 - (across / half_width) ** 2 - above / (share * height).clamp_min(0.05)
     tongue = INSIDE.tongue_from(height) * face.smoothstep(bulge)
     picture = torch.lerp(material(INSIDE.cavity), material(INSIDE.tongue_colour), tongue.unsqueeze(1))
-    if not teeth.any():
-        return picture
-
     ramp, remains = INSIDE.sides
     light = 1 - (1 - remains) * ramp(across)
-    last = INSIDE.teeth[-1]
-    # The edge of the teeth is where the skull has it, as far as the lips leave teeth to be seen.
-    end = INSIDE.edge - INSIDE.edge_rise * (across / last) ** 2 + below - lip
-    end = end.clamp(*INSIDE.teeth_height)
-    bite = (teeth * (1 - smallness(target.source))).view(-1, 1, 1) * INSIDE.corners.down(opening.x.abs())
-    row = edge(end - below) * edge(last - across) * bite
-    apart = INSIDE.gap_px(INSIDE.teeth[0] * centimetre)
-    half, depth = INSIDE.gap
-    away = (across.unsqueeze(-1) - across.new_tensor((0.0, *INSIDE.teeth))).abs().amin(-1)
-    gaps = torch.exp(-((away / pixel.clamp_min(half)) ** 2))
-    # Teeth are narrower at their edge, and round.
-    gaps = gaps * (0.4 + 0.6 * (below / end).clamp(0, 1) ** 2)
-    reach, least = INSIDE.lip_shadow
-    shadow = least + (1 - least) * face.smoothstep(below / reach)
-    enamel = light * shadow * (1 - depth * apart * gaps)
-    return torch.lerp(picture, material(INSIDE.teeth_colour) * enamel.unsqueeze(1), row.unsqueeze(1))
+    large = (1 - smallness(target.source)).view(-1, 1, 1)
+    corners = large * INSIDE.corners.down(opening.x.abs())
+
+    def row(
+        ends: tuple[float, ...],
+        down: torch.Tensor,
+        end: torch.Tensor,
+        opacity: torch.Tensor,
+        light: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the picture with a row of teeth over it: `down` from the lip, up to `end`."""
+        cover = edge(end - down) * edge(ends[-1] - across) * corners * opacity
+        apart = INSIDE.gap_px(ends[0] * centimetre)
+        half, depth = INSIDE.gap
+        away = (across.unsqueeze(-1) - across.new_tensor((0.0, *ends))).abs().amin(-1)
+        gaps = torch.exp(-((away / pixel.clamp_min(half)) ** 2))
+        # Teeth are narrower at their edge, and round.
+        gaps = gaps * (0.4 + 0.6 * (down / end.clamp_min(0.05)).clamp(0, 1) ** 2)
+        enamel = light * (1 - depth * apart * gaps)
+        return torch.lerp(picture, material(INSIDE.teeth_colour) * enamel.unsqueeze(1), cover.unsqueeze(1))
+
+    upper, lower = (share.view(-1, 1, 1) for share in teeth)
+    if lower.any():
+        end = (INSIDE.lower_share * height).clamp_max(INSIDE.lower_height)
+        end = end - INSIDE.lower_fall * (across / INSIDE.lower_teeth[-1]) ** 2
+        seen = lower * INSIDE.lower_from(height)
+        picture = row(INSIDE.lower_teeth, above, end, seen, INSIDE.lower_light * light)
+    if upper.any():
+        reach, least = INSIDE.lip_shadow
+        shadow = least + (1 - least) * face.smoothstep(below / reach)
+        # The edge of the teeth is where the skull has it, as far as the lips leave teeth to be seen.
+        end = INSIDE.edge - INSIDE.edge_rise * (across / INSIDE.teeth[-1]) ** 2 + below - lip
+        shortest, longest = INSIDE.teeth_height
+        seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge)
+        picture = row(INSIDE.teeth, below, torch.maximum(end, seen).clamp_max(longest), upper, light * shadow)
+    return picture

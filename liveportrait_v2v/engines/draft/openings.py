@@ -88,9 +88,19 @@ def _drawn_out(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """
     both = torch.cat((values * known, known), dim=1)
     for reach in (1, NODES_AROUND):
-        # Of rows, then of columns: with all around, this is a multiple of the work.
-        means = F.avg_pool2d(both, (1, 2 * reach + 1), 1, (0, reach))
-        means = F.avg_pool2d(means, (2 * reach + 1, 1), 1, (reach, 0))
-        drawn = means / means[:, -1:].clamp_min(1e-6) * (means[:, -1:] > 1e-6)
+        # Along rows, then along columns: with all around, this is a multiple of the work.
+        sums = _sums_along(_sums_along(both, 3, reach), 2, reach)
+        drawn = sums / sums[:, -1:].clamp_min(1) * (sums[:, -1:] > 0)
         both = torch.where(both[:, -1:] > 0, both, drawn)
     return both
+
+
+def _sums_along(values: torch.Tensor, dim: int, reach: int) -> torch.Tensor:
+    """Return the sums of values [N, C, h, w] up to `reach` nodes away along an axis: quicker than a pooling."""
+    size = values.shape[dim]
+    room = (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach)
+    padded = F.pad(values, room)
+    total = padded.narrow(dim, 0, size) + padded.narrow(dim, 1, size)
+    for start in range(2, 2 * reach + 1):
+        total += padded.narrow(dim, start, size)
+    return total

@@ -81,11 +81,15 @@ def fill(front: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
     n, size = front.shape[:2]
     count, k = functions.shape[1], functions.shape[-1]
     functions = torch.cat((functions, functions.new_zeros(n, 1, 3, k)), dim=1)
-    index = front + torch.arange(n, device=front.device).view(n, 1, 1) * (count + 1)
-    at = functions.view(-1, 3 * k).index_select(0, index.view(-1)).view(n, size, size, 3, k)
+    index = (front + torch.arange(n, device=front.device).view(n, 1, 1) * (count + 1)).view(-1)
     axis = torch.arange(size, device=front.device) + 0.5
-    result = torch.addcmul(at[..., 2, :], at[..., 0, :], axis.view(1, 1, -1, 1))
-    return result.addcmul_(at[..., 1, :], axis.view(1, -1, 1, 1)).permute(0, 3, 1, 2)
+    result = functions.new_empty(n, k, size, size)
+    # Value by value, each of them along the rows: half as long again with all values of a pixel together.
+    for value, out in zip(functions.permute(3, 2, 0, 1).reshape(k, 3, -1), result.unbind(1), strict=True):
+        x, y, base = (part.index_select(0, index).view(n, size, size) for part in value)
+        torch.addcmul(base, x, axis, out=out)
+        out.addcmul_(y, axis.unsqueeze(1))
+    return result
 
 
 def _corners(values: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:

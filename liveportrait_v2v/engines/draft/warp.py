@@ -60,7 +60,7 @@ def make_warp(target: Target, vertices: Vertices, size: int) -> torch.Tensor:
     before = _margins_outward(before, target)
     pixels = after * size
     front = rasterize(pixels, depth, triangles, size)
-    return fill(front, planes(pixels, before - after, triangles)).contiguous()
+    return fill(front, planes(pixels, before - after, triangles))
 
 
 def _margins_outward(places: torch.Tensor, target: Target) -> torch.Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
 from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.curves import Opening, local
+from liveportrait_v2v.engines.draft.curves import Opening, local, pixel_of
 from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
 from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
@@ -22,6 +23,7 @@ WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
 SIZE = 14.0  # pixels a centimetre: eyes of 40 pixels
 IRIS_EYE_WIDTHS = 0.2
 SMALL = 2.0  # a mouth of ten pixels
+LIPS_MIDDLES = [72, 11, 302, 85, 16, 315]
 
 
 def target(source: torch.Tensor, moved: torch.Tensor) -> Target:
@@ -30,6 +32,12 @@ def target(source: torch.Tensor, moved: torch.Tensor) -> Target:
     asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), True, False)
     gaze = face.gaze(asked.moved_pose.undo(moved[None]))
     return Target(**{**vars(asked), "moved": moved[None], "gaze": gaze})
+
+
+def opening_of(points: torch.Tensor, eye: int) -> Opening:
+    """An eye's opening in a picture with a face's landmarks [478, 3]."""
+    places = points[None, :, :2]
+    return Opening.between(places, face.EYES[eye][:2], face.eye_frame(places, eye), WHOLE, 3)
 
 
 def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
@@ -96,6 +104,22 @@ def test_an_iris_that_looks_aside_keeps_its_size_and_leaves_white_behind(eye):
     assert frame[y, left].min() > 200
 
 
+@pytest.mark.parametrize("eye", [0, 1])
+def test_small_eyes_that_are_torn_open_carry_no_shade_of_their_lids(eye):
+    usual, wide = (landmarks(size=6.0, at=(180, 150), lids=lids) for lids in (1.0, 1.6))
+    frames, usual = with_eyes(usual)
+    lids = opening_of(usual, eye)
+    shade = (lids.y - lids.upper).abs() < pixel_of(lids.frame)
+    frames[0, lids.rows, lids.columns][shade[0]] = 30
+    frames = F.avg_pool2d(to_float(frames), 3, 1, 1).permute(0, 2, 3, 1).to(torch.uint8)
+    frame = drawn(draw_eyes, frames, target(usual, wide))
+    ball = opening_of(wide, eye)
+    down = (ball.y - ball.upper) / (ball.lower - ball.upper).clamp_min(1e-3)
+    beside = (ball.x.abs() > IRIS_EYE_WIDTHS) & (ball.x.abs() < 1.5 * IRIS_EYE_WIDTHS)
+    middle = ((down > 0.3) & (down < 0.6) & beside)[0]
+    assert frame[ball.rows, ball.columns][middle].mean() > 110
+
+
 def test_openings_that_do_not_move_keep_their_pixels():
     opened = landmarks(size=SIZE, at=(180, 150), drop=1.5)
     frames = torch.randint(0, 256, (1, HEIGHT, WIDTH, 3), dtype=torch.uint8)
@@ -119,6 +143,39 @@ def test_a_mouth_that_was_never_open_gets_teeth_shade_and_a_tongue():
     assert teeth > 0.75 * skin
     assert shade < 0.5 * skin
     assert inside[2 * count // 3 :].max() > 1.3 * shade
+
+
+def test_a_mouth_that_was_never_open_gets_lower_teeth_in_the_shade_and_a_tongue_behind_them():
+    shut, opened = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (0.0, 2.5))
+    inside = column(drawn(draw_mouths, picture(), target(shut, opened)), opened, x=4)
+    count, skin = len(inside), picture()[0, 150, 180].float().mean()
+    tongue, teeth = inside[count // 2 : 3 * count // 4].max(), inside[3 * count // 4 : -3].max()
+    upper = inside[: count // 3].max()
+    assert 0.2 * skin < tongue < 0.6 * teeth
+    assert 0.4 * skin < teeth < 0.85 * upper
+
+
+def test_a_mouth_that_was_wide_open_in_the_source_gets_no_other_lower_teeth():
+    opened, wider = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (2.5, 3.2))
+    frames = with_teeth(opened)
+    frames[frames == 240] = 20
+    inside = column(drawn(draw_mouths, frames, target(opened, wider)), wider, x=4)
+    assert inside[3:-5].max() < 0.5 * picture()[0, 150, 180].float().mean()
+
+
+def test_the_sides_of_round_mouths_are_soft_and_no_lighter_than_lip_and_inside():
+    shut, opened = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (0.0, 4.0))
+    frames = picture()
+    for x, y in shut[LIPS_MIDDLES, :2].int().tolist():
+        frames[0, y - 2 : y + 3, x - 2 : x + 3] = 255  # the lips shine in their middle
+    frame = drawn(draw_mouths, frames, target(shut, opened)).mean(-1)
+    row = int((opened[UPPER_LIP, 1] + 3 * opened[LOWER_LIP, 1]) / 4)
+    x = int(opened[UPPER_LIP, 0])
+    for line in (frame[row, x - 60 : x], frame[row, x : x + 60].flip(0)):
+        lip, inside = line[0], line[-1]
+        assert line.max() < lip + 10
+        steps = line.diff().abs()
+        assert steps.max() < 0.75 * (lip - inside)
 
 
 def test_lips_that_touch_show_no_teeth_and_no_black_dashes():

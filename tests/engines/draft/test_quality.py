@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from benchmarks.draft_looks import EDGES, joined, rendered, roughness, tracked
+from benchmarks.draft_looks import EDGES, joined, looks, rendered, roughness, tracked
 from benchmarks.draft_quality import AIMS, compare, open_clip, track
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
@@ -71,3 +71,20 @@ def test_edges_of_lids_lips_and_face_are_as_smooth_as_the_sources(clips):
     assert ratios["lids"] < 0.8  # lids that come down show fewer lashes
     assert ratios["lips"] < 0.9
     assert ratios["outline"] < 0.9
+
+
+@pytest.mark.parametrize(
+    ("source", "driving", "look", "least", "most"),
+    [
+        ("wolfgang", "carphone", "rim", 0, 0.01),  # 0.02 with lips in the colour of their middles
+        ("cap12", "carphone", "hole", 0, 0.33),  # a mouth that was never open; 0.37 without lower teeth
+        ("carphone", "cap12", "rings", 0.96, 1.1),  # eyes of 11 pixels; 0.94 with the lids' shade over them
+    ],
+)
+def test_wide_mouths_and_eyes_look_as_the_sources_do(clips, source, driving, look, least, most):
+    assert clips[source].exists()
+    assert clips[driving].exists()
+    shown = tracked(source, 96)
+    result = rendered(shown, tracked(driving, 96), open_clip(source).info.rate)
+    own = joined(shown)
+    assert least <= looks(result, own)[look] < most

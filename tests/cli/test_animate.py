@@ -200,15 +200,15 @@ def test_an_unknown_engine_is_refused_with_the_known_ones(folder, grey, capsys):
 def test_the_liveportrait_engine_runs_from_the_command_line(clips, folder, capsys, monkeypatch):
     calls = []
 
-    def random(*arguments):
-        calls.append(arguments)
+    def random(*arguments, model):
+        calls.append((*arguments, model))
         return LivePortraitEngine(MadeNetworks())
 
     monkeypatch.setattr(LivePortraitEngine, "random", random)
     words = ["--engine", "liveportrait", "--random-weights", "1", "--precision", "fp32", "--compile"]
     words += ["--device", "cpu", "--set", "video_frame_load_cap=3"]
     assert main(["animate", str(clips["astronaut"]), str(clips["jwp_intro"]), "-o", "out.mp4", *words]) == 0
-    assert calls == [(1, "cpu", "fp32", True)]
+    assert calls == [(1, "cpu", "fp32", True, "humans")]
     assert Clip("out.mp4").info.frame_count == 3
     assert "without a face: 0 source frames, 0 driving frames" in capsys.readouterr().out
 

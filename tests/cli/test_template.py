@@ -22,7 +22,7 @@ MADE = ["--random-weights", "1", "--set", "video_frame_load_cap=4"]
 
 @pytest.fixture(autouse=True)
 def made_networks(monkeypatch):
-    monkeypatch.setattr(LivePortraitEngine, "random", lambda *_: LivePortraitEngine(MadeNetworks()))
+    monkeypatch.setattr(LivePortraitEngine, "random", lambda *_, model: LivePortraitEngine(MadeNetworks()))
 
 
 @pytest.fixture

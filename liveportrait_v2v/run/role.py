@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count, islice, repeat
+from typing import Any
 
 import torch
 
 from ..concurrency import Stopwatch
-from ..engines.base import Edits, Engine, RenderedFrames, Session, TemplateSession
+from ..engines.base import Engine, RenderedFrames, Session, TemplateSession
 from ..errors import FaceNotFoundError, SettingsError
 from ..faces.history import FaceHistory
 from ..faces.smoothing import Continuity
@@ -181,13 +182,11 @@ class RoleRun:
         """Return the `render` of one of several faces, in a session that begins with the first frame of that face."""
         own: Render | None = None
 
-        def render(
-            chunk: TrackedChunk, driving: torch.Tensor | None, masks: bool, edits: Edits | None = None
-        ) -> RenderedFrames:
+        def render(*given: Any) -> RenderedFrames:
             nonlocal own
             if own is None:
                 own = renderer(self._session.for_another_face())
-            return own(chunk, driving, masks, edits)
+            return own(*given)
 
         return render
 

@@ -8,10 +8,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-import torch
-
 from ..concurrency import Stopwatch, torch_thread
-from ..engines.base import Edits, Engine, RenderedFrames, Session
+from ..engines.base import Engine, RenderedFrames, Session
 from ..errors import Cancelled
 from ..faces.given import FaceBoxes
 from ..media import Clip
@@ -138,11 +136,8 @@ class StreamingRun:
         thread = self._stack.enter_context(torch_thread(self._engine.render_threads))
 
         def of(session: Session) -> Render:
-            def render(
-                chunk: TrackedChunk, driving: torch.Tensor | None, masks: bool, edits: Edits | None = None
-            ) -> RenderedFrames:
-                also = () if edits is None else (edits,)
-                return thread.submit(session.render, chunk, driving, masks, *also).result()
+            def render(*given: Any) -> RenderedFrames:
+                return thread.submit(session.render, *given).result()
 
             return render
 

@@ -166,7 +166,7 @@ def test_keypoints_of_a_chunk_take_few_kernels(engine, driving_option, frames):
     session.render(source, driving)  # which makes what is made once a run
     faces = session._source_faces(source)
     with Kernels("meta") as seen:
-        session._keypoints(faces, source, Motion.unpack(driving))
+        session._keypoints(faces, source, Motion.unpack(driving), None)
     assert len(seen.names) < KERNELS[driving_option]
 
 

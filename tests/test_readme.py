@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +45,8 @@ def test_the_example_in_python_runs(tmp_path, clips, monkeypatch):
     for name, clip in (("source", "single_face"), ("driving", "jwp_intro")):
         shutil.copy(clips[clip], tmp_path / f"{name}.mp4")
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", example], check=True, env=environment)
     assert Clip(tmp_path / "out.mp4").info.frame_count > 10
 
 

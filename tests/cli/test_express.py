@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -239,7 +241,11 @@ class TestDocumentation:
 
     def test_the_python_example_runs(self, files):
         (example,) = self.blocks("python")
-        exec(example, {})
+        subprocess.run(
+            [sys.executable, "-c", example],
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
 
     def test_the_files_are_read(self, files):
         *_, commands = self.blocks("json")

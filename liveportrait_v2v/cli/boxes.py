@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MediaError, SettingsError
+from ..errors import SettingsError
+from .common import read_json
 
 if TYPE_CHECKING:
     from ..faces.given import FaceBoxes
@@ -65,12 +65,7 @@ def read_boxes(path: Path, number: int) -> FaceBoxes:
     """
     from ..faces.given import FaceBoxes
 
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MediaError(path, f"can't be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise MediaError(path, f"is no JSON: {error}") from error
+    value = read_json(path)
     try:
         return FaceBoxes.parse(value, number)
     except SettingsError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, TypedDict, cast
 
 from ..errors import MediaError, SettingsError
 from ..settings import AnimationSettings, MotionOptions
@@ -89,18 +90,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 def network_options(options: argparse.Namespace) -> NetworkOptions:
     """Return the options of `add_network_options` that the command line gives."""
-    given = NetworkOptions()
-    if "weights" in options:
-        given["weights"] = options.weights
-    if "random_weights" in options:
-        given["random_weights"] = options.random_weights
-    if "precision" in options:
-        given["precision"] = options.precision
-    if "compile" in options:
-        given["compile"] = options.compile
-    if "model" in options:
-        given["model"] = options.model
-    return given
+    given = {name: getattr(options, name) for name in NetworkOptions.__annotations__ if name in options}
+    return cast(NetworkOptions, given)
 
 
 def parameter_help() -> str:
@@ -135,6 +126,20 @@ def parse_settings(assignments: list[str]) -> tuple[AnimationSettings, MotionOpt
         AnimationSettings.from_dict(values[AnimationSettings]),
         MotionOptions.from_dict(values[MotionOptions]),
     )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MediaError: the file can't be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MediaError(path, f"can't be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise MediaError(path, f"is no JSON: {error}") from error
 
 
 def check_device(name: str, for_networks: bool = False) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import MediaError, SettingsError
+from ..errors import SettingsError
 from ..expression import Expression
 from ..settings import AnimationSettings, MotionOptions
+from .common import read_json
 
 if TYPE_CHECKING:
     from ..faces.given import FaceBoxes
@@ -126,12 +126,7 @@ def read_roles(path: Path, settings: AnimationSettings, motion: MotionOptions) -
         MediaError: the file can't be read, or is no JSON.
         SettingsError: it has another form; names the role.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MediaError(path, f"can't be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise MediaError(path, f"is no JSON: {error}") from error
+    data = read_json(path)
     roles = data.get("roles") if isinstance(data, dict) and set(data) <= {"roles", "$schema"} else None
     if not isinstance(roles, list) or not roles:
         raise SettingsError(f'{path}: the file must be {{"roles": [...]}} with one role or more')

@@ -98,6 +98,7 @@ def test_paths_in_a_file_of_roles_are_relative_to_its_folder(folder):
     ("data", "message"),
     [
         ("{", "roles.json: is no JSON"),
+        ("[" * 100_000, "roles.json: is no JSON"),
         ([], 'the file must be {"roles": [...]}'),
         ({"roles": []}, "with one role or more"),
         ({"roles": [{}], "x": 1}, 'the file must be {"roles": [...]}'),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from comfy_api.latest import io
 
@@ -93,7 +93,7 @@ class LoadModel(io.ComfyNode):
         download: bool,
         model_type: str = MODEL_TYPES[0],
     ) -> io.NodeOutput:
-        from ..liveportrait_v2v.engines.liveportrait.download import ANIMALS_FOLDER
+        from ..liveportrait_v2v.engines.liveportrait.download import PUBLISHED
         from ..liveportrait_v2v.engines.liveportrait.weights import MODELS, WeightsError, find_weights
 
         folders: Sequence[str | Path] = host.model_folders() if weights == _AUTO else [weights]
@@ -102,8 +102,8 @@ class LoadModel(io.ComfyNode):
                 find_weights(folders, model_type)
             except WeightsError:
                 if not download:
-                    where = "models/liveportrait" if weights == _AUTO else Path(weights).name
-                    where += f"/{ANIMALS_FOLDER}" if model_type == "animals" else ""
+                    base = "models/liveportrait" if weights == _AUTO else Path(weights).name
+                    where = PurePosixPath(base, PUBLISHED[model_type][1])
                     which = "for animals are" if model_type == "animals" else "are"
                     raise NodeError(
                         f"the LivePortrait weights {which} missing: switch `download` on to fetch them (520 MB), or "
@@ -119,18 +119,12 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def _download(cls, report: host.Report, model: str) -> None:
-        from ..liveportrait_v2v.engines.liveportrait.download import (
-            ANIMALS,
-            ANIMALS_FOLDER,
-            SAFETENSORS,
-            download,
-        )
+        from ..liveportrait_v2v.engines.liveportrait.download import PUBLISHED, download
 
         def progress(name: str, done: int, total: int | None) -> None:
             size = f" of {total / 1e6:.0f}" if total else ""
             report.count(done, total or done + 1, f"{name}: {done / 1e6:.0f}{size} MB")
 
-        files, folder = SAFETENSORS, Path(host.model_folders()[0])
-        if model == "animals":
-            files, folder = ANIMALS, folder / ANIMALS_FOLDER
-        download(files, folder, on_progress=progress, cancelled=host.interrupted)
+        files, folder = PUBLISHED[model]
+        target = Path(host.model_folders()[0], folder)
+        download(files, target, on_progress=progress, cancelled=host.interrupted)

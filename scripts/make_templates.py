@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
-from liveportrait_v2v.engines.liveportrait.download import ANIMALS, ANIMALS_FOLDER, SAFETENSORS  # noqa: E402 - from ROOT
+from liveportrait_v2v.engines.liveportrait.download import PUBLISHED  # noqa: E402 - from ROOT
 from liveportrait_v2v.media import Clip  # noqa: E402 - from ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -323,14 +323,22 @@ restorer, and its **placement** and **images** to Paste Back: nothing is compres
     )
 
 
-def networks(graph: Graph) -> None:
-    """Draw Animate Local with its model."""
-    source, driving = _clips(graph, "Source: whose face", "Driving: whose motion")
-    models = [{"name": file.name, "url": file.url, "directory": "liveportrait"} for file in SAFETENSORS]
+def _load_model(graph: Graph, height: int, model_type: str) -> int:
+    """Draw the node that loads a model, with what it needs."""
+    files, folder = PUBLISHED[model_type]
+    directory = f"liveportrait/{folder}".rstrip("/")
+    models = [{"name": file.name, "url": file.url, "directory": directory} for file in files]
     # Front ends such as 1.41 offer them in a dialog, from the root and the properties of nodes. 1.58 only looks for
     # widgets with the name of a file: there Load Model itself says what is missing.
     graph.models = models
-    model = graph.add("LPV2V_LoadModel", (790, 2 * STEP), (290, 320), properties={"models": models})
+    place, properties = (790, 2 * STEP), {"models": models}
+    return graph.add("LPV2V_LoadModel", place, (290, height), properties=properties, model_type=model_type)
+
+
+def networks(graph: Graph) -> None:
+    """Draw Animate Local with its model."""
+    source, driving = _clips(graph, "Source: whose face", "Driving: whose motion")
+    model = _load_model(graph, 320, "humans")
     animate = graph.add(
         "LPV2V_AnimateLocal",
         (1130, 0),
@@ -369,14 +377,7 @@ def animal(graph: Graph) -> None:
         width=235,
         height=230,
     )
-    models = [
-        {"name": file.name, "url": file.url, "directory": f"liveportrait/{ANIMALS_FOLDER}"}
-        for file in ANIMALS
-    ]
-    graph.models = models
-    model = graph.add(
-        "LPV2V_LoadModel", (790, 2 * STEP), (290, 350), properties={"models": models}, model_type="animals"
-    )
+    model = _load_model(graph, 350, "animals")
     animate = graph.add(
         "LPV2V_AnimateLocal",
         (1130, 0),

@@ -126,16 +126,14 @@ def _download(options: argparse.Namespace, stop: Stop) -> None:
     from ..engines.liveportrait import download
     from ..engines.liveportrait.weights import default_folder
 
-    folder = Path(options.to or default_folder())
-    if options.animals:
-        if options.format == "safetensors" or options.landmarks:
-            raise SettingsError(
-                "the networks for animals are published as .pth alone, without landmarks: give --animals without "
-                "--format safetensors and --landmarks; `models convert --animals` makes safetensors of them"
-            )
-        files, folder = download.ANIMALS, folder / download.ANIMALS_FOLDER
-    else:
-        files = download.UPSTREAM if options.format == "pth" else download.SAFETENSORS
+    if options.animals and (options.format == "safetensors" or options.landmarks):
+        raise SettingsError(
+            "the networks for animals are published as .pth alone, without landmarks: give --animals without "
+            "--format safetensors and --landmarks; `models convert --animals` makes safetensors of them"
+        )
+    files, below = download.PUBLISHED[_model(options)]
+    if options.format == "pth" and not options.animals:
+        files = download.UPSTREAM
     if options.landmarks:
         files = (*files, download.LANDMARKS)
     with ProgressLine() as line:
@@ -143,7 +141,9 @@ def _download(options: argparse.Namespace, stop: Stop) -> None:
         def show(name: str, done: int, total: int | None) -> None:
             line.show_count(done // MEGABYTE, total and total // MEGABYTE, name, "MB/s")
 
-        paths = download.download(files, folder, on_progress=show, cancelled=stop)
+        paths = download.download(
+            files, Path(options.to or default_folder(), below), on_progress=show, cancelled=stop
+        )
     _print([_File(path) for path in paths], options.json)
 
 

@@ -111,6 +111,8 @@ ANIMALS = tuple(
 """The networks for animals, of the same sizes; hashes come from the server."""
 ANIMALS_FOLDER = "liveportrait_animals/base_models_v1.1"
 """Where they go below a folder of weights, as their files have the names of those for humans."""
+PUBLISHED = {"humans": (SAFETENSORS, ""), "animals": (ANIMALS, ANIMALS_FOLDER)}
+"""What is fetched of each model, and where it goes below a folder of weights."""
 KNOWN = {file.name: file for file in (*UPSTREAM, LANDMARKS)}
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 
-from ... import compose
 from ...expression import ALL_CHANNELS, TARGETS
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
@@ -54,7 +53,7 @@ class LivePortraitEngine:
     @property
     def feather(self) -> float:
         """Width of the ramp at the edges of what is pasted."""
-        return compose.WIDE_FEATHER if self.model.animals else compose.FEATHER
+        return self.model.feather
 
     @property
     def channels(self) -> frozenset[str]:

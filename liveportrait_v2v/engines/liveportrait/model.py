@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from ...compose import FEATHER, WIDE_FEATHER
 from ...errors import LivePortraitError
 from ...remedies import remedy
 from ...settings import AnimationSettings, MotionOptions
@@ -56,6 +57,11 @@ class LivePortraitModel:
         self.animals = animals
         self.landmarks = landmarks
         self.batches = Batches(batch or (CPU_BATCH if networks.device.type == "cpu" else GPU_BATCH))
+
+    @property
+    def feather(self) -> float:
+        """Width of the ramp at the edges of what is pasted: wide where no network holds the border in place."""
+        return WIDE_FEATHER if self.animals else FEATHER
 
     @property
     def device(self) -> torch.device:

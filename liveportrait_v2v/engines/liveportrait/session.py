@@ -97,7 +97,6 @@ class LivePortraitSession:
         self._model = model
         self._settings = settings
         self._options = options = model.options_for(options)
-        self._feather = compose.WIDE_FEATHER if model.animals else compose.FEATHER
         self._source_rate = source_rate
         self._driving_rate = driving_rate
         self._transfer = Transfer(settings, options, source_rate is None, driving_rate is None)
@@ -285,7 +284,7 @@ class LivePortraitSession:
         else:
             kp_source, kp_target = self._keypoints(source, chunk, Motion.unpack(driving), edits)
         pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
-        feather = self._feather
+        feather = self._model.feather
         frames = compose.paste_back(chunk.frames, pictures, source.square, feather=feather)
         mask = compose.pasted_mask(chunk.frames, source.square, feather=feather) if masks else None
         device = self._model.device

@@ -104,13 +104,12 @@ class PartFile:
                 raise
             kept = _free_name(self._target)
             os.replace(self.path, kept)
+            self._close()
             text = (
                 f"it is open in another program and can't be replaced; the result is {kept.name}, beside it"
             )
             raise PermissionError(error.errno, text, str(self._target)) from error
-        finally:
-            if not self.path.exists():
-                self._close()
+        self._close()
         _sync_folder(self._target.parent)
 
     def abandon(self) -> None:

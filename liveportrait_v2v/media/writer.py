@@ -320,7 +320,7 @@ def unusable(video_codec: str) -> str | None:
 
 
 class _OpenFile:
-    """Container, streams and scaler of a file whose frame size is known.
+    """Container, streams and converters of a file whose frame size is known.
 
     Attributes:
         audio: the audio stream, or None.
@@ -352,8 +352,9 @@ class _OpenFile:
         self._stream = stream
         self._rate = rate
         self._converters: queue.SimpleQueue[_Converter] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(min(CONVERTERS, os.cpu_count() or 1))
-        for _ in range(min(CONVERTERS, os.cpu_count() or 1)):
+        count = min(CONVERTERS, os.cpu_count() or 1)
+        self._threads = ThreadPoolExecutor(count)
+        for _ in range(count):
             self._converters.put(_Converter(stream.width, stream.height, pixel_format))
 
     def encode(self, frames: Iterable[np.ndarray]) -> None:

@@ -28,12 +28,16 @@ from .errors import MediaError
 if sys.platform != "win32":
     import fcntl
 
+TEMPLATES = (".safetensors", ".pkl")
+"""Extensions of motion templates: files with a driving clip's motion instead of its frames."""
 _WINDOWS = os.name == "nt"
 _BLOCK = 1 << 20
 _PART = re.compile(r"\..*\.[0-9a-f]{16}\.lpv2v\.part", re.DOTALL)
 _FOLDER_PREFIX = "liveportrait-v2v-"
 _FOLDER_LOCK = ".lock"
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+_WINDOWS_PATH = 259
+"""Characters of a path on Windows, unless long ones are switched on."""
 _PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _KINDS = {
@@ -62,7 +66,7 @@ class PartFile:
             keep: where the target can't be replaced, `commit` keeps the file beside it, under a name that is free.
 
         Raises:
-            MediaError: the target exists and is no regular file, or its name is a device's.
+            MediaError: the target exists and is no regular file, or its name is a device's, or its path too long.
             OSError: the file can't be created.
         """
         if _WINDOWS and Path(target).stem.split(".")[0].strip().upper() in _DEVICES:
@@ -79,9 +83,15 @@ class PartFile:
                 self._mode = stat.S_IMODE(status.st_mode) & 0o777
         _remove_dead_parts(self._target.parent)
         while True:
-            name = f".{self._target.name[:60]}.{secrets.token_hex(8)}.lpv2v.part"
+            # Of four bytes a letter, 20 fit in the 255 bytes that a name may have.
+            name = f".{self._target.name[:20]}.{secrets.token_hex(8)}.lpv2v.part"
             self.path = self._target.with_name(name)
-            self._lock = _locked(self.path, 0o666 if self._mode is None else self._mode)
+            try:
+                self._lock = _locked(self.path, 0o666 if self._mode is None else self._mode)
+            except OSError as error:
+                if _WINDOWS and len(str(self.path)) > _WINDOWS_PATH:
+                    raise _too_long(target) from error
+                raise
             if self._lock is not None:
                 break
 
@@ -124,6 +134,14 @@ class PartFile:
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
+
+
+def _too_long(target: str | os.PathLike[str]) -> MediaError:
+    return MediaError(
+        target,
+        f"can't be written: Windows takes paths of {_WINDOWS_PATH} characters, and an unfinished file's is up to 49 "
+        "longer than its folder's; choose a folder nearer to the drive's root, or switch long paths on in Windows",
+    )
 
 
 @contextmanager

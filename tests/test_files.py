@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
@@ -110,7 +111,7 @@ def test_a_parts_name_can_not_be_foretold_and_no_link_is_followed(tmp_path):
         with atomic_write(tmp_path / ("n" * 200)) as part:
             names.add(part.name)
     assert len(names) == 5
-    assert all(re.fullmatch(r"\.n{60}\.[0-9a-f]{16}\.lpv2v\.part", name) for name in names)
+    assert all(re.fullmatch(r"\.n{20}\.[0-9a-f]{16}\.lpv2v\.part", name) for name in names)
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -260,6 +261,25 @@ def test_the_name_of_a_device_is_refused_there(tmp_path, name, monkeypatch):
     monkeypatch.setattr("liveportrait_v2v.files._WINDOWS", True)
     with pytest.raises(MediaError, match="name of a device on Windows"):
         write(tmp_path / name)
+
+
+def test_a_path_that_is_too_long_there_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr("liveportrait_v2v.files._WINDOWS", True)
+    folder = tmp_path / ("f" * 100) / ("g" * 120)
+    folder.mkdir(parents=True)
+
+    def open_there(path, *arguments):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    monkeypatch.setattr("liveportrait_v2v.files.os.open", open_there)
+    with pytest.raises(MediaError, match=r"Windows takes paths of 259 characters.*long paths"):
+        write(folder / "out.mp4")
+
+
+def test_a_name_of_wide_letters_is_written(tmp_path):
+    path = tmp_path / ("\N{GRINNING FACE}" * 62 + ".mp4")
+    write(path)
+    assert path.read_bytes() == b"new"
 
 
 def test_what_the_console_can_not_write_is_escaped(tmp_path):

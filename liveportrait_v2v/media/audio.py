@@ -17,6 +17,7 @@ import torch
 from ..errors import MediaError
 from .info import Audio, AudioCheck, AudioInfo, AudioStream
 from .probe import audio_info, choose_audio
+from .pyav import rational
 from .source import MAX_BYTES, Source, packets
 
 # Timestamps within this distance of the sample count are rounding; beyond it they are a gap or an overlap.
@@ -57,7 +58,7 @@ def read_audio(
         end = Fraction(0)
         for packet in packets(container, stream):
             if packet.pts is not None:
-                tick = packet.time_base or Fraction(0)
+                tick = rational(packet.time_base) or Fraction(0)
                 first = packet.pts * tick if first is None else first
                 end = (packet.pts + (packet.duration or 0)) * tick
         begin = max(first or Fraction(0), Fraction(0))
@@ -101,7 +102,7 @@ def check_audio(source: Source, index: int, start: Fraction, duration: Fraction)
     decoded = damaged = Fraction(0)
     with source.container() as container:
         for part in _decoded(container, _sought(container, index, start)):
-            tick = part.time_base
+            tick = rational(part.time_base)
             if part.pts is not None and tick is not None:
                 if part.pts * tick >= start + duration:
                     break
@@ -122,8 +123,9 @@ def _placed(
     with source.container() as container:
         guessed = container.format.name == "aac"  # a bare stream has no timestamps, and may change its rate
         for frame in _uniform(_decoded(container, _sought(container, index, start)), info):
-            if frame.pts is not None and frame.time_base is not None and not (guessed and cursor is not None):
-                at = round((frame.pts * frame.time_base - start) * info.sample_rate)
+            tick = rational(frame.time_base)
+            if frame.pts is not None and tick is not None and not (guessed and cursor is not None):
+                at = round((frame.pts * tick - start) * info.sample_rate)
                 if cursor is None or abs(at - cursor) > _DRIFT_SECONDS * info.sample_rate:
                     cursor = at
             cursor = round(-start * info.sample_rate) if cursor is None else cursor
@@ -139,9 +141,10 @@ def _sought(
     assert isinstance(stream, av.audio.stream.AudioStream)
     lead = start - _LEAD_SECONDS
     # Seeking pays only where there is something to skip.
-    if lead > 10 and stream.time_base:
+    tick = rational(stream.time_base)
+    if lead > 10 and tick is not None:
         with suppress(av.error.FFmpegError):
-            container.seek(int(lead / stream.time_base), stream=stream)
+            container.seek(int(lead / tick), stream=stream)
     return stream
 
 

@@ -10,6 +10,8 @@ import av
 import av.error
 import av.filter
 
+from .pyav import rational
+
 
 def deinterlaced(frames: Iterator[av.VideoFrame | None], tick: Fraction) -> Iterator[av.VideoFrame | None]:
     """Pass frames on, those flagged as interlaced as one frame of both fields, by FFmpeg's bwdif.
@@ -80,8 +82,9 @@ class _Graph:
                 return
             assert isinstance(frame, av.VideoFrame)
             self._waiting.popleft()
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts = round(frame.pts * frame.time_base / self._tick)
+            tick = rational(frame.time_base)
+            if frame.pts is not None and tick is not None:
+                frame.pts = round(frame.pts * tick / self._tick)
             yield frame
 
 

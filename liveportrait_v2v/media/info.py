@@ -41,8 +41,8 @@ class ClipInfo:
     Attributes:
         width, height: size of a frame in square pixels, after rotation.
         rate: frames per second, the average of a variable frame rate. None for a still.
-        duration: seconds, exactly `frame_count / rate`. None for a still.
-        frame_count: number of frames. 1 for a still.
+        duration: seconds, exactly `frame_count / rate`. None for a still, and for a live source.
+        frame_count: number of frames. 1 for a still, 0 for a live source, whose length nobody knows.
         is_still: a single picture without time.
         audio: the audio track, or None.
         audio_notes: about the choice of the track, or why none of them can be decoded: clauses whose subject is the
@@ -160,7 +160,7 @@ class Audio:
 
 
 class FrameSource(Protocol):
-    """Frames with time and audio: a file, a still or frames in memory. `Clip` is one."""
+    """Frames with time and audio: a file, a still, frames in memory, a camera. `Clip` and `live.LiveSource` are."""
 
     @property
     def info(self) -> ClipInfo:

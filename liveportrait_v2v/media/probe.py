@@ -15,6 +15,7 @@ from .colour import Orientation, holds_alpha, square_pixels
 from .dolby import DolbyVision
 from .info import USUAL_LAYOUTS, AudioInfo, rounding_note
 from .light import Light
+from .pyav import metadata, rational
 from .source import Source, check_size, packets
 from .timeline import Timeline, make_timeline
 
@@ -95,7 +96,7 @@ def probe_video(source: Source) -> VideoTrack:
         for packet in packets(container, *container.streams):
             if packet.stream_index != stream.index:
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    end = (packet.pts + (packet.duration or 0)) * (rational(packet.time_base) or Fraction(0))
                     others_end = max(others_end, end)
                 continue
             seen.add(packet)
@@ -119,7 +120,7 @@ def probe_video(source: Source) -> VideoTrack:
         if dolby is not None and not dolby.compatible:
             raise MediaError(source.name, dolby.refusal)
         interlaced = any(picture.interlaced_frame for picture in pictures)
-        square = square_pixels(picture.width, picture.height, stream.sample_aspect_ratio)
+        square = square_pixels(picture.width, picture.height, rational(stream.sample_aspect_ratio))
         check_size(source.name, *square, source.max_pixels)
         width, height = orientation.size(*square)
         return VideoTrack(
@@ -129,7 +130,7 @@ def probe_video(source: Source) -> VideoTrack:
             orientation=orientation,
             light=light,
             timeline=timing.timeline,
-            tick=stream.time_base or Fraction(1, av.time_base),
+            tick=_tick(stream),
             pts=timing.pts,
             key_pts=np.array(sorted(seen.keys), dtype=np.int64),
             start=timing.start,
@@ -169,7 +170,7 @@ def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codec
     if stream.codec_context is None:
         raise MediaError(name, "this build of FFmpeg has no decoder for its video codec; convert it to H.264")
     libvpx = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
-    transparent = "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE"))
+    transparent = "1" in (metadata(stream, "alpha_mode"), metadata(stream, "ALPHA_MODE"))
     if transparent and libvpx in av.codecs_available:
         decoder = av.CodecContext.create(libvpx, "r")
         assert isinstance(decoder, av.video.codeccontext.VideoCodecContext)
@@ -198,7 +199,7 @@ def choose_audio(container: av.container.InputContainer) -> ChosenAudio:
     if len(tracks) == 1:
         return ChosenAudio(chosen, ())
     why = "the default one" if chosen.disposition & default else "the first one that can be decoded"
-    facts = [chosen.metadata.get(key, "und") for key in ("title", "language")]
+    facts = [metadata(chosen, key) or "und" for key in ("title", "language")]
     facts = [fact for fact in facts if fact not in ("", "und")]  # ISO 639-2: undetermined
     name = f"number {tracks.index(chosen) + 1}" + (f" ({', '.join(facts)})" if facts else "")
     return ChosenAudio(chosen, (f"has {len(tracks)} audio tracks; {why}, {name}, is heard",))
@@ -299,18 +300,23 @@ class _Packets:
         If some are missing, doubled or jump back, the sorted decoding times replace them, or the average rate if those
         are no better. AVI stores decoding times only.
         """
-        rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
-        tick = stream.time_base or Fraction(1, av.time_base)
+        rates = tuple(map(rational, (stream.guessed_rate, stream.average_rate, stream.base_rate)))
+        tick = _tick(stream)
         pts, dts = _increasing(self.pts), _increasing(self.dts)
         if pts is None:
             if dts is not None:
                 return _Timing(make_timeline(dts, tick, 0, rates), None, int(dts[0]) * tick)
-            rate = next((Fraction(rate) for rate in rates if rate), Fraction(25))
+            rate = next(filter(None, rates), Fraction(25))
             timeline = make_timeline(np.arange(len(self.pts), dtype=np.int64), 1 / rate, 1, (rate,))
             return _Timing(timeline, None, (stream.start_time or 0) * tick)
         last = self.durations[self.pts.index(int(pts[-1]))]
         timeline = make_timeline(pts, tick, last, rates)
         return _Timing(timeline, None, 0 * tick) if avi else _Timing(timeline, pts, int(pts[0]) * tick)
+
+
+def _tick(stream: av.video.stream.VideoStream) -> Fraction:
+    """Return the seconds of a unit of a stream's timestamps."""
+    return rational(stream.time_base) or Fraction(1, av.time_base)
 
 
 @dataclass(frozen=True)
@@ -347,9 +353,10 @@ def _check_whole(
     """
     if not container.format.name.startswith(_STATES_DURATION):
         return
-    if stream.duration and stream.time_base:
-        stated = stream.duration * stream.time_base
-        reached = video_end - (stream.start_time or 0) * stream.time_base
+    tick = rational(stream.time_base)
+    if stream.duration and tick is not None:
+        stated = stream.duration * tick
+        reached = video_end - (stream.start_time or 0) * tick
     elif container.duration:
         stated = Fraction(container.duration, av.time_base)
         reached = max(video_end, others_end) - Fraction(container.start_time or 0, av.time_base)

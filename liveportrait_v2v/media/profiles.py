@@ -158,4 +158,8 @@ def _tagged(source: Source, image: Image.Image) -> Light | None:
 def _says_adobe_rgb(image: Image.Image) -> bool:
     exif = image.getexif()
     exif.get_ifd(_EXIF_IFD)  # which holds the other one
-    return exif.get_ifd(_INTEROPERABILITY_IFD).get(_INTEROPERABILITY_INDEX) == _ADOBE_RGB_INDEX
+    try:
+        known = exif.get_ifd(_INTEROPERABILITY_IFD)
+    except KeyError:  # Pillow 12.3, where there is none
+        return False
+    return known.get(_INTEROPERABILITY_INDEX) == _ADOBE_RGB_INDEX

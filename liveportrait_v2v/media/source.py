@@ -15,6 +15,7 @@ import av.error
 
 from ..errors import MediaError
 from ..files import sha256_of
+from .pyav import open_input
 
 MAX_BYTES = 8 << 30
 """The largest file that is read unless the caller sets another limit: 8 GiB."""
@@ -91,7 +92,7 @@ class Source:
         try:
             # The whitelist keeps a playlist from reaching into the network.
             limits = {"protocol_whitelist": "file,crypto,data"}
-            container = av.open(target, "r", metadata_errors="ignore", container_options=limits)
+            container = open_input(target, container_options=limits)
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(self.name, self._why_not(error)) from error
         try:

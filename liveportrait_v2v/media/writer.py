@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-import queue
 import warnings
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.error
-import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 
 from ..errors import MediaError, SettingsError
 from ..files import PartFile
 from .audio_track import AudioTrack, audio_changes
-from .colour import BICUBIC, FULL, LIMITED, ROUNDED, over_black
+from .colour import over_black
+from .encode import OpenFile, close_quietly
 from .info import Audio, AudioStream
 from .source import check_size
 from .timeline import as_rate
@@ -52,9 +47,6 @@ _PRESETS = (
 )
 _HARDWARE = "h264_nvenc"  # the encoder of NVIDIA's GPUs; those made for data centres lack it
 _ENCODERS = ("software", "hardware", "auto")
-CONVERTERS = 4
-"""Threads that convert frames for the encoder, at most."""
-_BT709 = 1  # in swscale and in the stream's tags alike: matrix, transfer curve and primaries
 
 
 def usual_crf(width: int, height: int) -> int:
@@ -115,8 +107,7 @@ class VideoWriter:
         Raises:
             SettingsError: a parameter out of range, or a .webm file by hardware or of 10 bits.
             MediaError: unknown extension, or no such directory. On entering: nothing can be written there, the path is
-                that of a pipe, device or socket, or the
-                hardware that was asked for does not encode.
+                that of a pipe, device or socket, or the hardware that was asked for does not encode.
         """
         self._path = Path(path)
         self._rate = as_rate(rate)
@@ -151,7 +142,7 @@ class VideoWriter:
         self._encoder = encoder if by_hardware and depth == 8 else "software"
         self._depth = depth
         self._part: PartFile | None = None
-        self._file: _OpenFile | None = None
+        self._file: OpenFile | None = None
 
     def __enter__(self) -> VideoWriter:
         if self._encoder == "hardware" and (why := unusable(_HARDWARE)) is not None:
@@ -226,7 +217,7 @@ class VideoWriter:
         except (OSError, av.error.FFmpegError) as error:
             raise self._failure(error) from error
 
-    def _opened(self, width: int, height: int, alpha: bool) -> _OpenFile:
+    def _opened(self, width: int, height: int, alpha: bool) -> OpenFile:
         """Open the file for frames of this size."""
         check_size(str(self._path), width, height)
         video_codec = _KINDS[self._path.suffix.lower()][1]
@@ -258,7 +249,7 @@ class VideoWriter:
         width: int,
         height: int,
         pixel_format: str = "yuv420p",
-    ) -> _OpenFile:
+    ) -> OpenFile:
         """Open the file with this encoder."""
         if video_codec not in av.codecs_available:
             raise MediaError(self._path, f"this build of FFmpeg has no {video_codec}; install PyAV from PyPI")
@@ -274,12 +265,12 @@ class VideoWriter:
         try:
             stream = container.add_stream(video_codec, rate=self._rate, options=options)
             assert isinstance(stream, av.video.stream.VideoStream)
-            file = _OpenFile(container, stream, self._rate, (width, height), pixel_format)
+            file = OpenFile(container, stream, self._rate, (width, height), pixel_format)
             stream.codec_context.open()
             if self._audio is not None:
                 file.audio = AudioTrack(container, audio_codec, self._audio, str(self._path))
         except BaseException:
-            _close_quietly(container)
+            close_quietly(container)
             raise
         return file
 
@@ -317,113 +308,3 @@ def unusable(video_codec: str) -> str | None:
     except av.error.FFmpegError as error:
         return str(error)
     return None
-
-
-class _OpenFile:
-    """Container, streams and converters of a file whose frame size is known.
-
-    Attributes:
-        audio: the audio stream, or None.
-        size: width and height of the frames.
-        alpha: the frames have alpha.
-        count: frames written so far.
-    """
-
-    def __init__(
-        self,
-        container: av.container.OutputContainer,
-        stream: av.video.stream.VideoStream,
-        rate: Fraction,
-        size: tuple[int, int],
-        pixel_format: str,
-    ):
-        width, height = size
-        self.alpha = pixel_format.startswith("yuva")
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = pixel_format
-        context = stream.codec_context
-        context.time_base = 1 / rate
-        context.color_range = LIMITED
-        context.colorspace = context.color_trc = context.color_primaries = _BT709
-        self.container = container
-        self.audio: AudioTrack | None = None
-        self.size = size
-        self.count = 0
-        self._stream = stream
-        self._rate = rate
-        self._converters: queue.SimpleQueue[_Converter] = queue.SimpleQueue()
-        count = min(CONVERTERS, os.cpu_count() or 1)
-        self._threads = ThreadPoolExecutor(count)
-        for _ in range(count):
-            self._converters.put(_Converter(stream.width, stream.height, pixel_format))
-
-    def encode(self, frames: Iterable[np.ndarray]) -> None:
-        """Append frames uint8 [H, W, C]; while one is encoded, the next ones are converted."""
-        for frame in self._threads.map(self._converted, frames):
-            frame.pts, frame.time_base = self.count, 1 / self._rate
-            self.container.mux(self._stream.encode(frame))
-            self.count += 1
-            if self.audio is not None:
-                self.audio.write_until(self.count / self._rate)
-
-    def _converted(self, pixels: np.ndarray) -> av.VideoFrame:
-        converter = self._converters.get()
-        try:
-            return converter(pixels)
-        finally:
-            self._converters.put(converter)
-
-    def finish(self) -> None:
-        """End the streams and close the file."""
-        self.container.mux(self._stream.encode(None))
-        if self.audio is not None:
-            self.audio.finish(self.count / self._rate)
-        self.container.close()
-        self._threads.shutdown()
-
-    def abandon(self) -> None:
-        """Close the file as it is."""
-        self._threads.shutdown(cancel_futures=True)
-        _close_quietly(self.container)
-
-
-class _Converter:
-    """What turns RGB pixels into the encoder's frames; for one frame at a time."""
-
-    def __init__(self, width: int, height: int, pixel_format: str):
-        self._scaler = VideoReformatter()
-        self._format = pixel_format
-        channels = 4 if pixel_format.startswith("yuva") else 3
-        self._deep = pixel_format == "yuv420p10le"
-        self._rgb = av.VideoFrame(
-            width, height, "rgb48le" if self._deep else "rgba" if channels == 4 else "rgb24"
-        )
-        plane = self._rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint16 if self._deep else np.uint8).reshape(height, -1)
-        self._canvas = rows[:, : width * channels].reshape(height, width, channels)
-
-    def __call__(self, pixels: np.ndarray) -> av.VideoFrame:
-        """Return a frame of pixels [H, W, C], whose last row and column are repeated up to the frame's size."""
-        height, width = pixels.shape[:2]
-        if self._deep and pixels.dtype == np.uint8:
-            pixels = pixels.astype(np.uint16) * 256
-        self._canvas[:height, :width] = pixels
-        self._canvas[height:, :width] = pixels[-1:]
-        self._canvas[:, width:] = self._canvas[:, width - 1 : width]
-        frame = self._scaler.reformat(
-            self._rgb,
-            format=self._format,
-            src_colorspace=5,  # has no meaning for RGB, but must differ: see colour.to_rgb
-            dst_colorspace=_BT709,
-            src_color_range=FULL,
-            dst_color_range=LIMITED,
-            interpolation=BICUBIC | (ROUNDED if self._deep else 0),
-        )
-        frame.colorspace, frame.color_range = _BT709, LIMITED
-        return frame
-
-
-def _close_quietly(container: av.container.OutputContainer) -> None:
-    """Close an abandoned file; closing writes its trailer, which may fail as well."""
-    with suppress(OSError, ValueError, av.error.FFmpegError):
-        container.close()

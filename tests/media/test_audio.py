@@ -203,6 +203,15 @@ def test_of_several_tracks_the_default_one_is_heard_and_named(tmp_path, name, de
     assert name == "a.mp4" or ["quiet", "loud"][default] in note  # MP4 has no titles of tracks
 
 
+def test_a_title_in_another_encoding_than_utf_8_loses_its_other_letters_only(tmp_path):
+    path = encode_tracks(
+        tmp_path / "a.mkv", count_up(5), {"Music": beep(0.1, 0.2), "Kommentare": beep(0.1, 0.2)}, 1
+    )
+    path.write_bytes(path.read_bytes().replace(b"Kommentare", "Ko\xf6\xe4entare".encode("latin-1")))
+    (note,) = Clip(path).info.audio_notes
+    assert note == "has 2 audio tracks; the default one, number 2 (Koentare), is heard"
+
+
 def test_sound_that_can_be_decoded_has_no_notes(tmp_path):
     checked = clip_with(tmp_path, beep(0.5, 2)).checked_audio(Fraction(2))
     assert checked.notes == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from make_clips import count_up, damage_packets, encode, numbers_of
@@ -38,7 +39,11 @@ def test_ten_bits_are_noted(tmp_path):
     assert clip.info.notes == ("has 10 bits a colour; they are rounded to 8",)
 
 
-@pytest.mark.parametrize(("damaged", "frames"), [([4], "1 frame"), ([0, 4, 5], "3 frames"), ([9], "1 frame")])
+# Before 18, PyAV loses the frames that come out of the decoder in the call that fails.
+LAST = "1 frame" if int(av.__version__.split(".")[0]) >= 18 else "2 frames"
+
+
+@pytest.mark.parametrize(("damaged", "frames"), [([4], "1 frame"), ([0, 4, 5], "3 frames"), ([9], LAST)])
 def test_frames_that_can_not_be_decoded_are_counted_once_they_are_read(tmp_path, damaged, frames):
     options = {"g": "1"}
     clip = Clip(damage_packets(encode(tmp_path / "a.mp4", count_up(10), options=options), damaged))

@@ -137,6 +137,28 @@ def test_a_variable_frame_rate_comes_out_at_its_average_with_frame_k_at_k_over_r
     assert numbers_of(chunks) == [max(n for n in range(10) if VFR[n] <= t * 1000 + 1) for t in times]
 
 
+def test_a_browser_s_recording_without_a_duration_or_an_index_is_read_to_its_end(tmp_path):
+    # A camera of 30 frames a second: MediaRecorder writes milliseconds, some late, and one frame is lost.
+    late = [0, 4, -3, 6, 2, -5]
+    pts = [max(0, round(n * 1000 / 30) + late[n % 6]) for n in range(60) if n != 20]
+    path = encode(
+        tmp_path / "camera.webm",
+        [numbered(n) for n in range(60) if n != 20],
+        codec=encoder("libvpx"),
+        pts=pts,
+        time_base=Fraction(1, 1000),
+        container_options={"live": "1"},
+        audio=beep(0.5, 2),
+        audio_codec=encoder("libopus"),
+    )
+    with av.open(str(path)) as container:
+        assert container.duration is None or container.duration <= 0
+    clip = Clip(path)
+    assert (clip.info.rate, clip.info.frame_count) == (30, 60)
+    assert numbers_of(clip.chunks()) == [19 if n == 20 else n for n in range(60)]
+    assert beep_time(clip.audio(Fraction(2)).samples, 48000) == pytest.approx(0.5, abs=0.02)
+
+
 def test_an_edit_list_that_cuts_the_beginning_is_honoured(tmp_path):
     # The encoder's own edit begins at 1024 (two frames of 512 that B-frames delay it by).
     path = set_edit_list(encode(tmp_path / "cut.mp4", count_up(50)), 1024 + 5 * 512, 1000)

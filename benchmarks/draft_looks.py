@@ -10,6 +10,14 @@ For each pair, faces of the result's frames are tracked again, and compared with
 - *rim*: light lines at the corners of wide mouths. Lightness at the margin of the lower lip above that on both sides
   of it, in shares of the skin's; mean over the lip's outer parts and over frames with mouths wider than WIDE_MOUTH.
 - *hole*: share of the inside of these mouths that is as dark as a mouth without teeth and tongue.
+- *line*: a dark line along the lower lip, in mouths open by PARTED that are no wider than the source's: how much darker
+  the darkest place near that margin is than both sides of it, in shares of the skin's lightness.
+- *seam*: red over green and blue in the darkest places across lips that are as good as shut (SHUT_MOUTH), over that of
+  the lightest ones above and below. Real lips light each other: 1.1 to 1.8 where the sources' are shut. Grey is 1.
+- *corners*: lightness of the darkest places around the corners of such mouths, in shares of the skin's. Where the
+  sources' are shut, 0.4 to 0.6; what stays of a wide mouth's corners as it shuts is darker.
+- *far*: steps of the far side's edge, on faces that are turned by FAR_TURN_DEGREES: mean second difference, from row to
+  row of pixels, of the place where colours change most, in pixels.
 - *rings*: lightness of the upper part of eyeballs in frames whose eyes are by WIDER_EYES wider than the source's, over
   that in the source's own frames with open eyes. Dark edges around eyes that are torn open lower it.
 
@@ -39,6 +47,7 @@ from liveportrait_v2v.engines import create_engine  # noqa: E402
 from liveportrait_v2v.engines.draft import face  # noqa: E402
 from liveportrait_v2v.engines.draft.paint import skin_color  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker, topology  # noqa: E402
+from liveportrait_v2v.geometry import euler_angles  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402
 from liveportrait_v2v.tracking import TrackedChunk, track  # noqa: E402
 
@@ -63,12 +72,23 @@ EDGES = {
     "outline": (topology.OVAL + topology.OVAL[:1],),
 }
 BESIDE_PX = (-2, -1, 0, 1, 2)
-LOOKS = ("rim", "hole", "rings")
+LOOKS = ("rim", "hole", "line", "seam", "corners", "far", "rings")
 WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.25
+PARTED, SHUT_MOUTH = (0.1, 0.3), 0.1
 RIM_PX, CORNERS = 3, 5
 """Pixels beside a margin at which it ends; landmarks of the lower lip that belong to each corner."""
 BELOW_LID_SHARES, INSIDE_SHARES = (0.05, 0.15, 0.25, 0.35), tuple(k / 20 for k in range(2, 19))
 """Places between the upper margin of an eye or mouth, 0, and the lower one, 1."""
+LINE_WIDTHS, SEAM_WIDTHS, MIN_BESIDE_PX = 0.08, 0.12, 3
+"""Reach across the lower lip's margin and the lips, in widths of the mouth, and at least in pixels."""
+CORNER_X, CORNER_Y, CORNER_PLACES = (0.38, 0.62), (-0.1, 0.1), (13, 11)
+"""What is looked at around a corner, in the mouth's frame, and places of it."""
+FAR_TURN_DEGREES = 12
+FAR_HEIGHTS, FAR_BANDS, FAR_SMOOTH_ROWS = (-0.2, 0.42), 24, 15
+"""What is looked at of the far edge, in heights of the face from its middle, and how its line is drawn."""
+FAR_REACH_PX, FAR_STEP_PX, FAR_CONTRAST, FAR_LEAP_PX = 6, 0.5, 0.25, 4
+"""Where the edge is looked for beside that line, the least change of colour over a pixel, in shares of the skin's
+lightness, that is one, and the second difference from which it is another one."""
 WORST, CROP_FACES, CROP_PX = 3, 1.25, 360
 
 
@@ -117,6 +137,85 @@ def mouth_looks(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float
     inside = _between(light, landmarks, (face.UPPER, face.LOWER), INSIDE_SHARES)
     hole = (inside < DARK_SKIN_SHARE * skin).float().mean().item()
     return {"rim": torch.cat(rims).mean().item() / skin, "hole": hole}
+
+
+def line(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return *line* of a face [478, 3] in a frame uint8 [H, W, 3]."""
+    points, normals = _walk(landmarks[face.LOWER[2:-2], :2])
+    lines = _at(frame.float().mean(-1), points + _beside(landmarks, LINE_WIDTHS) * normals)
+    depths = [
+        torch.minimum(lines[:k].amax(0), lines[k + 1 :].amax(0)) - lines[k] for k in range(1, len(lines) - 1)
+    ]
+    return torch.stack(depths).amax(0).clamp_min(0).mean().item() / _skin_light(frame, landmarks)
+
+
+def seam(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return *seam* of a face [478, 3] with shut lips in a frame uint8 [H, W, 3]."""
+    middles = (landmarks[face.UPPER, :2] + landmarks[face.LOWER, :2])[3:8] / 2
+    down = F.normalize(face.mouth_frame(landmarks[None, :, :2]).axes[0, 1], dim=0)
+    places = middles + _beside(landmarks, SEAM_WIDTHS) * down
+    colors = torch.stack([_at(color, places) for color in frame.float().unbind(-1)], dim=-1)
+    light, rows = colors.mean(-1), torch.arange(len(colors)).unsqueeze(1)
+    edge = len(colors) // 4
+    darkest = light[edge:-edge].argmin(0) + edge
+    above, below = (light.where(side, -1).argmax(0) for side in (rows <= darkest, rows >= darkest))
+
+    def red(row: torch.Tensor) -> torch.Tensor:
+        color = colors[row, torch.arange(len(row))]
+        return color[:, 0] / color[:, 1:].mean(1).clamp_min(1)
+
+    return (2 * red(darkest) / (red(above) + red(below))).mean().item()
+
+
+def corners(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return *corners* of a face [478, 3] in a frame uint8 [H, W, 3]."""
+    light, mouth = frame.float().mean(-1), face.mouth_frame(landmarks[None, :, :2])
+    x, y = (
+        torch.linspace(*ends, count) for ends, count in zip((CORNER_X, CORNER_Y), CORNER_PLACES, strict=True)
+    )
+    x, y = torch.meshgrid(x, y, indexing="xy")
+    found = [_at(light, mouth.center + torch.stack((way * x, y), dim=-1) @ mouth.axes[0]) for way in (-1, 1)]
+    darkest = F.avg_pool2d(torch.stack(found).unsqueeze(1), 3, 1).amin((1, 2, 3))
+    return darkest.mean().item() / _skin_light(frame, landmarks)
+
+
+def far_edge(frame: torch.Tensor, landmarks: torch.Tensor) -> float | None:
+    """Return *far* of a face [478, 3] in a frame uint8 [H, W, 3]; None where it is not turned, or has no clear edge."""
+    if euler_angles(face.first_pose(landmarks[None]).rotation)[0, 1].abs() < FAR_TURN_DEGREES:
+        return None
+    points = landmarks[:468, :2]
+    top, chin, nose = points[[10, 152, 4]]
+    middle, height = (top + chin) / 2, (chin - top).norm()
+    down = (chin - top) / height
+    right = torch.stack((down[1], -down[0]))
+    x, y = (points - middle) @ right, (points - middle) @ down
+    outwards = ((nose - middle) @ right - (x.min() + x.max()) / 2).sign()
+    bands = torch.linspace(*FAR_HEIGHTS, FAR_BANDS + 1) * height
+    inside = (y >= bands[:-1, None]) & (y < bands[1:, None])
+    farthest = (x * outwards).where(inside, -torch.inf).argmax(1)[inside.any(1)]
+    rows, order = torch.arange(y[farthest].min().ceil(), y[farthest].max()), y[farthest].argsort()
+    x, y = x[farthest][order], y[farthest][order]
+    after = torch.searchsorted(y, rows).clamp(1, len(y) - 1)
+    part = ((rows - y[after - 1]) / (y[after] - y[after - 1]).clamp_min(1e-3)).clamp(0, 1)
+    edge = torch.lerp(x[after - 1], x[after], part)
+    around = FAR_SMOOTH_ROWS // 2
+    edge = F.avg_pool1d(
+        F.pad(edge[None, None], (around, around), mode="replicate"), FAR_SMOOTH_ROWS, 1
+    ).flatten()
+    beside = torch.arange(-FAR_REACH_PX, FAR_REACH_PX + FAR_STEP_PX, FAR_STEP_PX)
+    places = middle + rows.view(-1, 1, 1) * down + (edge.view(-1, 1, 1) + beside.view(-1, 1)) * right
+    colors = torch.stack([_at(color, places) for color in frame.float().unbind(-1)], dim=-1)
+    change, place = (colors[:, 2:] - colors[:, :-2]).norm(dim=-1).max(1)
+    clear = change > FAR_CONTRAST * _skin_light(frame, landmarks)
+    bends = beside[1:-1][place].diff(n=2).abs()
+    bends = bends[clear[2:] & clear[1:-1] & clear[:-2] & (bends < FAR_LEAP_PX)]
+    return bends.mean().item() if len(bends) > around else None
+
+
+def _beside(landmarks: torch.Tensor, widths: float) -> torch.Tensor:
+    """Return distances in pixels across a face's lips, [K, 1, 1]."""
+    reach = max(MIN_BESIDE_PX, round(widths * face.mouth_width(landmarks[None]).item()))
+    return torch.arange(-reach, reach + 1).view(-1, 1, 1)
 
 
 def rings(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
@@ -188,10 +287,18 @@ def rendered(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Frac
 
 
 def looks(result: Shown, own: Shown) -> dict[str, float]:
-    """Return *rim*, *hole* and *rings* of a result; NaN where no frame has such a mouth or such eyes."""
+    """Return LOOKS of a result; NaN where no frame has such a mouth or such eyes."""
     mouths = [mouth_looks(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]
     wide = [mouth for mouth in mouths if mouth is not None]
     found = {name: statistics.fmean(m[name] for m in wide) if wide else math.nan for name in ("rim", "hole")}
+    lips, own_lips = (face.mouth_opening(shown.landmarks) for shown in (result, own))
+    parted = (lips >= PARTED[0]) & (lips < PARTED[1]) & (lips <= own_lips)
+    for look, which in ((line, parted), (seam, lips < SHUT_MOUTH), (corners, lips < SHUT_MOUTH)):
+        each = [look(result.frames[k], result.landmarks[k]) for k in which.nonzero().flatten().tolist()]
+        found[look.__name__] = statistics.fmean(each) if each else math.nan
+    edges = [far_edge(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]
+    clear = [bend for bend in edges if bend is not None]
+    found["far"] = statistics.fmean(clear) if clear else math.nan
     openings, before = (face.eye_openings(shown.landmarks).mean(1) for shown in (result, own))
     wider = [
         rings(result.frames[k], result.landmarks[k])

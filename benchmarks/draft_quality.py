@@ -7,6 +7,9 @@ the tracked landmarks are correlated (Pearson) with those of the driving clip at
 eyes, pitch, yaw and roll of the head. Identity: the mean change of distances between eyes, cheeks and brow, which
 no expression moves, against the source's.
 
+Frames count that show the face in both clips and in the result, and are animated in full: beside frames without a face
+the animation fades. Eyes count from the source's first open ones on: lids that were never seen open stay shut.
+
 `--vary` runs the draft with another value of a tuned constant or of a field of a parameter object, both of which
 docs/draft.md lists: `motion.MAX_WIDENING=0.4`, `paint.LIDS.lash_width=0.06`.
 
@@ -34,10 +37,12 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 import fetch_clips  # noqa: E402
 from liveportrait_v2v.engines import create_engine  # noqa: E402
 from liveportrait_v2v.engines.draft import face  # noqa: E402
+from liveportrait_v2v.engines.draft.motion import SHUT_EYE_OPENING  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker  # noqa: E402
 from liveportrait_v2v.geometry import euler_angles  # noqa: E402
 from liveportrait_v2v.media import Clip, VideoWriter  # noqa: E402
 from liveportrait_v2v.run import animate  # noqa: E402
+from liveportrait_v2v.run.gaps import bridge_and_fade  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
 
 # Clip -> start in seconds: before it, hands cover the face.
@@ -132,16 +137,27 @@ def compare(result: Path, source: Clip, driving: Clip, frames: int) -> Found:
     before, after = places.floor().long(), places.ceil().long()
     lead = torch.lerp(lead[before], lead[after], (places - before).view(-1, 1, 1))
     own, own_present = _tracks(source, len(landmarks))
-    # Source frames without a face are passed through unchanged.
-    both = present & own_present & lead_present[before] & lead_present[after]
-    ours, theirs = signals(landmarks[both]), signals(lead[both])
+    full, lead_full = (
+        animated_in_full(shown, clip.info.rate)
+        for shown, clip in ((own_present, source), (lead_present, driving))
+    )
+    both = present & full & lead_full[before] & lead_full[after]
+    open_eyes = (face.eye_openings(own) >= SHUT_EYE_OPENING).all(1)
+    compared = dict.fromkeys(SIGNALS, both) | {"eyes": both & (open_eyes.cumsum(0) > 0)}
+    ours, theirs = signals(landmarks), signals(lead)
     change = (proportions(landmarks[present]) / proportions(own[own_present]) - 1).abs().mean().item()
     return Found(
-        {name: correlation(ours[name], theirs[name]) for name in SIGNALS},
-        {name: theirs[name].std().item() for name in SIGNALS},
+        {name: correlation(ours[name][which], theirs[name][which]) for name, which in compared.items()},
+        {name: theirs[name][which].std().item() for name, which in compared.items()},
         change,
         int(both.sum()),
     )
+
+
+def animated_in_full(present: torch.Tensor, rate: Fraction) -> torch.Tensor:
+    """Return whether frames bool [N] show a face and are far from those that don't, beside which animations fade."""
+    sightings = ((present[k], True) if present[k] else (None, False) for k in range(len(present)))
+    return torch.tensor([shown.seen and shown.opacity == 1 for shown in bridge_and_fade(sightings, rate)])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Temporal smoothing of a stream, with a fixed lag."""
+"""Temporal smoothing of a stream, with a fixed lag or none."""
 
 from __future__ import annotations
 
@@ -57,6 +57,42 @@ class FixedLagSmoother:
             smoothed = mean + (p / predicted) * (smoothed - mean)
         self._filtered.popleft()
         return smoothed
+
+
+class ForwardFilter:
+    """The filter of the same model alone: each frame is smoothed over those before it, and none is held back.
+
+    Args:
+        variance: observation variance; 0 passes everything through.
+    """
+
+    def __init__(self, variance: float):
+        self.variance = variance
+        self._mean: torch.Tensor | None = None
+        self._seen = 0
+
+    @property
+    def lag(self) -> float:
+        """Frames by which a steady motion comes out late, (1 - w) / w for the weight w of a frame's own numbers."""
+        if self.variance == 0:
+            return 0.0
+        weight = _posterior_variances(self.variance)[-1] / self.variance
+        return (1 - weight) / weight
+
+    def push(self, value: torch.Tensor) -> torch.Tensor:
+        """Take one frame's numbers (any shape, float), and return them smoothed."""
+        if self.variance == 0 or self._mean is None:
+            self._mean = value
+        else:
+            variances = _posterior_variances(self.variance)
+            weight = variances[min(self._seen, len(variances) - 1)] / self.variance
+            self._mean = torch.lerp(self._mean, value, weight)
+        self._seen += 1
+        return self._mean
+
+    def reset(self) -> None:
+        """Start over: the next frame is the first."""
+        self._mean, self._seen = None, 0
 
 
 class ChunkSmoother:

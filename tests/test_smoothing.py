@@ -7,7 +7,7 @@ import pytest
 import torch
 from kernels import Kernels
 
-from liveportrait_v2v.smoothing import PROCESS_VARIANCE, ChunkSmoother, FixedLagSmoother
+from liveportrait_v2v.smoothing import PROCESS_VARIANCE, ChunkSmoother, FixedLagSmoother, ForwardFilter
 
 
 def smooth(values: torch.Tensor, variance: float, lag: int) -> torch.Tensor:
@@ -71,6 +71,33 @@ def test_constant_values_stay_constant(walk):
 def test_jitter_shrinks(walk):
     noise = torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
     assert smooth(noise, 1e-5, lag=8).std() < 0.6 * noise.std()
+
+
+@pytest.mark.parametrize("variance", [3e-7, 3e-6, 1e-4])
+def test_the_forward_filter_gives_what_the_smoother_gives_the_last_frame_so_far(walk, variance):
+    forward = ForwardFilter(variance)
+    for k, value in enumerate(walk):
+        fresh = FixedLagSmoother(variance, lag=60)
+        for before in walk[: k + 1]:
+            fresh.push(before)
+        torch.testing.assert_close(forward.push(value), fresh.flush()[-1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("variance", [3e-6, 1e-4])
+def test_the_forward_filter_lags_a_steady_motion_by_as_many_frames_as_reported(variance):
+    forward = ForwardFilter(variance)
+    for frame in torch.arange(200.0, dtype=torch.float64):
+        shown = forward.push(frame)
+    assert float(frame - shown) == pytest.approx(forward.lag, abs=1e-3)
+
+
+def test_a_forward_filter_without_variance_or_that_was_reset_gives_a_frame_as_it_is(walk):
+    through, forward = ForwardFilter(0.0), ForwardFilter(1e-4)
+    assert through.lag == 0
+    assert all(torch.equal(through.push(value), value) for value in walk)
+    forward.push(walk[0])
+    forward.reset()
+    assert torch.equal(forward.push(walk[1]), walk[1])
 
 
 def test_zero_variance_passes_everything_at_once(walk):

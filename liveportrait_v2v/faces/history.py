@@ -31,9 +31,13 @@ class FirstSight:
     box: Box
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, clip: str = "") -> str:
+        """Return a line about it; `clip` comes before "face"."""
         left, top, right, bottom = (round(value) for value in self.box)
         size, place = f"{right - left}x{bottom - top} pixels", f"{left}, {top} in frame {self.frame}"
-        return f"{_name(self.number)}: {size} at {place}"
+        return f"{_name(self.number, clip)}: {size} at {place}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, the box in tenths of a pixel."""
@@ -74,7 +78,7 @@ class FaceHistory:
 
     def notes(self, clip: str = "") -> tuple[str, ...]:
         """Return a sentence about the cuts and one about the losses, if there are any; `clip` comes before "face"."""
-        who = f"{clip} {_name(self._number)}".lstrip()
+        who = _name(self._number, clip)
         gaps, notes = list(self._gaps), []
         if self.first is not None and self._seen + 1 < self._frames:
             gaps.append(_span(self._seen + 1, self._frames - 1))
@@ -85,8 +89,9 @@ class FaceHistory:
         return tuple(notes)
 
 
-def _name(number: int | None) -> str:
-    return "face in the box" if number is None else f"face {number}"
+def _name(number: int | None, clip: str) -> str:
+    of_clip = f"{clip} " if clip else ""
+    return f"{of_clip}face in the box" if number is None else f"{of_clip}face {number}"
 
 
 def _span(first: int, last: int) -> str:

@@ -299,8 +299,17 @@ def assert_same_however_many_are_asked_for(clip, everyone, order):
             assert torch.equal(one, all_faces)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("name", CLIPS)
+def clips_and_orders():
+    """Return each clip with an order, the orders in turn; the one with two faces with all of them."""
+    return [
+        (name, order)
+        for at, name in enumerate(CLIPS)
+        for turn, order in enumerate(ORDERS)
+        if name == "obama" or turn == at % len(ORDERS)
+    ]
+
+
+@pytest.mark.parametrize(("name", "order"), clips_and_orders())
 def test_a_face_has_the_same_track_however_many_are_asked_for(frames, tracked, name, order):
     clip = frames(name, 0, 10)
     assert_same_however_many_are_asked_for(clip, tracked(clip, order=order), order)

@@ -11,12 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ...compose import PixelRect, to_float
-
-Frame = tuple[torch.Tensor, torch.Tensor]
-"""Centre [N, 2] and axes [N, 2, 2] of N eyes or mouths, as `face.eye_frame` has them; its unit is their width."""
-
-Margins = tuple[Sequence[int], Sequence[int]]
-"""Landmarks along an upper and a lower margin of lids or lips, as many of each."""
+from .face import Frame
 
 CURVE_REACH_WIDTHS, CURVE_SAMPLES = 0.75, 128
 """Reach and number of samples of a curve along lids or lips, to both sides in widths of the eye or mouth."""
@@ -32,25 +27,15 @@ EDGE_PX = 1.5
 """Width over which the margin of a lid or lip turns into what is between: that of an edge in a compressed video."""
 
 
-def local(places: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Turn places [N, K, 2] of the picture into N eyes' or mouths' frames."""
-    center, axes = frame
-    return (places - center.unsqueeze(1)) @ torch.linalg.inv(axes)
+def curves_along(rows: torch.Tensor) -> torch.Tensor:
+    """Return the heights y of smooth curves through points [..., K, 2] of frames, from left to right or back.
 
-
-def pixel_of(frame: Frame) -> torch.Tensor:
-    """Return the size of the picture's pixels in N frames' units, [N, 1, 1]."""
-    return 1 / frame[1][:, 0].norm(dim=-1).clamp_min(1e-3).view(-1, 1, 1)
-
-
-def curve_along(row: torch.Tensor) -> torch.Tensor:
-    """Return the heights y of a smooth curve through points [N, K, 2] of a frame, from left to right or right to left.
-
-    Beyond its ends the curve goes on as its mirror image, so that two curves that meet in a corner cross there.
+    Beyond its ends a curve goes on as its mirror image, so that two curves that meet in a corner cross there.
 
     Returns:
-        float32 [N, CURVE_SAMPLES], at x from -CURVE_REACH_WIDTHS to CURVE_REACH_WIDTHS.
+        float32 [..., CURVE_SAMPLES], at x from -CURVE_REACH_WIDTHS to CURVE_REACH_WIDTHS.
     """
+    row = rows.flatten(0, -3)
     row = torch.where((row[:, :1, 0] > row[:, -1:, 0]).unsqueeze(-1), row.flip(1), row)
     more = slice(1, CURVE_CONTINUED_POINTS + 1)
     row = torch.cat(
@@ -59,13 +44,19 @@ def curve_along(row: torch.Tensor) -> torch.Tensor:
     x, y = row.unbind(-1)
     # On a head in profile, lips fold over themselves.
     x = x.cummax(1).values.contiguous()
-    places = torch.linspace(-CURVE_REACH_WIDTHS, CURVE_REACH_WIDTHS, CURVE_SAMPLES, device=x.device)
-    places = places.expand(len(x), -1).contiguous()
+    places = _places(x.device).expand(len(x), -1).contiguous()
     right = torch.searchsorted(x, places).clamp(1, x.shape[1] - 1)
-    x_left, x_right = x.gather(1, right - 1), x.gather(1, right)
-    part = ((places - x_left) / (x_right - x_left).clamp_min(1e-6)).clamp(0, 1)
-    heights = torch.lerp(y.gather(1, right - 1), y.gather(1, right), part)
-    return heights @ _smoothing(x.device)
+    left = right - 1
+    x_left = x.gather(1, left)
+    part = ((places - x_left) / (x.gather(1, right) - x_left).clamp_min(1e-6)).clamp(0, 1)
+    heights = torch.lerp(y.gather(1, left), y.gather(1, right), part)
+    return (heights @ _smoothing(x.device)).view(*rows.shape[:-2], -1)
+
+
+@lru_cache
+def _places(device: torch.device) -> torch.Tensor:
+    """Return x of a curve's samples, [CURVE_SAMPLES]."""
+    return torch.linspace(-CURVE_REACH_WIDTHS, CURVE_REACH_WIDTHS, CURVE_SAMPLES, device=device)
 
 
 @lru_cache
@@ -81,44 +72,46 @@ def _smoothing(device: torch.device) -> torch.Tensor:
     return F.conv1d(padded, (kernel / kernel.sum()).view(1, 1, -1)).squeeze(1).to(device)
 
 
-def margins_of(points: torch.Tensor, margins: Margins, frame: Frame) -> torch.Tensor:
-    """Return the curves [2, N, CURVE_SAMPLES] along the upper and the lower margin of landmarks [N, K, 2]."""
-    places = local(points[:, [*margins[0], *margins[1]]], frame).unflatten(1, (2, -1)).transpose(0, 1)
-    return curve_along(places.flatten(0, 1)).unflatten(0, (2, -1))
+def heights_at(curves: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return y of curves [M, N, CURVE_SAMPLES], M for each frame, at x [N, ...], as [M, N, ...].
+
+    Beyond their reach it is that of the end.
+    """
+    before, after, part = _samples_around(curves, x)
+    return torch.lerp(before, after, part).view(len(curves), *x.shape)
 
 
 def height_at(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return y of curves [N, CURVE_SAMPLES] at x [N, ...]; beyond their reach that of the end."""
-    before, after, part = _samples_around(curve, x)
-    return torch.lerp(before, after, part).view_as(x)
+    """Return y of curves [N, CURVE_SAMPLES] at x [N, ...], as `heights_at` does."""
+    return heights_at(curve.unsqueeze(0), x)[0]
 
 
-def _samples_around(curve: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the curve's samples before and after x, and how far x is from one to the other, each [N, K]."""
+def _samples_around(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the curves' samples before and after x, [M, N, K], and how far x is from one to the other, [N, K]."""
     per_unit = (CURVE_SAMPLES - 1) / (2 * CURVE_REACH_WIDTHS)
-    at = ((x.flatten(1) + CURVE_REACH_WIDTHS) * per_unit).clamp(0, CURVE_SAMPLES - 1)
-    left = at.long().clamp_max(CURVE_SAMPLES - 2)
-    return curve.gather(1, left), curve.gather(1, left + 1), at - left
+    at = ((x.flatten(1) + CURVE_REACH_WIDTHS) * per_unit).clamp_(0, CURVE_SAMPLES - 1)
+    left = at.long().clamp_max_(CURVE_SAMPLES - 2)
+    index = left.expand(len(curves), -1, -1)
+    return curves.gather(2, index), curves.gather(2, index + 1), at - left
 
 
-def _height_and_length(curve: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return y of curves at x, as `height_at` does, and the curves' length per unit of x there, >= 1."""
-    before, after, part = _samples_around(curve, x)
+def _heights_and_lengths(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return y of curves at x, as `heights_at` does, and the curves' lengths per unit of x there, >= 1."""
+    before, after, part = _samples_around(curves, x)
     step = 2 * CURVE_REACH_WIDTHS / (CURVE_SAMPLES - 1)
-    length = ((after - before) / step).square_().add_(1).sqrt_()
-    return torch.lerp(before, after, part).view_as(x), length.view_as(x)
+    lengths = ((after - before) / step).square_().add_(1).sqrt_()
+    return torch.lerp(before, after, part).view(len(curves), *x.shape), lengths.view(len(curves), *x.shape)
 
 
 def line(distance: torch.Tensor, frame: Frame, width: float) -> torch.Tensor:
     """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel."""
-    return torch.exp(-((distance / (MIN_LINE_WIDTH_PX * pixel_of(frame)).clamp_min(width)) ** 2))
+    return torch.exp(-((distance / (MIN_LINE_WIDTH_PX * frame.pixel).clamp_min(width)) ** 2))
 
 
 def corners_of(frame: Frame, reach: tuple[float, float]) -> torch.Tensor:
     """Return the corners of what is within `reach` in N frames, in pixels: [N, 4, 2]."""
-    center, axes = frame
-    unit = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=center.device)
-    return center.unsqueeze(1) + (unit * torch.tensor(reach, device=center.device)) @ axes
+    unit = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=frame.center.device)
+    return frame.center.unsqueeze(1) + (unit * unit.new_tensor(reach)) @ frame.axes
 
 
 def surroundings(
@@ -130,73 +123,98 @@ def surroundings(
         rows and columns of the region, and the pixels' places in those frames: x and y [N, h, w].
     """
     rows, columns = region.box(corners_of(frame, reach))
-    return rows, columns, *places_in(frame, region, rows, columns)
+    return rows, columns, *places_in(frame, [region.part(rows, columns)])
 
 
-def places_in(
-    frame: Frame, region: PixelRect, rows: slice, columns: slice
+def pixels_in(rects: Sequence[PixelRect], device: torch.device) -> torch.Tensor:
+    """Return the centres of pixels of M rectangles of one size, in frame coordinates, float32 [M, h, w, 2]."""
+    return torch.stack([rect.pixels(device) for rect in rects])
+
+
+def of_each(places: torch.Tensor, count: int) -> torch.Tensor:
+    """Repeat places [M, ...] for `count` frames each: [M count, ...]."""
+    return places.unsqueeze(1).expand(-1, count, *places.shape[1:]).flatten(0, 1)
+
+
+def sampling_in(
+    rects: Sequence[PixelRect], count: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return x and y [N, h, w] of some of the region's pixels in N frames."""
-    pixels = region.pixels(rows, columns, frame[0].device)
-    x, y = local(pixels.view(1, -1, 2), frame).unflatten(1, pixels.shape[:2]).unbind(-1)
+    """Return offsets [M count, 1, 1, 2] and the scale [2] of M rectangles of one size, as `PixelRect.sampling`."""
+    offsets, scales = zip(*(rect.sampling(device) for rect in rects), strict=True)
+    return of_each(torch.stack(offsets).view(-1, 1, 1, 2), count), scales[0]
+
+
+def places_in(frame: Frame, rects: Sequence[PixelRect]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x and y [M N, h, w] of pixels of M rectangles of one size in M N frames, N for each rectangle."""
+    pixels = pixels_in(rects, frame.center.device)
+    places = frame.local(of_each(pixels.flatten(1, 2), len(frame.center) // len(rects)))
+    x, y = places.unflatten(1, pixels.shape[1:3]).unbind(-1)
     return x, y
 
 
 @dataclass(frozen=True)
 class Patch:
-    """The surroundings of an eye or mouth in N source frames.
+    """The surroundings of M eyes or mouths in N source frames.
 
     Attributes:
-        pixels: float32 [N, 3, h, w] in 0..255.
-        rect: their rows and columns.
+        pixels: float32 [M N, 3, h, w] in 0..255.
+        rects: their M rows and columns, of one size.
     """
 
     pixels: torch.Tensor
-    rect: PixelRect
+    rects: Sequence[PixelRect]
 
     @classmethod
     def around(cls, frames: torch.Tensor, points: torch.Tensor, margin_px: float) -> Patch:
-        """Cut out what is around an eye's or mouth's landmarks [N, K, 2], and a margin; empty outside the frames.
+        """Cut out what is around eyes' or mouths' landmarks [M, N, K, 2], and a margin; empty outside the frames.
 
         Args:
             frames: uint8 [N, H, W, 3].
         """
         whole = PixelRect(0, 0, *frames.shape[1:3])
-        rect = whole.part(*whole.box(points, math.ceil(PATCH_MARGINS * margin_px)))
-        return cls(to_float(rect.of(frames)), rect)
+        rects = whole.boxes(points, math.ceil(PATCH_MARGINS * margin_px))
+        return cls(torch.cat([to_float(rect.of(frames)) for rect in rects]), rects)
+
+    @property
+    def empty(self) -> bool:
+        """Whether one is outside the frame."""
+        return self.rects[0].empty
+
+    @cached_property
+    def _sampling(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return sampling_in(self.rects, len(self.pixels) // len(self.rects), self.pixels.device)
 
     def at(self, places: torch.Tensor) -> torch.Tensor:
-        """Return the colours at places [N, h, w, 2] in pixels, float32 [N, 3, h, w]; outside, those of the border."""
-        grid = self.rect.sample_at(places)
+        """Return the colours at places [M N, h, w, 2] in pixels, float32 [M N, 3, h, w]; outside, the border's."""
+        offsets, scale = self._sampling
+        grid = torch.addcmul(offsets, places, scale)
         return F.grid_sample(self.pixels, grid, padding_mode="border", align_corners=False)
 
 
 def in_frame(frame: Frame, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Turn places x and y [N, h, w] of N frames into places of the picture, [N, h, w, 2]."""
-    center, axes = frame
-    places = torch.stack((x, y), dim=-1).flatten(1, 2) @ axes + center.unsqueeze(1)
+    places = torch.baddbmm(frame.center.unsqueeze(1), torch.stack((x, y), dim=-1).flatten(1, 2), frame.axes)
     return places.view(*x.shape, 2)
 
 
 @dataclass(frozen=True)
 class Opening:
-    """An eye or mouth of N moved faces at the picture's own pixels.
+    """M eyes or mouths of N moved faces at the picture's own pixels: N rows of the first one, N of the second.
 
     Attributes:
-        frame: of the eye or mouth.
-        curves: float32 [2, N, CURVE_SAMPLES], its upper and lower margin there.
-        rows, columns: of the region, around it.
-        x, y: float32 [N, h, w], places of these pixels in the frame.
-        upper, lower: float32 [N, h, w], heights of the margins of lids or lips there; upper <= lower.
-        lengths: float32 [2, N, h, w], length of the upper and the lower margin per unit of x, >= 1: pixels above or
+        frame: M N of the eyes or mouths.
+        curves: float32 [2, M N, CURVE_SAMPLES], their upper and lower margins there.
+        rects: the M rectangles around them, of one size.
+        x, y: float32 [M N, h, w], places of these pixels in the frame.
+        upper, lower: float32 [M N, h, w], heights of the margins of lids or lips there; upper <= lower.
+        lengths: float32 [2, M N, h, w], length of the upper and the lower margin per unit of x, >= 1: pixels above or
             below a margin are nearer to it by this factor.
-        near: bool [N, h, w], whether a pixel is inside or near a margin.
+        near: bool [M N, h, w], whether a pixel is inside or near a margin.
     """
 
     frame: Frame
     curves: torch.Tensor
-    rows: slice
-    columns: slice
+    rects: Sequence[PixelRect]
     x: torch.Tensor
     y: torch.Tensor
     upper: torch.Tensor
@@ -206,33 +224,36 @@ class Opening:
 
     @classmethod
     def between(
-        cls, points: torch.Tensor, margins: Margins, frame: Frame, region: PixelRect, margin_px: float
+        cls, points: torch.Tensor, curves: torch.Tensor, frame: Frame, region: PixelRect, margin_px: float
     ) -> Opening:
-        """Take the opening between margins of landmarks [N, K, 2] in pixels of the frame.
+        """Take the opening between margins.
 
         Args:
+            points: landmarks along them [M, N, K, 2], in pixels of the frame.
+            curves: along them in the eyes' or mouths' frames, float32 [2, M N, CURVE_SAMPLES].
             margin_px: pixels around these landmarks that belong to it.
         """
-        rows, columns = region.box(points[:, [*margins[0], *margins[1]]], math.ceil(margin_px))
-        x, y = places_in(frame, region, rows, columns)
-        curves = margins_of(points, margins, frame)
-        (top, top_length), (bottom, bottom_length) = (_height_and_length(curve, x) for curve in curves)
+        rects = region.boxes(points, math.ceil(margin_px))
+        x, y = places_in(frame, rects)
+        (top, bottom), lengths = _heights_and_lengths(curves, x)
         seam = (top + bottom) / 2
         upper, lower = torch.minimum(top, seam), torch.maximum(bottom, seam)
-        margin = margin_px * pixel_of(frame)
+        margin = margin_px * frame.pixel
         near = (y > upper - margin) & (y < lower + margin) & (x.abs() < 0.5 + margin)
-        lengths = torch.stack((top_length, bottom_length))
-        return cls(frame, curves, rows, columns, x, y, upper, lower, lengths, near)
+        return cls(frame, curves, rects, x, y, upper, lower, lengths, near)
 
     @property
     def empty(self) -> bool:
-        """Whether it is outside the frame."""
-        return not self.x.numel()
+        """Whether one is outside the frame."""
+        return self.rects[0].empty
 
-    def put(self, pictures: torch.Tensor, drawn: torch.Tensor) -> None:
-        """Put what was drawn, [N, 3, h, w], into the region's pictures, which are modified."""
-        part = pictures[:, :, self.rows, self.columns]
-        pictures[:, :, self.rows, self.columns] = torch.where(self.near.unsqueeze(1), drawn, part)
+    def put(self, pictures: torch.Tensor, drawn: torch.Tensor, region: PixelRect) -> None:
+        """Put what was drawn, [M N, 3, h, w], into the region's pictures [N, 3, H, W], which are modified."""
+        count = len(pictures)
+        for rect, near, new in zip(self.rects, self.near.split(count), drawn.split(count), strict=True):
+            rows, columns = rect.within(region)
+            part = pictures[:, :, rows, columns]
+            part.copy_(torch.where(near.unsqueeze(1), new, part))
 
     @cached_property
     def above(self) -> torch.Tensor:
@@ -248,12 +269,12 @@ class Opening:
     def inside(self) -> torch.Tensor:
         """Share of each pixel between the margins, [N, h, w]."""
         # Beyond the corners nothing is between.
-        gap = (self.lower - self.upper) / (EDGE_PX * pixel_of(self.frame))
+        gap = (self.lower - self.upper) / (EDGE_PX * self.frame.pixel)
         return torch.minimum((1 - self.above - self.below).clamp_min(0), gap)
 
     @cached_property
     def _shares(self) -> tuple[torch.Tensor, torch.Tensor]:
-        edge = EDGE_PX * pixel_of(self.frame)
+        edge = EDGE_PX * self.frame.pixel
         above = (0.5 + (self.upper - self.y) / (edge * self.lengths[0])).clamp(0, 1)
         below = (0.5 + (self.y - self.lower) / (edge * self.lengths[1])).clamp(0, 1)
         # Where both margins run through a pixel, the nearer one comes first.

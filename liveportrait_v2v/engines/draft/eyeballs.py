@@ -8,8 +8,7 @@ import torch
 
 from ...compose import PixelRect
 from ...faces import FaceSquare
-from . import face
-from .curves import Frame, Opening, Patch, height_at, in_frame, local, margins_of, pixel_of
+from .curves import Opening, Patch, height_at, heights_at, in_frame
 from .face import Ramp, smoothstep
 from .motion import Target
 from .openings import margin_px, skin_at
@@ -60,71 +59,87 @@ def draw_eyes(
         frames: uint8 [N, H, W, 3], the source.
         shift: float32 [N, 2, S, S] over the N squares, as `warp.make_warp` has it.
     """
-    source, moved = target.source[..., :2], target.moved[..., :2]
-    margin = margin_px(square, shift.shape[-1])
-    view = face.eyes_in_view(moved) * face.eyes_in_view(source)
-    scale = (target.pose.scale / target.moved_pose.scale).view(-1, 1, 1)
-    for eye, (upper, lower, _) in enumerate(face.EYES):
-        frame = face.eye_frame(moved, eye)
-        opening = Opening.between(moved, (upper, lower), frame, region, margin)
-        patch = Patch.around(frames, source[:, [*upper, *lower]], margin)
-        if opening.empty or patch.rect.empty:
-            continue
-        skin = skin_at(opening, patch, moved[:, [*upper, *lower]], shift, square, region)
-        inside = opening.inside * view[:, eye].view(-1, 1, 1)
-        eyeball = _eyeball(opening, patch, face.eye_frame(source, eye), target, eye, scale)
-        opening.put(pictures, torch.lerp(skin, eyeball, inside.unsqueeze(1)))
+    layers = pictures, frames, target, shift, square, region
+    # Both at once, unless one is outside the frame.
+    if not _draw(slice(0, 2), *layers):
+        _draw(slice(0, 1), *layers)
+        _draw(slice(1, 2), *layers)
 
 
-def _eyeball(
-    opening: Opening, patch: Patch, frame: Frame, target: Target, eye: int, scale: torch.Tensor
-) -> torch.Tensor:
-    """Return the eyeball at an opening's pixels, float32 [N, 3, h, w] in 0..255.
+def _draw(
+    eyes: slice,
+    pictures: torch.Tensor,
+    frames: torch.Tensor,
+    target: Target,
+    shift: torch.Tensor,
+    square: FaceSquare,
+    region: PixelRect,
+) -> bool:
+    """Draw some of the two eyes; return whether all of them are in the frame, none is drawn otherwise."""
+    before, after = target.before, target.after
+    count, margin = len(frames), margin_px(square, shift.shape[-1])
+    rows = slice(eyes.start * count, eyes.stop * count)
+    opening = Opening.between(after.lid_points[eyes], after.lids[:, rows], after.eyes[rows], region, margin)
+    patch = Patch.around(frames, before.lid_points[eyes], margin)
+    if opening.empty or patch.empty:
+        return False
+    skin = skin_at(opening, patch, after.lid_points[eyes], shift, square)
+    eyeball = _eyeball(opening, patch, target, rows)
+    view = (after.eyes_in_view * before.eyes_in_view).mT.reshape(-1, 1, 1, 1)[rows]
+    opening.put(pictures, torch.lerp(skin, eyeball, opening.inside.unsqueeze(1) * view), region)
+    return True
+
+
+def _eyeball(opening: Opening, patch: Patch, target: Target, rows: slice) -> torch.Tensor:
+    """Return the eyeballs at an opening's pixels, float32 [M N, 3, h, w] in 0..255.
 
     Args:
-        patch, frame: the source's eye.
-        scale: float32 [N, 1, 1], pixels of the source over pixels of the moved head.
+        patch: the source's eyes.
+        rows: of 2 N eyes, those that are drawn.
     """
-    source = target.source[..., :2]
-    upper, lower, iris = face.EYES[eye]
-    lids = margins_of(source, (upper, lower), frame)
-    ring = local(source[:, list(iris)], frame)
+    frame, lids, ring = target.before.eyes[rows], target.before.lids[:, rows], target.before.irises[rows]
+    scale = (target.pose.scale / target.moved_pose.scale).repeat(len(ring) // len(target)).view(-1, 1, 1)
     center = ring[:, 0].view(-1, 2, 1, 1)
-    radius = (ring[:, 1:] - ring[:, :1]).norm(dim=-1).mean(1).clamp(*EYEBALLS.iris).view(-1, 1, 1)
-    glance = (target.gaze - target.own_gaze)[:, eye].view(-1, 2, 1, 1)
+    around = torch.linalg.vector_norm(ring[:, 1:] - ring[:, :1], dim=-1)
+    radius = around.mean(1).clamp_(*EYEBALLS.iris).view(-1, 1, 1)
+    glance = (target.gaze - target.own_gaze).transpose(0, 1).reshape(-1, 2, 1, 1)[rows]
     # The eye's width in the picture changes with the head's turn and with expressions; the iris's size does not.
-    unit = pixel_of(frame) / pixel_of(opening.frame) * scale
-    shade_depth = (EYEBALLS.lid_shade_px * pixel_of(frame)).clamp_min(EYEBALLS.lid_shade)
-    below = opening.y - opening.upper
-    above = opening.lower - opening.y
+    unit = frame.pixel / opening.frame.pixel * scale
+    shade_depth = (EYEBALLS.lid_shade_px * frame.pixel).clamp_min(EYEBALLS.lid_shade)
+    below, above = opening.y - opening.upper, opening.lower - opening.y
+    shade_below, shade_above = torch.minimum(below, shade_depth), torch.minimum(above, shade_depth)
 
     def at(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return patch.at(in_frame(frame, x, y))
 
-    def between(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return y moved to where the source's lids show the eyeball, and how far it was covered."""
-        top = height_at(lids[0], x) + torch.minimum(below, shade_depth)
-        bottom = height_at(lids[1], x) - torch.minimum(above, shade_depth)
+    def shown_at(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the highest and the lowest y at which the source's lids show the eyeball."""
+        top, bottom = heights_at(lids, x)
+        top, bottom = top + shade_below, bottom - shade_above
         middle = (top + bottom) / 2
-        shown = torch.maximum(torch.minimum(y, torch.maximum(bottom, middle)), torch.minimum(top, middle))
-        return shown, (y - shown).abs()
+        return torch.minimum(top, middle), torch.maximum(bottom, middle)
 
     # The iris, in its own size, with its lower half mirrored where the upper one is covered.
-    x = (opening.x - center[:, 0] - glance[:, 0]) * unit
-    y = (opening.y - center[:, 1] - glance[:, 1]) * unit
+    at_rest = center + glance
+    x, y = (opening.x - at_rest[:, 0]) * unit, (opening.y - at_rest[:, 1]) * unit
     distance = torch.hypot(x, y)
-    shown, covered = between(center[:, 0] + x, center[:, 1] + y)
-    other, other_covered = between(center[:, 0] + x, center[:, 1] - y)
-    mirrored = smoothstep(covered / EYEBALLS.mirrored) * (other_covered < covered)
-    picture = at(center[:, 0] + x, shown)
-    if mirrored.any():
-        picture = torch.lerp(picture, at(center[:, 0] + x, other), mirrored.unsqueeze(1))
+    place = center[:, 0] + x
+    top, bottom = shown_at(place)
+    wanted = center[:, 1] + y
+    shown = wanted.clamp(top, bottom)
+    picture = at(place, shown)
+    covered = (wanted - shown).abs_()
+    if covered.any():
+        wanted = center[:, 1] - y
+        other = wanted.clamp(top, bottom)
+        mirrored = smoothstep(covered / EYEBALLS.mirrored) * ((wanted - other).abs_() < covered)
+        picture = torch.lerp(picture, at(place, other), mirrored.unsqueeze(1))
     share = EYEBALLS.rim.down(distance / radius).unsqueeze(1)
 
     # The white, with that beside the iris in the iris's place.
     still, y = opening.x, opening.y * unit
     away = torch.hypot(still - center[:, 0], y - center[:, 1]) / radius
-    white = at(still, between(still, y)[0])
+    white = at(still, y.clamp(*shown_at(still)))
     moved = EYEBALLS.moved(glance.norm(dim=1))
     if moved.any():
         edge, width = EYEBALLS.corners, EYEBALLS.around * radius
@@ -132,7 +147,7 @@ def _eyeball(
         part = ((still - left) / (2 * width)).clamp(0, 1)
         part = torch.where(left < -edge, 1.0, torch.where(right > edge, 0.0, part))
         beside = [side.expand_as(y).clamp(-edge, edge) for side in (left, right)]
-        one, other = (at(side, between(side, y)[0]) for side in beside)
+        one, other = (at(side, y.clamp(*shown_at(side))) for side in beside)
         made = torch.lerp(one, other, part.unsqueeze(1))
         white = torch.lerp(white, made, ((away < EYEBALLS.around) * moved).unsqueeze(1))
     picture = torch.lerp(white, picture, share)

@@ -7,13 +7,14 @@ of different people, seen at any angle and distance, can be compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 
 from ...faces import topology
 from ...faces.canonical import canonical_face
 from ...geometry import Pose, fit_pose
+from ...tensors import put, taken
 
 EYES = (
     (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER, topology.LEFT_IRIS),
@@ -25,8 +26,12 @@ _MIDDLE = len(UPPER) // 2
 
 def smoothstep(x: torch.Tensor) -> torch.Tensor:
     """Return 0 below 0, 1 above 1, and a smooth rise between."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
+    return _smooth(x.clamp(0, 1))
+
+
+def _smooth(x: torch.Tensor) -> torch.Tensor:
+    """Return the rise at x in 0..1."""
+    return torch.rsub(x, 3, alpha=2).mul_(x).mul_(x)
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,11 @@ class Ramp:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the rise at x."""
-        return smoothstep((x - self.start) / self.width)
+        return _smooth((x - self.start).div_(self.width).clamp_(0, 1))
 
     def down(self, x: torch.Tensor) -> torch.Tensor:
         """Return the fall from 1 at `start - width` to 0 at `start`."""
-        return smoothstep((self.start - x) / self.width)
+        return _smooth((self.start - x).div_(self.width).clamp_(0, 1))
 
 
 MIN_OPENING = 0.02
@@ -109,23 +114,27 @@ def pose_of(landmarks: torch.Tensor, shape: torch.Tensor) -> Pose:
 
 def mouth_opening(points: torch.Tensor) -> torch.Tensor:
     """Return the mouth's inner height / width, [N], of points [N, >=468, >=2] (LivePortrait's lip ratio)."""
-    height = (points[:, UPPER[_MIDDLE], :2] - points[:, LOWER[_MIDDLE], :2]).norm(dim=-1)
-    return height / (mouth_width(points) + 1e-6)
+    ends = taken(points, (UPPER[_MIDDLE], LOWER[_MIDDLE], UPPER[0], UPPER[-1]))[..., :2]
+    height, width = _lengths(ends).unbind(-1)
+    return height / (width + 1e-6)
 
 
 def mouth_width(points: torch.Tensor) -> torch.Tensor:
     """Return the mouth's inner width in the picture, [N], of points [N, >=468, >=2], in their unit."""
-    return (points[:, UPPER[0], :2] - points[:, UPPER[-1], :2]).norm(dim=-1)
+    return _lengths(taken(points, (UPPER[0], UPPER[-1]))[..., :2]).squeeze(-1)
 
 
 def eye_openings(points: torch.Tensor) -> torch.Tensor:
     """Return height / width of the left and the right eye in the picture, [N, 2], of points [N, >=468, >=2]."""
-    ratios = []
-    for upper, lower, _ in EYES:
-        height = (points[:, upper[4], :2] - points[:, lower[4], :2]).norm(dim=-1)
-        width = (points[:, upper[0], :2] - points[:, upper[-1], :2]).norm(dim=-1)
-        ratios.append(height / (width + 1e-6))
-    return torch.stack(ratios, dim=-1)
+    ends = [number for upper, lower, _ in EYES for number in (upper[4], lower[4], upper[0], upper[-1])]
+    height, width = _lengths(taken(points, ends)[..., :2]).unflatten(1, (2, 2)).unbind(-1)
+    return height / (width + 1e-6)
+
+
+def _lengths(ends: torch.Tensor) -> torch.Tensor:
+    """Return the distances [N, K] of points [N, 2 K, 2], the first from the second and so on."""
+    first, second = ends.unflatten(1, (-1, 2)).unbind(2)
+    return torch.linalg.vector_norm(first - second, dim=-1)
 
 
 def open_eyes(shape: torch.Tensor, openings: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
@@ -153,60 +162,88 @@ def open_eyes(shape: torch.Tensor, openings: torch.Tensor, which: torch.Tensor) 
 
 def gaze(shape: torch.Tensor) -> torch.Tensor:
     """Return each iris's place between its eye's corners, [N, 2, 2], in widths of the eye, of [N, 478, 3]."""
-    places = []
-    for upper, _, iris in EYES:
-        corners = shape[:, [upper[0], upper[-1]], :2]
-        width = (corners[:, 1] - corners[:, 0]).norm(dim=-1, keepdim=True).clamp_min(1e-6)
-        places.append((shape[:, iris[0], :2] - corners.mean(1)) / width)
-    return torch.stack(places, dim=1)
+    numbers = [number for upper, _, iris in EYES for number in (upper[0], upper[-1], iris[0])]
+    first, second, iris = taken(shape, numbers)[..., :2].unflatten(1, (2, 3)).unbind(2)
+    width = torch.linalg.vector_norm(second - first, dim=-1, keepdim=True).clamp_min(1e-6)
+    return (iris - (first + second) / 2) / width
 
 
-def eye_frame(points: torch.Tensor, eye: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return an eye's centre [N, 2] and axes [N, 2, 2].
+@dataclass(frozen=True)
+class Frame:
+    """A frame of coordinates at N eyes or mouths. Its unit is their width.
 
-    Rows of the axes: corner to corner to the right, and at right angles downwards.
-
-    Args:
-        points: float [N, >=468, 2].
-        eye: 0 for the left one, 1 for the right one.
+    Attributes:
+        center: float [N, 2] in pixels.
+        axes: float [N, 2, 2], rows: corner to corner to the right, and downwards.
     """
-    upper = EYES[eye][0]
-    corners = (upper[0], upper[-1]) if eye == 0 else (upper[-1], upper[0])
-    return _frame_between(points[:, list(corners)])
+
+    center: torch.Tensor
+    axes: torch.Tensor
+
+    def __getitem__(self, index: slice | torch.Tensor) -> Frame:
+        """Return some of them."""
+        return Frame(self.center[index], self.axes[index])
+
+    @cached_property
+    def pixel(self) -> torch.Tensor:
+        """Size of the picture's pixels in the frame's unit, [N, 1, 1]."""
+        return 1 / torch.linalg.vector_norm(self.axes[:, 0], dim=-1).clamp_min(1e-3).view(-1, 1, 1)
+
+    @cached_property
+    def _inverse(self) -> torch.Tensor:
+        return torch.linalg.inv(self.axes)
+
+    def local(self, places: torch.Tensor) -> torch.Tensor:
+        """Turn places [N, K, 2] of the picture into the frame's."""
+        return (places - self.center.unsqueeze(1)) @ self._inverse
 
 
-def mouth_frame(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mouth's centre and axes by the inner lips' corners, as `eye_frame` an eye's."""
-    return _frame_between(points[:, [UPPER[0], UPPER[-1]]])
+def eye_frames(points: torch.Tensor) -> Frame:
+    """Return the frames of N left eyes, then of N right ones, by their corners, of points [N, >=468, 2]."""
+    left, right = (upper for upper, _, _ in EYES)
+    corners = taken(points, (left[0], left[-1], right[-1], right[0]))
+    return _frame_between(corners.unflatten(1, (2, 2)).transpose(0, 1).flatten(0, 1))
+
+
+def mouth_frame(points: torch.Tensor) -> Frame:
+    """Return the mouth's frame by the inner lips' corners, of points [N, >=468, 2]."""
+    return _frame_between(taken(points, (UPPER[0], UPPER[-1])))
 
 
 def mouth_place(points: torch.Tensor) -> torch.Tensor:
     """Return the mouth's centre and the ends of its axes at the depth of the lips, [N, 3, 3], of [N, >=468, 3]."""
-    center, axes = mouth_frame(points[..., :2])
-    depth = points[:, [UPPER[_MIDDLE], LOWER[_MIDDLE]], 2].mean(1)
-    places = torch.cat((center.unsqueeze(1), center.unsqueeze(1) + axes), dim=1)
-    return torch.cat((places, depth.view(-1, 1, 1).expand(-1, 3, 1)), dim=-1)
+    frame = mouth_frame(points[..., :2])
+    depth = taken(points, (UPPER[_MIDDLE], LOWER[_MIDDLE]))[..., 2:].mean(1, keepdim=True)
+    center = frame.center.unsqueeze(1)
+    return torch.cat((torch.cat((center, center + frame.axes), dim=1), depth.expand(-1, 3, 1)), dim=-1)
 
 
-def _frame_between(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _frame_between(corners: torch.Tensor) -> Frame:
+    """Return the frame between corners [N, 2, 2], the left and the right one."""
     along = corners[:, 1] - corners[:, 0]
-    return corners.mean(1), torch.stack((along, torch.stack((-along[:, 1], along[:, 0]), dim=-1)), dim=1)
+    return Frame(corners.mean(1), (along @ _with_downwards(along.device)).unflatten(-1, (2, 2)))
 
 
-def eyes_in_view(points: torch.Tensor) -> torch.Tensor:
+@lru_cache
+def _with_downwards(device: torch.device) -> torch.Tensor:
+    """Return the matrix [2, 4] that turns a vector x, y into itself and the one at right angles: x, y, -y, x."""
+    return torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, -1.0, 0.0]], device=device)
+
+
+def eyes_in_view(eyes: Frame) -> torch.Tensor:
     """Return the visible share of each eye, [N, 2]: 1, down to 0 for one that the turned head hides.
 
     Args:
-        points: float [N, >=468, 2].
+        eyes: as `eye_frames` has them.
     """
-    along = torch.stack([eye_frame(points, eye)[1][:, 0] for eye in (0, 1)], dim=1)
+    along = eyes.axes[:, 0].unflatten(0, (2, -1)).transpose(0, 1)
     width = (along * torch.nn.functional.normalize(along.sum(1, keepdim=True), dim=-1)).sum(-1)
     return EYE_IN_VIEW(width / width.amax(1, keepdim=True).clamp_min(1e-6))
 
 
 def lip_gaps(shape: torch.Tensor) -> torch.Tensor:
     """Return the lower inner lip's distance below the upper one, [N, 11] along the mouth, in the shape's unit."""
-    return shape[:, LOWER, 1] - shape[:, UPPER, 1]
+    return (taken(shape, LOWER) - taken(shape, UPPER))[..., 1]
 
 
 def move_lips(shape: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
@@ -226,8 +263,9 @@ def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
     profile = torch.tensor(LIP_PROFILE, device=shape.device)
     shape = move_lips(shape, ((opening - now) * mouth_width(shape)).unsqueeze(-1) * profile)
     overlap = (-lip_gaps(shape)).clamp_min(0)
-    shape[:, LOWER, 1] += overlap / 2
-    shape[:, UPPER, 1] -= overlap / 2
+    if overlap.any():
+        shape[:, LOWER, 1] += overlap / 2
+        shape[:, UPPER, 1] -= overlap / 2
     return shape
 
 
@@ -236,9 +274,9 @@ def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     shape, now = shape.clone(), eye_openings(shape)
     factor = (1 + change / now.clamp_min(MIN_OPENING)).clamp(0, MAX_LID_FACTOR)
     for eye, (upper_lid, lower_lid, _) in enumerate(EYES):
-        upper, lower = list(upper_lid[1:-1]), list(lower_lid[1:-1])
-        gap = shape[:, lower] - shape[:, upper]
-        shape[:, upper] = shape[:, lower] - factor[:, eye].view(-1, 1, 1) * gap
+        lower = taken(shape, lower_lid[1:-1])
+        gap = lower - taken(shape, upper_lid[1:-1])
+        put(shape, upper_lid[1:-1], lower - factor[:, eye].view(-1, 1, 1) * gap)
     return shape
 
 

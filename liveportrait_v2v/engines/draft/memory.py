@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from ...compose import PixelRect, to_float
 from ...tensors import TensorStruct
 from . import face
-from .curves import CURVE_SAMPLES, Frame, in_frame, margins_of, surroundings
-from .face import Ramp
+from .curves import CURVE_SAMPLES, Patch, in_frame, surroundings
+from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
 from .paint import skin_color
+from .parts import Parts
 
 
 @dataclass(frozen=True)
@@ -114,15 +115,17 @@ class Remembered(TensorStruct):
             pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         """
         seen = self.eye_openings > 0
-        ratio = face.eye_openings(target.moved) / torch.where(seen, self.eye_openings, 1.0)
+        ratio = target.after.eye_openings / torch.where(seen, self.eye_openings, 1.0)
         shut = EYES.shut.down(target.eyes / target.rest_eyes)
-        share = seen * shut * EYES.opens(ratio) * face.eyes_in_view(target.moved[..., :2])
+        share = seen * shut * EYES.opens(ratio) * target.after.eyes_in_view
+        if not share.any():
+            return
         reach = torch.tensor(EYES.reach, device=pictures.device)
         for eye in (0, 1):
             which = share[:, eye].nonzero().flatten()
             if not len(which):
                 continue
-            frame = face.eye_frame(target.moved[which, :, :2], eye)
+            frame = target.after.eye(eye)[which]
             rows, columns, x, y = surroundings(frame, EYES.reach, region)
             place = torch.stack((x, y), dim=-1) / reach
             soft = 1 - EYES.edge(place.norm(dim=-1))
@@ -137,9 +140,14 @@ class Remembered(TensorStruct):
 
 
 class Memory:
-    """What the frames of a scene have shown so far; it does not depend on where chunks end."""
+    """What the frames of a scene have shown so far; it does not depend on where chunks end.
 
-    def __init__(self) -> None:
+    Args:
+        still: all frames show the same, so that the first of them has shown all.
+    """
+
+    def __init__(self, still: bool = False) -> None:
+        self._still = still
         self._last: Remembered | None = None
         self._widest_eyes = 0.0  # of the kept ones, over those at rest
 
@@ -149,6 +157,8 @@ class Memory:
         Eyes are those of the last frame in which both are about as open as at rest, or, until one comes, those of the
         frame in which they are widest. The mouth is the one that was clearly wider open than those before.
         """
+        if self._still and self._last is not None:
+            return self._last.expand(len(frames))
         last = self._last or Remembered.nothing(frames.device)
         states, rows = [last], []
         eyes, mouths = self._eyes_of(target), self._mouths_of(target, last)
@@ -183,7 +193,7 @@ class Memory:
         """Return the frame whose mouth is the one to be kept, at each frame; None where it came before."""
         widest = max(last.mouth_opening.item() * MOUTHS.wider, MOUTHS.least)
         kept: list[int | None] = []
-        for k, opening in enumerate(face.mouth_opening(target.source).clamp_max(MOUTHS.most).tolist()):
+        for k, opening in enumerate(target.before.mouth_opening.clamp_max(MOUTHS.most).tolist()):
             better = opening > widest
             if better:
                 widest = opening * MOUTHS.wider
@@ -193,36 +203,36 @@ class Memory:
 
 def _with_eyes(before: Remembered, frames: torch.Tensor, target: Target, k: int) -> Remembered:
     """Return a memory [1] with the eyes of frame k, unless they are outside of it."""
-    points, eyes = target.source[k : k + 1, :, :2], []
+    parts, eyes = Parts(target.source[k : k + 1]), []
     x, y = (
         torch.linspace(-reach, reach, count, device=frames.device)
         for reach, count in zip(EYES.reach, EYES.size[::-1], strict=True)
     )
     for eye in (0, 1):
-        picture = _cut(frames[k : k + 1], face.eye_frame(points, eye), x, y)
+        picture = _cut(frames[k : k + 1], parts.eye(eye), x, y)
         if picture is None:
             return before
         eyes.append(picture)
-    return replace(before, eyes=torch.stack(eyes, dim=1), eye_openings=face.eye_openings(points))
+    return replace(before, eyes=torch.stack(eyes, dim=1), eye_openings=parts.eye_openings)
 
 
 def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int) -> Remembered:
     """Return a memory [1] with the mouth of frame k, unless it is outside of it."""
     source = target.source[k : k + 1]
-    frame = face.mouth_frame(source[..., :2])
+    parts = Parts(source)
     x, y = (
         torch.linspace(*ends, count, device=frames.device)
         for ends, count in zip((MOUTHS.x, MOUTHS.y), MOUTHS.size[::-1], strict=True)
     )
-    picture = _cut(frames[k : k + 1], frame, x, y)
+    picture = _cut(frames[k : k + 1], parts.mouth, x, y)
     if picture is None:
         return before
     return replace(
         before,
         mouth=picture,
         mouth_place=target.pose[k : k + 1].undo(face.mouth_place(source)),
-        mouth_curves=margins_of(source[..., :2], (face.UPPER, face.LOWER), frame).transpose(0, 1),
-        mouth_opening=face.mouth_opening(source),
+        mouth_curves=parts.lips.transpose(0, 1),
+        mouth_opening=parts.mouth_opening,
         skin=skin_color(frames[k : k + 1], source),
     )
 
@@ -232,8 +242,7 @@ def _cut(frames: torch.Tensor, frame: Frame, x: torch.Tensor, y: torch.Tensor) -
     x, y = torch.meshgrid(x, y, indexing="xy")
     places = in_frame(frame, x.unsqueeze(0), y.unsqueeze(0))
     whole = PixelRect(0, 0, *frames.shape[1:3])
-    part = whole.part(*whole.box(places))
+    (part,) = whole.boxes(places)
     if part.empty:
         return None
-    pixels = to_float(part.of(frames))
-    return F.grid_sample(pixels, part.sample_at(places), padding_mode="border", align_corners=False)
+    return Patch(to_float(part.of(frames)), [part]).at(places)

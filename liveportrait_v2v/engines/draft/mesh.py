@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import torch
@@ -35,6 +35,11 @@ class WarpMesh:
     outer: torch.Tensor
     edge: torch.Tensor
     edge_triangles: torch.Tensor
+
+    @cached_property
+    def outer_triangles(self) -> torch.Tensor:
+        """The triangles of the rings, int64 [R, 3]."""
+        return self.triangles[self.outer]
 
 
 @lru_cache(maxsize=1)

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 
 from ...compose import PixelRect
 from ...faces import FaceSquare
+from ...tensors import taken
 from . import face
-from .curves import Frame, Opening, Patch, height_at, in_frame, local, margins_of, pixel_of, places_in
-from .face import Ramp
+from .curves import Opening, Patch, height_at, heights_at, in_frame, places_in
+from .face import Frame, Ramp
 from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
@@ -24,7 +25,8 @@ class MouthParameters:
     """What the source's own mouth gives, in widths of the mouth unless said otherwise.
 
     Attributes:
-        shown: place from the upper lip, 0, to the lower one, 1, at which what the source shows ends.
+        shown: place from the upper lip, 0, to the lower one, 1, at which what the source shows ends, in wider mouths.
+        wider: height over that of the view from which a mouth is wider.
         lip_edge: height above the lower lip that already carries its colour.
         lip_way: largest motion of the upper lip over the teeth, upwards and downwards.
         lip_shade: depth below the upper lip in which teeth are in its shade, also where the lip goes up.
@@ -34,12 +36,15 @@ class MouthParameters:
         light: least and largest change of the light since a mouth was kept.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
         seam: gap between the lips up to which they touch.
-        seam_depth: depth of the shade in the middle where they do; half of it at their margins.
+        seam_light: light in the middle where they do, by colour, in shares of that on lips.
+        margin_depth: share of that shade at their margins.
         lip_round: distance from the lower lip over which its shade ends.
+        lip_depth: share of the seam's shade at the lower lip.
         lip_beside: distance from the margins of lips, in pixels, at which these have the colour of that shade.
     """
 
     shown: Ramp = Ramp(0.65, 0.33)
+    wider: Ramp = Ramp(0.95, 0.2)
     lip_edge: float = 0.015
     lip_way: tuple[float, float] = (0.02, 0.06)
     lip_shade: float = 0.04
@@ -49,8 +54,10 @@ class MouthParameters:
     light: tuple[float, float] = (0.5, 2.0)
     small_gap: Ramp = Ramp(0.35, 0.4)
     seam: Ramp = Ramp(0.05, 0.06)
-    seam_depth: float = 0.5
+    seam_light: Colour = (0.65, 0.45, 0.45)
+    margin_depth: float = 0.25
     lip_round: float = 0.05
+    lip_depth: float = 0.35
     lip_beside: float = 1.5
 
 
@@ -64,6 +71,7 @@ class InsideParameters:
         edge_rise: how much higher that edge is at the last tooth.
         teeth_height: least and largest visible height of the upper teeth.
         teeth_share: share of a mouth's height that they have at least, up to a height of `edge`.
+        small_gap: share of a small mouth's height that stays dark below them, by which it is seen to be open.
         lower_teeth: ends of the lower teeth, from the middle to a side.
         lower_height, lower_share: largest height of the lower teeth, and their share of a mouth's height up to it.
         lower_fall: how much lower their edge is at the last tooth.
@@ -84,6 +92,7 @@ class InsideParameters:
     edge_rise: float = 0.2
     teeth_height: tuple[float, float] = (0.12, 0.95)
     teeth_share: float = 0.2
+    small_gap: float = 0.5
     lower_teeth: tuple[float, ...] = (0.53, 1.12, 1.8, 2.5)
     lower_height: float = 0.45
     lower_share: float = 0.2
@@ -123,20 +132,20 @@ def draw_mouths(
         frames: uint8 [N, H, W, 3], the source.
         shift: float32 [N, 2, S, S] over the N squares, as `warp.make_warp` has it.
     """
-    moved = target.moved[..., :2]
+    before, after = target.before, target.after
     margin = margin_px(square, shift.shape[-1])
-    opening = Opening.between(moved, (face.UPPER, face.LOWER), face.mouth_frame(moved), region, margin)
-    own = face.mouth_frame(target.source[..., :2])
-    patch = Patch.around(frames, target.source[:, face.UPPER + face.LOWER, :2], margin)
-    if opening.empty or patch.rect.empty:
+    lips, own_lips = (taken(parts.points, face.UPPER + face.LOWER).unsqueeze(0) for parts in (after, before))
+    opening = Opening.between(lips, after.lips, after.mouth, region, margin)
+    patch = Patch.around(frames, own_lips, margin)
+    if opening.empty or patch.empty:
         return
-    skin = skin_at(opening, patch, moved[:, face.UPPER + face.LOWER], shift, square, region)
+    skin = skin_at(opening, patch, lips, shift, square)
     if not opening.inside.any():
-        opening.put(pictures, skin)
+        opening.put(pictures, skin, region)
         return
-    own_view = _View.of_source(target, lambda x, y: patch.at(in_frame(own, x, y)))
-    picture = _inside(opening, own_view, skin, frames, target, remembered, region)
-    opening.put(pictures, torch.lerp(skin, picture, opening.inside.unsqueeze(1)))
+    own_view = _View.of_source(target, patch)
+    picture = _inside(opening, own_view, skin, frames, target, remembered)
+    opening.put(pictures, torch.lerp(skin, picture, opening.inside.unsqueeze(1)), region)
 
 
 @dataclass(frozen=True)
@@ -156,14 +165,13 @@ class _View:
     at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     @classmethod
-    def of_source(cls, target: Target, at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> _View:
-        source = target.source
-        frame = face.mouth_frame(source[..., :2])
+    def of_source(cls, target: Target, patch: Patch) -> _View:
+        before = target.before
         return cls(
-            target.pose.undo(face.mouth_place(source)),
-            margins_of(source[..., :2], (face.UPPER, face.LOWER), frame),
-            MOUTH.parted(face.mouth_opening(source)),
-            at,
+            target.pose.undo(face.mouth_place(target.source)),
+            before.lips,
+            MOUTH.parted(before.mouth_opening),
+            lambda x, y: patch.at(in_frame(before.mouth, x, y)),
         )
 
     @classmethod
@@ -187,7 +195,7 @@ class _View:
     def frame_in(self, target: Target) -> Frame:
         """Return its frame as the skull carries it to its new place."""
         places = target.placed(self.place)[..., :2]
-        return places[:, 0], places[:, 1:] - places[:, :1]
+        return Frame(places[:, 0], places[:, 1:] - places[:, :1])
 
 
 def _inside(
@@ -197,59 +205,55 @@ def _inside(
     frames: torch.Tensor,
     target: Target,
     remembered: Remembered,
-    region: PixelRect,
 ) -> torch.Tensor:
     """Return the inside of mouths at an opening's pixels, float32 [N, 3, h, w] in 0..255.
 
     Args:
         lips: float32 [N, 3, h, w], the skin on both sides of it.
     """
-    source, moved = target.source[..., :2], target.moved[..., :2]
-    own_gaps, gaps = (
-        (local(points[:, face.LOWER], frame)[..., 1] - local(points[:, face.UPPER], frame)[..., 1])
-        for points, frame in ((source, face.mouth_frame(source)), (moved, opening.frame))
-    )
+    own_gaps, gaps = ((rows[1] - rows[0])[..., 1] for rows in (target.before.lip_rows, target.after.lip_rows))
     same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2))
     own_share = torch.maximum(own.shown, same)
     color = skin_color(frames, target.source)
     kept = _View.of_memory(remembered, color)
     unseen = (1 - own_share) * (1 - kept.shown)
-    widest = torch.maximum(face.mouth_opening(target.source), remembered.mouth_opening)
+    widest = torch.maximum(target.before.mouth_opening, remembered.mouth_opening)
     lower = (1 - same) * (1 - MOUTH.both_rows(widest))
-    picture = made_inside(opening, own, (unseen, lower), target, color, region)
+    picture = made_inside(opening, own, (unseen, lower), target, color)
     for view, share, still in (
         (kept, kept.shown * (own_share < 1), torch.zeros_like(same)),
         (own, own_share, same),
     ):
         if share.any():
-            picture = _over(picture, view, share, still, opening, target, region)
-    apart = MOUTH.seam(opening.lower - opening.upper)
-    # The lower lip is round: its edge is in shade.
+            picture = _over(picture, view, share, still, opening, target)
+    still = same.view(-1, 1, 1)
+    apart = torch.maximum(MOUTH.seam(opening.lower - opening.upper), still)
+    # The lower lip is round: what is behind its edge is in shade.
     above = (opening.lower - opening.y) / opening.lengths[1]
-    apart = apart * face.smoothstep(above / MOUTH.lip_round)
-    apart = torch.maximum(apart, same.view(-1, 1, 1))
-    return torch.lerp(_lips(opening, lips, region), picture, apart.unsqueeze(1))
+    behind = MOUTH.lip_depth * (1 - face.smoothstep(above / MOUTH.lip_round)) * (1 - still)
+    together, between = _lips(opening, lips)
+    depth = torch.lerp(between, behind, apart).unsqueeze(1)
+    # Lips light each other: the deeper, the redder.
+    missing = torch.tensor(MOUTH.seam_light, device=depth.device).view(-1, 1, 1) - 1
+    light = torch.addcmul(torch.ones_like(depth), depth, missing)
+    return torch.lerp(together, picture, apart.unsqueeze(1)).mul_(light)
 
 
-def _lips(opening: Opening, skin: torch.Tensor, region: PixelRect) -> torch.Tensor:
-    """Return lips that meet between the margins of an opening, with soft shade there, float32 [N, 3, h, w].
+def _lips(opening: Opening, skin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return lips that meet between the margins of an opening, float32 [N, 3, h, w], and the depth of shade [N, h, w].
 
     They have the colours of the skin [N, 3, h, w] beside these margins.
     """
-    part_of = region.part(opening.rows, opening.columns)
-    beside = MOUTH.lip_beside * pixel_of(opening.frame)
+    beside = MOUTH.lip_beside * opening.frame.pixel
+    beside_it = Patch(skin, opening.rects)
     upper, lower = (
-        F.grid_sample(
-            skin,
-            part_of.sample_at(in_frame(opening.frame, opening.x, y)),
-            padding_mode="border",
-            align_corners=False,
-        )
+        beside_it.at(in_frame(opening.frame, opening.x, y))
         for y in (opening.upper - beside * opening.lengths[0], opening.lower + beside * opening.lengths[1])
     )
     part = (opening.y - opening.upper) / (opening.lower - opening.upper).clamp_min(1e-3)
-    part = part.clamp(0, 1).unsqueeze(1)
-    return torch.lerp(upper, lower, part) * (1 - MOUTH.seam_depth * (0.5 + 2 * part * (1 - part)))
+    part = part.clamp(0, 1)
+    depth = MOUTH.margin_depth + 4 * (1 - MOUTH.margin_depth) * part * (1 - part)
+    return torch.lerp(upper, lower, part.unsqueeze(1)), depth
 
 
 def _over(
@@ -259,7 +263,6 @@ def _over(
     same: torch.Tensor,
     opening: Opening,
     target: Target,
-    region: PixelRect,
 ) -> torch.Tensor:
     """Lay what a view shows below its upper lip over a picture [N, 3, h, w] of an opening's pixels.
 
@@ -270,22 +273,27 @@ def _over(
         same: float32 [N], share to which the mouth is open as in the view.
     """
     frame = view.frame_in(target)
-    x, y = places_in(frame, region, opening.rows, opening.columns)
-    lip_x, lip_y = local(target.moved[:, face.UPPER, :2], frame).unbind(-1)
+    x, y = places_in(frame, opening.rects)
+    lip_x, lip_y = frame.local(taken(target.after.points, face.UPPER)).unbind(-1)
     # In a mouth that is wider than the view's, its teeth reach the corners as well.
     narrower = (0.5 / lip_x.abs().amax(1).clamp_min(0.5)).view(-1, 1, 1)
     x = x * narrower
     lip_down = (lip_y - height_at(view.curves[0], lip_x * narrower[..., 0]))[:, _MIDDLE].mean(1)
     up, down = MOUTH.lip_way
     carried = (lip_down - lip_down.clamp(-up, down)).view(-1, 1, 1)
-    upper, lower = (height_at(curve, x) for curve in view.curves)
-    lip = (opening.y - opening.upper) * (pixel_of(frame) / pixel_of(opening.frame))
+    upper, lower = heights_at(view.curves, x)
+    lip = (opening.y - opening.upper) * (frame.pixel / opening.frame.pixel)
     below = torch.maximum(y - carried - upper, lip.clamp_max(MOUTH.lip_shade))
     place = (below + MOUTH.lip_edge) / (lower - upper).clamp_min(face.MIN_OPENING)
     # In a small mouth, only a dark gap separates teeth from lips.
     gap = (opening.lower - opening.upper).clamp_min(face.MIN_OPENING)
     small = smallness(target.source).view(-1, 1, 1) * MOUTH.small_gap((opening.y - opening.upper) / gap)
-    shown = torch.maximum((1 - MOUTH.shown(place)) * (1 - small), same.view(-1, 1, 1))
+    own, new = (
+        (curves[1] - curves[0]).clamp_min(0).mean(1).view(-1, 1, 1)
+        for curves in (view.curves, opening.curves)
+    )
+    wider = MOUTH.wider(new * (frame.pixel / opening.frame.pixel) / own.clamp_min(1e-3))
+    shown = torch.maximum((1 - MOUTH.shown(place) * wider) * (1 - small), same.view(-1, 1, 1))
     return torch.lerp(picture, view.at(x, upper + below), (shown * share.view(-1, 1, 1)).unsqueeze(1))
 
 
@@ -295,7 +303,6 @@ def made_inside(
     teeth: tuple[torch.Tensor, torch.Tensor],
     target: Target,
     skin: torch.Tensor,
-    region: PixelRect,
 ) -> torch.Tensor:
     """Return a made inside of mouths: two rows of teeth, the tongue and shade, in the light of the face.
 
@@ -308,10 +315,10 @@ def made_inside(
         float32 [N, 3, h, w] in 0..255.
     """
     frame = own.frame_in(target)
-    x, y = places_in(frame, region, opening.rows, opening.columns)
+    x, y = places_in(frame, opening.rects)
     centimetre = target.moved_pose.scale.view(-1, 1, 1)  # in pixels
     pixel = 1 / centimetre
-    own_width, width = (pixel / pixel_of(part) for part in (frame, opening.frame))
+    own_width, width = (pixel / part.pixel for part in (frame, opening.frame))
     across, lip = (x * own_width).abs(), (y - height_at(own.curves[0], x)) * own_width
     below, above = (opening.y - opening.upper) * width, (opening.lower - opening.y) * width
     height = below + above
@@ -330,8 +337,7 @@ def made_inside(
     picture = torch.lerp(material(INSIDE.cavity), material(INSIDE.tongue_colour), tongue.unsqueeze(1))
     ramp, remains = INSIDE.sides
     light = 1 - (1 - remains) * ramp(across)
-    large = (1 - smallness(target.source)).view(-1, 1, 1)
-    corners = large * INSIDE.corners.down(opening.x.abs())
+    corners = INSIDE.corners.down(opening.x.abs())
 
     def row(
         ends: tuple[float, ...],
@@ -364,5 +370,7 @@ def made_inside(
         end = INSIDE.edge - INSIDE.edge_rise * (across / INSIDE.teeth[-1]) ** 2 + below - lip
         shortest, longest = INSIDE.teeth_height
         seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge)
-        picture = row(INSIDE.teeth, below, torch.maximum(end, seen).clamp_max(longest), upper, light * shadow)
+        end = torch.maximum(end, seen).clamp_max(longest)
+        dark = INSIDE.small_gap * smallness(target.source).view(-1, 1, 1)
+        picture = row(INSIDE.teeth, below, end.minimum((1 - dark) * height), upper, light * shadow)
     return picture

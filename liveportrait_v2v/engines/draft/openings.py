@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 from ...compose import PixelRect
 from ...faces import FaceSquare
-from .curves import Opening, Patch, height_at, local, pixel_of
+from .curves import Opening, Patch, heights_at, of_each, pixels_in, sampling_in
 
 NODES_AROUND = 3
 """Nodes over which the warp of one side is drawn out over an opening."""
@@ -27,42 +28,33 @@ def margin_px(square: FaceSquare, size: int) -> float:
 
 
 def skin_at(
-    opening: Opening,
-    patch: Patch,
-    margins: torch.Tensor,
-    shift: torch.Tensor,
-    square: FaceSquare,
-    region: PixelRect,
+    opening: Opening, patch: Patch, margins: torch.Tensor, shift: torch.Tensor, square: FaceSquare
 ) -> torch.Tensor:
-    """Return the pixels around an opening with the skin above it moved by nodes above, that below by nodes below.
+    """Return the pixels around openings with the skin above them moved by nodes above, that below by nodes below.
 
     Args:
-        patch: the source around the opening.
-        margins: float32 [N, K, 2], margins of lids or lips in the moved face, in pixels of the frame.
+        patch: the source around them.
+        margins: float32 [M, N, K, 2], margins of lids or lips in the moved face, in pixels of the frame.
         shift: float32 [N, 2, S, S] over the squares, in sides of the square.
 
     Returns:
-        float32 [N, 3, h, w] in 0..255, of the opening's rows and columns; the inside, too, is skin drawn out.
+        float32 [M N, 3, h, w] in 0..255, of the opening's pixels; the inside, too, is skin drawn out.
     """
-    size = shift.shape[-1]
-    margins = square.to_crop(margins, size)
-    around = NODES_AROUND + math.ceil(1.5 * margin_px(square, size) * size / square.side.min().item())
-    low = (margins.amin((0, 1)).floor().int() - around).clamp(0, size - 2).tolist()
-    high = (margins.amax((0, 1)).ceil().int() + around).clamp(2, size).tolist()
-    x, y = (torch.arange(a, max(b, a + 2), device=shift.device) + 0.5 for a, b in zip(low, high, strict=True))
-    nodes = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    places = local(square.to_frame(nodes.view(1, -1, 2).expand(len(shift), -1, -1), size), opening.frame)
-    places = places.unflatten(1, nodes.shape[:2])
-    part = shift[:, :, low[1] : low[1] + len(y), low[0] : low[0] + len(x)]
-    node = (square.side / size).view(-1, 1, 1) * pixel_of(opening.frame)
-    place = region.part(opening.rows, opening.columns).to_square(square) * size - nodes[0, 0] + 0.5
-    place = place / place.new_tensor([len(x), len(y)]) * 2 - 1
+    size, count = shift.shape[-1], len(margins)
+    nodes = _windows(square.to_crop(margins.transpose(0, 1), size), _nodes_around(square, size), size)
+    part = torch.cat([shift[:, :, rect.top : rect.bottom, rect.left : rect.right] for rect in nodes])
+    places = opening.frame.local(
+        _each_in(square, pixels_in(nodes, shift.device), square.to_frame, size).flatten(1, 2)
+    )
+    places = places.unflatten(1, part.shape[2:])
+    node = (square.side / size).repeat(count).view(-1, 1, 1) * opening.frame.pixel
+    pixels = pixels_in(opening.rects, shift.device)
+    offsets, scale = sampling_in(nodes, len(shift), shift.device)
+    place = torch.addcmul(offsets, _each_in(square, pixels, square.to_crop, size), scale)
 
-    pixels = region.pixels(opening.rows, opening.columns, shift.device)
-    axes = square.axes * square.side.view(-1, 1, 1)
-    margins = torch.cat([height_at(curve, places[..., 0]) for curve in opening.curves])
-    ways = (margins - places[..., 1].repeat(2, 1, 1)).unflatten(0, (2, -1))
-    belongs = torch.stack((ways[0] > NODE_MARGIN * node, ways[1] < -NODE_MARGIN * node)).flatten(0, 1)
+    axes = (square.axes * square.side.view(-1, 1, 1)).repeat(count, 1, 1)
+    above, below = heights_at(opening.curves, places[..., 0].contiguous()) - places[..., 1]
+    belongs = torch.cat((above > NODE_MARGIN * node, below < -NODE_MARGIN * node))
     both = _drawn_out(part.repeat(2, 1, 1, 1), belongs.unsqueeze(1).float())
     between = F.grid_sample(both, place.repeat(2, 1, 1, 1), padding_mode="border", align_corners=False)
     moved = between[:, :2] / between[:, 2:].clamp_min(1e-3)
@@ -71,10 +63,45 @@ def skin_at(
         plain = F.grid_sample(part, place, padding_mode="border", align_corners=False)
         moved = torch.where(known, moved, plain.repeat(2, 1, 1, 1))
     moved = torch.einsum("snchw,ncd->snhwd", moved.unflatten(0, (2, -1)), axes)
+    pixels = of_each(pixels, len(shift))
     sides = [patch.at(pixels + side) for side in moved]
     above, below = opening.above, opening.below
     share = (below + (opening.y - (opening.upper + opening.lower) / 2 > 0) * (1 - above - below)).unsqueeze(1)
     return torch.lerp(sides[0], sides[1], share)
+
+
+def _nodes_around(square: FaceSquare, size: int) -> int:
+    """Return the nodes around margins that are looked at."""
+    return NODES_AROUND + math.ceil(1.5 * margin_px(square, size) * size / square.side.min().item())
+
+
+def _windows(places: torch.Tensor, around: int, size: int) -> list[PixelRect]:
+    """Return M windows of one size of a grid of `size` nodes a side, around places [N, M, K, 2] in nodes.
+
+    They hold at least two by two nodes, also where the places are outside of the grid.
+    """
+    low, high = places.transpose(0, 1).flatten(1, 2).cpu().aminmax(dim=1)
+    spans = [
+        [
+            (min(max(math.floor(first) - around, 0), size - 2), min(max(math.ceil(last) + around, 2), size))
+            for first, last in zip(*ends, strict=True)
+        ]
+        for ends in zip(low.tolist(), high.tolist(), strict=True)
+    ]
+    width, height = (max(2, *(last - first for first, last in axis)) for axis in zip(*spans, strict=True))
+    corners = [(min(x[0], size - width), min(y[0], size - height)) for x, y in spans]
+    return [PixelRect(top, left, top + height, left + width) for left, top in corners]
+
+
+def _each_in(
+    square: FaceSquare,
+    points: torch.Tensor,
+    change: Callable[[torch.Tensor, float], torch.Tensor],
+    size: float,
+) -> torch.Tensor:
+    """Turn points [M, h, w, 2] by a change of coordinates of each of N squares: [M N, h, w, 2]."""
+    changed = change(points.expand(len(square), *points.shape), size)
+    return changed.transpose(0, 1).flatten(0, 1)
 
 
 def _drawn_out(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

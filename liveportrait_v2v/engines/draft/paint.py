@@ -12,9 +12,10 @@ import torch.nn.functional as F
 
 from ...compose import PixelRect
 from ...faces import topology
+from ...tensors import taken
 from . import face
-from .curves import curve_along, height_at, line, local, surroundings
-from .face import Ramp, smoothstep
+from .curves import curves_along, heights_at, line, surroundings
+from .face import Frame, Ramp, smoothstep
 from .motion import Target
 
 # Landmarks on skin: away from the shadows of brows, nose and lips; around each eye away from its lashes, between lid
@@ -102,7 +103,7 @@ def color_at(
 ) -> torch.Tensor:
     """Return the mean colour at some landmarks [K, 478, >=2] of K of the frames."""
     height, width = frames.shape[1:3]
-    points = landmarks[:, list(indices), :2].long()
+    points = taken(landmarks, indices)[..., :2].long()
     x, y = points[..., 0].clamp(0, width - 1), points[..., 1].clamp(0, height - 1)
     return frames[which.unsqueeze(1), y, x].float().mean(1)
 
@@ -116,24 +117,25 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
     """
-    share = 1 - LIDS.narrowing(face.eye_openings(target.moved) / target.eyes.clamp_min(face.MIN_OPENING))
-    share = share * LIDS.open_eye(target.eyes) * face.eyes_in_view(target.moved[..., :2])
-    for eye, (upper, _, _) in enumerate(face.EYES):
+    before, after = target.before, target.after
+    share = 1 - LIDS.narrowing(after.eye_openings / target.eyes.clamp_min(face.MIN_OPENING))
+    share = share * LIDS.open_eye(target.eyes) * after.eyes_in_view
+    for eye in (0, 1):
         which = share[:, eye].nonzero().flatten()
         if not len(which):
             continue
-        source, moved = target.source[which, :, :2], target.moved[which, :, :2]
-        frame = face.eye_frame(moved, eye)
+        frame = after.eye(eye)[which]
         rows, columns, x, y = surroundings(frame, LIDS.reach, region)
         if not x.numel():  # outside the frame
             continue
-        open_lid = y - height_at(curve_along(local(source[:, list(upper)], face.eye_frame(source, eye))), x)
-        shut_lid = y - height_at(curve_along(local(moved[:, list(upper)], frame)), x)
+        own = which + eye * len(frames)
+        lids = torch.stack((before.lids[0, own], after.lids[0, own]))
+        open_lid, shut_lid = y - heights_at(lids, x)
         ends = share[which, eye].view(-1, 1, 1) * ENDS.down(x.abs())
         lid = ends * LIDS.upper_edge(open_lid) * LIDS.lower_edge.down(shut_lid)
         lashes = LIDS.lash_opacity * ends * line(shut_lid, frame, LIDS.lash_width)
         crease = 1 - LIDS.crease_depth * torch.exp(-((open_lid / LIDS.crease_width) ** 2))
-        skin = color_at(frames, which, source, _AROUND_EYES[eye]).view(-1, 3, 1, 1)
+        skin = color_at(frames, which, before.points[which], _AROUND_EYES[eye]).view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]
         # Only above lids that are nearly shut: the lashes of others are right where they are.
         above = (
@@ -153,19 +155,19 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
     """
-    own, opening = face.mouth_opening(target.source), face.mouth_opening(target.moved)
+    own, opening = target.before.mouth_opening, target.after.mouth_opening
     share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp_min(face.MIN_OPENING)))
     share = share * smallness(target.source)
     which = share.nonzero().flatten()
     if not len(which):
         return
-    moved = target.moved[which, :, :2]
-    frame = face.mouth_frame(moved)
+    frame = target.after.mouth[which]
     rows, columns, x, y = surroundings(frame, LIPS.reach, region)
-    seam, top, bottom = (
-        height_at(curve_along(local(moved[:, list(row)], frame)), x)
-        for row in (face.UPPER, topology.LIP_OUTER_UPPER, topology.LIP_OUTER_LOWER)
+    rows_of_lips = (*face.UPPER, *topology.LIP_OUTER_UPPER, *topology.LIP_OUTER_LOWER)
+    places = (
+        frame.local(taken(target.after.points[which], rows_of_lips)).unflatten(1, (3, -1)).transpose(0, 1)
     )
+    seam, top, bottom = heights_at(curves_along(places), x)
     below = y - seam
     out = torch.where(
         below > 0, below / (bottom - seam).clamp_min(0.02), below / (top - seam).clamp_max(-0.02)
@@ -186,12 +188,12 @@ def smallness(landmarks: torch.Tensor) -> torch.Tensor:
     return 1 - SMALL_MOUTH(face.mouth_width(landmarks) / SMALL_MOUTH_PX)
 
 
-def _without_spikes(pictures: torch.Tensor, frame: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def _without_spikes(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     """Remove upright lashes from pictures [N, 3, h, w] of eyes, by a morphological closing along the rows.
 
     In eyes of few pixels nothing is that narrow.
     """
-    reach = int(LIDS.spike_width * frame[1][:, 0].norm(dim=-1).mean().item())
+    reach = int(LIDS.spike_width * frame.axes[:, 0].norm(dim=-1).mean().item())
     window, room = (1, 2 * reach + 1), (0, reach)
     wider = F.max_pool2d(pictures, window, 1, room)
     return -F.max_pool2d(-wider, window, 1, room)

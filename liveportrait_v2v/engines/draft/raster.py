@@ -2,7 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
+
+AROUND_NODES = (-1, 0, 1)
+"""Nodes beside a place, along rows and columns, whose triangles may cover it."""
+BRIDGED_NODES = 0.35
+"""Distance from a triangle that counts as covered by it: no node may see a narrow one beside it."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """N meshes of triangles on a grid, with values of a place on each triangle.
+
+    Attributes:
+        vertices: float32 [N, V, 2] in nodes of the grid.
+        depth: float32 [N, V], smaller is nearer.
+        triangles: int64 [T, 3].
+        front: int64 [N, S, S], as `rasterize` returns it.
+        functions: float32 [N, T, 3, K], as `planes` returns them.
+    """
+
+    vertices: torch.Tensor
+    depth: torch.Tensor
+    triangles: torch.Tensor
+    front: torch.Tensor
+    functions: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        vertices: torch.Tensor,
+        depth: torch.Tensor,
+        values: torch.Tensor,
+        triangles: torch.Tensor,
+        size: int,
+    ) -> Surface:
+        """Rasterize meshes with values [N, V, K] of their vertices on a grid of `size` nodes a side."""
+        front = rasterize(vertices, depth, triangles, size)
+        return cls(vertices, depth, triangles, front, planes(vertices, values, triangles))
+
+    def at_nodes(self) -> torch.Tensor:
+        """Return the values at the grid's nodes, float32 [N, K, S, S]."""
+        return fill(self.front, self.functions)
+
+    def at(self, mesh: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return the values [P, M, K] at groups of M places [P, M, 2] of meshes [P], in nodes.
+
+        Of the triangles that are in front at the nodes around a group, the nearest that covers a place counts, and
+        where none does, the one that is least beside it: edges between triangles run between nodes.
+        """
+        size, reach = self.front.shape[-1], torch.tensor(AROUND_NODES, device=places.device)
+        middle = places.mean(1).long()
+        columns, rows = (
+            (middle.unsqueeze(1) + torch.cartesian_prod(reach, reach)).clamp_(0, size - 1).unbind(-1)
+        )
+        mesh = mesh.unsqueeze(1)
+        found = self.front[mesh, rows, columns].clamp_max_(len(self.triangles) - 1)
+        edges, depth = self._edges
+        ones = torch.cat((places, torch.ones_like(places[..., :1])), dim=-1).mT
+        inside = torch.bmm(edges[mesh, found].flatten(1, 2), ones).unflatten(1, (-1, 3)).amin(2)
+        covers = inside > -BRIDGED_NODES
+        nearest = torch.where(covers, 1 / BRIDGED_NODES - depth[mesh, found].unsqueeze(2), inside).argmax(1)
+        x, y, base = self.functions[mesh, found.gather(1, nearest)].unbind(2)
+        return x * places[..., :1] + y * places[..., 1:] + base
+
+    @cached_property
+    def _edges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distances inwards from triangles' edges, as functions of a place [N, T, 3, 3], and depths in 0..1, [N, T]."""
+        corners = _corners(self.vertices, self.triangles)
+        way = torch.nn.functional.normalize(corners.roll(-1, 2) - corners, dim=-1)
+        inwards = torch.stack((-way[..., 1], way[..., 0]), dim=-1)
+        edges = torch.cat((inwards, -(inwards * corners).sum(-1, keepdim=True)), dim=-1)
+        depth = _corners(self.depth, self.triangles).mean(-1)
+        low, high = depth.aminmax(dim=1, keepdim=True)
+        return edges, (depth - low) / (high - low).clamp_min(1e-6)
 
 
 def rasterize(

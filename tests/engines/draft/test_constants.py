@@ -24,6 +24,8 @@ MODULES = (
     "mouth",
     "openings",
     "paint",
+    "raster",
+    "sampling",
     "warp",
 )
 NOT_TUNED = {"BT709_LUMA", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}

@@ -11,11 +11,11 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import create_engine
-from liveportrait_v2v.engines.draft import engine, face
+from liveportrait_v2v.engines.draft import face, sampling
 from liveportrait_v2v.engines.draft.mesh import RING_PLACES, warp_mesh
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
-from liveportrait_v2v.engines.draft.raster import cross
-from liveportrait_v2v.engines.draft.warp import make_warp, mesh_vertices, without_folds
+from liveportrait_v2v.engines.draft.raster import Surface, cross
+from liveportrait_v2v.engines.draft.warp import Rings, make_warp, without_folds
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.faces import FaceSquare, topology
 from liveportrait_v2v.geometry import face_crop
@@ -99,7 +99,7 @@ def led_by(driving: torch.Tensor) -> tuple[Target, FaceSquare]:
 def border_shift(stitching: bool) -> float:
     """Mean shift in pixels of the crop's outermost pixels when the head moves by 12 pixels."""
     target, square = led_by(landmarks(at=(AT[0] + 12, AT[1]), size=SIZE))
-    shift = make_warp(target, mesh_vertices(target, square, stitching), 128)[0] * square.side
+    shift = make_warp(target, Rings(target, square, stitching).mesh(target), 128).at_nodes()[0] * square.side
     edges = torch.cat((shift[:, 0], shift[:, -1], shift[:, :, 0], shift[:, :, -1]), dim=1)
     return edges.norm(dim=0).mean().item()
 
@@ -131,7 +131,7 @@ def test_a_head_that_turns_far_is_not_held_back(far):
 
 def test_a_small_turn_leaves_what_is_far_from_the_head_where_it_is():
     target, square = led_by(place(yaw=6, drop=1))
-    before, after, _ = mesh_vertices(target, square, True)
+    before, after, _ = Rings(target, square, True).mesh(target)
     way = (after - before).norm(dim=-1)[0, 468:].view(len(RING_PLACES), -1)
     assert way[0].max() > 0.005
     assert way[RING_PLACES.index(0.85)].max() < 5e-4
@@ -143,7 +143,7 @@ def test_the_outline_does_not_bulge_where_the_source_shows_it_edge_on(turn):
     rests = RestingFace.of(source), RestingFace.of(place())
     target = transfer(source[None], driving[None], *rests, AnimationSettings(), MotionOptions(), True, False)
     square = face_crop(source[None], AnimationSettings())
-    before, after, _ = mesh_vertices(target, square, True)
+    before, after, _ = without_folds(target, square, True)[1]
     moved = square.to_crop(target.moved[:, :468, :2])
     outline = list(topology.OVAL)
     outwards = torch.nn.functional.normalize(before[0, outline] - before[0, outline].mean(0), dim=-1)
@@ -155,24 +155,53 @@ def test_the_outline_does_not_bulge_where_the_source_shows_it_edge_on(turn):
     torch.testing.assert_close(after[0, nose], moved[0, nose])
 
 
+def test_an_outline_that_does_not_bulge_holds_no_head_back():
+    source, driving = place(yaw=-22, pitch=-10, roll=-12), place(yaw=-2, pitch=6, roll=-9, drop=2)
+    rests = RestingFace.of(source), RestingFace.of(place())
+    target = transfer(source[None], driving[None], *rests, AnimationSettings(), MotionOptions(), True, False)
+    square = face_crop(source[None], AnimationSettings())
+    _, bulging, _ = Rings(target, square, True).mesh(target)
+    held, (_, after, _) = without_folds(target, square, True)
+    assert not torch.equal(after, bulging)
+    assert held.strength.item() > 0.98
+
+
+@pytest.mark.parametrize("turn", [0, 40])
+def test_a_tilted_head_takes_its_outline_along(turn):
+    source = place(yaw=20)
+    target, square = led_by(place())
+    tilted = place(yaw=20, roll=turn)
+    target = replace(
+        target,
+        source=source[None],
+        moved=tilted[None],
+        pose=face.first_pose(source[None]),
+        moved_pose=face.first_pose(tilted[None]),
+    )
+    _, (_, after, _) = without_folds(target, square, True)
+    torch.testing.assert_close(after[0, :468], square.to_crop(tilted[None, :468, :2])[0], atol=2e-3, rtol=0)
+
+
 def test_what_the_warp_squeezes_into_a_pixel_is_averaged():
     side = 96
     stripes = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     stripes[:, :, ::2] = 255
     square = FaceSquare(torch.full((1, 2), side / 2), torch.eye(2)[None], torch.tensor([float(side)]))
-    x = (torch.arange(48) + 0.5) / 48
-    shift = torch.zeros(1, 2, 48, 48)
-    shift[0, 0] = 2.02 * (x - 0.5)  # three pixels of the source in one
+    corners = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]])
+    squeezing = (corners - 0.5) * torch.tensor([2.02, 0.0])  # three pixels of the source in one
+    halves = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    warp = Surface.of(48 * corners, torch.zeros(1, 4), squeezing, halves, 48)
+    shift = warp.at_nodes()
     region = compose.PixelRect(0, 0, side, side)
-    maps = (engine._to_region(shift, square, region), torch.ones(1, 1, 48, 48), engine._squeezed(shift))
-    pictures, _ = engine._moved(stripes, torch.cat(maps, dim=1), square, region, [slice(0, 1)])
+    maps = (sampling.to_region(shift, square, region), sampling.squeezed(shift))
+    pictures, _ = sampling.moved(stripes, torch.cat(maps, dim=1), warp, square, region, [slice(0, 1)])
     middle = pictures[0, 0, 20:76, 36:60]
     assert (middle - 127.5).abs().max() < 70
 
 
 def test_the_warp_is_smooth_outside_the_openings():
     target, square = led_by(place(yaw=10, drop=1))
-    shift = make_warp(target, mesh_vertices(target, square, True), 128)[0]
+    shift = make_warp(target, Rings(target, square, True).mesh(target), 128).at_nodes()[0]
     forehead = shift[:, 20:50, 40:90]
     assert forehead.diff(dim=1).abs().max() < 1.5 / 128
     assert forehead.diff(dim=2).abs().max() < 1.5 / 128
@@ -227,6 +256,20 @@ def test_a_face_that_reaches_over_the_frames_edge_is_rendered():
     assert not torch.equal(result[1], picture()[0])
 
 
+@pytest.mark.parametrize("place_of_crop", [{"vy_ratio": 0.5}, {"vy_ratio": -0.5}, {"vx_ratio": 0.4}])
+def test_a_crop_that_leaves_out_eyes_or_mouth_is_rendered(place_of_crop):
+    moving = [place(), place(drop=1, lids=0.3, yaw=5)]
+    result = render([place()] * 2, moving, scale=1.0, **place_of_crop)
+    assert not torch.equal(result[1], picture()[0])
+
+
+@pytest.mark.parametrize("x", [-15, WIDTH + 15])
+def test_a_face_with_one_eye_outside_the_frame_is_rendered(x):
+    faces = [landmarks(at=(x, 150), size=SIZE)] * 2
+    result = render(faces, [place(), place(drop=1, lids=0.3)])
+    assert not torch.equal(result[1], picture()[0])
+
+
 def test_a_face_outside_the_frame_changes_nothing():
     faces = [landmarks(at=(-900, -900), size=SIZE)] * 2
     assert torch.equal(render(faces, [place(), place(drop=1)]), picture(2))
@@ -262,6 +305,26 @@ def test_the_result_does_not_depend_on_where_chunks_end():
             at += len(chunk)
         results.append(torch.cat(rendered))
     assert (results[0].int() - results[1].int()).abs().max() <= 1
+
+
+def test_a_still_that_is_shown_frame_by_frame_moves_as_one_whose_every_frame_is_read_anew():
+    frame = torch.randint(0, 256, (1, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    moves = torch.stack([place(drop=0.2 * k, yaw=2 * k) for k in range(6)])
+    other = landmarks(at=(200.0, 160.0), size=6.0)
+
+    def drawn(between: torch.Tensor | None) -> torch.Tensor:
+        session = create_engine("draft").session(AnimationSettings(), MotionOptions(), None, RATE)
+        session.survey([TrackedChunk(frame, moves[:1], torch.tensor([True]))])
+        results = []
+        for motion in session.motions(TrackedChunk(frame, m[None], torch.tensor([True])) for m in moves):
+            still = TrackedChunk(frame.clone(), place()[None].clone(), torch.tensor([True]))
+            results.append(session.render(still, motion[None]).frames)
+            if between is not None:  # the session of another face takes the caches' places
+                away = TrackedChunk(frame, between[None], torch.tensor([True]))
+                session.for_another_face().render(away, motion[None])
+        return torch.cat(results)
+
+    assert torch.equal(drawn(None), drawn(other))
 
 
 def test_a_moment_between_two_driving_frames_is_between_their_motions():

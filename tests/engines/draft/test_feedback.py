@@ -152,10 +152,10 @@ def animate(
     session = create_engine("draft").session(AnimationSettings(), UNSMOOTHED, Fraction(30), Fraction(30))
     drawn, draw = [], session._draw
 
-    def keep(frames, target, seen, size, sketch=False):
+    def keep(frames, target, *others, sketch=False):
         if not sketch:
             drawn.append(target)
-        return draw(frames, target, seen, size, sketch)
+        return draw(frames, target, *others, sketch=sketch)
 
     session._draw = keep
     results = []
@@ -175,7 +175,7 @@ AT = (180.0, 150.0)
 
 
 @pytest.mark.parametrize(
-    ("size", "inferred"), [(14.0, 3), (7.0, 4), (3.0, 14)], ids=["large", "middling", "small"]
+    ("size", "inferred"), [(14.0, 2), (7.0, 3), (3.0, 14)], ids=["large", "middling", "small"]
 )
 def test_smaller_faces_are_inferred_more_often(monkeypatch, size, inferred):
     net = HalfBlind()

@@ -11,7 +11,7 @@ from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
-from liveportrait_v2v.engines.draft.warp import make_warp, mesh_vertices
+from liveportrait_v2v.engines.draft.warp import Rings, make_warp
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -99,7 +99,7 @@ def test_a_shut_mouth_opens_with_the_inside_that_it_showed_before(seen):
     asked = target(torch.stack((opened if seen else shut, shut)), opened, shut)
     frames = torch.cat((green if seen else picture(), picture()))
     square, pictures = face_crop(asked.source, AnimationSettings()), to_float(frames)
-    shift = make_warp(asked, mesh_vertices(asked, square, True), 256)
+    shift = make_warp(asked, Rings(asked, square, True).mesh(asked), 256).at_nodes()
     draw_mouths(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
     inside = pictures[1, :, top + 4 : bottom - 4, x]
     assert (inside[1].mean() > 1.5 * inside[0].mean()) == seen

@@ -38,6 +38,11 @@ def eyes(target: Target) -> float:
     return face.eye_openings(target.moved).mean().item()
 
 
+def each_eye(target: Target) -> list[float]:
+    """Openings in head coordinates."""
+    return face.eye_openings(target.moved_pose.undo(target.moved))[0].tolist()
+
+
 def opening(points: torch.Tensor) -> float:
     return face.mouth_opening(points.unsqueeze(0)).item()
 
@@ -157,6 +162,31 @@ def test_eyes_open_as_the_driving_eyes_do():
     assert len(set(seen)) == 5
 
 
+def with_lid(points: torch.Tensor, eye: int, opening: float) -> torch.Tensor:
+    """Landmarks [478, 3] with one upper lid down to a share of its opening."""
+    upper, lower = (list(row[1:-1]) for row in face.EYES[eye][:2])
+    points = points.clone()
+    points[upper] = points[lower] + opening * (points[upper] - points[lower])
+    return points
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_a_lid_a_little_lower_than_the_other_is_no_wink_but_a_shut_eye_is(eye):
+    uneven, wink = (
+        each_eye(move(landmarks(), with_lid(landmarks(), eye, opening), reference=landmarks()))
+        for opening in (0.9, 0.1)
+    )
+    assert uneven[0] == pytest.approx(uneven[1], abs=0.01)
+    assert wink[eye] < 0.3 * wink[1 - eye]
+
+
+def test_an_eye_that_the_turned_head_hides_follows_the_other():
+    turned = landmarks(yaw=70)
+    hidden = face.eyes_in_view(face.eye_frames(turned[None, :, :2]))[0].argmin().item()
+    left, right = each_eye(move(landmarks(), with_lid(turned, hidden, 0.1), reference=landmarks()))
+    assert left == pytest.approx(right, rel=0.1)
+
+
 def test_eye_retargeting_gives_the_driving_eyes_own_opening_times_the_multiplier():
     driving = landmarks(lids=0.8)
     own = face.eye_openings(driving.unsqueeze(0)).mean().item()
@@ -253,6 +283,14 @@ def test_a_glance_moves_the_irises():
     torch.testing.assert_close(
         target.gaze - target.own_gaze, torch.tensor([0.1, 0.0]).expand(1, 2, 2), atol=0.01, rtol=0
     )
+
+
+def test_irises_that_are_measured_moving_apart_stay_where_they_are():
+    source, driving = landmarks(), landmarks()
+    for (upper, _, iris), way in zip(face.EYES, (0.1, -0.1), strict=True):
+        driving[list(iris), 0] += way * (driving[upper[0], :2] - driving[upper[-1], :2]).norm()
+    target = move(source, driving, reference=landmarks())
+    torch.testing.assert_close(target.gaze, target.own_gaze, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v import compose
 from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.curves import Opening, local, pixel_of
+from liveportrait_v2v.engines.draft.curves import Opening
 from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
 from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
-from liveportrait_v2v.engines.draft.warp import make_warp, mesh_vertices
+from liveportrait_v2v.engines.draft.parts import Parts
+from liveportrait_v2v.engines.draft.warp import Rings, make_warp
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -36,15 +37,17 @@ def target(source: torch.Tensor, moved: torch.Tensor) -> Target:
 
 def opening_of(points: torch.Tensor, eye: int) -> Opening:
     """An eye's opening in a picture with a face's landmarks [478, 3]."""
-    places = points[None, :, :2]
-    return Opening.between(places, face.EYES[eye][:2], face.eye_frame(places, eye), WHOLE, 3)
+    parts = Parts(points[None])
+    return Opening.between(
+        parts.lid_points[eye : eye + 1], parts.lids[:, eye : eye + 1], parts.eye(eye), WHOLE, 3
+    )
 
 
 def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
     """A frame [H, W, 3] with its openings drawn over the source."""
     square = face_crop(asked.source, AnimationSettings())
     pictures = to_float(frames)
-    shift = make_warp(asked, mesh_vertices(asked, square, True), 256)
+    shift = make_warp(asked, Rings(asked, square, True).mesh(asked), 256).at_nodes()
     if draw is draw_mouths:
         draw(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
     else:
@@ -56,14 +59,13 @@ def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
 def with_eyes(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A picture with white eyeballs and round black irises between lids, and landmarks with the irises' rings."""
     frames, points = picture(), points.clone()
-    for eye, (upper, lower, iris) in enumerate(face.EYES):
-        frame = face.eye_frame(points[None, :, :2], eye)
-        opening = Opening.between(points[None, :, :2], (upper, lower), frame, WHOLE, 3)
+    for eye, (_, _, iris) in enumerate(face.EYES):
+        opening = opening_of(points, eye)
         ball = ((opening.above + opening.below) < 0.5)[0]
-        radius = IRIS_EYE_WIDTHS * frame[1][0, 0].norm()
-        center = local(points[None, iris[:1], :2], frame)[0, 0]
+        radius = IRIS_EYE_WIDTHS * opening.frame.axes[0, 0].norm()
+        center = opening.frame.local(points[None, iris[:1], :2])[0, 0]
         disc = torch.hypot(opening.x - center[0], opening.y - center[1])[0] < IRIS_EYE_WIDTHS
-        part = frames[0, opening.rows, opening.columns]
+        part = opening.rects[0].of(frames)[0]
         part[ball] = 240
         part[ball & disc] = 0
         offsets = torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 1.0]]) * radius
@@ -73,7 +75,7 @@ def with_eyes(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def dark_columns(frame: torch.Tensor, points: torch.Tensor, eye: int, down: float = 0.0) -> int:
     """Pixels of an iris in a row `down` radii below its centre."""
-    radius = IRIS_EYE_WIDTHS * face.eye_frame(points[None, :, :2], eye)[1][0, 0].norm().item()
+    radius = IRIS_EYE_WIDTHS * Parts(points[None]).eye(eye).axes[0, 0].norm().item()
     x, y = points[face.EYES[eye][2][0], :2].tolist()
     row = frame[int(y + down * radius), int(x - 1.6 * radius) : int(x + 1.6 * radius)].mean(-1)
     return int((row < 100).sum())
@@ -109,15 +111,15 @@ def test_small_eyes_that_are_torn_open_carry_no_shade_of_their_lids(eye):
     usual, wide = (landmarks(size=6.0, at=(180, 150), lids=lids) for lids in (1.0, 1.6))
     frames, usual = with_eyes(usual)
     lids = opening_of(usual, eye)
-    shade = (lids.y - lids.upper).abs() < pixel_of(lids.frame)
-    frames[0, lids.rows, lids.columns][shade[0]] = 30
+    shade = (lids.y - lids.upper).abs() < lids.frame.pixel
+    lids.rects[0].of(frames)[0][shade[0]] = 30
     frames = F.avg_pool2d(to_float(frames), 3, 1, 1).permute(0, 2, 3, 1).to(torch.uint8)
     frame = drawn(draw_eyes, frames, target(usual, wide))
     ball = opening_of(wide, eye)
     down = (ball.y - ball.upper) / (ball.lower - ball.upper).clamp_min(1e-3)
     beside = (ball.x.abs() > IRIS_EYE_WIDTHS) & (ball.x.abs() < 1.5 * IRIS_EYE_WIDTHS)
     middle = ((down > 0.3) & (down < 0.6) & beside)[0]
-    assert frame[ball.rows, ball.columns][middle].mean() > 110
+    assert ball.rects[0].of(frame[None])[0][middle].mean() > 110
 
 
 def test_openings_that_do_not_move_keep_their_pixels():
@@ -143,6 +145,17 @@ def test_a_mouth_that_was_never_open_gets_teeth_shade_and_a_tongue():
     assert teeth > 0.75 * skin
     assert shade < 0.5 * skin
     assert inside[2 * count // 3 :].max() > 1.3 * shade
+
+
+@pytest.mark.parametrize("drop", [1.2, 2.2])
+def test_a_mouth_of_fifteen_pixels_gets_a_light_band_above_a_dark_one(drop):
+    shut, opened = (landmarks(size=3.0, at=(180, 150), drop=drop) for drop in (0.0, drop))
+    frame = drawn(draw_mouths, picture(), target(shut, opened)).mean(-1)
+    x, top = opened[UPPER_LIP, :2].int().tolist()
+    inside = frame[top : int(opened[LOWER_LIP, 1]) + 1, x]
+    count, skin = len(inside), picture()[0, 150, 180].float().mean()
+    assert inside[: count // 2].max() > 0.7 * skin
+    assert inside[count // 2 :].min() < inside[: count // 2].max() - 0.25 * skin
 
 
 def test_a_mouth_that_was_never_open_gets_lower_teeth_in_the_shade_and_a_tongue_behind_them():
@@ -190,9 +203,10 @@ def test_lips_that_touch_show_no_teeth_and_no_black_dashes():
 def with_teeth(points: torch.Tensor) -> torch.Tensor:
     """A picture [1, H, W, 3] of an open mouth that is filled with white teeth."""
     frames = picture()
-    frame = face.mouth_frame(points[None, :, :2])
-    opening = Opening.between(points[None, :, :2], (face.UPPER, face.LOWER), frame, WHOLE, 3)
-    frames[0, opening.rows, opening.columns][((opening.above + opening.below) < 0.5)[0]] = 240
+    parts = Parts(points[None])
+    lips = points[None, None, face.UPPER + face.LOWER, :2]
+    opening = Opening.between(lips, parts.lips, parts.mouth, WHOLE, 3)
+    opening.rects[0].of(frames)[0][((opening.above + opening.below) < 0.5)[0]] = 240
     return frames
 
 
@@ -226,7 +240,7 @@ def test_a_mouth_that_opens_in_the_source_for_the_first_time_is_drawn_with_the_f
         frames,
         asked,
         Memory().learn(frames, asked),
-        make_warp(asked, mesh_vertices(asked, square, True), 256),
+        make_warp(asked, Rings(asked, square, True).mesh(asked), 256).at_nodes(),
         square,
         WHOLE,
     )

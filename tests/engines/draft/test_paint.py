@@ -107,7 +107,7 @@ def test_a_lid_half_way_down_is_painted_less_than_one_that_is_shut():
 def test_an_eye_that_the_turned_head_hides_is_not_painted():
     shut = landmarks(size=9, lids=0.0, yaw=75)
     before, after = painted(paint_lids, target(landmarks(size=9, yaw=75), shut))
-    view = face.eyes_in_view(shut[None, :, :2])[0]
+    view = face.eyes_in_view(face.eye_frames(shut[None, :, :2]))[0]
     hidden, seen = view.argmin().item(), view.argmax().item()
     assert view[hidden] == 0
     assert view[seen] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from liveportrait_v2v.engines.draft.raster import fill, planes, rasterize
+from liveportrait_v2v.engines.draft.raster import BRIDGED_NODES, Surface, fill, planes, rasterize
 
 # Clockwise on the screen (y down), which has a positive area.
 SQUARE = torch.tensor([[[2.0, 2.0], [10.0, 2.0], [10.0, 10.0], [2.0, 10.0]]])
@@ -70,3 +70,30 @@ def test_values_are_carried_linearly_over_the_triangles():
 def test_a_triangle_without_area_is_no_division_by_zero():
     line = torch.tensor([[[2.0, 2.0], [6.0, 6.0], [10.0, 10.0]]])
     assert planes(line, line, torch.tensor([[0, 1, 2]])).isfinite().all()
+
+
+def test_between_nodes_the_edge_of_what_is_in_front_is_where_its_triangles_end():
+    behind = torch.tensor([[[-8.0, -8.0], [24.0, -8.0], [24.0, 24.0], [-8.0, 24.0]]])
+    front = torch.tensor([[[5.3, 0.0], [16.0, 0.0], [16.0, 16.0], [7.3, 16.0]]])
+    values = torch.tensor([0.0] * 4 + [1.0] * 4).view(1, 8, 1)
+    depth = torch.tensor([[5.0] * 4 + [1.0] * 4])
+    triangles = torch.cat((HALVES, HALVES + 4))
+    surface = Surface.of(torch.cat((behind, front), dim=1), depth, values, triangles, 16)
+    y, x = torch.arange(4, 12, 0.25), torch.arange(3, 10, 0.05)
+    places = torch.cartesian_prod(x, y).unsqueeze(1)
+    shown = surface.at(torch.zeros(len(places), dtype=torch.int64), places).view(len(x), len(y))
+    edge = x[shown.int().argmax(0)]
+    assert ((shown == 0) | (shown == 1)).all()
+    assert (edge - (5.3 + y / 8 - BRIDGED_NODES)).abs().max() < 0.06  # in nodes; by them alone, up to 0.5
+
+
+def test_between_nodes_a_triangle_that_none_of_them_sees_leaves_no_hole():
+    corners = torch.tensor([[0.0, 0.0], [6.6, 0.0], [6.9, 0.0], [16.0, 0.0]])
+    strip = torch.cat((corners, corners + torch.tensor([0.0, 16.0]))).unsqueeze(0)
+    triangles = torch.tensor([[0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5], [2, 3, 7], [2, 7, 6]]) + 4
+    behind = torch.tensor([[[-8.0, -8.0], [24.0, -8.0], [24.0, 24.0], [-8.0, 24.0]]])
+    values = torch.tensor([0.0] * 4 + [1.0] * 8).view(1, 12, 1)
+    depth = torch.tensor([[5.0] * 4 + [1.0] * 8])
+    surface = Surface.of(torch.cat((behind, strip), dim=1), depth, values, torch.cat((HALVES, triangles)), 16)
+    places = torch.tensor([[[6.75, 8.5]]])
+    assert surface.at(torch.tensor([0]), places).item() == 1

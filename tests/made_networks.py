@@ -51,6 +51,9 @@ class MadeNetworks:
         self._called("render", volume, kp_source, kp_driving)
         return F.interpolate(volume, size=(512, 512), mode="bilinear", align_corners=False)
 
+    def spare_memory(self) -> None:
+        """There is nothing to let go of."""
+
     def finite(self, pictures: torch.Tensor) -> Callable[[], bool]:
         return lambda: bool(pictures.isfinite().all())
 

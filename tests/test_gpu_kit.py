@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ import torch
 from made_networks import MadeNetworks
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import check, clips, forms, gather, run, stages
+from benchmarks.gpu import check, clips, forms, gather, run, stages, subjects
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.floor import FRAME_PARTS, Rates, Work, floors, gmac, our_work, plain_work
 from benchmarks.gpu.options import Options
@@ -31,6 +32,14 @@ from liveportrait_v2v.faces.nets import NETS
 from liveportrait_v2v.media import Clip
 
 TINY = Options(device="cpu", precision="fp32", batch=1, tiny=True, seconds_limit=1e6)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_networks() -> Iterator[None]:
+    """Free the networks that the benchmarks keep."""
+    yield
+    forms.weights.cache_clear()
+    subjects.reference_networks.cache_clear()
 
 
 @pytest.fixture
@@ -194,6 +203,7 @@ def test_a_call_takes_the_time_that_it_takes_and_is_not_launched_without_a_gpu()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.alone
 def test_the_peak_of_memory_is_that_of_the_block():
     # In a process of its own: here, memory of other tests may be given back at any moment.
     script = """

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda", help="torch's name of the device (cuda)")
     parser.add_argument("--precision", default="fp16", help="fp16, bf16-convs or fp32 (fp16)")
     parser.add_argument("--batch", type=int, default=8, help="frames at a time (8)")
-    parser.add_argument("--forms", help="form of the networks in runs (the winner of stages)")
+    parser.add_argument("--forms", help="form to measure and to run (what stages finds)")
     parser.add_argument(
         "--seconds-limit", type=float, default=360, help="begin nothing after these seconds (360)"
     )

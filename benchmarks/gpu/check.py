@@ -25,7 +25,7 @@ from liveportrait_v2v.faces import FaceSquare, FaceTracker
 from liveportrait_v2v.media import Clip
 
 from .clips import carried
-from .forms import NONE, TOGETHER, WORDS, joined, networks, switched
+from .forms import NONE, TOGETHER, WORDS, joined, networks, switched, usual
 from .options import Options
 from .report import Report
 from .subjects import Given, dtype_of, reference_calls, reference_networks, tiled
@@ -92,9 +92,9 @@ def _configurations(options: Options) -> Iterator[Kind]:
     yield Kind("fp32", NONE, False)
     yield Kind("fp32", NONE, True)
     captured = joined(TOGETHER, "graphs")
-    for form in (NONE, *WORDS, captured):
+    for form in (NONE, *WORDS, captured, usual(options.device, "fp16")):
         yield Kind("fp16", form)
-    for form in (NONE, captured):
+    for form in (NONE, captured, usual(options.device, "bf16-convs")):
         yield Kind("bf16-convs", form)
     yield Kind("fp32", captured, False)
     yield Kind("fp16", joined(TOGETHER, "compiled"))

@@ -18,7 +18,7 @@ import torch
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.networks import resolve_precision
 from liveportrait_v2v.errors import Cancelled
-from liveportrait_v2v.media import Clip
+from liveportrait_v2v.media import Clip, VideoWriter
 from liveportrait_v2v.run import Result, animate
 from liveportrait_v2v.settings import AnimationSettings
 
@@ -115,6 +115,7 @@ def run(options: Options, report: Report) -> None:
             ("out of memory", _out_of_memory),
             ("two at once", _two_at_once),
             ("interrupt", _interrupt),
+            ("writing", _writing),
         ):
             report.attempt(PART, partial(measure, options, report, runs), what=what)
         for driving in () if options.tiny else DRIVING:
@@ -259,6 +260,19 @@ def _interrupt(options: Options, report: Report, runs: Runs) -> None:
     report.judge(PART, "interrupt: seconds", stopped - rendered[1], most)
     report.judge(PART, "interrupt: chunks begun", float(len(rendered)), 2.0)
     report.judge(PART, "interrupt: files left", float(len(set(runs.folder.iterdir()) - before)), 0.0)
+
+
+def _writing(options: Options, report: Report, runs: Runs) -> None:
+    """Time the writer alone with the source's own frames: random weights paint noise, which is dear to encode."""
+    for size in ("720p",) if options.tiny else ("720p", "1080p"):
+        clip = Clip(runs.clip("source", size))
+        chunks = [chunk.frames for chunk in clip.chunks(8, cap=8 if options.tiny else 240)]
+        start = time.perf_counter()
+        with VideoWriter(runs.folder / "written.mp4", clip.info.rate) as writer:
+            for frames in chunks:
+                writer.write(frames)
+        seconds = time.perf_counter() - start
+        report.add(PART, what=f"writing real frames, {size}", fps=writer.frame_count / seconds)
 
 
 def _frames(runs: Runs, engine: LivePortraitEngine) -> torch.Tensor:

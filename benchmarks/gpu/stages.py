@@ -28,13 +28,23 @@ FOR_THE_REST, FOR_A_COMPILER = 110, 90
 
 
 def stages(options: Options, report: Report) -> None:
-    """Measure the floor, the reference, the forms one on top of the other, and the winner in batches."""
+    """Measure the floor, the reference, and forms in batches: `none`, the usual one, and that asked for or found.
+
+    Without a form asked for, the search tries them one on top of the other.
+    """
     batch = 1 if options.tiny else options.batch
     report.attempt(PART, partial(_measure_floor, options, report, batch), what="floor")
     for half, count in ((False, batch), (True, 1), (True, batch)) if options.on_gpu else ((False, batch),):
         _try_reference(options, report, count, half)
-    winner = _search(options, report, batch)
-    for form in dict.fromkeys((forms.NONE, winner)):
+    usual = forms.usual(options.device, options.precision)
+    if options.forms:
+        winner = options.forms
+        _try_ours(options, report, winner, batch)
+    else:
+        winner = _search(options, report, batch)
+    if usual != winner and not options.tiny:
+        _try_ours(options, report, usual, batch)
+    for form in dict.fromkeys((forms.NONE, usual, winner)):
         for count in () if options.tiny else BATCHES:
             if count != batch:
                 _try_ours(options, report, form, count)

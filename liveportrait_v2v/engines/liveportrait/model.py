@@ -56,7 +56,8 @@ class LivePortraitModel:
         self.networks = networks
         self.animals = animals
         self.landmarks = landmarks
-        self.batches = Batches(batch or (CPU_BATCH if networks.device.type == "cpu" else GPU_BATCH))
+        usual = CPU_BATCH if networks.device.type == "cpu" else GPU_BATCH
+        self.batches = Batches(batch or usual, networks.spare_memory)
 
     @property
     def feather(self) -> float:
@@ -90,13 +91,18 @@ class LivePortraitModel:
             output = self.networks.motion(crops)
             return torch.cat((motion_of(output, eyes, lips).pack(), output.kp.flatten(1)), dim=1)
 
-        rows = self.batches(read, crops, eyes, lips, fixed=self.networks.forms.graphs)
+        rows = self.batches(read, crops, eyes, lips, fill_above=self._fill_above)
         return rows[:, :ROW], rows[:, ROW:].unflatten(1, (21, 3))
+
+    @property
+    def _fill_above(self) -> int | None:
+        """As `Batches` takes it: a graph is captured in no time, so that a still or a camera's picture has its own."""
+        return 1 if self.networks.forms.graphs else None
 
     @torch.no_grad()
     def appearance(self, crops: torch.Tensor) -> torch.Tensor:
         """Return the feature volumes [N, 32, 16, 64, 64] of crops float32 [N, 3, 256, 256] in 0..1."""
-        return self.batches(self.networks.appearance, crops, fixed=self.networks.forms.graphs)
+        return self.batches(self.networks.appearance, crops, fill_above=self._fill_above)
 
     @torch.no_grad()
     def target_keypoints(
@@ -135,9 +141,8 @@ class LivePortraitModel:
             the pictures, and what waits until they are there and, where they aren't finite in half precision, computes
             them again in float32, features included. It may be called in another thread.
         """
-        forms = self.networks.forms
-        fixed = forms.graphs or forms.compiled
-        pictures = self.batches(self.networks.render, volume, kp_source, kp_target, fixed=fixed)
+        fill_above = 0 if self.networks.forms.compiled else self._fill_above
+        pictures = self.batches(self.networks.render, volume, kp_source, kp_target, fill_above=fill_above)
         finite = self.networks.finite(pictures)
 
         @torch.no_grad()

@@ -17,6 +17,7 @@ from ...errors import SettingsError
 from ...faces import FaceSquare
 from ...faces.people import People
 from ...faces.smoothing import Continuity, smooth_landmarks, variance_at
+from ...media import ClipInfo
 from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
 from ...smoothing import ChunkSmoother
@@ -27,7 +28,7 @@ from . import crops
 from .edit import kept
 from .landmarks203 import eye_openings, lip_opening
 from .model import LivePortraitModel, Rescue
-from .motion import SMOOTHED, Faces, Motion, Transfer, led_from, neutral
+from .motion import ROW, SMOOTHED, Faces, Motion, Transfer, led_from, neutral
 from .template import LivePortraitTemplate
 
 _DrivingFrame = tuple[torch.Tensor | None, bool]
@@ -187,12 +188,15 @@ class LivePortraitSession:
             return row
         return led_from(Motion.of_rows(row[None]), own, self._reference).pack()[0]
 
-    def unsmoothed_motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[_DrivingFrame]:
-        """Yield a row for each driving frame, and whether the face does not continue from the last one seen."""
-        return chain.from_iterable(self._unsmoothed(chunks))
+    def record(self, chunks: Iterable[TrackedChunk], info: ClipInfo) -> LivePortraitTemplate:
+        """Return the template of a driving clip: its motion, not smoothed."""
+        rows, begins = zip(*chain.from_iterable(self._unsmoothed(chunks)), strict=True)
+        motion = torch.stack([torch.zeros(ROW) if row is None else row.cpu() for row in rows])
+        present = torch.tensor([row is not None for row in rows])
+        return LivePortraitTemplate(Motion.unpack(motion), present, torch.tensor(begins), info.rate)
 
     def _unsmoothed(self, chunks: Iterable[TrackedChunk]) -> Iterator[list[_DrivingFrame]]:
-        """Yield the same, chunk by chunk."""
+        """Yield the driving frames of each chunk."""
         continuity = Continuity()
         for chunk in chunks:
             rows = iter(self._read_driving(chunk))
@@ -218,17 +222,20 @@ class LivePortraitSession:
                 raise SettingsError(
                     f"{name}_retargeting needs the {name} openings, which this template lacks; turn it off"
                 )
-        present, begins = template.present[:count].tolist(), template.begins[:count].tolist()
-        start = self._options.reference_frame
-        if True not in present[start:]:
+        start, cap = self._options.reference_frame, self._settings.video_frame_load_cap
+        shown = template.present[: cap or None].tolist()
+        if True not in shown[start:]:
             raise SettingsError(
                 f"reference_frame must be a frame of the template that shows the face, or have one after it, "
-                f"got {start} of {len(present)}"
+                f"got {start} of {len(shown)}"
             )
-        rows = motion[:count].pack().to(self._model.device)
-        self._reference = Motion.unpack(rows[present.index(True, start)][None])
+        rows = motion.pack().to(self._model.device)
+        self._reference = Motion.unpack(rows[shown.index(True, start)][None])
         frames = [
-            (row if seen else None, begin) for row, seen, begin in zip(rows, present, begins, strict=True)
+            (row if seen else None, begin)
+            for row, seen, begin in zip(
+                rows[:count], shown[:count], template.begins[:count].tolist(), strict=True
+            )
         ]
         return self._smoothed(frames[k : k + _TEMPLATE_CHUNK] for k in range(0, len(frames), _TEMPLATE_CHUNK))
 
@@ -285,7 +292,8 @@ class LivePortraitSession:
             kp_source, kp_target = self._keypoints(source, chunk, Motion.unpack(driving), edits)
         pictures, rescue = self._model.render(source.crops, source.volume, kp_source, kp_target)
         feather = self._model.feather
-        frames = compose.paste_back(chunk.frames, pictures, source.square, feather=feather)
+        paste = partial(compose.paste_back, feather=feather)
+        frames = self._model.batches(paste, chunk.frames, pictures, source.square)
         mask = compose.pasted_mask(chunk.frames, source.square, feather=feather) if masks else None
         device = self._model.device
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None

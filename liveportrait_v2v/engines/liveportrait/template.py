@@ -1,15 +1,14 @@
-"""Motion templates: a driving face's motion without its pictures, in safetensors; published pickles are read too.
+"""Motion templates of the LivePortrait engine, and pickles of motion in LivePortrait's format.
 
-A template file holds the tensors of `Motion` by name, `present` and `begins`, and in its metadata the format's name
-and the frame rate as a fraction, or `STILL`.
+A file of ours holds the tensors of `Motion` by name, `present` and `begins`. A pickle is what upstream publishes, or
+what models write that make LivePortrait's motion of speech: the format is upstream's.
 """
 
 from __future__ import annotations
 
-import codecs
-import os
+import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -17,30 +16,30 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 
-from ...errors import LivePortraitError
-from ...files import atomic_write
 from ...geometry import euler_angles
 from ...media import ClipInfo
+from ..base import RecordedMotion
+from .keypoints import rotation_matrix
 from .motion import BROWS, ROW, Motion
 
-FORMAT = "liveportrait-v2v motion 1"
-STILL = "still"
-"""What stands in place of the rate in a still's file."""
 BROW_UNIT = 0.01
 """Clear difference of the brows' keypoints in height."""
+MAX_FRAMES = 1_000_000
+"""Frames of a pickle, at most: it can name one frame any number of times in two bytes each."""
+USUAL_RATE = 25
+"""Frames per second of a pickle that says none."""
 _ROTATION_TOLERANCE = 0.05  # of R @ R.T to the identity, per entry
 _SHAPES = {"rotation": (3, 3), "exp": (21, 3), "scale": (1,), "t": (3,), "eyes": (2,), "lips": (1,)}
-
-
-class TemplateError(LivePortraitError):
-    """A file that is not a motion template, or holds something unexpected."""
+_ANGLES = ("pitch", "yaw", "roll")
+_FORM = (
+    'motion in LivePortrait\'s format is a dict with a list "motion", of a dict for each frame with "exp", "scale", '
+    '"t" and "R", "R_d", or "pitch", "yaw" and "roll" in degrees'
+)
 
 
 @dataclass(frozen=True)
-class LivePortraitTemplate:
+class LivePortraitTemplate(RecordedMotion):
     """The motion of a driving clip's face.
 
     Attributes:
@@ -48,7 +47,7 @@ class LivePortraitTemplate:
         present: bool [N], whether the frame shows the face.
         begins: bool [N], whether the face does not continue from the last frame that shows it; true where no face is.
             The smoother starts again there.
-        rate: frames per second, None for a driving still, of one frame.
+        rate: frames per second, None for a driving still: a template of one frame is one.
     """
 
     motion: Motion
@@ -58,14 +57,10 @@ class LivePortraitTemplate:
 
     engine = "liveportrait"
 
-    def __len__(self) -> int:
-        return len(self.present)
-
     @property
     def info(self) -> ClipInfo:
         """Facts as of a clip, or a still, without pictures and audio."""
-        duration = None if self.rate is None else len(self) / self.rate
-        return ClipInfo(0, 0, self.rate, duration, len(self), self.rate is None, None)
+        return self.clip_info(0, 0)
 
     def measures(self) -> torch.Tensor:
         """Return what makes faces neutral, float32 [N, 8], as `neutral.measures` has it; NaN without a face."""
@@ -74,96 +69,71 @@ class LivePortraitTemplate:
         found = torch.cat((self.motion.eyes, self.motion.lips, brows, angles), dim=1)
         return torch.where(self.present.unsqueeze(1), found, torch.nan)
 
-
-def read_template(path: str | os.PathLike[str]) -> LivePortraitTemplate:
-    """Read a template file of this project (.safetensors) or one that upstream published (.pkl).
-
-    Pickles are loaded with an unpickler for numbers and numpy arrays only.
-
-    Raises:
-        TemplateError: the file can't be read, or is not a template.
-    """
-    path = Path(path)
-    read = _read_published if path.suffix.lower() == ".pkl" else _read_ours
-    try:
-        template = read(path)
-    except OSError as error:
-        raise TemplateError(f"{path}: can't be read: {error.strerror or error}") from error
-    # Damaged bytes lead the readers to whatever they happen to raise.
-    except Exception as error:
-        raise TemplateError(f"{path}: is no motion template: {type(error).__name__}: {error}") from error
-    _check(path, template)
-    return template
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what a file of it holds, by name."""
+        motion = {item.name: getattr(self.motion, item.name) for item in fields(Motion)}
+        return {**motion, "present": self.present, "begins": self.begins}
 
 
-def write_template(path: str | os.PathLike[str], template: LivePortraitTemplate) -> None:
-    """Write a template as safetensors; the file appears complete or not at all.
+def template_of(tensors: Mapping[str, torch.Tensor], rate: Fraction | None) -> LivePortraitTemplate:
+    """Return the template that a file of ours holds.
 
     Raises:
-        OSError: the file can't be written.
+        ValueError: it holds something else; the message is a clause.
+        Exception: whatever damaged tensors lead to.
     """
-    tensors = {item.name: getattr(template.motion, item.name) for item in fields(Motion)}
-    tensors |= {"present": template.present, "begins": template.begins}
-    data = save(
-        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-        {"format": FORMAT, "rate": STILL if template.rate is None else str(template.rate)},
-    )
-    with atomic_write(path) as part:
-        part.write_bytes(data)
+    present, begins = tensors["present"].bool(), tensors["begins"].bool()
+    count = len(present)
+    if begins.shape != (count,):
+        raise ValueError(f"begins has the shape {tuple(begins.shape)} for {count} frames")
+    return _checked(LivePortraitTemplate(_motion(tensors, count), present, begins, rate))
 
 
-def _check(path: Path, template: LivePortraitTemplate) -> None:
-    seen = template.motion[template.present]
-    if not len(template) or (template.rate is not None and template.rate <= 0):
-        fault = f"it has {len(template)} frames at {template.rate} a second"
-    elif template.rate is None and len(template) > 1:
-        fault = f"it is a still, and has {len(template)} frames"
-    elif not template.present.any():
-        fault = "it shows no face"
-    elif not seen.pack()[:, : ROW - 3].isfinite().all():
-        fault = "a number in it is not finite"
-    elif (seen.scale <= 0).any():
-        fault = f"a scale in it is {seen.scale.min().item():g}, and must be above 0"
-    elif (seen.rotation @ seen.rotation.mT - torch.eye(3)).abs().max() > _ROTATION_TOLERANCE:
-        fault = "a rotation in it is none"
-    else:
-        return
-    raise TemplateError(f"{path}: is no motion template: {fault}")
+def read_pickle(path: Path) -> LivePortraitTemplate:
+    """Read a pickle of motion in LivePortrait's format, of which nothing is made but numbers and numpy arrays.
 
-
-def _read_ours(path: Path) -> LivePortraitTemplate:
-    with safe_open(path, "pt") as file:
-        about = file.metadata() or {}
-        if about.get("format") != FORMAT:
-            raise ValueError(f"its format is {about.get('format')!r}, not {FORMAT!r}")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    flags = {name: tensors.pop(name).bool() for name in ("present", "begins")}
-    count = len(flags["present"])
-    if flags["begins"].shape != (count,):
-        raise ValueError(f"begins has the shape {tuple(flags['begins'].shape)} for {count} frames")
-    rate = None if about["rate"] == STILL else Fraction(about["rate"])
-    return LivePortraitTemplate(_motion(tensors, count), rate=rate, **flags)
-
-
-def _read_published(path: Path) -> LivePortraitTemplate:
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds something else; the message is a clause.
+        Exception: whatever damaged bytes lead to.
+    """
     with open(path, "rb") as file:
         data = _NumbersOnly(file).load()
-    if not isinstance(data, Mapping):
-        raise ValueError(f"it holds a {type(data).__name__}, not a dict")
-    items = data["motion"]
+    items = data.get("motion") if isinstance(data, Mapping) else None
+    if not isinstance(items, Sequence) or not all(isinstance(item, Mapping) for item in items):
+        raise ValueError(f"it holds {_described(data)}; {_FORM}")
     count = len(items)
+    if count > MAX_FRAMES:
+        raise ValueError(f"it has {count} frames; at most {MAX_FRAMES} are read")
     tensors = {
-        "rotation": _stacked(items, "R", "R_d"),
-        "exp": _stacked(items, "exp"),
-        "scale": _stacked(items, "scale"),
-        "t": _stacked(items, "t"),
+        "rotation": _rotations(items),
+        **{name: _stacked(items, name, math.prod(_SHAPES[name])) for name in ("exp", "scale", "t")},
         "eyes": _listed(data, count, 2, "c_eyes_lst", "c_d_eyes_lst"),
         "lips": _listed(data, count, 1, "c_lip_lst", "c_d_lip_lst"),
     }
+    rate = Fraction(float(data.get("output_fps", USUAL_RATE))).limit_denominator(1001)
     begins = torch.zeros(count, dtype=torch.bool)
-    # One frame is what the published code writes for a driving picture.
-    rate = Fraction(float(data.get("output_fps", 25))).limit_denominator(1001) if count > 1 else None
-    return LivePortraitTemplate(_motion(tensors, count), torch.ones(count, dtype=torch.bool), begins, rate)
+    present = torch.ones(count, dtype=torch.bool)
+    return _checked(LivePortraitTemplate(_motion(tensors, count), present, begins, rate))
+
+
+def _checked(template: LivePortraitTemplate) -> LivePortraitTemplate:
+    seen = template.motion[template.present]
+    if not seen.pack()[:, : ROW - 3].isfinite().all():
+        raise ValueError("a number in it is not finite")
+    if (seen.scale <= 0).any():
+        raise ValueError(f"a scale in it is {seen.scale.min().item():g}, and must be above 0")
+    if len(seen) and (seen.rotation @ seen.rotation.mT - torch.eye(3)).abs().max() > _ROTATION_TOLERANCE:
+        raise ValueError("a rotation in it is none")
+    return template
+
+
+def _described(data: Any) -> str:
+    """Describe what a pickle holds, in a few words."""
+    if isinstance(data, Mapping):
+        keys = ", ".join(map(repr, list(data)[:6]))
+        return f"a dict with {keys or 'nothing'}"
+    return f"an object of type {type(data).__name__}"
 
 
 def _motion(tensors: Mapping[str, Any], count: int) -> Motion:
@@ -175,16 +145,60 @@ def _motion(tensors: Mapping[str, Any], count: int) -> Motion:
     )
 
 
-def _stacked(items: list[Mapping], *names: str) -> np.ndarray:
-    name = next((name for name in names if name in items[0]), names[0])
-    return np.stack([np.asarray(item[name], dtype=np.float32).ravel() for item in items])
+def _rotations(items: Sequence[Mapping[str, Any]]) -> Any:
+    name = next((name for name in ("R", "R_d") if items and name in items[0]), None)
+    if name is not None:
+        return _stacked(items, name, 9)
+    return rotation_matrix(*(torch.from_numpy(_stacked(items, angle, 1)).reshape(-1) for angle in _ANGLES))
+
+
+def _stacked(items: Sequence[Mapping[str, Any]], name: str, size: int) -> np.ndarray:
+    """Return `size` numbers of each frame, float32 [N, size]."""
+    found = np.empty((len(items), size), np.float32)
+    for k, item in enumerate(items):
+        if name not in item:
+            raise ValueError(f"frame {k} has no {name!r}; {_FORM}")
+        if np.size(item[name]) != size:
+            raise ValueError(f"{name!r} of frame {k} has {np.size(item[name])} numbers, and must have {size}")
+        found[k] = np.ravel(item[name])
+    return found
 
 
 def _listed(data: Mapping, count: int, width: int, *names: str) -> np.ndarray:
+    """Return the first `width` numbers of each frame in one of these lists, float32 [N, width]; NaN without one."""
     values = next((data[name] for name in names if len(data.get(name, ()))), None)
-    if values is None:
-        return np.full((count, width), np.nan, dtype=np.float32)
-    return np.stack([np.asarray(value, dtype=np.float32).ravel()[:width] for value in values])
+    found = np.full((count, width), np.nan, np.float32)
+    if values is not None:
+        if len(values) != count:
+            raise ValueError(f"its {names[0]} has {len(values)} of {count} frames")
+        for k, value in enumerate(values):
+            found[k] = np.ravel(value)[:width]
+    return found
+
+
+_ARRAY = object()
+"""What stands for the class of arrays while a pickle is read: it can't be called."""
+
+
+def _array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
+    """Return an empty array, which the pickle's own data then fill: a shape alone would take any amount of memory."""
+    if kind is not _ARRAY:
+        raise pickle.UnpicklingError("it makes an array of another class than numpy's own")
+    return np.zeros(0)
+
+
+def _dtype(*arguments: Any) -> np.dtype:
+    dtype = np.dtype(*arguments)
+    if dtype.hasobject:
+        raise pickle.UnpicklingError(f"it has an array of {dtype.name}, not of numbers")
+    return dtype
+
+
+def _bytes_of(text: str, encoding: str) -> bytes:
+    """Return bytes as protocol 2 writes them; other encodings could grow."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
 
 
 class _NumbersOnly(pickle.Unpickler):
@@ -192,13 +206,12 @@ class _NumbersOnly(pickle.Unpickler):
 
     # Under numpy's old module names; the values are what numpy itself pickles by.
     _ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
+        ("numpy.core.multiarray", "_reconstruct"): _array,
         ("numpy.core.multiarray", "scalar"): np.float32(0).__reduce__()[0],
         ("numpy.core.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        # Protocol 2 writes bytes this way.
-        ("_codecs", "encode"): codecs.encode,
+        ("numpy", "ndarray"): _ARRAY,
+        ("numpy", "dtype"): _dtype,
+        ("_codecs", "encode"): _bytes_of,
     }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -206,5 +219,6 @@ class _NumbersOnly(pickle.Unpickler):
             return self._ALLOWED[module.replace("numpy._core", "numpy.core"), name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}; only numbers and numpy arrays are taken from a pickle"
+                f"it asks for {module}.{name}; only numbers and numpy arrays are taken from a pickle, so make arrays "
+                "of tensors before it is written"
             ) from None

@@ -30,6 +30,15 @@ def test_frames_go_through_in_order_as_many_at_a_time_as_allowed():
     assert double.sizes == [4, 4, 2]
 
 
+@pytest.mark.parametrize(("above", "last"), [(None, [2, 1]), (0, [4, 4]), (1, [4, 1])])
+def test_batches_are_filled_up_above_a_number_of_frames(above, last):
+    for count, size in zip((6, 5), last, strict=True):
+        double = Scarce(100)
+        found = Batches(4)(double, torch.arange(count), fill_above=above)
+        assert torch.equal(found, 2 * torch.arange(count))
+        assert double.sizes == [4, size]
+
+
 def test_out_of_memory_halves_the_batch_loses_nothing_and_is_said_once():
     double, batches = Scarce(2), Batches(8)
     with warnings.catch_warnings(record=True) as said:
@@ -49,6 +58,26 @@ def test_a_smaller_batch_is_kept_for_later_calls():
     double.most = 100
     batches(double, torch.arange(8))
     assert double.sizes == [2] * 8
+
+
+def test_what_can_be_done_without_is_given_up_before_the_batch_is_halved():
+    double = Scarce(2)
+
+    def spare() -> str | None:
+        if double.most == 4:
+            return None
+        double.most = 4
+        return "graphs"
+
+    batches = Batches(8, spare)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert torch.equal(batches(double, torch.arange(8)), 2 * torch.arange(8))
+    assert double.sizes == [4, 4]
+    assert [str(w.message) for w in said] == [
+        "memory ran out: going on with graphs given up",
+        "memory ran out: going on with 4 frames at a time",
+    ]
 
 
 def test_a_single_frame_that_does_not_fit_is_an_error():

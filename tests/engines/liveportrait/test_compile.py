@@ -12,7 +12,7 @@ from torch import Tensor
 
 from liveportrait_v2v import cuda_graphs
 from liveportrait_v2v.cuda_graphs import Graphed
-from liveportrait_v2v.engines.liveportrait.batches import Batches
+from liveportrait_v2v.engines.liveportrait.batches import Batches, MemoryWarning
 from liveportrait_v2v.engines.liveportrait.model import LivePortraitModel
 from liveportrait_v2v.engines.liveportrait.networks import (
     CompileWarning,
@@ -30,7 +30,7 @@ def test_a_batch_of_one_size_repeats_the_last_frame_and_leaves_it_out():
         given.append(x)
         return 2 * x
 
-    assert torch.equal(Batches(4)(double, torch.arange(6), fixed=True), 2 * torch.arange(6))
+    assert torch.equal(Batches(4)(double, torch.arange(6), fill_above=0), 2 * torch.arange(6))
     assert [x.tolist() for x in given] == [[0, 1, 2, 3], [4, 5, 5, 5]]
 
 
@@ -214,16 +214,14 @@ def test_networks_that_cannot_be_captured_go_on_without(networks, captures):
     assert len(said) == 1
 
 
-def test_memory_that_runs_out_in_a_capture_is_a_matter_of_smaller_batches(networks, captures):
-    networks.motion(torch.ones(4))
+def test_memory_that_runs_out_in_a_capture_is_found_by_giving_the_graphs_up(networks, captures):
     captures.error = torch.cuda.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        networks.motion(torch.ones(2))
-    captures.error = None
-    networks.motion(torch.ones(1))
-    assert captures.count == 2
-    networks.motion(torch.ones(4))  # its memory was let go of
-    assert captures.count == 3
+    batches = Batches(4, networks.spare_memory)
+    with pytest.warns(MemoryWarning, match="going on with CUDA graphs given up"):
+        assert batches(networks.motion, torch.ones(4)).tolist() == [1, 1, 1, 1]
+    assert batches.size == 4
+    assert not networks.forms.graphs
+    assert networks.spare_memory() is None
 
 
 def test_without_a_gpu_nothing_is_captured(captures, monkeypatch):

@@ -25,6 +25,7 @@ from liveportrait_v2v.engines.liveportrait.networks.layers import arrange, convo
 from liveportrait_v2v.errors import SettingsError
 
 QUICKEST = "channels_last,fused_norm,ones,planes,to_one,padded,plain_volumes"
+USUAL = QUICKEST.replace("ones", "fused_spade,fused_enlarged,fused_activation,ones") + ",graphs"
 EVERYTHING = "channels_last,fused_norm,ones,planes,to_one,padded,plain,plain_volumes"
 
 
@@ -58,8 +59,8 @@ def test_an_unknown_form_is_refused():
         ("cpu", "fp32", "contiguous"),
         ("cpu", "fp16", "contiguous"),
         ("cuda", "fp32", "contiguous,graphs"),
-        ("cuda", "fp16", f"{QUICKEST},graphs"),
-        ("cuda:1", "bf16-convs", f"{QUICKEST},graphs"),
+        ("cuda", "fp16", USUAL),
+        ("cuda:1", "bf16-convs", USUAL),
     ],
 )
 def test_the_usual_forms_are_those_of_tensor_cores_where_there_are_some(device, precision, usual):
@@ -75,9 +76,9 @@ def test_what_is_compiled_is_plain_and_avoids_what_makes_torch_leave_cudnn(monke
     assert str(forms) == f"{layout},planes,to_one,plain,plain_volumes,compiled,graphs"
 
 
-def test_graphs_are_left_to_nvidia(monkeypatch):
+def test_graphs_and_kernels_are_left_to_nvidia(monkeypatch):
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert not Forms.usual("cuda", "fp16").graphs
+    assert str(Forms.usual("cuda", "fp16")) == QUICKEST
 
 
 # Torch's switches

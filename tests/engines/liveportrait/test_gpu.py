@@ -45,6 +45,8 @@ HALF_FORMS = [
     "channels_last,fused_norm,plain,plain_volumes",
     "ones,planes,to_one",
     "channels_last,fused_norm,ones,planes,to_one,plain",
+    "fused_spade,fused_enlarged,fused_activation",
+    "channels_last,fused_spade,fused_enlarged,fused_activation,ones,plain_volumes",
     "planes,to_one",
     "benchmark",
     "tf32",

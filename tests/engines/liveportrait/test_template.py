@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pickle
 from dataclasses import replace
@@ -16,17 +17,12 @@ from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.liveportrait.engine import LivePortraitEngine
 from liveportrait_v2v.engines.liveportrait.keypoints import rotation_matrix
 from liveportrait_v2v.engines.liveportrait.motion import Motion
-from liveportrait_v2v.engines.liveportrait.record import record_template
-from liveportrait_v2v.engines.liveportrait.template import (
-    LivePortraitTemplate,
-    TemplateError,
-    read_template,
-    write_template,
-)
-from liveportrait_v2v.errors import Cancelled, SettingsError
+from liveportrait_v2v.engines.liveportrait.template import LivePortraitTemplate
+from liveportrait_v2v.errors import Cancelled, SettingsError, TemplateError
 from liveportrait_v2v.media import Clip, Frames, VideoWriter
 from liveportrait_v2v.run import animate
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.templates import read_template, record_template, write_template
 
 N = 4
 MAKE = torch.Generator().manual_seed(0)
@@ -96,6 +92,88 @@ def test_templates_of_numpy_before_2_are_read(dump):
     data = pickle.dumps(published(), 2).replace(b"numpy._core", b"numpy.core")
     assert b"numpy.core" in data
     assert same(read_template(dump(data)).motion)
+
+
+def test_motion_that_a_speech_model_made_is_read_as_published_motion_is(dump):
+    """JoyVASA's form, with angles beside the rotation and without openings, and KDTalker's, without rate and count."""
+    joyvasa, kdtalker = published(ratios=False), published(old_names=True, ratios=False)
+    joyvasa.update(c_eyes_lst=[], c_lip_lst=[])
+    for item in joyvasa["motion"]:
+        item.update(pitch=np.zeros((1, 1)), yaw=np.zeros((1, 1)), roll=np.zeros((1, 1)))
+    kdtalker = {"motion": kdtalker["motion"], "c_d_eyes_lst": [], "c_d_lip_lst": []}
+    for data in (joyvasa, kdtalker):
+        found = read_template(dump(data))
+        assert torch.equal(
+            found.motion.pack()[:, :76], read_template(dump(published())).motion.pack()[:, :76]
+        )
+        assert found.motion.lips.isnan().all()
+        assert found.rate == 25
+
+
+def test_a_head_s_angles_stand_for_its_rotation(dump):
+    data, angles = published(), torch.rand(3, N, generator=MAKE) * 30
+    for item, (pitch, yaw, roll) in zip(data["motion"], angles.T.numpy(), strict=True):
+        del item["R"]
+        item.update(pitch=pitch, yaw=yaw, roll=roll)
+    assert torch.allclose(read_template(dump(data)).motion.rotation, rotation_matrix(*angles))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"exp": np.zeros((4, 21, 3))}, "holds a dict with 'exp'; motion in LivePortrait's format is"),
+        ([1, 2], "holds an object of type list; motion in LivePortrait's format is"),
+        ({"motion": np.zeros((4, 70))}, "holds a dict with 'motion'; motion in LivePortrait's format is"),
+        ({"motion": [{"exp": np.zeros((21, 3)), "t": np.zeros(3)}]}, "frame 0 has no 'pitch'; motion in"),
+    ],
+)
+def test_motion_of_another_form_is_refused_in_words(dump, data, message):
+    with pytest.raises(TemplateError, match=message):
+        read_template(dump(data))
+
+
+class Asks:
+    """Is pickled as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (Asks(np.ndarray, (10**12,)), "not callable"),
+        (Asks(codecs.encode, "a", "hex"), "it asks for the encoding 'hex'"),
+        (np.array([None, 1]), "it has an array of object, not of numbers"),
+        (np.zeros(64), "'exp' of frame 0 has 64 numbers, and must have 63"),
+        (np.array(["a"] * 63), "could not convert string"),
+    ],
+)
+def test_a_pickle_gets_no_more_memory_than_it_has_numbers(dump, value, message, protocol):
+    data = published()
+    data["motion"][0]["exp"] = value
+    with pytest.raises(TemplateError, match=message):
+        read_template(dump(data, protocol))
+
+
+def test_a_frame_that_a_pickle_repeats_endlessly_is_refused(dump):
+    data = published()
+    data["motion"] = data["motion"][:1] * 1_000_001
+    with pytest.raises(TemplateError, match="it has 1000001 frames; at most 1000000 are read"):
+        read_template(dump(data))
+
+
+def test_tensors_in_a_pickle_are_refused_with_the_remedy(dump):
+    data = published()
+    data["motion"][0]["t"] = torch.zeros(3)
+    with pytest.raises(
+        TemplateError, match="only numbers and numpy arrays are taken from a pickle, so make arrays"
+    ):
+        read_template(dump(data))
 
 
 def test_a_published_template_without_openings_is_read_without_them(dump):
@@ -299,6 +377,20 @@ def test_a_stills_template_leads_as_the_still_does(clips, tmp_path):
         assert result.frames == source.info.frame_count
         targets.append(torch.cat([arguments[2] for arguments in networks.calls_of("render")]))
     torch.testing.assert_close(*targets)
+
+
+def test_a_template_of_one_frame_of_a_clip_leads_as_a_still_does(clips):
+    one = AnimationSettings(video_frame_load_cap=1)
+    recorded = record_template(clips["jwp_intro"], LivePortraitEngine(MadeNetworks()), one)
+    assert recorded.info.is_still
+    still = Clip(Frames(next(Clip(clips["jwp_intro"]).chunks(1)).frames))
+    source, targets = Clip(clips["jwp_intro"], duration=Fraction(1, 5)), []
+    for driving in (recorded, still):
+        networks = MadeNetworks()
+        result = animate(source, driving, engine=LivePortraitEngine(networks))
+        assert result.frames == source.info.frame_count
+        targets.append(torch.cat([arguments[2] for arguments in networks.calls_of("render")]))
+    torch.testing.assert_close(*targets, atol=1e-5, rtol=0)
 
 
 def test_a_published_template_of_one_frame_is_a_still(dump):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .gpu.forms import laid_out_for
+from .convolution import convolve
+from .gpu.forms import Forms, channels_last, laid_out_for
 from .layers import Affine, Conv, ConvNorm, fold_norm
 
 
@@ -28,7 +32,7 @@ class ResBlock3d(nn.Module):
     def forward(self, x: Tensor, dtype) -> Tensor:
         x = laid_out_for(x, self.conv1.weight)
         y = F.relu_(self.norm1(x)).to(dtype)
-        return self.conv2(F.relu_(self.conv1(y))).float().add_(x)
+        return self.conv2(self.conv1.active(y)).float().add_(x)
 
 
 class AppearanceFeatureExtractor(nn.Module):
@@ -45,12 +49,34 @@ class AppearanceFeatureExtractor(nn.Module):
         self.down_blocks = nn.ModuleList([ConvNorm(64, 128, 3, 3), ConvNorm(128, 256, 3, 3)])
         self.second = Conv(256, 512, 1, 1)
         self.resblocks_3d = nn.ModuleDict({f"3dr{i}": ResBlock3d(32) for i in range(6)})
+        self._add_and_norm: Callable[..., Tensor] | None = None  # Triton's, for what lies between the blocks
+
+    def arrange(self, forms: Forms) -> None:
+        if forms.fused_activation:
+            from .gpu.fused_activation import add_and_norm  # needs Triton
+
+            self._add_and_norm = add_and_norm
 
     def forward(self, crops: Tensor, dtype) -> Tensor:
-        x = F.relu_(self.first(crops.to(dtype)))
+        x = self.first(crops.to(dtype))
         for block in self.down_blocks:
-            x = F.avg_pool2d(F.relu_(block(x)), 2)
+            x = block(x, pool=2)
         x = self.second(x).float().view(-1, 32, 16, 64, 64)
+        if self._add_and_norm is not None:
+            return self._by_triton(x, dtype)
         for block in self.resblocks_3d.values():
             x = block(x, dtype)
         return x.contiguous()
+
+    def _by_triton(self, x: Tensor, dtype) -> Tensor:
+        """Do what the residual blocks do: each sum comes with the norm that the next block begins with."""
+        assert self._add_and_norm is not None
+        blocks = [block for block in self.resblocks_3d.values() if isinstance(block, ResBlock3d)]
+        x = x.contiguous(memory_format=channels_last(x))
+        y = F.relu_(blocks[0].norm1(x)).to(dtype)
+        for block, following in pairwise(blocks):
+            y = convolve(block.conv1.active(y), block.conv2.weight, None)
+            norm = following.norm1
+            assert isinstance(norm, Affine)
+            y = self._add_and_norm(y, block.conv2.bias, x, norm.scale, norm.shift)
+        return blocks[-1].conv2(blocks[-1].conv1.active(y)).float().add_(x).contiguous()

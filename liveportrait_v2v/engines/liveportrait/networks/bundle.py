@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from ....cuda_graphs import Graphed
 from ....errors import SettingsError
-from .gpu.forms import Forms
+from .gpu.forms import TRITON, Forms
 from .gpu.memory import is_out_of_memory
 from .layers import arrange, convolutions_to, fold
 from .motion import MotionOutput
@@ -33,7 +35,7 @@ class PrecisionWarning(UserWarning):
 
 
 class CompileWarning(UserWarning):
-    """torch.compile or the capture of a CUDA graph failed; the networks run as they are."""
+    """torch.compile, Triton or the capture of a CUDA graph failed; the networks run as they are."""
 
 
 def resolve_precision(precision: str, device: str | torch.device) -> str:
@@ -92,7 +94,9 @@ class Networks:
         """
         self.precision = resolve_precision(precision, device)
         forms = forms or Forms.usual(device, self.precision, compile)
-        self.forms = replace(forms, compiled=True) if compile else forms
+        forms = replace(forms, compiled=True) if compile else forms
+        without: dict[str, Any] = dict.fromkeys(self._failing(forms, device), False)
+        self.forms = replace(forms, **without)
         self._dtype = _DTYPES[self.precision]
         self._thread = threading.local()
         self._warned = False
@@ -111,10 +115,25 @@ class Networks:
             "motion": lambda crops: self.module["motion_extractor"](crops),
             "render": self._decode_usual,
         }
-        graphs = self._functions if self.forms.graphs else {}
-        self._graphs = {name: Graphed(function) for name, function in graphs.items()}
+        self._graphs = {name: Graphed(function) for name, function in self._functions.items()}
         self._parameters = list(self.module.parameters())
         self._addresses: list[int] = []
+
+    def _failing(self, forms: Forms, device: str | torch.device) -> list[str]:
+        """Return the forms asked for that need Triton, if it is missing or any of them fails; otherwise none.
+
+        Where Triton is there, a CompileWarning says what fails.
+        """
+        asked = [name for name in TRITON if getattr(forms, name)]
+        if not asked or find_spec("triton") is None:
+            return asked
+        try:
+            for name in asked:
+                import_module(f".gpu.{name}", __package__).trial(torch.device(device)).sum().item()
+        except Exception as error:  # of whatever kind Triton, its compiler or the driver has
+            self._go_on_without("a kernel of Triton's", error)
+            return asked
+        return []
 
     @classmethod
     def random(
@@ -131,6 +150,17 @@ class Networks:
         """Let go of the memory in which captured graphs compute; they are captured anew when they are needed."""
         for graph in self._graphs.values():
             graph.clear()
+
+    def spare_memory(self) -> str | None:
+        """Give up the graphs, which compute in memory of their own; return what is gone, None where there were none."""
+        if not self.forms.graphs:
+            return None
+        self._give_up_graphs()
+        return "CUDA graphs"
+
+    def _give_up_graphs(self) -> None:
+        self.forms = replace(self.forms, graphs=False)
+        self.release()
 
     @property
     def device(self) -> torch.device:
@@ -226,7 +256,7 @@ class Networks:
     def _run(self, name: str, *inputs: Tensor) -> Any:
         """Run one of the functions, as a graph where there is one."""
         with self.forms.switches(self.device):
-            if not self._graphs or self.device.type != "cuda":
+            if not self.forms.graphs or self.device.type != "cuda":
                 return self._functions[name](*inputs)
             # Whoever moves the module need not say so.
             addresses = [parameter.data_ptr() for parameter in self._parameters]
@@ -237,10 +267,9 @@ class Networks:
                 return self._graphs[name](*inputs)
             except Exception as error:  # of whatever kind
                 if is_out_of_memory(error):
-                    self.release()  # each holds the memory of its batch
                     raise
                 self._go_on_without("the capture of a CUDA graph", error)
-                self._graphs = {}
+                self._give_up_graphs()
                 return self._functions[name](*inputs)
 
     def _decode_usual(self, volume: Tensor, kp_source: Tensor, kp_driving: Tensor) -> Tensor:

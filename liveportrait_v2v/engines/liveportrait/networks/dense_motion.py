@@ -90,51 +90,45 @@ class UpBlock(ConvNorm):
         assert self.conv.bias is not None
         self.bias = self.conv.bias
         self.kernels = nn.ParameterDict(enlarged_kernels(self.conv.weight))
-        self.weight: nn.Parameter | None = None  # in place of the kernels, where maps are really enlarged
+        self.plain: Conv | None = None  # in place of the kernels, where maps are really enlarged
         del self.conv
 
     def arrange(self, forms: Forms) -> None:
-        if forms.plain_volumes:
-            self.weight = nn.Parameter(plain_kernel(self.kernels), requires_grad=False)
-            del self.kernels
+        if not forms.plain_volumes:
+            return
+        weight = plain_kernel(self.kernels)
+        self.plain = Conv(weight.shape[1], weight.shape[0], *weight.shape[2:])
+        self.plain.weight, self.plain.bias = nn.Parameter(weight), self.bias
+        self.plain.requires_grad_(False).arrange(forms)
+        del self.kernels
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight is None:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # always ReLU, no means
+        if self.plain is None:
             return convolve_enlarged(x, self.kernels, self.bias, 2)
-        x = of_planes(lambda planes: F.interpolate(planes, scale_factor=2, mode="nearest"), x)
-        return F.relu_(convolve(x, self.weight, self.bias))
-
-
-class DownBlock(ConvNorm):
-    """3x3x3 convolution with its norm, ReLU, and means of 2x2 in height and width."""
-
-    def __init__(self, cin: int, cout: int):
-        super().__init__(cin, cout, 3, 3, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu_(super().forward(x))
-        return of_planes(lambda planes: F.avg_pool2d(planes, 2), x)
+        return self.plain.active(
+            of_planes(lambda planes: F.interpolate(planes, scale_factor=2, mode="nearest"), x)
+        )
 
 
 class Encoder(nn.Module):
-    """Down blocks; forward(x) -> all maps, the finest first."""
+    """3x3x3 convolutions, each with means of 2x2 in height and width; forward(x) -> all maps, the finest first."""
 
     def __init__(self, *widths: int):
         super().__init__()
-        self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairwise(widths))
+        self.down_blocks = nn.ModuleList(ConvNorm(a, b, 3, 3, 3) for a, b in pairwise(widths))
 
     @property
     def first(self) -> Conv:
         """The convolution of the input."""
         block = self.down_blocks[0]
-        assert isinstance(block, DownBlock)
+        assert isinstance(block, ConvNorm)
         return block.conv
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """All maps, the finest and first of them the input."""
         maps = [x]
         for block in self.down_blocks:
-            maps.append(block(maps[-1]))
+            maps.append(block(maps[-1], pool=2))
         return maps
 
 
@@ -150,7 +144,7 @@ class Decoder(ConvNorm):
         x = maps.pop()
         for block in self.up_blocks:
             x = torch.cat((block(x), maps.pop()), 1)
-        return F.relu_(super().forward(x))
+        return super().forward(x)
 
 
 class Hourglass(nn.Module):

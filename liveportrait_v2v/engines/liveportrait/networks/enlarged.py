@@ -8,7 +8,7 @@ c (x[i+1] - x[i]). So three products per axis and cell do, nine in two dimension
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -91,3 +91,13 @@ def _before_and_after(found: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     before, after = found.chunk(2, 1)
     count = found.shape[dim] - 1
     return before.narrow(dim, 0, count), after.narrow(dim, 1, count)
+
+
+def tap_kernel(weights: Sequence[Tensor]) -> Tensor:
+    """Return 3x3 kernels, each [cout, cin, 3, 3], as one of single samples, [n 9 cout, cin, 1, 1]: tap after tap."""
+    return torch.cat([weight.permute(2, 3, 0, 1).flatten(0, 2) for weight in weights])[:, :, None, None]
+
+
+def tap_bias(biases: Sequence[Tensor]) -> Tensor:
+    """Return biases, each [cout], for a convolution with a `tap_kernel`: of the tap in the middle, zeros elsewhere."""
+    return torch.cat([F.pad(bias[None], (0, 0, 4, 4)).flatten() for bias in biases])

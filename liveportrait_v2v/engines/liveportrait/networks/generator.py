@@ -6,6 +6,7 @@ Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization", 2
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from .convolution import convolve, quicker_form
 from .cpu.nnpack import convolve_by_nnpack
 from .cpu.winograd import BLOCK, Place, as_cells, convolve_by_winograd, winograd_blocks
-from .enlarged import convolve_enlarged, enlarged_kernels
+from .enlarged import convolve_enlarged, enlarged_kernels, tap_bias, tap_kernel
 from .gpu.forms import Forms, bias_as_weight, fused_instance_norm, plain_kernel, with_ones
 from .layers import Conv, instance_norm
 
@@ -49,19 +50,26 @@ class SpectralConv(nn.Module):
 
 
 class SharedConv(nn.Module):
-    """The 3x3 convolution of one or two SPADEs over the enlarged features, with ReLU, without enlarging them.
+    """The 3x3 convolutions of one or two SPADEs over the enlarged features, with ReLU, without enlarging them.
 
-    forward(features [N, cin, h, w], cells) -> [N, cout, H, scale * w]: H is `scale` times the rows of the features
-    that `cells` names, by default all.
+    forward(features [N, cin, h, w], cells) -> [N, cout, H, scale * w] for each SPADE: H is `scale` times the rows of
+    the features that `cells` names, by default all.
     """
 
     def __init__(self, convs: list[Conv], scale: int):
         super().__init__()
         self.scale = scale
+        self.norms = len(convs)
+        self._sum_taps: Callable[..., tuple[Tensor, ...]] | None = None  # a Triton kernel
         self.bias: nn.Parameter | None = nn.Parameter(
             torch.cat([conv.bias for conv in convs if conv.bias is not None])
         )
         self._keep(torch.cat([conv.weight for conv in convs]), enlarge=scale > 1)
+
+    @property
+    def fused(self) -> bool:
+        """Whether a kernel of Triton's sums products up; it gives all rows."""
+        return self._sum_taps is not None
 
     def _keep(self, weight: Tensor, enlarge: bool) -> None:
         """Keep a kernel as it is, or those that take the place of enlarged maps."""
@@ -70,7 +78,8 @@ class SharedConv(nn.Module):
 
     def arrange(self, forms: Forms) -> None:
         enlarge = self.scale > 1 and not forms.plain
-        if enlarge == (self.weight is None) and not forms.ones:
+        by_taps = forms.fused_enlarged and enlarge
+        if enlarge == (self.weight is None) and not (forms.ones or by_taps):
             return
         weight = plain_kernel(self.kernels) if self.weight is None else self.weight.data
         if forms.ones:
@@ -78,30 +87,48 @@ class SharedConv(nn.Module):
             norms = zip(weight.split(HIDDEN), self.bias.split(HIDDEN), strict=True)
             weight = torch.cat([bias_as_weight(*norm, one=True) for norm in norms])
             self.bias = None
-        self._keep(weight, enlarge)
+        if by_taps:
+            from .gpu.fused_enlarged import sum_taps  # needs Triton
 
-    def forward(self, features: Tensor, cells: slice = slice(None)) -> Tensor:
+            self._sum_taps = sum_taps
+            weight = tap_kernel(weight.chunk(self.norms))
+            self.bias = None if self.bias is None else nn.Parameter(tap_bias(self.bias.chunk(self.norms)))
+        self._keep(weight, enlarge and not by_taps)
+
+    def forward(self, features: Tensor, cells: slice = slice(None)) -> tuple[Tensor, ...]:
+        if self._sum_taps is not None:
+            assert self.weight is not None
+            assert cells == slice(None)
+            return self._sum_taps(convolve(features, self.weight, self.bias), self.norms, self.scale)
         if self.weight is None:
-            return convolve_enlarged(features, self.kernels, self.bias, self.scale, cells)
+            found = convolve_enlarged(features, self.kernels, self.bias, self.scale, cells)
+            return found.chunk(self.norms, 1)
         first, last, _ = cells.indices(features.shape[2])
         if self.scale > 1:
             features = F.interpolate(features, scale_factor=self.scale, mode="nearest")
         found = F.relu_(convolve(features, self.weight, self.bias))
-        return found[:, :, self.scale * first : self.scale * last]
+        return found[:, :, self.scale * first : self.scale * last].chunk(self.norms, 1)
 
 
 class Spade(nn.Module):
     """Spatially adaptive normalization: normalized x * (1 + gamma) + beta, gamma and beta by a convolution.
 
     forward(normalized [N, C, h, w], hidden [N, 128, H, W], slope) -> [N, C, H, W]. What is normalized is enlarged by
-    nearest neighbours to the size of `hidden`; the result goes through a LeakyReLU, if it has a slope.
+    nearest neighbours to the size of `hidden`; the result goes through a LeakyReLU, if it has a slope. By Triton's
+    kernels, `normalized` is what `fused_spade.measure` gives.
     """
 
     def __init__(self, channels: int, features: int):
         super().__init__()
+        self._modulate: Callable[..., Tensor] | None = None  # in place of what follows the convolution
         self.mlp_shared = nn.Sequential(Conv(features, HIDDEN, 3, 3))
         self.mlp_gamma = Conv(HIDDEN, channels, 3, 3)
         self.mlp_beta = Conv(HIDDEN, channels, 3, 3)
+
+    @property
+    def fused(self) -> bool:
+        """Whether Triton's kernels do what follows the convolution."""
+        return self._modulate is not None
 
     @property
     def shared_conv(self) -> Conv:
@@ -124,8 +151,14 @@ class Spade(nn.Module):
             assert self.bias is not None
             weight = bias_as_weight(self.weight, self.bias, one=False)
             self.weight, self.bias = nn.Parameter(weight, requires_grad=False), None
+        if forms.fused_spade:
+            from .gpu.fused_spade import modulate  # needs Triton
 
-    def forward(self, normalized: Tensor, hidden: Tensor, slope: float | None = None) -> Tensor:
+            self._modulate = modulate
+
+    def forward(self, normalized: Any, hidden: Tensor, slope: float | None = None) -> Tensor:
+        if self._modulate is not None:
+            return self._modulate(normalized, convolve(hidden, self.weight, self.bias), slope)
         if quicker_form(hidden, self.weight) is convolve_by_winograd:
             return self._by_blocks(normalized, hidden, slope)
         height, width = normalized.shape[2:]
@@ -175,7 +208,7 @@ class SpadeBlock(nn.Module):
         middle = min(cin, cout)
         self.scale = scale
         self.shortcut = cin != cout
-        self.instance_norm: Callable[[Tensor], Tensor] = instance_norm
+        self.instance_norm: Callable[[Tensor], Any] = instance_norm
         self.conv_0 = SpectralConv(cin, middle, 3)
         self.conv_1 = SpectralConv(middle, cout, 3)
         self.norm_0 = Spade(cin, features)
@@ -192,7 +225,11 @@ class SpadeBlock(nn.Module):
             del norm.mlp_shared
 
     def arrange(self, forms: Forms) -> None:
-        if forms.fused_norm:
+        if forms.fused_spade:
+            from .gpu.fused_spade import measure  # needs Triton
+
+            self.instance_norm = measure
+        elif forms.fused_norm:
             self.instance_norm = fused_instance_norm
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
@@ -204,23 +241,21 @@ class SpadeBlock(nn.Module):
         (y,) = in_strips(self._after, self.norm_1, self.instance_norm(y), self.shared_1, features)
         return y.add_(x)
 
-    def _ahead(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+    def _ahead(self, normalized: Any, hidden: Tensor, *hidden_past: Tensor) -> list[Tensor]:
         """Apply the first norm and convolution, and those of the shortcut where it has any."""
-        parts = hidden.chunk(2, 1) if self.shortcut else (hidden,)
-        found = [self.conv_0(self.norm_0(normalized, parts[0], 0.2))]
-        if self.shortcut:
-            found.append(self.conv_s(self.norm_s(normalized, parts[1])))
+        found = [self.conv_0(self.norm_0(normalized, hidden, 0.2))]
+        found += [self.conv_s(self.norm_s(normalized, x)) for x in hidden_past]
         return found
 
-    def _after(self, normalized: Tensor, hidden: Tensor) -> list[Tensor]:
+    def _after(self, normalized: Any, hidden: Tensor) -> list[Tensor]:
         """Apply the second norm and convolution."""
         return [self.conv_1(self.norm_1(normalized, hidden, 0.2))]
 
 
 def in_strips(
-    function: Callable[[Tensor, Tensor], list[Tensor]],
+    function: Callable[..., list[Tensor]],
     norm: Spade,
-    normalized: Tensor,
+    normalized: Any,
     shared: SharedConv,
     features: Tensor,
 ) -> list[Tensor]:
@@ -234,14 +269,15 @@ def in_strips(
     """
     height, width = (shared.scale * size for size in features.shape[2:])
     hidden = features[:, :1, :1, :1].expand(-1, HIDDEN, height, width)  # takes no memory
-    if height <= ROWS + 4 * MARGIN or quicker_form(hidden, norm.weight) not in IN_STRIPS:
-        return function(normalized, shared(features))
+    at_once = norm.fused or shared.fused or height <= ROWS + 4 * MARGIN
+    if at_once or quicker_form(hidden, norm.weight) not in IN_STRIPS:
+        return function(normalized, *shared(features))
     scale = height // normalized.shape[2]
     found: list[Tensor] = []
     for start in range(0, height - 2 * MARGIN, ROWS):
         stop = min(height, start + ROWS + 2 * MARGIN)
-        hidden = shared(features, slice(start // shared.scale, stop // shared.scale))
-        strips = function(normalized[:, :, start // scale : stop // scale], hidden)
+        parts = shared(features, slice(start // shared.scale, stop // shared.scale))
+        strips = function(normalized[:, :, start // scale : stop // scale], *parts)
         found = found or [x.new_empty(*x.shape[:2], height, width) for x in strips]
         top = start + MARGIN if start else 0
         for whole, x in zip(found, strips, strict=True):

@@ -6,6 +6,7 @@ exactly, into what runs: batch norm and spectral norm become part of the weights
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import convolve
-from .gpu.forms import Forms, padded, to_channels_last
+from .gpu.forms import Forms, of_planes, padded, to_channels_last
 
 
 class Conv(nn.Module):
@@ -24,11 +25,26 @@ class Conv(nn.Module):
 
     def __init__(self, cin: int, cout: int, *kernel: int, bias: bool = True):
         super().__init__()
+        self._activate: Callable[..., Tensor] | None = None  # Triton's, for what follows the convolution
         self.weight = nn.Parameter(torch.empty(cout, cin, *kernel))
         self.bias: nn.Parameter | None = nn.Parameter(torch.empty(cout)) if bias else None
 
+    def arrange(self, forms: Forms) -> None:
+        if forms.fused_activation:
+            from .gpu.fused_activation import activate  # needs Triton
+
+            self._activate = activate
+
     def forward(self, x: Tensor) -> Tensor:
         return convolve(x, self.weight, self.bias)
+
+    def active(self, x: Tensor, slope: float = 0.0, pool: int = 1) -> Tensor:
+        """Apply the convolution and a LeakyReLU, and take the means of each `pool` by `pool` in height and width."""
+        if self._activate is not None:
+            return self._activate(convolve(x, self.weight, None), self.bias, slope, pool)
+        x = self(x)
+        x = F.leaky_relu_(x, slope) if slope else F.relu_(x)
+        return x if pool == 1 else of_planes(lambda planes: F.avg_pool2d(planes, pool), x)
 
     def pad(self, cin: int, cout: int) -> None:
         """Give a folded layer more channels, whose weights are zeros."""
@@ -61,7 +77,7 @@ class Arranges(Protocol):
 
 
 class ConvNorm(nn.Module):
-    """Convolution with the batch norm that follows it."""
+    """Convolution with the batch norm that follows it, and a ReLU."""
 
     def __init__(self, cin: int, cout: int, *kernel: int):
         super().__init__()
@@ -72,8 +88,8 @@ class ConvNorm(nn.Module):
         fold_norm(self.conv, self.norm)
         del self.norm
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+    def forward(self, x: Tensor, slope: float = 0.0, pool: int = 1) -> Tensor:
+        return self.conv.active(x, slope, pool)
 
 
 class Affine(nn.Module):

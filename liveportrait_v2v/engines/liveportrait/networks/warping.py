@@ -33,5 +33,5 @@ class WarpingModule(nn.Module):
         deformation, visible = self.dense_motion_network(volume, kp_source, kp_driving, dtype)
         volume = volume.expand(len(deformation), -1, -1, -1, -1)
         warped = _sample(volume, deformation).flatten(1, 2)
-        x = F.leaky_relu_(self.third(laid_out_for(warped, self.third.conv.weight, dtype)), 0.01)
+        x = self.third(laid_out_for(warped, self.third.conv.weight, dtype), slope=0.01)
         return self.fourth(x) * visible.to(dtype)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from .....errors import SettingsError
 
 LAYOUTS = ("contiguous", "channels_last")
+TRITON = ("fused_spade", "fused_enlarged", "fused_activation")
+"""Forms that need Triton; each is a module beside this one."""
 MULTIPLE = 8
 """Channels of half precision that tensor cores take without a remainder."""
 
@@ -26,6 +28,9 @@ class Forms:
     Attributes:
         layout: of convolutions' weights and inputs, "contiguous" or "channels_last", in two and three dimensions.
         fused_norm: instance norm in three operations that keep the layout; torch's own makes its input contiguous.
+        fused_spade: the generator's norms by kernels of Triton's, from statistics to LeakyReLU, where Triton is there.
+        fused_enlarged: the generator's convolutions of enlarged maps as products, summed by a kernel of Triton's.
+        fused_activation: what follows the convolutions of F and W by kernels of Triton's: bias, ReLU, means, sums.
         ones: biases of the generator's norms as weights of a channel of ones; cuDNN's are additions of their own.
         planes: the 7x7x7 convolution as one in two dimensions, with an output channel for each plane of the kernel.
         to_one: the occlusion's convolution to one channel as a product and a fold.
@@ -40,6 +45,9 @@ class Forms:
 
     layout: str = "contiguous"
     fused_norm: bool = False
+    fused_spade: bool = False
+    fused_enlarged: bool = False
+    fused_activation: bool = False
     ones: bool = False
     planes: bool = False
     to_one: bool = False
@@ -78,9 +86,9 @@ class Forms:
         """
         if torch.device(device).type != "cuda":
             return cls(compiled=compiled)
-        graphs = torch.version.hip is None  # AMD's are untried
+        nvidia = torch.version.hip is None  # graphs and kernels are untried on AMD's
         if precision == "fp32":
-            return cls(graphs=graphs, compiled=compiled)
+            return cls(graphs=nvidia, compiled=compiled)
         if compiled:
             return cls(
                 "channels_last" if _leaves_cudnn() else "contiguous",
@@ -89,17 +97,20 @@ class Forms:
                 plain=True,
                 plain_volumes=True,
                 compiled=True,
-                graphs=graphs,
+                graphs=nvidia,
             )
         return cls(
             "channels_last",
             fused_norm=True,
+            fused_spade=nvidia,
+            fused_enlarged=nvidia,
+            fused_activation=nvidia,
             ones=True,
             planes=True,
             to_one=True,
             padded=True,
             plain_volumes=True,
-            graphs=graphs,
+            graphs=nvidia,
         )
 
     def __str__(self) -> str:
@@ -141,24 +152,27 @@ def in_channels_last(x: Tensor) -> bool:
 
 def to_channels_last(x: Tensor) -> Tensor:
     """Return a copy of x [N, C, (D,) H, W] in channels-last layout; maps of one sample get its strides, too."""
-    return torch.empty_like(x, memory_format=_layout(x)).copy_(x)
+    return torch.empty_like(x, memory_format=channels_last(x)).copy_(x)
 
 
 def laid_out_for(x: Tensor, weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return the input of a convolution, x [N, C, (D,) H, W], in its weight's layout and in a dtype, in one pass."""
     dtype = dtype or x.dtype
-    return x.to(dtype, memory_format=_layout(x)) if in_channels_last(weight) else x.to(dtype)
+    return x.to(dtype, memory_format=channels_last(x)) if in_channels_last(weight) else x.to(dtype)
 
 
-def _layout(x: Tensor) -> torch.memory_format:
+def channels_last(x: Tensor) -> torch.memory_format:
+    """Return the channels-last layout of maps [N, C, H, W] or volumes [N, C, D, H, W]."""
     return torch.channels_last if x.dim() == 4 else torch.channels_last_3d
 
 
 def of_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function of maps, which treats channels alike, to the planes of x [N, C, D, H, W], in its layout.
+    """Apply a function of maps, which treats channels alike, to x [N, C, H, W] or to all planes of [N, C, D, H, W].
 
-    In two dimensions, as not every device can do pooling in three.
+    In two dimensions, as not every device can do pooling in three. The layout stays.
     """
+    if x.dim() == 4:
+        return function(x)
     if not in_channels_last(x):
         return function(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
     planes = x.transpose(1, 2)

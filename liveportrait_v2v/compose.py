@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -58,14 +59,15 @@ class PixelRect:
         y = torch.arange(self.top, self.bottom, device=device) + 0.5
         return _affine_grid(transform.m_o2c(1), x, y)
 
-    def grid_scale(self, device: torch.device | str) -> torch.Tensor:
-        """Return the size of a pixel on grid_sample's axes of this region (align_corners=False), float32 [2]."""
-        return _on(device, 2 / (self.right - self.left), 2 / (self.bottom - self.top))
+    def sampling(self, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return offset and scale, float32 [2]: of a place in the frame, offset + place * scale is grid_sample's."""
+        scale = 2 / (self.right - self.left), 2 / (self.bottom - self.top)
+        return _on(device, -1 - self.left * scale[0], -1 - self.top * scale[1]), _on(device, *scale)
 
     def sample_at(self, points: torch.Tensor) -> torch.Tensor:
         """Turn frame coordinates [..., 2] into grid_sample's coordinates of this region."""
-        scale = self.grid_scale(points.device)
-        return points * scale - (_on(points.device, self.left, self.top) * scale + 1)
+        offset, scale = self.sampling(points.device)
+        return torch.addcmul(offset, points, scale)
 
     def identity(self, device: torch.device | str) -> torch.Tensor:
         """Return the sampling grid that leaves the region unchanged, float32 [h, w, 2]."""
@@ -76,23 +78,55 @@ class PixelRect:
 
     def box(self, points: torch.Tensor, margin: int = 2) -> tuple[slice, slice]:
         """Return the region's rows and columns around points [..., 2] in frame coordinates; possibly empty."""
-        points = points.reshape(-1, 2).cpu()
-        first = (points.amin(0) - margin).floor().int().tolist()
-        last = (points.amax(0) + margin).ceil().int().tolist()
-        height, width = self.bottom - self.top, self.right - self.left
-        rows = (min(max(edge - self.top, 0), height) for edge in (first[1], last[1]))
-        columns = (min(max(edge - self.left, 0), width) for edge in (first[0], last[0]))
-        return slice(*rows), slice(*columns)
+        return self.boxes(points.reshape(1, -1, 2), margin)[0].within(self)
 
-    def pixels(self, rows: slice, columns: slice, device: torch.device | str) -> torch.Tensor:
-        """Return the centres of some of the region's pixels in frame coordinates, float32 [h, w, 2]."""
-        x = torch.arange(columns.start, columns.stop, device=device) + (self.left + 0.5)
-        y = torch.arange(rows.start, rows.stop, device=device) + (self.top + 0.5)
-        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    def boxes(self, points: torch.Tensor, margin: int = 2) -> list[PixelRect]:
+        """Return the parts around points [M, ..., 2] in frame coordinates, M rectangles of one size.
+
+        All are empty if one of them is outside.
+        """
+        low, high = points.flatten(1, -2).cpu().aminmax(dim=1)
+        first = [[math.floor(place - margin) for place in row] for row in low.tolist()]
+        last = [[math.ceil(place + margin) for place in row] for row in high.tolist()]
+        rects = [
+            PixelRect(
+                min(max(low[1], self.top), self.bottom), min(max(low[0], self.left), self.right),
+                min(max(high[1], self.top), self.bottom), min(max(high[0], self.left), self.right),
+            )
+            for low, high in zip(first, last, strict=True)
+        ]  # fmt: skip
+        if any(rect.empty for rect in rects):
+            return [PixelRect(self.top, self.left, self.top, self.left)] * len(rects)
+        height = max(rect.bottom - rect.top for rect in rects)
+        width = max(rect.right - rect.left for rect in rects)
+        corners = [
+            (min(rect.top, self.bottom - height), min(rect.left, self.right - width)) for rect in rects
+        ]
+        return [PixelRect(top, left, top + height, left + width) for top, left in corners]
+
+    def within(self, region: PixelRect) -> tuple[slice, slice]:
+        """Return the rows and columns of a region that this part of it takes."""
+        return (
+            slice(self.top - region.top, self.bottom - region.top),
+            slice(self.left - region.left, self.right - region.left),
+        )
+
+    def pixels(self, device: torch.device | str) -> torch.Tensor:
+        """Return the pixels' centres in frame coordinates, float32 [h, w, 2]."""
+        corner = _on(device, self.left + 0.5, self.top + 0.5)
+        return _grid(self.bottom - self.top, self.right - self.left, corner.device) + corner
 
 
+@lru_cache(maxsize=16)
+def _grid(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Return columns and rows of a rectangle, float32 [h, w, 2]."""
+    x, y = (torch.arange(size, dtype=torch.float32, device=device) for size in (width, height))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+@lru_cache(maxsize=256)
 def _on(device: torch.device | str, *numbers: float) -> torch.Tensor:
-    """Put numbers on a device, float32, without waiting for a GPU's work."""
+    """Put numbers on a device, float32, without waiting for a GPU's work. Shared: do not write into the tensor."""
     return torch.tensor(numbers, dtype=torch.float32).to(device, non_blocking=True)
 
 
@@ -173,8 +207,9 @@ def blend(frames: torch.Tensor, pictures: torch.Tensor, mask: torch.Tensor, regi
         mask: float [N, h, w] in 0..1.
     """
     part = region.of(frames)
-    mixed = torch.lerp(to_float(part), pictures, mask.unsqueeze(1))
-    part.copy_(mixed.round_().clamp_(0, 255).permute(0, 2, 3, 1))
+    mixed = torch.lerp(to_float(part), pictures, mask.unsqueeze(1)).round_().clamp_(0, 255)
+    # Bytes first: twice as quick as copying them into another order while they are turned into bytes.
+    part.copy_(torch.stack(mixed.to(torch.uint8).unbind(1), dim=-1))
 
 
 def pasted_mask(

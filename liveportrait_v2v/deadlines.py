@@ -34,8 +34,9 @@ class SteadyClock(Clock):
     Time in which the machine sleeps counts where the system can measure it.
     """
 
-    def __init__(self) -> None:
-        self._wall = time.time()
+    def __init__(self, now: float | None = None) -> None:
+        """Start the clock at a number of seconds since 1970, by default what the wall clock shows."""
+        self._wall = time.time() if now is None else now
         self._start = _since_boot()
 
     def time(self) -> float:

@@ -29,6 +29,10 @@ class MediaError(LivePortraitError):
         self.reason = one_line(reason, MAX_MESSAGE)
 
 
+class TemplateError(LivePortraitError):
+    """A file that is not a motion template, or holds something unexpected; or a clip that makes none."""
+
+
 class SettingsError(LivePortraitError, ValueError):
     """A parameter is outside its documented range or has the wrong type."""
 

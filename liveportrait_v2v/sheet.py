@@ -31,7 +31,7 @@ _DOTTED_SIDE = 100
 """Width in pixels of a face from which its landmarks are drawn: they would cover a smaller one."""
 _MARGIN = 0.04
 """Of the part of a frame that is shown, beyond its crop squares."""
-_PAPER, _INK = "#16181d", "#e8eaed"
+_PAPER, _INK, _NOTHING = "#16181d", "#e8eaed", "#8b9098"
 
 
 @dataclass(frozen=True)
@@ -239,18 +239,41 @@ def _draw(cells: list[_Cell], settings: AnimationSettings) -> Image.Image:
         x, y = gap + i % columns * (width + gap), gap + i // columns * (height + caption + gap)
         inner = (width - cell.picture.width) // 2, (height - cell.picture.height) // 2
         sheet.paste(_mark(cell, settings, large), (x + inner[0], y + inner[1]))
-        draw.text((x + 2, y + height + 3), _caption(cell, before), _INK, font)
+        _draw_caption(draw, (x + 2, y + height + 3), cell, before, font)
         before = cell.scenes
     return sheet
 
 
-def _caption(cell: _Cell, before: list[int]) -> str:
-    """Return a cell's caption, with the numbers that a cut separates from the `scenes` of the cell before."""
-    caption = f"frame {cell.frame}   {float(cell.time):.2f} s"
+def _draw_caption(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    cell: _Cell,
+    before: list[int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Draw a cell's frame and time, a crossed box if it has no face, and the numbers that a cut precedes.
+
+    There are no words: Pillow's own font has no Chinese and Japanese letters.
+
+    Args:
+        before: `scenes` of the cell before.
+    """
+    left, top = place
+    text = f"#{cell.frame}   {float(cell.time):.2f} s"
+    draw.text((left, top), text, _INK, font)
+    x, side = left + draw.textlength(text, font) + _CAPTION_SIDE, _CAPTION_SIDE
     if not cell.landmarks:
-        return f"{caption}   no face"
-    cut = [str(n) for n, scene in enumerate(before) if n in cell.landmarks and scene != cell.scenes[n]]
-    return f"{caption}   cut before face {', '.join(cut)}" if cut else caption
+        draw.rectangle((x, top + 2, x + side, top + 2 + side), outline=_NOTHING, width=2)
+        draw.line((x, top + 2, x + side, top + 2 + side), _NOTHING, 2)
+        draw.line((x, top + 2 + side, x + side, top + 2), _NOTHING, 2)
+    cut = [n for n, scene in enumerate(before) if n in cell.landmarks and scene != cell.scenes[n]]
+    if cut:
+        draw.text((x, top), "//", _INK, font)
+        x += side
+    for number in cut:
+        draw.rectangle((x, top + 2, x + side, top + 2 + side), COLOURS[number % len(COLOURS)])
+        draw.text((x + side / 2, top + 2 + side / 2), str(number), "#000000", font, anchor="mm")
+        x += side + 4
 
 
 def _mark(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -14,6 +15,22 @@ S = TypeVar("S", bound="TensorStruct")
 
 SHARED = {"shared": True}
 """Metadata of a field that all items share: indexing, `expand` and `cat` leave it unchanged."""
+
+
+@lru_cache(maxsize=256)
+def index_of(numbers: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return indices as a tensor, made once: a list takes longer to turn into one than to index by."""
+    return torch.tensor(numbers, device=device)
+
+
+def taken(x: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+    """Return columns of x [N, K, ...] by their indices: [N, len(numbers), ...]."""
+    return x.index_select(1, index_of(tuple(numbers), x.device))
+
+
+def put(x: torch.Tensor, numbers: Sequence[int], values: torch.Tensor) -> None:
+    """Write columns [N, len(numbers), ...] of x [N, K, ...], which is modified, by their indices."""
+    x.index_copy_(1, index_of(tuple(numbers), x.device), values)
 
 
 class TensorStruct:

@@ -59,7 +59,10 @@ def one_line(text: str, most: int = MAX_LENGTH) -> str:
 
     Tags are removed from a text that begins with one, such as a proxy's error page.
     """
-    text = redact(text)[: most * _READ]
+    head = redact(text[: most * _READ])
+    # A secret that the end of the head cuts in two is no match.
+    torn = max(map(len, _secrets), default=0) if len(text) > most * _READ else 0
+    text = head[: max(0, len(head) - torn)]
     if text.lstrip().startswith("<"):
         text = _TAGS.sub(" ", text)
     text = _ESCAPES.sub("", text)

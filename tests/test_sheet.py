@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from liveportrait_v2v.errors import Cancelled
 from liveportrait_v2v.media import Clip, VideoWriter
@@ -76,17 +76,38 @@ def test_cuts_and_losses_are_noted(cut):
     assert found.to_dict()["notes"] == list(found.notes)
 
 
-def test_the_sheet_has_the_cut_at_the_first_frame_that_it_shows_behind_it(cut, monkeypatch):
-    captions, draw = [], ImageDraw.ImageDraw.text
+@pytest.fixture
+def written(monkeypatch) -> list[str]:
+    """The texts that are drawn, in their order."""
+    texts, draw = [], ImageDraw.ImageDraw.text
 
     def watched(self, place, text, *arguments, **options):
-        captions.append(text)
+        texts.append(text)
         return draw(self, place, text, *arguments, **options)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", watched)
+    return texts
+
+
+def test_the_sheet_has_the_cut_at_the_first_frame_that_it_shows_behind_it(cut, written):
     survey(Clip(cut))
-    frames = [caption.partition("s")[2].strip() for caption in captions if caption.startswith("frame")]
-    assert frames == [""] * 4 + ["cut before face 0"] + [""] * 3 + ["no face"] * 2
+    place = written.index("//")
+    assert written.count("//") == 1
+    assert written[place - 1].startswith("#4 ")
+    assert written[place + 1] == "0"
+
+
+def test_the_sheet_marks_the_frames_without_a_face(cut):
+    sheet = survey(Clip(cut)).sheet
+    marked = np.all(np.array(sheet) == ImageColor.getrgb("#8b9098"), axis=2)
+    rows, columns = marked.nonzero()
+    assert {*(columns * 4 // sheet.width)} == {0, 1}  # of ten cells in rows of four, the last two
+    assert rows.min() > sheet.height * 0.9
+
+
+def test_the_sheet_has_no_words(cut, written):
+    survey(Clip(cut))
+    assert {letter for text in written for letter in text if letter.isalpha()} == {"s"}
 
 
 def test_each_face_is_drawn_in_its_own_colour(couple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_a_secret_is_in_no_line(text):
     line = one_line(text)
     assert SECRET.lower() not in line.lower()
     assert SECRET[:12] not in line
+
+
+@pytest.mark.parametrize("before", ["", SECRET, SECRET + "\x1b[0m" * 100])
+@pytest.mark.parametrize("shift", range(len(SECRET)))
+def test_no_part_of_a_secret_is_left_where_a_long_text_is_cut(before, shift):
+    escapes = "\x1b[0m" * 1994
+    text = (before + escapes)[: 8000 - len(SECRET) + shift] + SECRET + "z" * 10_000
+    assert SECRET[:1] not in one_line(text).replace("[key]", "")
+
+
+def test_a_text_of_any_length_is_cut_before_it_is_searched():
+    started = time.process_time()
+    for _ in range(100):
+        one_line("x" * 10_000_000)
+    assert time.process_time() - started < 5
 
 
 def test_a_secret_in_escaped_json_is_redacted_behind_the_decoder_at_any_depth():

@@ -19,8 +19,8 @@ import torch
 from ..errors import SettingsError
 from ..expression import CHANNELS, COLUMNS
 from ..faces import FaceSquare
-from ..media import Clip
-from ..plan import ALL, MotionTemplate, Role, RunPlan
+from ..media import Clip, ClipInfo
+from ..plan import MotionTemplate, RunPlan
 from ..settings import AnimationSettings, MotionOptions
 from ..tensors import TensorStruct
 from ..tracking import TrackedChunk
@@ -181,6 +181,36 @@ class TemplateSession(Session, Protocol):
             SettingsError: a setting doesn't fit the template.
         """
 
+    def record(self, chunks: Iterable[TrackedChunk], info: ClipInfo) -> MotionTemplate:
+        """Return the template of a driving clip, or still, from its chunks; `survey` comes before.
+
+        It leads a run as the clip does, whatever the run's smoothing and reference.
+        """
+
+
+class RecordedMotion:
+    """What the motion templates of all engines are: so many frames at a rate.
+
+    Attributes:
+        present: bool [N], whether the frame shows the face.
+        rate: frames per second, None for a driving still: a template of one frame is one.
+    """
+
+    present: torch.Tensor
+    rate: Fraction | None
+
+    def __post_init__(self) -> None:
+        if len(self) == 1:
+            object.__setattr__(self, "rate", None)
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def clip_info(self, width: int, height: int) -> ClipInfo:
+        """Return facts as of a clip with frames of this size, or a still, without audio."""
+        duration = None if self.rate is None else len(self) / self.rate
+        return ClipInfo(width, height, self.rate, duration, len(self), self.rate is None, None)
+
 
 class Engine(Protocol):
     """A way to animate, chunk by chunk. Holds what outlives a run: networks, device."""
@@ -288,107 +318,6 @@ class HostedEngine(Protocol):
         Raises:
             Cancelled: soon after `cancelled` returned True.
         """
-
-
-def check_plan(plan: RunPlan, engine: Engine | HostedEngine) -> None:
-    """Check that an engine can do what a plan asks for.
-
-    Raises:
-        SettingsError: a motion option that the engine does not support differs from its default, a motion template
-            belongs to another engine, a hosted engine is to animate several faces or edit an expression, an engine
-            lacks one of its channels, or a box is given to an engine that needs landmarks or for options that do.
-    """
-    if isinstance(engine, HostedEngine):
-        several = f"{len(plan.roles)} roles" if len(plan.roles) > 1 else None
-        if ALL in (role.source_face for role in plan.roles):
-            several = 'source_face "all"'
-        if several:
-            raise SettingsError(
-                f"the {engine.name} engine animates one face a run, got {several}; take a local engine"
-            )
-    for place, role in enumerate(plan.roles):
-        with plan.naming(place):
-            _check_options(role, engine)
-            _check_template(role, engine)
-            _check_fixed(role, engine)
-            _check_boxes(role, engine)
-            _check_expression(role, engine)
-
-
-def _check_fixed(role: Role, engine: Engine | HostedEngine) -> None:
-    if isinstance(engine, HostedEngine):
-        return
-    given = role.settings.to_dict() | role.options.to_dict()
-    for name, value in engine.fixed.items():
-        if given[name] != value:
-            raise SettingsError(
-                f"{name} must be {value!r} for these networks, got {given[name]!r}; leave it out, or take another model"
-            )
-
-
-_OF_LANDMARKS = (
-    ("settings", "eye_retargeting"),
-    ("settings", "lip_retargeting"),
-    ("options", "source_eye_retargeting"),
-)
-"""What needs the openings of the source's eyes and lips."""
-
-
-def _check_boxes(role: Role, engine: Engine | HostedEngine) -> None:
-    if role.boxes is None:
-        return
-    if isinstance(engine, HostedEngine) or not engine.takes_boxes:
-        raise SettingsError(
-            f"the {engine.name} engine needs the landmarks of a face that a detector finds, got a box; take the "
-            "liveportrait engine, or leave the box out"
-        )
-    for kind, name in _OF_LANDMARKS:
-        if getattr(getattr(role, kind), name):
-            raise SettingsError(
-                f"{name} needs the openings of the source's eyes and lips, which a box doesn't give; turn it off"
-            )
-
-
-_TARGETS_OF_LANDMARKS = frozenset({"eyes_open", "lips_open"})
-
-
-def _check_expression(role: Role, engine: Engine | HostedEngine) -> None:
-    if role.expression is None:
-        return
-    if isinstance(engine, HostedEngine):
-        raise SettingsError(
-            f"the {engine.name} engine edits no expressions, got one; take the draft or the liveportrait engine"
-        )
-    channels = role.expression.channels
-    missing = sorted(channels - engine.channels)
-    if missing:
-        raise SettingsError(
-            f"the {engine.name} engine does not edit {missing[0]}, got an expression with it; leave it out, or take "
-            "another engine"
-        )
-    targets = sorted(channels & _TARGETS_OF_LANDMARKS)
-    if role.boxes is not None and targets:
-        raise SettingsError(
-            f"{targets[0]} needs the openings of the source's eyes and lips, which a box doesn't give; leave it out"
-        )
-
-
-def _check_template(role: Role, engine: Engine | HostedEngine) -> None:
-    template = role.driving
-    if isinstance(template, MotionTemplate) and template.engine != engine.name:
-        raise SettingsError(
-            f"a motion template needs the engine that made it, {template.engine}, got the {engine.name} engine"
-        )
-
-
-def _check_options(role: Role, engine: Engine | HostedEngine) -> None:
-    defaults = MotionOptions().to_dict()
-    for name, value in role.options.to_dict().items():
-        if name not in engine.supports and value != defaults[name]:
-            raise SettingsError(
-                f"{name} must be {defaults[name]!r} for the {engine.name} engine, got {value!r}: the engine does not "
-                "support it; leave it out, or take the liveportrait engine"
-            )
 
 
 def reference_chunk(chunks: Iterable[TrackedChunk], number: int) -> TrackedChunk | None:

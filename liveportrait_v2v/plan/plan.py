@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..errors import FaceNotFoundError, SettingsError
 from ..faces.given import FaceBoxes
-from ..media import AudioStream, Clip
+from ..media import AudioStream, Clip, ClipInfo
 from .pairing import Pairing, pair
 from .role import ALL, Role, name_of
 from .soundtrack import soundtrack
@@ -100,8 +100,7 @@ def make_plan(
     _check_faces(roles)
     still_rate = next(filter(None, (role.driving_rate for role in roles)), None)
     driving = [None if role.driving is None else role.driving.info for role in roles]
-    largest = max(info.width * info.height for info in (source.info, *filter(None, driving)))
-    chunk = max(1, min(chunk, _CHUNK_PIXELS // max(largest, 1)))
+    chunk = chunk_size((source.info, *filter(None, driving)), chunk)
     pairings = [
         pair(source.info, info, role.settings, role.options, still_rate, role.expression)
         for role, info in zip(roles, driving, strict=True)
@@ -113,6 +112,12 @@ def make_plan(
     sound = soundtrack(source, roles[0], pairings[0])
     notes = tuple(f"the source clip {note}" for note in source.info.notes) + sound.notes
     return RunPlan(source, roles, tuple(pairings), sound.audio, sound.origin, chunk, notes)
+
+
+def chunk_size(infos: Iterable[ClipInfo], most: int = 8) -> int:
+    """Return how many frames of these clips go at a time: `most`, fewer where frames have more pixels than 4K's."""
+    largest = max(info.width * info.height for info in infos)
+    return max(1, min(most, _CHUNK_PIXELS // max(largest, 1)))
 
 
 def _check_faces(roles: Sequence[Role]) -> None:

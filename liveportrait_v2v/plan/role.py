@@ -37,8 +37,18 @@ class MotionTemplate(Protocol):
     def begins(self) -> torch.Tensor:
         """Whether the face does not continue from the last frame that shows it, bool [N]."""
 
+    @property
+    def present(self) -> torch.Tensor:
+        """Whether the frame shows the face, bool [N]."""
+
+    def __len__(self) -> int:
+        """Return the number of frames; a template of one is a driving still."""
+
     def measures(self) -> torch.Tensor:
         """Return what makes faces neutral, float32 [N, 8], as `neutral.measures` has it."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what a file of it holds, by name."""
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import torch
 
 from ..concurrency import Behind, HostCopies, Stopwatch
-from ..engines.base import Engine, HostedEngine, RenderedFrames, check_plan
+from ..engines.base import Engine, HostedEngine, RenderedFrames
+from ..engines.checks import check_plan
 from ..errors import Cancelled, SettingsError
-from ..media import Clip, VideoWriter, keeps_alpha
-from ..media.info import rounding_note
+from ..media import Clip, VideoWriter
 from ..plan import MotionTemplate, Role, RunPlan, make_plan
 from ..settings import AnimationSettings, MotionOptions
 from ..tracking import TrackMemory
-from .beside import AlphaTrack, DepthTrack
+from .beside import AlphaTrack, DepthTrack, with_alpha, with_depth
 from .hosted import HostedRun
 from .look import first_look
 from .result import Progress, Result, TakenFace
@@ -195,8 +195,8 @@ def run_plan(
         )
     if depth != 8 and alpha and plan.source.info.has_alpha:
         raise SettingsError(f"depth must be 8 to keep the source's alpha, got {depth} and alpha=True")
-    plan, alpha_track, over_black = _with_alpha(plan, engine, output, alpha, depth)
-    plan, depth_track = _with_depth(plan, depth if output is not None else 8)
+    plan, alpha_track, over_black = with_alpha(plan, engine, output, alpha, depth)
+    plan, depth_track = with_depth(plan, depth if output is not None else 8)
     clock, start = Stopwatch(), time.perf_counter()
     run: Run
     if isinstance(engine, HostedEngine):
@@ -255,39 +255,6 @@ def run_plan(
         job=run.job,
         faces=run.faces,
     )
-
-
-def _with_alpha(
-    plan: RunPlan,
-    engine: Engine | HostedEngine,
-    output: str | os.PathLike[str] | None,
-    asked: bool,
-    depth: int,
-) -> tuple[RunPlan, AlphaTrack | None, tuple[str, ...]]:
-    """Return the plan with straight colours and what gives their alpha, where it is kept; and notes where it isn't."""
-    if not plan.source.info.has_alpha:
-        return plan, None, ()
-    in_file = output is not None and keeps_alpha(output) and depth == 8
-    note = "the source clip has an alpha channel; the result is over black"
-    if isinstance(engine, HostedEngine) or not (asked or in_file):
-        return plan, None, (note,)
-    notes = (note.replace("result", "file"),) if output is not None and not in_file else ()
-    track = AlphaTrack(plan.source, plan.pairings[0])
-    return replace(plan, source=plan.source.straight()), track, notes
-
-
-def _with_depth(plan: RunPlan, depth: int) -> tuple[RunPlan, DepthTrack | None]:
-    """Return the plan with notes of what a file of this depth keeps, and what gives its colours; None for 8 bits."""
-    if depth == 8:
-        return plan, None
-    stored = plan.source.info.depth
-    if stored == 8:
-        note = f"the source clip has 8 bits a colour; the {depth} of the file hold no more than these"
-        return replace(plan, notes=(*plan.notes, note)), None
-    rounded = f"the source clip {rounding_note(stored)}"
-    notes = tuple(note for note in plan.notes if note != rounded)
-    note = f"the source clip has {stored} bits a colour; the file has {depth} where nothing is pasted, and faces of 8"
-    return replace(plan, notes=(*notes, note)), DepthTrack(plan.source, plan.pairings[0])
 
 
 def _for_file(rendered: RenderedFrames, depth_track: DepthTrack | None) -> torch.Tensor:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ..engines.base import RenderedFrames
-from ..media import Clip
-from ..plan import Pairing
+from ..engines.base import Engine, HostedEngine, RenderedFrames
+from ..media import Clip, keeps_alpha
+from ..media.info import rounding_note
+from ..plan import Pairing, RunPlan
 
 
 class _SourceFrames:
@@ -67,3 +69,36 @@ class DepthTrack:
         for frame, mask in zip(frames, rendered.mask.numpy(), strict=True):
             np.copyto(frame, self._source.next().numpy(), where=(mask == 0)[..., None])
         return torch.from_numpy(frames)
+
+
+def with_alpha(
+    plan: RunPlan,
+    engine: Engine | HostedEngine,
+    output: str | os.PathLike[str] | None,
+    asked: bool,
+    depth: int,
+) -> tuple[RunPlan, AlphaTrack | None, tuple[str, ...]]:
+    """Return the plan with straight colours and what gives their alpha, where it is kept; and notes where it isn't."""
+    if not plan.source.info.has_alpha:
+        return plan, None, ()
+    in_file = output is not None and keeps_alpha(output) and depth == 8
+    note = "the source clip has an alpha channel; the result is over black"
+    if isinstance(engine, HostedEngine) or not (asked or in_file):
+        return plan, None, (note,)
+    notes = (note.replace("result", "file"),) if output is not None and not in_file else ()
+    track = AlphaTrack(plan.source, plan.pairings[0])
+    return replace(plan, source=plan.source.straight()), track, notes
+
+
+def with_depth(plan: RunPlan, depth: int) -> tuple[RunPlan, DepthTrack | None]:
+    """Return the plan with notes of what a file of this depth keeps, and what gives its colours; None for 8 bits."""
+    if depth == 8:
+        return plan, None
+    stored = plan.source.info.depth
+    if stored == 8:
+        note = f"the source clip has 8 bits a colour; the {depth} of the file hold no more than these"
+        return replace(plan, notes=(*plan.notes, note)), None
+    rounded = f"the source clip {rounding_note(stored)}"
+    notes = tuple(note for note in plan.notes if note != rounded)
+    note = f"the source clip has {stored} bits a colour; the file has {depth} where nothing is pasted, and faces of 8"
+    return replace(plan, notes=(*notes, note)), DepthTrack(plan.source, plan.pairings[0])

@@ -65,8 +65,7 @@ def _share(own: torch.Tensor, others: torch.Tensor, region: PixelRect) -> torch.
     Args:
         own: circle [3] of the face that is drawn; others: circles [K, 3] of those beside it.
     """
-    rows, columns = slice(0, region.bottom - region.top), slice(0, region.right - region.left)
-    pixels = region.pixels(rows, columns, own.device)
+    pixels = region.pixels(own.device)
     mine, *theirs = ((pixels - circle[:2]).norm(dim=-1) / circle[2] for circle in (own, *others))
     share = torch.ones_like(mine)
     for distance in theirs:

@@ -45,7 +45,8 @@ class TakenFace:
     role: str | None = None
 
     def __str__(self) -> str:
-        return f"{f'{self.role}: ' if self.role else ''}{self.clip} {self.first}"
+        face = self.first.text(self.clip)
+        return f"{self.role}: {face}" if self.role else face
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values: those of `FirstSight`, the clip, and the role where there are several."""

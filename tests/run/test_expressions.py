@@ -96,6 +96,17 @@ def test_outside_the_keyframes_time_frames_are_the_sources_bytes(engine, clip, f
     assert (result.mask[edited].amax((1, 2)) == 1).all()
 
 
+def test_seconds_2_to_4_of_a_clip_are_edited_and_all_others_keep_their_bytes(faces):
+    frames = faces.repeat(2, 1, 1, 1)
+    layer = Layer({"aaa": 80}, start=2, end=4, blend_in=0.5, blend_out=0.5)
+    source = Clip(Frames(frames, Fraction(4)))
+    result = run(create_engine("draft"), source, Role(expression=Expression((layer,)))).frames
+    changed = (result != frames).flatten(1).any(1)
+    assert changed.nonzero().flatten().tolist() == list(
+        range(9, 16)
+    )  # of the ends, nothing has set in or is left
+
+
 def test_where_chunks_end_hardly_matters(clip):
     nod = Expression.keyed({0: {"rotate_pitch": 0}, 0.2: {"rotate_pitch": 10}, 0.36: {"rotate_pitch": 0}})
     whole, parts = (

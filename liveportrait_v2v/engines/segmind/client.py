@@ -282,7 +282,8 @@ class Client:
             if isinstance(reply, httpx.Response) or reply.ok:
                 return reply
             if reply.status == 408 or reply.status >= 500:
-                raise UnclearError(f"it answered HTTP {reply.status} {reply.message()}".strip())
+                text = reply.message()
+                raise UnclearError(f"it answered HTTP {reply.status}{f': {text}' if text else ''}")
             record.not_sent()
             if reply.status == 429 and attempt < _LIMITED_TRIES:
                 await self.deadline.sleep(self._hold(reply, backoff(attempt)))

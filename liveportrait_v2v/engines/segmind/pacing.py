@@ -84,9 +84,12 @@ def _seconds(value: str, now: float, relative: bool) -> float | None:
         if number != number:
             return None
         return number if relative else number - now
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+    # Python 3.10 does not parse "Z".
+    for parse, text in (
+        (datetime.fromisoformat, value.replace("Z", "+00:00")),
+        (parsedate_to_datetime, value),
+    ):
         with suppress(ValueError, TypeError, OverflowError):
-            # Python 3.10 does not parse "Z".
-            moment = parse(value.replace("Z", "+00:00") if parse is datetime.fromisoformat else value)
+            moment = parse(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now
     return None

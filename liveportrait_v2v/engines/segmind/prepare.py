@@ -7,12 +7,12 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import av.error
 import torch
 
 from ...errors import Cancelled
 from ...media import AudioStream, Clip, VideoWriter
+from ...media.pyav import open_input, rational
 from ...plan.pairing import Pairing
 
 # Frames; a run can be stopped between two chunks.
@@ -86,11 +86,11 @@ def is_ready(clip: Clip, numbers: list[int], pairing: Pairing) -> bool:
     ):
         return False
     try:
-        with av.open(f"file:{clip.path}", metadata_errors="ignore") as container:
+        with open_input(f"file:{clip.path}") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or "mp4" not in container.format.name or stream.codec_context.name != "h264":
                 return False
-            if stream.codec_context.pix_fmt != "yuv420p" or (stream.sample_aspect_ratio or 1) != 1:
+            if stream.codec_context.pix_fmt != "yuv420p" or (rational(stream.sample_aspect_ratio) or 1) != 1:
                 return False
             times = sorted(packet.pts for packet in container.demux(stream) if packet.size)
             container.seek(0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from clusters import Cluster
 
 from liveportrait_v2v.server.config import MODEL, ServerConfig
 from liveportrait_v2v.server.listen import serve
@@ -108,7 +111,7 @@ class Server:
         self.config, self.workers = config, workers
         self._stop, self._ready = threading.Event(), threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self._ready.wait()
         if self._error is not None:
@@ -134,13 +137,58 @@ class Server:
 
     def _begin(self, host: str, port: int) -> None:
         self.host, self.port = host, port
-        self.url = f"http://{host}:{port}"
+        self.url = f"http://{host or 'nowhere.invalid'}:{port}"
         self._ready.set()
+
+
+clusters: list[Cluster] = []
+"""The cluster that `serving` takes for a test that runs over both kinds of stores, if any."""
+
+
+def stored_files(data: Path) -> list[str]:
+    """Return the names of all files of a server, whether or not they can be found."""
+    return clusters[-1].objects(data) if clusters else [path.name for path in (data / "files").iterdir()]
+
+
+def unfinished(data: Path) -> list[str]:
+    """Return what a server has at work: folders of jobs and uploads."""
+    work = data / "work"
+    found = [path.name for path in work.iterdir()] if work.exists() else []
+    rows = clusters[-1].rows(data, "SELECT name FROM files WHERE NOT complete") if clusters else []
+    return found + [name for (name,) in rows]
+
+
+def states(data: Path) -> set[tuple[str, int]]:
+    """Return the statuses of all jobs, each with a number of attempts that came to nothing."""
+    if clusters:
+        return set(clusters[-1].rows(data, "SELECT status, lost FROM jobs"))
+    with closing(sqlite3.connect(data / "jobs.sqlite3")) as base:
+        return set(base.execute("SELECT status, attempts FROM jobs"))
+
+
+def delete_files(data: Path) -> None:
+    """Delete all files of a server as if they had expired."""
+    if clusters:
+        clusters[-1].rows(data, "DELETE FROM files RETURNING name")
+    else:
+        for path in (data / "files").iterdir():
+            path.unlink()
+
+
+def age_files(data: Path, seconds: float) -> None:
+    """Make all files older; those of a cluster have expired then."""
+    if clusters:
+        clusters[-1].rows(data, "UPDATE files SET until = 0 RETURNING name")
+    else:
+        for path in (data / "files").iterdir():
+            os.utime(path, (time.time() - seconds,) * 2)
 
 
 @contextmanager
 def serving(data: Path, workers: Sequence[Worker] | None = None, **options: Any) -> Iterator[Server]:
     """Server with small limits on a free port."""
+    if clusters:
+        options = {"cluster": clusters[-1].config(data), **options}
     options = {"port": 0, "clip_bytes": 1 << 20, "quota_bytes": 1 << 30, "grace_seconds": 5, **options}
     server = Server(ServerConfig(data=data, **options), workers)
     try:

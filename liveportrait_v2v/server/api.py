@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import hmac
-import ipaddress
 import json
 import logging
-import re
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +16,11 @@ from aiohttp import web
 from ..deadlines import Clock, Deadline, OutOfTime, moment
 from ..errors import LivePortraitError
 from ..files import is_disk_full
+from .access import HOST, is_local_name, is_same_key
 from .config import MODEL, ServerConfig
-from .dispatch import Dispatch
-from .files import MEDIA_TYPES, Files, NoSpace
+from .connections import Handler
+from .dispatch import Dispatcher
+from .files import MEDIA_TYPES, FilesAway, FileStore, NoSpace
 from .jobs import COMPLETED, FAILED, Job, JobStore, QueueFull, StoreError
 from .requests import BadRequest, JobRequest, parse_history_query, parse_json, parse_order
 from .uploads import MAX_FILES, PacedStream, TooLarge, save_data_urls
@@ -32,23 +30,21 @@ _BODY_BYTES = 64 << 10
 # Bytes per second of an upload; a poor mobile connection is several times as fast.
 _MIN_RATE = 4096
 _RETRY_SECONDS = 10
-# Bytes; a multiple of 3, so that the base64 of all blocks joins without padding.
-_TEXT_BLOCK = 3 << 16
 _POLL_SECONDS = 0.25
-_HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 # Files are served as media, never as a page.
 _FILE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
 }
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
     """Request handlers and their shared state."""
 
-    def __init__(self, config: ServerConfig, jobs: JobStore, files: Files, dispatch: Dispatch, clock: Clock):
+    def __init__(
+        self, config: ServerConfig, jobs: JobStore, files: FileStore, dispatch: Dispatcher, clock: Clock
+    ):
         self._config, self._jobs, self._files, self._dispatch = config, jobs, files, dispatch
         self._clock = clock
         self._closing = asyncio.Event()
@@ -82,13 +78,18 @@ class Api:
             return await handler(request)
         except web.HTTPException as error:
             code, reason = error.status, f"{error.reason}: {request.method} {request.path[:200]}"
-            headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+            headers = {
+                name: error.headers[name] for name in ("Allow", "Content-Range") if name in error.headers
+            }
         except QueueFull as error:
             code, reason, headers = 429, str(error), _retry_headers()
         except TooLarge as error:
             code, reason = 413, str(error)
         except NoSpace as error:
             code, reason = 507, str(error)
+        except FilesAway as error:
+            _log.error("%s", error)
+            code, reason, headers = 503, "the server's files are away for the moment", _retry_headers()
         except StoreError as error:
             _log.error("%s", error)
             code, reason = (507, "the server's disk is full") if error.full else (500, "jobs can't be stored")
@@ -112,12 +113,12 @@ class Api:
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Admit requests with the right key, or on a server without a key those that name this machine."""
         host = request.headers.get("Host", "")
-        if not _HOST.fullmatch(host):
+        if not HOST.fullmatch(host):
             raise BadRequest("the Host header must be a host name")
         # The unguessable name of a file is its permission.
         if request.match_info.handler != self._file:
             if self._config.key is not None:
-                if not _same(request.headers.get("x-api-key", ""), self._config.key):
+                if not is_same_key(request.headers.get("x-api-key", ""), self._config.key):
                     return web.json_response(
                         {"error": "missing or invalid key; send it as x-api-key"}, status=401
                     )
@@ -161,10 +162,12 @@ class Api:
             "x-remaining-credits": "0",
             "x-generation-time": f"{job.finished - job.started:.3f}",
         }
-        path = self._files.find(job.output)
-        if _as_text(job) and path is not None:
-            return await _with_text(request, {"request_id": job.id, **_outcome(job)}, path, headers)
-        return self._video(job.output, headers)
+        size = await self._size(job.output)
+        if _as_text(job):
+            return await self._with_text(
+                request, {"request_id": job.id, **_outcome(job)}, job.output, size, headers
+            )
+        return await self._video(request, job.output, size, headers)
 
     async def _status(self, request: web.Request) -> web.Response:
         job = await self._current_job(request)
@@ -174,14 +177,12 @@ class Api:
         job = await self._current_job(request)
         answer = {"request_id": job.id, **_outcome(job)}
         if job.status == COMPLETED and job.output is not None:
-            path = self._files.find(job.output)
-            if path is None:
-                raise web.HTTPNotFound(reason="the result has expired")
+            size = await self._size(job.output)
             if _as_text(job):
-                return await _with_text(request, answer, path, {})
+                return await self._with_text(request, answer, job.output, size, {})
             url = self._file_url(request, job.output)
             video = {"url": url, "content_type": "video/mp4", "file_name": job.output}
-            answer |= {"output": url, "video": {**video, "file_size": path.stat().st_size}}
+            answer |= {"output": url, "video": {**video, "file_size": size}}
         return web.json_response(answer, status=_code(job))
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -191,10 +192,9 @@ class Api:
         if length is not None and length > max_bytes * 4 // 3 + _BODY_BYTES:
             raise TooLarge(f"an upload holds at most {MAX_FILES} files of {limit} bytes")
         stream = PacedStream(request.content, self._config.request_seconds, _MIN_RATE)
-        with self._files.growing_workplace() as (place, grow):
-            saving = save_data_urls(stream, place, limit, grow)
-            saved = await Deadline(self._config.transfer_seconds).wait(saving)
-            names = [self._files.add(path, suffix) for path, suffix in saved]
+        async with self._files.upload() as upload:
+            await Deadline(self._config.transfer_seconds).wait(save_data_urls(stream, upload, limit))
+            names = await upload.finish()
         urls = [self._file_url(request, name) for name in names]
         return web.json_response({"file_urls": urls, "message": f"{len(urls)} files uploaded"})
 
@@ -205,16 +205,23 @@ class Api:
     async def _history(self, request: web.Request) -> web.Response:
         page, query = parse_history_query(request.query)
         total, jobs = await asyncio.to_thread(self._jobs.history, query)
-        rows = [self._row(request, job) for job in jobs]
+        base = self._base(request)
+        rows = await asyncio.to_thread(lambda: [self._row(base, job) for job in jobs])
         pages = -(-total // query.limit)
         counts = {"page": page, "per_page": query.limit, "total": total, "total_pages": pages}
         return web.json_response({"data": rows, **counts})
 
     async def _history_of(self, request: web.Request) -> web.Response:
-        return web.json_response(self._row(request, await self._job(request.match_info["id"])))
+        job = await self._job(request.match_info["id"])
+        return web.json_response(await asyncio.to_thread(self._row, self._base(request), job))
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        return self._video(request.match_info["name"], {})
+        name = request.match_info["name"]
+        size = await self._size(name)
+        link = await asyncio.to_thread(self._files.link, name)
+        if link is not None:
+            return web.Response(status=307, headers={"Location": link, "Cache-Control": "no-store"})
+        return await self._video(request, name, size, {})
 
     async def _accept(self, request: web.Request) -> Job:
         if request.match_info["slug"] != MODEL:
@@ -244,10 +251,10 @@ class Api:
             raise web.HTTPNotFound(reason="expired request id")
         return job
 
-    def _row(self, request: web.Request, job: Job) -> dict[str, Any]:
+    def _row(self, base: str, job: Job) -> dict[str, Any]:
         # A result that was asked for as text has no URL.
-        available = job.output is not None and not _as_text(job) and self._files.find(job.output) is not None
-        url = self._file_url(request, job.output) if job.output is not None and available else None
+        available = job.output is not None and not _as_text(job) and self._files.size(job.output) is not None
+        url = f"{base}/files/{job.output}" if available else None
         return {
             "request_id": job.id,
             "model_name": job.model,
@@ -260,13 +267,58 @@ class Api:
             "error": job.error,
         }
 
-    def _video(self, name: str, headers: dict[str, str]) -> web.FileResponse:
-        path = self._files.find(name)
-        if path is None:
-            raise web.HTTPNotFound(reason="no such file")
-        return web.FileResponse(
-            path, headers={**_FILE_HEADERS, **headers, "Content-Type": MEDIA_TYPES[path.suffix]}
+    async def _size(self, name: str) -> int:
+        size = await asyncio.to_thread(self._files.size, name)
+        if size is None:
+            raise web.HTTPNotFound(reason="there is no such file, or it has expired")
+        return size
+
+    async def _video(
+        self, request: web.Request, name: str, size: int, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        headers = {**_FILE_HEADERS, **headers, "Content-Type": MEDIA_TYPES[Path(name).suffix]}
+        path = self._files.path(name)
+        if path is not None:
+            return web.FileResponse(path, headers=headers)
+        start, end, status = _range(request, name, size)
+        headers |= {"Accept-Ranges": "bytes", "ETag": _etag(name), "Content-Length": str(end - start)}
+        if status == 206:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        response = web.StreamResponse(status=status, headers=headers)
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
+        blocks = self._files.blocks(name, start, end)
+        # The first block comes before the head: a store that fails is an error with its own code.
+        first = await anext(blocks, b"")
+        await response.prepare(request)
+        await response.write(first)
+        async for block in blocks:
+            await response.write(block)
+        await response.write_eof()
+        return response
+
+    async def _with_text(
+        self, request: web.Request, answer: dict[str, Any], name: str, size: int, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Answer with JSON whose last value, `output`, is a file as base64 text, read while it is sent."""
+        head = json.dumps({**answer, "output": ""})[: -len('"}')].encode()
+        length = len(head) + (size + 2) // 3 * 4 + len(b'"}')
+        response = web.StreamResponse(
+            headers={**headers, "Content-Type": "application/json", "Content-Length": str(length)}
         )
+        await response.prepare(request)
+        await response.write(head)
+        left = b""
+        async for block in self._files.blocks(name, 0, size):
+            block = left + block
+            # A multiple of 3 bytes, so that the texts of all blocks join without padding.
+            whole = len(block) // 3 * 3
+            await response.write(base64.b64encode(block[:whole]))
+            left = block[whole:]
+        await response.write(base64.b64encode(left) + b'"}')
+        await response.write_eof()
+        return response
 
     def _file_url(self, request: web.Request, name: str) -> str:
         return f"{self._base(request)}/files/{name}"
@@ -279,38 +331,30 @@ def _as_text(job: Job) -> bool:
     return bool(job.settings.get("base64"))
 
 
-async def _with_text(
-    request: web.Request, answer: dict[str, Any], path: Path, headers: dict[str, str]
-) -> web.StreamResponse:
-    """Answer with JSON whose last value, `output`, is a file as base64 text, read while it is sent."""
-    head = json.dumps({**answer, "output": ""})[: -len('"}')].encode()
-    length = len(head) + (path.stat().st_size + 2) // 3 * 4 + len(b'"}')
-    response = web.StreamResponse(
-        headers={**headers, "Content-Type": "application/json", "Content-Length": str(length)}
-    )
-    with path.open("rb") as file:
-        await response.prepare(request)
-        await response.write(head)
-        while block := await asyncio.to_thread(file.read, _TEXT_BLOCK):
-            await response.write(base64.b64encode(block))
-        await response.write(b'"}')
-    await response.write_eof()
-    return response
+def _etag(name: str) -> str:
+    # A file never changes, and its name is a secret.
+    return f'"{hashlib.sha256(name.encode()).hexdigest()[:32]}"'
 
 
-def is_local_name(host: str) -> bool:
-    """Return whether a Host header names this machine in a way that DNS can't change."""
-    name = re.sub(r":[0-9]+$", "", host).strip("[]")
+def _range(request: web.Request, name: str, size: int) -> tuple[int, int, int]:
+    """Return the first byte that is asked for, the one after the last, and the status: 200 or 206."""
+    if request.headers.get("If-Range", _etag(name)) != _etag(name):
+        return 0, size, 200
     try:
-        return ipaddress.ip_address(name).is_loopback
+        wanted = request.http_range
     except ValueError:
-        return name.lower() == "localhost"
+        raise _range_error(size) from None
+    if wanted.start is None:
+        return 0, size, 200
+    start = max(size + wanted.start, 0) if wanted.start < 0 else wanted.start
+    end = size if wanted.stop is None else min(wanted.stop, size)
+    if start >= end:
+        raise _range_error(size)
+    return start, end, 206
 
 
-def _same(given: str, key: str) -> bool:
-    """Compare in constant time, independent of the lengths."""
-    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key))
-    return hmac.compare_digest(*digests)
+def _range_error(size: int) -> web.HTTPException:
+    return web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
 
 
 def _outcome(job: Job) -> dict[str, Any]:

@@ -14,7 +14,81 @@ from ..text import hide, quoted
 
 MODEL = "live-portrait-video-to-video"
 _KEY = re.compile(r"[!-~]{16,256}")
+# With the engine and Procrastinate's prefix it is the name of a channel, of which PostgreSQL takes 63 characters.
+_LABEL = re.compile(r"[a-z0-9-]{1,24}")
 _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+")
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """What several machines share.
+
+    Attributes:
+        database: URL of the PostgreSQL database with the jobs.
+        files: s3://BUCKET/PREFIX, or a directory that all machines see under this path.
+        shared_files: whether a directory is declared as shared.
+        roles: "api" answers requests, "worker" computes jobs.
+        labels: jobs that are submitted here wait for a worker with the first one; workers here take those of all.
+        priority: of the jobs that are submitted here; higher ones come first.
+        heartbeat_seconds: time between a worker's signs of life.
+        stalled_seconds: silence after which a worker's job is given to another one.
+        poll_seconds: time between looks for what PostgreSQL has failed to announce.
+        drain_seconds: time that running jobs have to end in when a worker is stopped.
+        link_seconds: lifetime of links by which clients download from the object store; 0 sends files through here.
+    """
+
+    database: str = field(repr=False)
+    files: str
+    shared_files: bool = False
+    roles: frozenset[str] = frozenset(("api", "worker"))
+    labels: tuple[str, ...] = ()
+    priority: int = 0
+    heartbeat_seconds: float = 10
+    stalled_seconds: float = 30
+    poll_seconds: float = 5
+    drain_seconds: float = 0
+    link_seconds: float = 0
+
+    def __post_init__(self):
+        """Validate the values.
+
+        Raises:
+            SettingsError: a value is invalid, or machines would not see the same files.
+        """
+        if not self.roles or not self.roles <= {"api", "worker"}:
+            raise SettingsError(
+                f"--role must be api, worker or api,worker, got {quoted(','.join(self.roles))}"
+            )
+        for label in self.labels:
+            if not _LABEL.fullmatch(label):
+                raise SettingsError(
+                    f"--label must be up to 24 lowercase letters, digits and hyphens, got {quoted(label)}"
+                )
+        if "api" in self.roles and len(self.labels) > 1:
+            raise SettingsError("a server that takes requests gives its jobs one --label; got several")
+        if not self.in_bucket and not self.shared_files:
+            raise SettingsError(
+                f"with --database, --files must be s3://BUCKET/PREFIX, or a directory that all machines see under the "
+                f"same path; got {quoted(self.files)}; if that is such a directory, add --shared-files"
+            )
+        if not -1000 <= self.priority <= 1000:
+            raise SettingsError(f"--priority must be from -1000 to 1000, got {self.priority}")
+        for name in ("drain_seconds", "link_seconds"):
+            if not 0 <= getattr(self, name) <= 7 * 86400:
+                raise SettingsError(f"{name} must be from 0 to 604800, got {getattr(self, name)}")
+        if not 0 < 2 * self.heartbeat_seconds < self.stalled_seconds:
+            raise SettingsError(
+                f"stalled_seconds must be more than twice heartbeat_seconds, got {self.stalled_seconds:g} and "
+                f"{self.heartbeat_seconds:g}"
+            )
+
+    @property
+    def in_bucket(self) -> bool:
+        return self.files.startswith("s3://")
+
+    def queues(self, engine: str) -> list[str]:
+        """Return the queues of a worker: the engine's, and one for each label."""
+        return [engine, *(f"{engine}-{label}" for label in self.labels)]
 
 
 @dataclass(frozen=True)
@@ -41,6 +115,7 @@ class ServerConfig:
         grace_seconds: time in which a worker has to stop before it is killed.
         connections: maximum number of open connections.
         allow_loopback: allow input URLs on this machine, with http, too.
+        cluster: what is shared with other machines; None keeps jobs and files in `data`.
     """
 
     data: Path
@@ -63,6 +138,7 @@ class ServerConfig:
     grace_seconds: float = 10
     connections: int = 256
     allow_loopback: bool = False
+    cluster: ClusterConfig | None = None
 
     def __post_init__(self):
         """Validate the values.

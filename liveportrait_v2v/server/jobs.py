@@ -49,6 +49,7 @@ class Job:
         error: reason of a failure.
         output: name of the result's file.
         created, started, finished: seconds since 1970, None if not yet.
+        attempt: number of the latest attempt to compute it, from 1; 0 before the first.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Job:
     created: float
     started: float | None
     finished: float | None
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,13 @@ class JobStore(Protocol):
 
     def get(self, job_id: str) -> Job | None: ...
 
-    def claim(self) -> Job | None:
-        """Set the oldest waiting job to PROCESSING and return it, None if none waits."""
+    def finish(self, job: Job, *, output: str | None = None, error: str | None = None) -> bool:
+        """Finish a running job: COMPLETED with an output, FAILED with an error.
 
-    def requeue(self, job_id: str) -> None:
-        """Return a claimed job to its place in the queue."""
-
-    def finish(self, job_id: str, *, output: str | None = None, error: str | None = None) -> None:
-        """Finish a claimed job: COMPLETED with an output, FAILED with an error."""
+        Returns:
+            False if `job.attempt` is not the job's current attempt any more, or it is finished in another way; nothing
+            is changed then.
+        """
 
     def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
         """Return the number of all matching jobs, and the jobs of one page."""
@@ -113,7 +114,7 @@ class JobStore(Protocol):
 
 
 class SqliteJobs:
-    """JobStore in one SQLite file, locked by one process at a time.
+    """JobStore in one SQLite file, locked by one process at a time, which also takes the jobs from it.
 
     A job is on disk before `submit` returns. Jobs that were running when the process ended return to their place in
     the queue; a job during which it ended three times has failed.
@@ -169,6 +170,7 @@ class SqliteJobs:
         return None if row is None else _job(row)
 
     def claim(self) -> Job | None:
+        """Set the oldest waiting job to PROCESSING and return it, None if none waits."""
         with self._transaction() as base:
             first = base.execute(
                 "SELECT number FROM jobs WHERE status = ? ORDER BY number LIMIT 1", (QUEUED,)
@@ -182,26 +184,24 @@ class SqliteJobs:
             row = base.execute("SELECT * FROM jobs WHERE number = ?", (first["number"],)).fetchone()
         return _job(row)
 
-    def requeue(self, job_id: str) -> None:
+    def requeue(self, job: Job) -> None:
+        """Return a claimed job to its place in the queue; the attempt does not count."""
         with self._transaction() as base:
             base.execute(
-                "UPDATE jobs SET status = ?, started = NULL, attempts = attempts - 1 WHERE id = ? AND status = ?",
-                (QUEUED, job_id, PROCESSING),
+                "UPDATE jobs SET status = ?, started = NULL, attempts = attempts - 1"
+                " WHERE id = ? AND status = ? AND attempts = ?",
+                (QUEUED, job.id, PROCESSING, job.attempt),
             )
 
-    def finish(self, job_id: str, *, output: str | None = None, error: str | None = None) -> None:
+    def finish(self, job: Job, *, output: str | None = None, error: str | None = None) -> bool:
+        status = COMPLETED if error is None else FAILED
         with self._transaction() as base:
-            base.execute(
-                "UPDATE jobs SET status = ?, output = ?, error = ?, finished = ? WHERE id = ? AND status = ?",
-                (
-                    COMPLETED if error is None else FAILED,
-                    output,
-                    error,
-                    self._clock.time(),
-                    job_id,
-                    PROCESSING,
-                ),
+            changed = base.execute(
+                "UPDATE jobs SET status = ?, output = ?, error = ?, finished = ?"
+                " WHERE id = ? AND status = ? AND attempts = ?",
+                (status, output, error, self._clock.time(), job.id, PROCESSING, job.attempt),
             )
+        return changed.rowcount > 0
 
     def history(self, query: HistoryQuery) -> tuple[int, list[Job]]:
         where = "created >= ? AND created < ? AND instr(model, ?)"
@@ -276,7 +276,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created);
 def _job(row: sqlite3.Row) -> Job:
     values = {name: row[name] for name in row.keys() if name not in ("number", "attempts")}  # noqa: SIM118
     values["request"], values["settings"] = json.loads(row["request"]), json.loads(row["settings"])
-    return Job(**values)
+    return Job(**values, attempt=row["attempts"])
 
 
 def _message(error: sqlite3.Error) -> str:

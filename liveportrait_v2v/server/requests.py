@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import SettingsError
 from ..settings import AnimationSettings
 from ..web import MAX_URL, UrlError, parse_url
-from .files import Files
+from .files import FileStore
 from .jobs import COMPLETED, FAILED, PROCESSING, QUEUED, HistoryQuery
 
 CLIPS = ("input_video", "driving_video")
@@ -57,7 +57,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopback: bool) -> JobRequest:
+def parse_order(request: dict[str, Any], base: str, files: FileStore, *, allow_loopback: bool) -> JobRequest:
     """Validate the parameters of a job. Hosts of clips are resolved later, when the clips are fetched.
 
     Args:
@@ -71,7 +71,7 @@ def parse_order(request: dict[str, Any], base: str, files: Files, *, allow_loopb
     return JobRequest(request, source, driving, settings.to_dict())
 
 
-def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loopback: bool) -> str:
+def _clip(request: dict[str, Any], name: str, base: str, files: FileStore, allow_loopback: bool) -> str:
     if name not in request:
         raise BadRequest(f"{name} is missing; give the https URL of a clip, or one from upload-asset")
     url = request[name]
@@ -79,7 +79,7 @@ def _clip(request: dict[str, Any], name: str, base: str, files: Files, allow_loo
         raise BadRequest(f"{name} must be a URL of at most {MAX_URL} characters")
     own = f"{base}/files/"
     if url.startswith(own):
-        if files.find(url[len(own) :]) is None:
+        if files.size(url[len(own) :]) is None:
             raise BadRequest(f"{name} is no file of this server, or it has expired; upload it again")
         return url[len(own) :]
     try:

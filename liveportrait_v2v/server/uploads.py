@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from ..deadlines import Deadline
 from ..errors import LivePortraitError
-from .files import MEDIA_TYPES
+from .files import MEDIA_TYPES, Upload
 
 MAX_FILES = 10
 _SUFFIXES = {kind: suffix for suffix, kind in MEDIA_TYPES.items()}
@@ -60,24 +59,18 @@ class PacedStream:
         return data
 
 
-async def save_data_urls(
-    stream: ByteStream, place: Path, max_bytes: int, grow: Callable[[int], None] = lambda size: None
-) -> list[tuple[Path, str]]:
-    """Save the clips of one upload to a directory.
+async def save_data_urls(stream: ByteStream, upload: Upload, max_bytes: int) -> None:
+    """Save the clips of one upload.
 
     Args:
         stream: body of the request.
-        place: the directory.
+        upload: takes the clips; it is not finished here.
         max_bytes: maximum size of a clip.
-        grow: called with a number of bytes before they are written; may raise NoSpace.
-
-    Returns:
-        path and extension of each clip.
 
     Raises:
         BadUpload: the body is not the expected JSON or base64, or a media type is neither video nor picture.
         TooLarge: a clip exceeds max_bytes, or there are too many.
-        OSError: a file can't be written.
+        NoSpace, OSError: a file can't be written.
     """
     text = _Text(stream)
     await text.expect(b"{")
@@ -86,22 +79,21 @@ async def save_data_urls(
         raise BadUpload(f"unknown name in an upload; {_EXPECTED}")
     await text.expect(b":")
     await text.expect(b"[")
-    saved: list[tuple[Path, str]] = []
+    count = 0
     while True:
         await text.expect(b'"')
         suffix = _suffix(await text.string_up_to(b","))
-        if len(saved) == MAX_FILES:
+        if count == MAX_FILES:
             raise TooLarge(f"at most {MAX_FILES} files go into one upload")
-        path = place / str(len(saved))
-        await _save(text.rest_of_string(), path, max_bytes, grow)
-        saved.append((path, suffix))
+        await upload.begin(suffix)
+        await _save(text.rest_of_string(), upload, max_bytes)
+        count += 1
         if await text.next() == b"]":
             break
         await text.expect(b",")
     await text.expect(b"]")
     await text.expect(b"}")
     await text.expect_end()
-    return saved
 
 
 def _suffix(head: bytes) -> str:
@@ -114,24 +106,23 @@ def _suffix(head: bytes) -> str:
         raise BadUpload(f"a file must be one of {', '.join(_SUFFIXES)}; got {kind[5:]!a}") from None
 
 
-async def _save(
-    pieces: AsyncIterator[bytes], path: Path, max_bytes: int, grow: Callable[[int], None]
-) -> None:
+async def _save(pieces: AsyncIterator[bytes], upload: Upload, max_bytes: int) -> None:
     size, left = 0, b""
-    with path.open("xb") as file:
-        async for piece in pieces:
-            piece = left + piece
-            # Up to four characters are held back, because only the end of the text may be padded.
-            whole = max(len(piece) - 1, 0) // 4 * 4
-            data = _decode(piece[:whole], padded=False)
-            grow(len(data))
-            size += file.write(data)
-            left = piece[whole:]
-            if size > max_bytes:
-                raise TooLarge(f"a file is larger than the limit of {max_bytes} bytes")
-        size += file.write(_decode(left, padded=True))
-    if size > max_bytes:
-        raise TooLarge(f"a file is larger than the limit of {max_bytes} bytes")
+
+    async def write(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if size > max_bytes:
+            raise TooLarge(f"a file is larger than the limit of {max_bytes} bytes")
+        await upload.write(data)
+
+    async for piece in pieces:
+        piece = left + piece
+        # Up to four characters are held back, because only the end of the text may be padded.
+        whole = max(len(piece) - 1, 0) // 4 * 4
+        await write(_decode(piece[:whole], padded=False))
+        left = piece[whole:]
+    await write(_decode(left, padded=True))
     if not size:
         raise BadUpload("a file is empty")
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ class JobFailed(LivePortraitError):
     """A job failed; the message is for the client."""
 
 
+class WorkerDied(JobFailed):
+    """The worker's process ended in the middle of a job: a clip may have crashed it."""
+
+
 class WorkerTrouble(LivePortraitError):
     """The server's own trouble ended a job: another try may succeed."""
 
@@ -35,12 +40,14 @@ class Task:
         source, driving: files of the clips.
         output: file to write; atomic.
         settings: values for AnimationSettings.
+        report: called with the frames that are done and those in all, at most once a second.
     """
 
     source: Path
     driving: Path
     output: Path
     settings: dict[str, Any]
+    report: Callable[[int, int], None] = lambda done, total: None
 
 
 class Worker(Protocol):
@@ -122,7 +129,7 @@ class ProcessWorker:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            await Deadline(self._job_seconds).wait(self._work())
+            await Deadline(self._job_seconds).wait(self._work(task.report))
         except (JobFailed, WorkerTrouble):
             raise
         except OutOfTime:
@@ -146,16 +153,20 @@ class ProcessWorker:
             start_new_session=True,
         )
 
-    async def _work(self) -> None:
+    async def _work(self, report: Callable[[int, int], None]) -> None:
         await self._answer("before the job began")
         try:
-            await self._answer("in the middle of the job")
+            while (progress := await self._answer("in the middle of the job")) is not None:
+                report(*progress)
         except _Ended as error:
-            # A clip may have crashed the decoder, and would do so again.
-            raise JobFailed(str(error)) from None
+            raise WorkerDied(str(error)) from None
 
-    async def _answer(self, when: str) -> None:
-        """Wait for the next answer of the process; raise JobFailed or WorkerTrouble with its error."""
+    async def _answer(self, when: str) -> list[int] | None:
+        """Return the progress in the next line of the process, None for an answer.
+
+        Raises:
+            JobFailed, WorkerTrouble: the answer has an error.
+        """
         process = self._process
         assert process is not None
         assert process.stdout is not None
@@ -164,10 +175,13 @@ class ProcessWorker:
             await self._end()
             raise _Ended(f"the worker process ended {when}, with exit code {process.returncode}")
         answer = json.loads(line)
+        if "progress" in answer:
+            return answer["progress"]
         if answer["ends"]:
             await self._end()
         if answer["error"] is not None:
             raise (WorkerTrouble if answer["again"] else JobFailed)(answer["error"])
+        return None
 
     async def _end(self) -> None:
         process, self._process = self._process, None

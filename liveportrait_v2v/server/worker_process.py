@@ -1,9 +1,10 @@
 """Process of a worker: reads jobs as lines of JSON from stdin, answers each with a line on stdout.
 
 An answer is {"error": what is wrong with the job, or null, "again": whether another try may succeed, "ends": whether
-the process ends after it}; the first one is about the engine, and each job has two: one before it begins. The process
-also ends when stdin does or SIGTERM comes; a job that is running then stops and leaves no file. A process that hangs
-ends nevertheless: on Linux with its parent, elsewhere some seconds after stdin.
+the process ends after it}; the first one is about the engine, and each job has two: one before it begins. Between
+these, lines {"progress": [frames done, frames in all]} come at most once a second. The process also ends when stdin
+does or SIGTERM comes; a job that is running then stops and leaves no file. A process that hangs ends nevertheless: on
+Linux with its parent, elsewhere some seconds after stdin.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +27,7 @@ from ..files import is_disk_full
 
 MAX_PIXELS = 4096 * 4096
 _PR_SET_PDEATHSIG = 1
+_PROGRESS_SECONDS = 1.0
 
 
 def main(engine_name: str, device: str, max_bytes: int, grace_seconds: float, parent: int) -> None:
@@ -35,15 +38,17 @@ def main(engine_name: str, device: str, max_bytes: int, grace_seconds: float, pa
         grace_seconds: time to stop in after the end of stdin.
         parent: id of the process that ends this one with itself.
     """
-    _die_with(parent)
+    die_with(parent)
     # Keeps the output of libraries out of the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    ended = threading.Event()
+    ended = False
     orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     def end(*_: object) -> None:
-        ended.set()
+        # Without a lock: a second signal may come while the first is handled, and would wait for its own thread.
+        nonlocal ended
+        ended = True
         orders.put(None)
 
     signal.signal(signal.SIGTERM, end)
@@ -51,6 +56,9 @@ def main(engine_name: str, device: str, max_bytes: int, grace_seconds: float, pa
 
     def answer(error: str | None = None, *, again: bool = False, ends: bool = False) -> None:
         answers.write(json.dumps({"error": error, "again": again, "ends": ends}) + "\n")
+
+    def tell(done: int, total: int) -> None:
+        answers.write(json.dumps({"progress": [done, total]}) + "\n")
 
     def listen() -> None:
         # Unbuffered, as a buffer's lock held by this thread would keep the interpreter from ending.
@@ -69,10 +77,10 @@ def main(engine_name: str, device: str, max_bytes: int, grace_seconds: float, pa
         answer(str(error), ends=True)
         return
     answer()
-    while (line := orders.get()) is not None and not ended.is_set():
+    while (line := orders.get()) is not None and not ended:
         answer()
         try:
-            _run(json.loads(line), engine, max_bytes, ended)
+            _run(json.loads(line), engine, max_bytes, lambda: ended, tell)
             answer()
         except _Failed as error:
             answer(str(error), again=error.again)
@@ -97,15 +105,19 @@ class _Failed(Exception):
         self.again = again
 
 
-def _run(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:
-    """Carry out a job.
+Tell = Callable[[int, int], None]
+Cancelling = Callable[[], bool]
+
+
+def _run(order: dict[str, Any], engine: Any, max_bytes: int, cancelled: Cancelling, tell: Tell) -> None:
+    """Carry out a job, and tell how many frames of all are done.
 
     Raises:
         _Failed: with a message in which files are named by their parameters.
         Cancelled: the process is to end.
     """
     try:
-        _animate(order, engine, max_bytes, ended)
+        _animate(order, engine, max_bytes, cancelled, tell)
     except Cancelled:
         raise
     except MediaError as error:
@@ -128,10 +140,10 @@ def _load(name: str, device: str) -> Any:
     return engine
 
 
-def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threading.Event) -> None:
+def _animate(order: dict[str, Any], engine: Any, max_bytes: int, cancelled: Cancelling, tell: Tell) -> None:
     from ..media import Clip
     from ..plan import Role, make_plan
-    from ..run import run_plan
+    from ..run import Progress, run_plan
     from ..settings import AnimationSettings
 
     clips = [Clip(order[name], max_bytes=max_bytes) for name in ("source", "driving")]
@@ -144,10 +156,18 @@ def _animate(order: dict[str, Any], engine: Any, max_bytes: int, ended: threadin
             )
     source, driving = clips
     plan = make_plan(source, Role(driving, AnimationSettings.from_dict(order["settings"])))
-    run_plan(plan, engine=engine, output=order["output"], cancelled=ended.is_set)
+    told = time.monotonic()
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _PROGRESS_SECONDS:
+            told = time.monotonic()
+            tell(progress.frames, progress.total)
+
+    run_plan(plan, engine=engine, output=order["output"], cancelled=cancelled, on_progress=on_progress)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the system kill this process when its parent ends, where it can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -12,9 +12,9 @@ import time
 import pytest
 from serving import PATIENCE, FakeWorker, serving, wait_for
 
-from liveportrait_v2v.server import dispatch
+from liveportrait_v2v.server import dispatch, work
 from liveportrait_v2v.server.config import MODEL
-from liveportrait_v2v.server.files import Files, NoSpace
+from liveportrait_v2v.server.files import LocalFiles, NoSpace
 from liveportrait_v2v.server.uploads import PacedStream
 from liveportrait_v2v.server.worker import JobFailed, WorkerTrouble
 
@@ -68,7 +68,7 @@ TROUBLES = [
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(dispatch, "_RETRY_WAITS_SECONDS", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(work, "_RETRY_WAITS_SECONDS", (0.0, 0.01, 0.01, 0.01))
 
 
 def test_the_servers_own_troubles_fail_no_job(tmp_path, quick):
@@ -131,7 +131,7 @@ def test_uploads_that_only_announce_take_no_space(tmp_path):
 
 
 def test_uploads_that_come_take_their_space_and_give_it_back(tmp_path):
-    files = Files(tmp_path / "data", quota=5 << 20, lifetime=100)
+    files = LocalFiles(tmp_path / "data", quota=5 << 20, lifetime=100)
     with files.growing_workplace() as (_, grow):
         grow(1)
         grow((4 << 20) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -53,16 +54,26 @@ def test_a_claimed_job_is_processing_and_has_all_parameters(jobs):
 
 def test_a_job_ends_completed_or_failed(jobs):
     good, bad = submit(jobs), submit(jobs)
-    jobs.claim(), jobs.claim()
-    jobs.finish(good, output="c.mp4")
-    jobs.finish(bad, error="no face")
+    assert jobs.finish(jobs.claim(), output="c.mp4")
+    assert jobs.finish(jobs.claim(), error="no face")
     assert (jobs.get(good).status, jobs.get(good).output, jobs.get(good).error) == (COMPLETED, "c.mp4", None)
     assert (jobs.get(bad).status, jobs.get(bad).output, jobs.get(bad).error) == (FAILED, None, "no face")
 
 
+def test_an_attempt_that_is_not_the_current_one_finishes_nothing(jobs):
+    submit(jobs)
+    first = jobs.claim()
+    assert first.attempt == 1
+    assert not jobs.finish(replace(first, attempt=2), output="c.mp4")
+    assert jobs.get(first.id).status == PROCESSING
+    assert jobs.finish(first, output="c.mp4")
+    assert not jobs.finish(first, error="late")
+    assert jobs.get(first.id).output == "c.mp4"
+
+
 def test_a_requeued_job_keeps_its_place(jobs):
     first, second = submit(jobs), submit(jobs)
-    jobs.requeue(jobs.claim().id)
+    jobs.requeue(jobs.claim())
     assert [jobs.claim().id, jobs.claim().id] == [first, second]
 
 
@@ -78,8 +89,8 @@ def test_the_queue_has_a_maximum_length(jobs):
 def test_a_restart_keeps_all_jobs_and_requeues_the_running_ones(path):
     jobs = SqliteJobs(path, 5)
     done, running, waiting = submit(jobs), submit(jobs), submit(jobs)
-    jobs.claim(), jobs.claim()
-    jobs.finish(done, output="c.mp4")
+    jobs.finish(jobs.claim(), output="c.mp4")
+    jobs.claim()
     jobs.close()
     jobs = SqliteJobs(path, 5)
     assert jobs.get(done).status == COMPLETED
@@ -103,7 +114,7 @@ def test_a_requeued_job_has_no_failed_attempt(path):
     jobs = SqliteJobs(path, 5)
     job_id = submit(jobs)
     for _ in range(MAX_ATTEMPTS + 1):
-        jobs.requeue(jobs.claim().id)
+        jobs.requeue(jobs.claim())
         jobs.close()
         jobs = SqliteJobs(path, 5)
     jobs.claim()
@@ -159,8 +170,7 @@ def test_threads_that_claim_at_once_get_different_jobs(path):
 
 def test_old_jobs_are_forgotten_and_unfinished_ones_are_not(jobs):
     old, waiting = submit(jobs), submit(jobs)
-    jobs.claim()
-    jobs.finish(old, error="x")
+    jobs.finish(jobs.claim(), error="x")
     jobs.forget(jobs.get(old).finished + 1)
     assert jobs.get(old) is None
     assert jobs.get(waiting) is not None

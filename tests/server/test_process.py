@@ -111,7 +111,8 @@ def test_an_engine_that_is_none_or_would_spend_the_owners_money_is_refused(engin
 
 
 def test_without_aiohttp_the_command_names_the_package_to_install(tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "liveportrait_v2v.server.listen", raising=False)
+    for module in ("listen", "connections"):
+        monkeypatch.delitem(sys.modules, f"liveportrait_v2v.server.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert main(["serve", "--data", str(tmp_path / "data")]) == 2
     assert "pip install aiohttp" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from serving import PATIENCE, FakeWorker, serving, wait_for
 from liveportrait_v2v.cli import main
 from liveportrait_v2v.errors import SettingsError
 from liveportrait_v2v.server.config import MODEL, ServerConfig, read_key
-from liveportrait_v2v.server.files import Files
+from liveportrait_v2v.server.files import LocalFiles
 
 pytestmark = pytest.mark.slow
 
@@ -219,11 +219,11 @@ def test_a_data_directory_with_links_or_open_to_others_is_refused(tmp_path):
     (tmp_path / "a").mkdir(mode=0o700)
     (tmp_path / "a" / "files").symlink_to(tmp_path)
     with pytest.raises(SettingsError, match="no link"):
-        Files(tmp_path / "a", quota=1 << 30, lifetime=10)
+        LocalFiles(tmp_path / "a", quota=1 << 30, lifetime=10)
     (tmp_path / "b").mkdir()
     (tmp_path / "b").chmod(0o777)
     with pytest.raises(SettingsError, match="chmod 700"):
-        Files(tmp_path / "b", quota=1 << 30, lifetime=10)
+        LocalFiles(tmp_path / "b", quota=1 << 30, lifetime=10)
 
 
 def test_what_is_cleared_away_is_never_followed_outside(tmp_path):
@@ -236,7 +236,7 @@ def test_what_is_cleared_away_is_never_followed_outside(tmp_path):
     (work / "link").symlink_to(outside)
     (work / "left").mkdir()
     (work / "left" / "link").symlink_to(outside)
-    Files(tmp_path / "data", quota=1 << 30, lifetime=10).clear_work()
+    LocalFiles(tmp_path / "data", quota=1 << 30, lifetime=10).clear_work()
     assert not list(work.iterdir())
     assert (outside / "mine").read_text() == "mine"
 

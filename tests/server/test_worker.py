@@ -13,7 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE
+from processes import children, is_alive, linux, running, wait_until_ended
+from serving import PATIENCE, wait_for
 
 from liveportrait_v2v.errors import MediaError, SettingsError
 from liveportrait_v2v.media import Clip, VideoWriter
@@ -35,7 +36,7 @@ def task(clips, folder: Path, **settings) -> Task:
 
 
 def run(scenario) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 4 * PATIENCE))
+    asyncio.run(asyncio.wait_for(scenario, PATIENCE))
 
 
 def test_a_worker_computes_job_after_job_and_reports_why_one_failed(clips, tmp_path):
@@ -81,10 +82,29 @@ def test_a_worker_that_dies_takes_one_job_with_it(clips, tmp_path):
     assert (tmp_path / "result.mp4").exists()
 
 
+START = (
+    "worker_process.main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))"
+)
+# No engine, which takes seconds to load: the result is the driving clip.
+COPY = f"""
+import shutil, sys
+from liveportrait_v2v.server import worker_process
+worker_process._load = lambda *_: None
+worker_process._animate = lambda order, *_: shutil.copy(order["driving"], order["output"])
+{START}
+"""
+
+
+def copying_worker() -> ProcessWorker:
+    worker = new_worker()
+    worker._arguments = ("-c", COPY, *worker._arguments[2:])
+    return worker
+
+
 @pytest.mark.parametrize("delay", [0, 0.001, 0.005])
 def test_a_job_sent_to_a_worker_that_has_just_died_is_the_workers_trouble(clips, tmp_path, delay):
     async def scenario():
-        worker = new_worker()
+        worker = copying_worker()
         await worker.start()
         worker._process.kill()
         time.sleep(delay)  # the loop notices nothing meanwhile
@@ -98,7 +118,7 @@ def test_a_job_sent_to_a_worker_that_has_just_died_is_the_workers_trouble(clips,
 
 
 # A driver that hangs in C, without the interpreter's lock released.
-HANG = """
+HANG = f"""
 import ctypes, sys
 from liveportrait_v2v.server import worker_process
 def hang(*_):
@@ -106,7 +126,7 @@ def hang(*_):
     while True:
         libc.sleep(1000)
 worker_process._load = hang
-worker_process.main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
+{START}
 """
 PARENT = """
 import asyncio, sys
@@ -127,23 +147,6 @@ def hanging_worker(**limits) -> ProcessWorker:
     worker = new_worker(**{"grace_seconds": 0.5, **limits})
     worker._arguments = ("-c", HANG, *worker._arguments[2:])
     return worker
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_ended(pid: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while is_alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not is_alive(pid)
-
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @linux
@@ -185,7 +188,7 @@ def test_a_worker_that_hangs_dies_with_a_server_that_is_killed():
     code = PARENT.format(tests=str(Path(__file__).parent))
     paths = os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parents[1])))
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(
+    with running(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
     ) as parent:
         pid = int(parent.stdout.readline())
@@ -210,15 +213,42 @@ def test_a_server_whose_worker_hangs_while_it_starts_ends_on_a_signal(tmp_path, 
     )
     folders = (Path(__file__).parents[2], Path(__file__).parents[1], Path(__file__).parent)
     paths = os.pathsep.join(map(str, folders))
-    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}) as server:
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
-        while not children.read_text().split():
-            time.sleep(0.05)
-        (pid,) = map(int, children.read_text().split())
+    with running([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}) as server:
+        (pid,) = wait_for(lambda: children(server.pid), "the worker's start")
         time.sleep(1)
         server.send_signal(number)
         assert server.wait(timeout=PATIENCE) == 0
     wait_until_ended(pid)
+
+
+# While a signal is handled, another comes before each step of that.
+SIGNALLED = f"""
+import signal, sys
+from liveportrait_v2v.server import worker_process
+def another(*_):
+    signal.raise_signal(signal.SIGTERM)
+    return another
+def load(*_):
+    handler = signal.getsignal(signal.SIGTERM)
+    def handle(*given):
+        first = sys.gettrace() is None
+        if first:
+            sys.settrace(another)
+        handler(*given)
+        if first:
+            sys.settrace(None)
+    signal.signal(signal.SIGTERM, handle)
+worker_process._load = load
+{START}
+"""
+
+
+def test_a_worker_ends_however_many_signals_come_at_once():
+    command = [sys.executable, "-c", SIGNALLED, "draft", "cpu", "1000", "1", str(os.getpid())]
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        worker.stdout.readline()
+        worker.terminate()
+        assert worker.wait(timeout=PATIENCE) == 0
 
 
 def test_a_full_disk_is_the_servers_trouble(monkeypatch, tmp_path):
@@ -231,11 +261,11 @@ def test_a_full_disk_is_the_servers_trouble(monkeypatch, tmp_path):
     monkeypatch.setattr(worker_process, "_animate", animate)
     order = {"source": "a", "driving": "b", "output": "c", "settings": {}}
     with pytest.raises(worker_process._Failed) as caught:
-        worker_process._run(order, None, 1, None)
+        worker_process._run(order, None, 1, None, lambda done, total: None)
     assert caught.value.again
     full.__cause__ = OSError(errno.EFBIG, "File too large")
     with pytest.raises(worker_process._Failed) as caught:
-        worker_process._run(order, None, 1, None)
+        worker_process._run(order, None, 1, None, lambda done, total: None)
     assert not caught.value.again
 
 

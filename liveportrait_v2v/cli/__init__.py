@@ -20,10 +20,38 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import Cancelled, LivePortraitError
 from ..text import one_line
-from . import animate, completion, crops, demo, doctor, express, faces, jobs, key, models, serve, template
+from . import (
+    animate,
+    completion,
+    crops,
+    demo,
+    doctor,
+    express,
+    faces,
+    jobs,
+    key,
+    live,
+    models,
+    serve,
+    template,
+)
 from .stop import Stop
 
-COMMANDS = (animate, express, faces, crops, template, models, serve, jobs, key, doctor, completion, demo)
+COMMANDS = (
+    animate,
+    express,
+    faces,
+    crops,
+    template,
+    models,
+    live,
+    serve,
+    jobs,
+    key,
+    doctor,
+    completion,
+    demo,
+)
 ERROR = 2
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import MAX_MESSAGE, SettingsError
 from ..expression import Expression
+from ..files import TEMPLATES
 from ..text import one_line
 from . import segmind
 from .boxes import add_box_options, parse_boxes
 from .common import (
-    TEMPLATES,
     Commands,
     add_network_options,
     add_options,
@@ -56,7 +56,7 @@ def add(commands: Commands) -> None:
         "driving",
         metavar="DRIVING",
         nargs="?",
-        help="clip or picture with the motion; for segmind also a public URL, for liveportrait also a motion template",
+        help="clip or picture with the motion, or a motion template of the engine; for segmind a public URL",
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT.mp4", required=True, help="output file; an existing one is replaced"
@@ -142,7 +142,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
 def _template_or_path(driving: str) -> str | MotionTemplate:
     if not driving.lower().endswith(TEMPLATES):
         return driving
-    from ..engines.liveportrait.template import read_template
+    from ..templates import read_template
 
     return read_template(driving)
 

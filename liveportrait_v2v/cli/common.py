@@ -19,9 +19,6 @@ from ..text import one_line, quoted
 if TYPE_CHECKING:
     from ..engines.base import Engine
 
-TEMPLATES = (".safetensors", ".pkl")
-"""Extensions of motion templates: files with a driving clip's motion instead of its frames."""
-
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Return value of `add_subparsers`, to which each command adds its parser."""
 

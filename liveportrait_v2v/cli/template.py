@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
-from ..errors import MediaError
+from ..errors import MediaError, SettingsError
+from ..files import TEMPLATES
 from .common import (
-    TEMPLATES,
     Commands,
     add_network_options,
     add_options,
-    check_device,
     check_output,
-    network_options,
+    make_local_engine,
     parse_settings,
     plain_warnings,
 )
 from .progress import ProgressLine
 from .stop import Stop
+
+if TYPE_CHECKING:
+    from ..media import Clip
+    from ..plan import MotionTemplate
+    from ..settings import AnimationSettings, MotionOptions
+
+_ENGINES = ("liveportrait", "draft")
 
 
 def add(commands: Commands) -> None:
@@ -26,16 +33,24 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "template",
         help="save a driving clip's motion as a motion template",
-        description="Reads the motion of the face in DRIVING with the LivePortrait networks and writes it as a motion "
-        "template, which `animate` takes instead of the clip. A .pkl template of upstream LivePortrait is converted.",
+        description="Reads the motion of the face in DRIVING and writes it as a motion template, which `animate` takes "
+        "instead of the clip, with the same engine. Motion in LivePortrait's format (.pkl) is converted.",
     )
-    parser.add_argument("driving", metavar="DRIVING", help="clip, picture, or a .pkl template")
+    parser.add_argument(
+        "driving", metavar="DRIVING", help="clip, picture, or motion in LivePortrait's format, .pkl"
+    )
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUT.safetensors",
         required=True,
         help="motion template; an existing file is replaced",
+    )
+    parser.add_argument(
+        "--engine",
+        default="liveportrait",
+        help="engine that reads the motion and takes the template: liveportrait, with its networks, or draft "
+        "(default: liveportrait)",
     )
     add_options(parser)
     add_network_options(parser)
@@ -47,41 +62,58 @@ def _run(options: argparse.Namespace, stop: Stop) -> None:
     output = check_output(options.output, options.driving)
     if output.suffix.lower() != ".safetensors":
         raise MediaError(options.output, "a motion template must end in .safetensors")
-    from ..engines import create_engine
-    from ..engines.liveportrait.engine import LivePortraitEngine
-    from ..engines.liveportrait.record import record_template
-    from ..engines.liveportrait.template import read_template, write_template
+    if options.engine not in _ENGINES:
+        raise SettingsError(f"--engine must be one of {', '.join(_ENGINES)}, got {options.engine!r}")
+    from ..media import Clip
+    from ..templates import note_of_length, read_template, write_template
 
     if options.driving.lower().endswith(TEMPLATES):
-        template = read_template(options.driving)
-    else:
-        device = check_device(options.device, for_networks=True)
-        with plain_warnings():
-            engine = create_engine("liveportrait", device, **network_options(options))
-        assert isinstance(engine, LivePortraitEngine)
-        with ProgressLine() as line, plain_warnings():
-            template = record_template(
-                options.driving,
-                engine,
-                settings,
-                motion,
-                on_frames=lambda frames: line.show_count(frames, None, "reading motion"),
-                cancelled=stop,
+        template, note = read_template(options.driving), None
+        if template.engine != options.engine:
+            raise SettingsError(
+                f"{options.driving} has motion of the {template.engine} engine, got --engine {options.engine}; only a "
+                "clip can be recorded for another engine"
             )
+    else:
+        clip = Clip(options.driving)
+        template = _recorded(clip, options, settings, motion, stop)
+        note = note_of_length(clip, template)
     write_template(output, template)
+    rate = template.info.rate
     report = {
         "output": str(output),
+        "engine": template.engine,
         "frames": len(template),
         "frames_without_face": len(template) - int(template.present.sum()),
-        "rate": None if template.rate is None else str(template.rate),
+        "rate": None if rate is None else str(rate),
     }
     if options.json:
         print(json.dumps(report))
         return
-    if template.rate is None:
+    if rate is None:
         print(f"{output}: a still")
-        return
-    print(
-        f"{output}: {report['frames']} frames, {float(template.rate):.5g} fps, "
-        f"{report['frames_without_face']} without a face"
-    )
+    else:
+        print(
+            f"{output}: {report['frames']} frames, {float(rate):.5g} fps, "
+            f"{report['frames_without_face']} without a face"
+        )
+    if note is not None:
+        print(note)
+
+
+def _recorded(
+    clip: Clip, options: argparse.Namespace, settings: AnimationSettings, motion: MotionOptions, stop: Stop
+) -> MotionTemplate:
+    from ..templates import record_template
+
+    with plain_warnings():
+        engine = make_local_engine(options)
+    with ProgressLine() as line, plain_warnings():
+        return record_template(
+            clip,
+            engine,
+            settings,
+            motion,
+            on_frames=lambda frames: line.show_count(frames, None, "reading motion"),
+            cancelled=stop,
+        )

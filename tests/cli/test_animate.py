@@ -17,6 +17,7 @@ import pytest
 import torch
 from made_networks import MadeNetworks
 from PIL import Image
+from processes import running
 
 from liveportrait_v2v.cli import main
 from liveportrait_v2v.cli.common import check_device, parse_settings
@@ -28,15 +29,6 @@ COMMAND = [sys.executable, "-m", "liveportrait_v2v.cli"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 # A crop this small makes the draft engine quick.
 QUICK = ["--set", "dsize=128", "--set", "video_frame_load_cap=4"]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder as the working directory."""
-    path = tmp_path / "folder"
-    path.mkdir()
-    monkeypatch.chdir(path)
-    return path
 
 
 @pytest.fixture
@@ -330,7 +322,7 @@ def test_a_closed_output_pipe_is_reported(clips, folder):
 def test_a_stopped_run_leaves_nothing(clips, folder, number, code):
     long = [str(clips["cap12"]), str(clips["cap13"]), "-o", "out.mp4", "--set", "video_frame_load_cap=0"]
     command = [*COMMAND, "animate", *long]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as run:
+    with running(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as run:
         # The unfinished file shows that the run has started.
         deadline = time.monotonic() + 120
         while not os.listdir(folder) and run.poll() is None and time.monotonic() < deadline:
@@ -349,7 +341,7 @@ def test_a_signal_behind_the_end_of_a_run_takes_nothing_back(clips, folder):
     """The file is there: the run has succeeded, and its exit code says so."""
     short = [str(clips["obama"]), str(clips["obama"]), "-o", "out.mp4", "--set", "video_frame_load_cap=2"]
     for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
-        with subprocess.Popen([*COMMAND, "animate", *short], stderr=subprocess.PIPE, env=ENVIRONMENT) as run:
+        with running([*COMMAND, "animate", *short], stderr=subprocess.PIPE, env=ENVIRONMENT) as run:
             while not Path("out.mp4").exists() and run.poll() is None:
                 time.sleep(0.001)
             time.sleep(delay)

@@ -29,15 +29,6 @@ NOD = Expression.keyed({0: {"rotate_pitch": 0}, 0.2: {"rotate_pitch": 10}})
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder as the working directory."""
-    path = tmp_path / "folder"
-    path.mkdir()
-    monkeypatch.chdir(path)
-    return path
-
-
-@pytest.fixture
 def picture() -> str:
     return str(EXAMPLES / "example_picture.jpg")
 

@@ -19,15 +19,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 SETTINGS, OPTIONS = AnimationSettings(scale=2), MotionOptions(region="lip")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder as the working directory."""
-    path = tmp_path / "folder"
-    path.mkdir()
-    monkeypatch.chdir(path)
-    return path
-
-
 def refusal(capsys, *arguments: str) -> str:
     """Run `animate`, which must fail with exit code 2, and return its one line of message."""
     assert main(["animate", *arguments]) == 2

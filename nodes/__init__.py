@@ -28,6 +28,12 @@ NODES = {
     "another_face": "AnotherFace",
     "crop_faces": "CropFaces",
     "paste_back": "PasteBack",
+    "record_motion": "RecordMotion",
+    "load_motion": "LoadMotion",
+    "expression": "Expression",
+    "expression_keyframes": "ExpressionKeyframes",
+    "load_expression": "LoadExpression",
+    "save_expression": "SaveExpression",
 }
 """Module and class of each node, in menu order."""
 
@@ -38,7 +44,7 @@ class LivePortraitExtension(ComfyExtension):
     """The pack's nodes."""
 
     async def on_load(self) -> None:
-        for module in ("segmind", "load_video", "weights"):
+        for module in ("segmind", "load_video", "weights", "live", "host.language_route"):
             try:
                 importlib.import_module(f".{module}", __name__).add_route()
             except Exception:

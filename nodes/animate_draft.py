@@ -6,7 +6,7 @@ from functools import partial
 
 from comfy_api.latest import io
 
-from . import animation
+from . import animation, schemas
 
 
 class AnimateDraft(io.ComfyNode):
@@ -14,7 +14,7 @@ class AnimateDraft(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return animation.schema(
+        return schemas.animation(
             local=True,
             node_id="LPV2V_AnimateDraft",
             display_name="Animate Draft (LivePortrait)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from . import animation
+from . import animation, schemas
 from .load_model import MODEL
 
 
@@ -13,7 +13,7 @@ class AnimateLocal(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return animation.schema(
+        return schemas.animation(
             local=True,
             crops=True,
             node_id="LPV2V_AnimateLocal",

@@ -7,8 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from . import animation, segmind
-from .errors import NodeError
+from ..liveportrait_v2v.errors import SettingsError
+from . import animation, schemas, segmind
+from .host import language, running
 
 
 class AnimateSegmind(io.ComfyNode):
@@ -16,7 +17,7 @@ class AnimateSegmind(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return animation.schema(
+        return schemas.animation(
             clips_optional=True,
             node_id="LPV2V_AnimateSegmind",
             display_name="Animate Segmind (LivePortrait)",
@@ -91,7 +92,9 @@ class AnimateSegmind(io.ComfyNode):
     ) -> bool | str:
         for name, url in (("source_url", source_url), ("driving_url", driving_url)):
             if url and not url.strip().lower().startswith(("https://", "http://")):
-                return f"{name} must be a public address that begins with https://, got {url[:60]!r}"
+                return language.shown(
+                    f"{name} must be a public address that begins with https://, got {url[:60]!r}"
+                )
         return True
 
     @classmethod
@@ -118,20 +121,21 @@ class AnimateSegmind(io.ComfyNode):
             max_cost_per_day=max_cost_per_day,
             deadline=deadline,
         )
-        values["source"] = _one_of("source", source, source_url.strip())
-        values["driving"] = _one_of("driving", driving, driving_url.strip())
+        with running.run(cls):
+            values["source"] = _one_of("source", source, "source_url", source_url.strip())
+            values["driving"] = _one_of("driving", driving, "driving_url", driving_url.strip())
         return await animation.beside(
             lambda cancelled: animation.run(cls, engine, cancelled=cancelled, **values)
         )
 
 
-def _one_of(name: str, value: Any, url: str) -> Any:
-    """Return the clip at a socket, or the URL that is given instead.
+def _one_of(name: str, value: Any, address: str, url: str) -> Any:
+    """Return the clip at a socket, or the URL that the widget `address` gives instead.
 
     Raises:
-        NodeError: both or neither.
+        SettingsError: both or neither.
     """
     if (value is None) == (not url):
         got = "both" if url else "neither"
-        raise NodeError(f"{name}: link a video or image, or give {name}_url; got {got}")
+        raise SettingsError(f"{name}: link a video or image, or give {address}; got {got}")
     return url or value

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..liveportrait_v2v.errors import SettingsError
 from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
-from . import host
 from .boxes import boxes_input, given
+from .expression import EXPRESSION
+from .host import CATEGORY, running
+from .motion import MOTION
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
 if TYPE_CHECKING:
+    from ..liveportrait_v2v.expression import Expression
     from ..liveportrait_v2v.media import Clip
-    from ..liveportrait_v2v.plan import Role
+    from ..liveportrait_v2v.plan import MotionTemplate, Role
 
 ROLES = io.Custom("LPV2V_ROLES")
 _HIGHEST = 5
@@ -26,7 +30,7 @@ class Face:
     """One more face of the source and what leads it: an item of LPV2V_ROLES, which is a tuple of them.
 
     Attributes:
-        driving: VIDEO or IMAGE.
+        driving: VIDEO, IMAGE or LPV2V_MOTION, or None for a face that the expression alone edits.
     """
 
     driving: Any
@@ -35,14 +39,15 @@ class Face:
     settings: AnimationSettings
     options: MotionOptions
     boxes: Any = None
+    expression: Expression | None = None
 
-    def role(self, driving: Clip) -> Role:
+    def role(self, driving: Clip | MotionTemplate | None) -> Role:
         """Return the role, with the clip behind `driving`."""
         from ..liveportrait_v2v.plan import Role
 
         boxes = given(self.boxes, self.source_face)
         number = self.source_face if boxes is None else None
-        return Role(driving, self.settings, self.options, number, self.drive_face, boxes)
+        return Role(driving, self.settings, self.options, number, self.drive_face, boxes, self.expression)
 
 
 class AnotherFace(io.ComfyNode):
@@ -51,7 +56,7 @@ class AnotherFace(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_AnotherFace",
             display_name="Another Face (LivePortrait)",
             description="Gives one more face of the source a driving clip and settings of its own, for Animate Draft "
@@ -67,8 +72,9 @@ class AnotherFace(io.ComfyNode):
             inputs=[
                 io.MultiType.Input(
                     "driving",
-                    [io.Video, io.Image],
-                    tooltip="Video or image with the motion of this face.",
+                    [io.Video, io.Image, MOTION],
+                    optional=True,
+                    tooltip="Video or image with the motion of this face, or motion of Record Motion or Load Motion.",
                 ),
                 io.Int.Input(
                     "source_face",
@@ -106,23 +112,34 @@ class AnotherFace(io.ComfyNode):
                     "Place of this face in the source where no detector finds it, for Animate Local; of several in a "
                     "frame, the one that source_face numbers."
                 ),
+                EXPRESSION.Input(
+                    "expression",
+                    optional=True,
+                    tooltip="From Expression (LivePortrait): added to the driving motion of this face, or edits it "
+                    "alone.",
+                ),
             ],
             outputs=[
                 ROLES.Output("more_faces", display_name="roles", tooltip="This face and those linked to it.")
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
         cls,
-        driving,
-        source_face: int,
-        drive_face: int,
+        driving=None,
+        source_face: int = 1,
+        drive_face: int = 0,
         settings=None,
         motion_options=None,
         roles=(),
         boxes=None,
+        expression=None,
     ) -> io.NodeOutput:
+        with running.run(cls):
+            if driving is None and expression is None:
+                raise SettingsError("link a clip to `driving`, or an expression to `expression`; got neither")
         face = Face(
             driving,
             source_face,
@@ -130,5 +147,6 @@ class AnotherFace(io.ComfyNode):
             settings or AnimationSettings(),
             motion_options or MotionOptions(),
             boxes,
+            expression,
         )
         return io.NodeOutput((*roles, face))

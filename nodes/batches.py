@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import host
+from .host import sockets
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -27,7 +27,7 @@ class Batch:
         Raises:
             SettingsError: it doesn't fit into memory; the message ends with the remedy.
         """
-        self._images = host.empty_images(count, size[1], size[0], remedy, channels)
+        self._images = sockets.empty_images(count, size[1], size[0], remedy, channels)
         self._filled = 0
 
     @property

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..liveportrait_v2v.settings import AnimationSettings
-from . import animation, host
+from . import schemas
 from .batches import Batch
 from .boxes import boxes_input, given
+from .host import CATEGORY, language, reports, running, sockets
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -25,7 +26,7 @@ class CropFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_CropFaces",
             display_name="Crop Faces (LivePortrait)",
             description="Cuts a face out of each frame of a clip, for other nodes to restore, upscale or repaint. "
@@ -69,7 +70,7 @@ class CropFaces(io.ComfyNode):
                     display_name="mask",
                     tooltip="The part of a crop that Paste Back shows, soft at the border: one mask for all crops.",
                 ),
-                animation.PLACEMENT.Output(
+                schemas.PLACEMENT.Output(
                     "placement",
                     display_name="placement",
                     tooltip="Where the crops lie in the frames, for Paste Back (LivePortrait).",
@@ -79,7 +80,7 @@ class CropFaces(io.ComfyNode):
                     display_name="bboxes",
                     tooltip="Upright boxes around the crops in pixels, a list for each frame; empty without the face.",
                 ),
-                animation.report_output(),
+                schemas.report_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -89,14 +90,14 @@ class CropFaces(io.ComfyNode):
         from ..liveportrait_v2v.compose import square_mask
         from ..liveportrait_v2v.run.crops import FaceCropper
 
-        with host.run(cls) as report:
-            (clip,) = host.clips(clip)
+        with running.run(cls) as report:
+            (clip,) = sockets.clips(clip)
             settings = settings or AnimationSettings()
             size, total, done = settings.dsize, clip.info.frame_count, 0
             batch = Batch(total, (size, size), remedy=_REMEDY)
             face = given(boxes, settings.input_face_index)
             cropper = FaceCropper(clip, settings, motion_options, faces=None if face is None else (face,))
-            for part in cropper.crops(cancelled=host.interrupted):
+            for part in cropper.crops(cancelled=running.interrupted):
                 batch.add(part.pictures)
                 if len(part.pictures):
                     report.see(part.pictures)
@@ -106,14 +107,14 @@ class CropFaces(io.ComfyNode):
             lines = [f"{placement.crop_count} crops of {size}x{size} from {len(placement)} frames"]
             lines += [f"the clip {note}" for note in (*clip.info.notes, *clip.damage)]
             report.text(lines[0])
-        text = "\n".join(lines)
+        text = language.shown("\n".join(lines))
         return io.NodeOutput(
             batch.images,
             square_mask(size).unsqueeze(0),
             placement,
             _boxes(placement),
             text,
-            ui=host.reported(text),
+            ui=reports.ui(text),
         )
 
 

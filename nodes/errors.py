@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..liveportrait_v2v.errors import LivePortraitError, MediaError
+from .host import language
 
 REMEDIES = {
     "faces": "see the numbers with the node Preview Faces",
@@ -43,7 +44,7 @@ class KeyNeeded(NodeError):
 
 
 def node_error(error: LivePortraitError, folders: list[Path]) -> NodeError:
-    """Return a library's error as that of a node.
+    """Return a library's error as that of a node, in the user's language.
 
     Args:
         folders: ComfyUI's own, which are left out of paths in the message, the innermost first.
@@ -54,4 +55,4 @@ def node_error(error: LivePortraitError, folders: list[Path]) -> NodeError:
     for folder in folders:
         message = message.replace(f"{folder}/", "").replace(f"{folder}\\", "")
     kind = KeyNeeded if type(error).__name__ == "ApiKeyError" else NodeError
-    return kind(message)
+    return kind(language.shown(message))

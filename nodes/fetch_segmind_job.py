@@ -8,8 +8,10 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..liveportrait_v2v.errors import Cancelled
-from . import animation, host, segmind
+from . import animation, schemas, segmind
 from .batches import Batch
+from .descriptions import clip_line, job_line
+from .host import CATEGORY, language, reports, running
 
 
 class FetchSegmindJob(io.ComfyNode):
@@ -20,7 +22,7 @@ class FetchSegmindJob(io.ComfyNode):
         return io.Schema(
             node_id="LPV2V_FetchSegmindJob",
             display_name="Fetch Segmind Job (LivePortrait)",
-            category=host.CATEGORY,
+            category=CATEGORY,
             description="Fetches the result of an earlier job by its request id, as the model made it. Waits if the "
             "job is still running. Orders nothing, so it costs nothing.",
             search_aliases=[
@@ -34,20 +36,18 @@ class FetchSegmindJob(io.ComfyNode):
                     default="",
                     tooltip="The id in the report of Animate Segmind, in ComfyUI's log, or in Segmind's console.",
                 ),
-                animation.frames_switch(),
+                schemas.frames_switch(),
                 segmind.deadline(),
             ],
-            outputs=animation.outputs(),
-            hidden=animation.HIDDEN,
+            outputs=schemas.outputs(),
+            hidden=schemas.HIDDEN,
         )
 
     @classmethod
     def validate_inputs(cls, request_id: str | None = None) -> bool | str:
-        return (
-            True
-            if request_id != ""
-            else "request_id is empty: paste the id from the report of Animate Segmind"
-        )
+        if request_id == "":
+            return language.shown("request_id is empty: paste the id from the report of Animate Segmind")
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> list[bool]:
@@ -63,7 +63,7 @@ class FetchSegmindJob(io.ComfyNode):
     def _fetch(
         cls, request_id: str, frames: bool, deadline: float, cancelled: Callable[[], bool]
     ) -> io.NodeOutput:
-        with host.run(cls) as report:
+        with running.run(cls) as report:
             builds_images = animation.check_images(cls, frames)
             engine = segmind.make_engine(deadline=deadline)
             from ..liveportrait_v2v.engines.segmind import file_of, report_of
@@ -86,9 +86,9 @@ class FetchSegmindJob(io.ComfyNode):
                     report.see(chunk.frames)
                     report.count(chunk.index + len(chunk.frames), info.frame_count, "reading frames")
             audio = clip.stream_audio(info.duration)
-            paid = animation.job_line(**report_of(job))
+            paid = job_line(**report_of(job))
             sound = "with sound" if audio is not None else "no sound: the model's video has none"
-            lines = [animation.clip_line(info.frame_count, size, info.rate), sound, paid]
+            lines = [clip_line(info.frame_count, size, info.rate), sound, paid]
             report.text(paid)
-            host.log(paid)
+            reports.log(paid)
         return animation.values(batch, audio, path, info.rate, info.frame_count, lines)

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from comfy_api.latest import io
 
-from . import host
-from .errors import NodeError
+from ..liveportrait_v2v.errors import SettingsError
+from .host import CATEGORY, language, models, paths, reports, running
 
 MODEL = io.Custom("LPV2V_MODEL")
 _AUTO = "auto"
@@ -24,7 +24,7 @@ class LoadModel(io.ComfyNode):
         return io.Schema(
             node_id="LPV2V_LoadModel",
             display_name="Load Model (LivePortrait)",
-            category=host.CATEGORY,
+            category=CATEGORY,
             description="Loads the LivePortrait networks with their published weights from ComfyUI's folder "
             "models/liveportrait or from the folders in extra_model_paths.yaml. ComfyUI moves them in and out of GPU "
             "memory.",
@@ -41,7 +41,7 @@ class LoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "weights",
-                    options=[_AUTO, *map(str, host.model_folders())],
+                    options=[_AUTO, *map(str, paths.model_folders())],
                     default=_AUTO,
                     tooltip="Folder with the weights: .safetensors, or .pth in upstream's folders. auto takes the "
                     "first complete one.",
@@ -96,8 +96,8 @@ class LoadModel(io.ComfyNode):
         from ..liveportrait_v2v.engines.liveportrait.download import PUBLISHED
         from ..liveportrait_v2v.engines.liveportrait.weights import MODELS, WeightsError, find_weights
 
-        folders: Sequence[str | Path] = host.model_folders() if weights == _AUTO else [weights]
-        with host.run(cls) as report:
+        folders: Sequence[str | Path] = paths.model_folders() if weights == _AUTO else [weights]
+        with running.run(cls) as report:
             try:
                 find_weights(folders, model_type)
             except WeightsError:
@@ -105,20 +105,21 @@ class LoadModel(io.ComfyNode):
                     base = "models/liveportrait" if weights == _AUTO else Path(weights).name
                     where = PurePosixPath(base, PUBLISHED[model_type][1])
                     which = "for animals are" if model_type == "animals" else "are"
-                    raise NodeError(
+                    raise SettingsError(
                         f"the LivePortrait weights {which} missing: switch `download` on to fetch them (520 MB), or "
                         f"put {', '.join(MODELS[model_type])} (each .safetensors or .pth) into {where}"
                     ) from None
                 cls._download(report, model_type)
-                folders = host.model_folders()
+                folders = paths.model_folders()
             report.text("reading the weights")
-            loaded = host.Model(folders, precision, compile, model_type)
+            loaded = models.Model(folders, precision, compile, model_type)
             text = loaded.describe()
             report.text(text)
-        return io.NodeOutput(loaded, text, ui=host.reported(text))
+            text = language.shown(text)
+        return io.NodeOutput(loaded, text, ui=reports.ui(text))
 
     @classmethod
-    def _download(cls, report: host.Report, model: str) -> None:
+    def _download(cls, report: reports.Report, model: str) -> None:
         from ..liveportrait_v2v.engines.liveportrait.download import PUBLISHED, download
 
         def progress(name: str, done: int, total: int | None) -> None:
@@ -126,5 +127,5 @@ class LoadModel(io.ComfyNode):
             report.count(done, total or done + 1, f"{name}: {done / 1e6:.0f}{size} MB")
 
         files, folder = PUBLISHED[model]
-        target = Path(host.model_folders()[0], folder)
-        download(files, target, on_progress=progress, cancelled=host.interrupted)
+        target = Path(paths.model_folders()[0], folder)
+        download(files, target, on_progress=progress, cancelled=running.interrupted)

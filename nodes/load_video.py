@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..liveportrait_v2v.errors import Cancelled, LivePortraitError, MediaError
-from . import animation, host
+from . import schemas
+from .descriptions import clip_line
+from .host import CATEGORY, language, paths, reports, routes, running, sockets
 from .video_edit import Edit, edit_input
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class LoadVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_LoadVideo",
             display_name="Load Video (LivePortrait)",
             description="Loads a video with its audio from the input folder, optionally shortened, resampled to "
@@ -42,7 +44,7 @@ class LoadVideo(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=host.input_clips(),
+                    options=paths.input_clips(),
                     upload=io.UploadType.video,
                     tooltip="A video or picture in ComfyUI's input folder. Add one with the button, or drop a file on "
                     "the node. Those named example_… come with the pack.",
@@ -98,7 +100,7 @@ class LoadVideo(io.ComfyNode):
                 ),
                 io.Float.Output("fps", display_name="fps"),
                 io.Int.Output("frame_count", display_name="frame_count"),
-                animation.report_output(),
+                schemas.report_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -108,17 +110,16 @@ class LoadVideo(io.ComfyNode):
         from ..liveportrait_v2v.media import Clip
 
         if not file:
-            return "choose a video, or upload one with the node's button"
+            return language.shown("choose a video, or upload one with the node's button")
         try:
             Clip(_path(file)).info  # noqa: B018 - probed for its errors
         except MediaError as error:
-            return f"{file}: {error.reason}"
+            return reports.message(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_) -> str:
-        status = _path(file).stat()
-        return f"{status.st_mtime_ns} {status.st_size}"
+        return paths.fingerprint(_path(file))
 
     @classmethod
     def execute(
@@ -133,7 +134,7 @@ class LoadVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..liveportrait_v2v.media import VideoWriter
 
-        with host.run(cls) as report:
+        with running.run(cls) as report:
             edits = Edit.read(edit)
             clip = _clip(file, edits)
             if clip.info.is_still:
@@ -153,20 +154,21 @@ class LoadVideo(io.ComfyNode):
             if (count, rate, size) != unchanged or edits.start or edits.duration:
                 notes = (*clip.info.notes, *notes)
                 alpha = clip.info.has_alpha
-                path = host.temp_file(".webm" if alpha else ".mp4")
-                with VideoWriter(path, rate, audio=audio, crf=host.NEAR_LOSSLESS) as writer:
+                made = paths.temp_file(".webm" if alpha else ".mp4")
+                with VideoWriter(made, rate, audio=audio, crf=sockets.NEAR_LOSSLESS) as writer:
                     for chunk in clip.chunks(8, max_side=decoded_side, alpha=alpha, **options):
-                        if host.interrupted():
+                        if running.interrupted():
                             raise Cancelled(f"stopped loading {file}")
                         writer.write(chunk.frames[:, top : top + size[1], left : left + size[0]])
                         done = chunk.index + len(chunk.frames)
                         report.count(done, count, f"{done}/{count}")
-            facts = animation.clip_line(count, size, rate)
+                path = paths.with_stem(made, path.stem)
+            facts = clip_line(count, size, rate)
             report.text(facts)
         sounds = "with sound" if audio is not None else "no sound: the file has none that can be decoded"
-        text = "\n".join((facts, sounds, *(f"the clip {note}" for note in notes)))
-        sound = host.audio_value(audio, count / rate)
-        return io.NodeOutput(host.video_value(path), sound, float(rate), count, text, ui=host.reported(text))
+        text = language.shown("\n".join((facts, sounds, *(f"the clip {note}" for note in notes))))
+        sound = sockets.audio_value(audio, count / rate)
+        return io.NodeOutput(sockets.video_value(path), sound, float(rate), count, text, ui=reports.ui(text))
 
 
 def add_route() -> None:
@@ -177,12 +179,12 @@ def add_route() -> None:
         try:
             text = await asyncio.to_thread(_preview, dict(request.query))
         except LivePortraitError as error:
-            return web.json_response({"text": host.message(error), "error": True})
+            return web.json_response({"text": reports.message(error), "error": True})
         except (KeyError, ValueError, RecursionError):  # the latter two of JSON, too
             raise web.HTTPBadRequest(text="send the node's widgets") from None
-        return web.json_response({"text": text, "error": False})
+        return web.json_response({"text": language.shown(text), "error": False})
 
-    host.add_route("get", ROUTE, handle)
+    routes.add("get", ROUTE, handle)
 
 
 def _preview(asked: dict[str, str]) -> str:
@@ -198,7 +200,7 @@ def _preview(asked: dict[str, str]) -> str:
         int(asked["select_every_nth"]),
         float(asked["force_rate"]),
     )
-    line = animation.clip_line(count, edits.place(clip, int(asked["max_side"]))[1][2:], rate)
+    line = clip_line(count, edits.place(clip, int(asked["max_side"]))[1][2:], rate)
     file = _clip(asked["file"], Edit()).info
     whole, duration = file.frame_count, file.duration
     assert duration is not None  # only stills have none
@@ -228,7 +230,7 @@ def _picture_line(size: tuple[int, ...]) -> str:
     return f"a picture, {size[0]}x{size[1]}: loaded as one frame, without sound"
 
 
-def _still(clip: Clip, edits: Edit, report: host.Report) -> io.NodeOutput:
+def _still(clip: Clip, edits: Edit, report: reports.Report) -> io.NodeOutput:
     """Return the outputs of a still: nodes that take the video animate it as a picture."""
     from ..liveportrait_v2v.plan.pairing import STILL_RATE
 
@@ -239,13 +241,14 @@ def _still(clip: Clip, edits: Edit, report: host.Report) -> io.NodeOutput:
         from PIL import Image
 
         (chunk,) = clip.chunks(1, alpha=clip.info.has_alpha)
-        path = host.temp_file(".png")
+        path = paths.temp_file(".png")
         cut = chunk.frames[0, top : top + height, left : left + width]
         Image.fromarray(cut.numpy()).save(path)
     text = _picture_line((width, height))
     report.text(text)
-    sound = host.audio_value(None, 1 / STILL_RATE)
-    return io.NodeOutput(host.video_value(path), sound, float(STILL_RATE), 1, text, ui=host.reported(text))
+    text = language.shown(text)
+    sound = sockets.audio_value(None, 1 / STILL_RATE)
+    return io.NodeOutput(sockets.video_value(path), sound, float(STILL_RATE), 1, text, ui=reports.ui(text))
 
 
 def _path(file: str) -> Path:
@@ -254,9 +257,6 @@ def _path(file: str) -> Path:
     Raises:
         MediaError: there is no such file.
     """
-    path = host.input_path(file)
-    if path is None:
-        raise MediaError(
-            file, "there is no such file in ComfyUI's input folder; upload it with the node's button"
-        )
-    return path
+    return paths.chosen_file(
+        file, "there is no such file in ComfyUI's input folder; upload it with the node's button"
+    )

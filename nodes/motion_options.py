@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..liveportrait_v2v.settings import MotionOptions as Options
-from . import host
+from .host import CATEGORY, running
 from .parameters import widgets
 
 OPTIONS = io.Custom("LPV2V_MOTION_OPTIONS")
@@ -18,7 +18,7 @@ class MotionOptions(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_MotionOptions",
             display_name="LivePortrait Motion Options",
             description="Options of the engines on this machine beyond the documented parameters: region and strength "
@@ -33,8 +33,10 @@ class MotionOptions(io.ComfyNode):
             ],
             inputs=widgets(Options, _ADVANCED),
             outputs=[OPTIONS.Output("motion_options", display_name="motion_options")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, **values) -> io.NodeOutput:
-        return io.NodeOutput(Options.from_dict(values))
+        with running.run(cls):
+            return io.NodeOutput(Options.from_dict(values))

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from . import animation, host
+from ..liveportrait_v2v.errors import SettingsError
+from . import animation, schemas
 from .batches import Batch
-from .errors import NodeError
+from .descriptions import clip_line
+from .host import CATEGORY, paths, running, sockets
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +25,7 @@ class PasteBack(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_PasteBack",
             display_name="Paste Back (LivePortrait)",
             description="Pastes crops of a face back into the frames that they were cut from, after other nodes "
@@ -48,7 +50,7 @@ class PasteBack(io.ComfyNode):
                 io.Image.Input(
                     "crops", tooltip="Crops in their order, of any size: each covers the whole of its square."
                 ),
-                animation.PLACEMENT.Input(
+                schemas.PLACEMENT.Input(
                     "placement", tooltip="As it came with the crops, from Crop Faces or Animate."
                 ),
                 io.Mask.Input(
@@ -63,8 +65,8 @@ class PasteBack(io.ComfyNode):
                     tooltip="Sound of a clip that is a batch of images; a video has its own.",
                 ),
             ],
-            outputs=animation.outputs(),
-            hidden=animation.HIDDEN,
+            outputs=schemas.outputs(),
+            hidden=schemas.HIDDEN,
         )
 
     @classmethod
@@ -75,10 +77,10 @@ class PasteBack(io.ComfyNode):
     def execute(cls, clip, crops, placement, mask=None, source_audio=None) -> io.NodeOutput:
         from ..liveportrait_v2v.run.paste import paste
 
-        with host.run(cls) as report:
+        with running.run(cls) as report:
             pictures, masks = _checked(crops, mask, placement)
-            (source,) = host.clips(clip, audio=source_audio, rate=placement.rate or 0)
-            total, path = len(placement), host.temp_file(".mp4")
+            (source,) = sockets.clips(clip, audio=source_audio, rate=placement.rate or 0)
+            total, path = len(placement), paths.temp_file(".mp4")
             batch = Batch(total, placement.size) if animation.is_taken(cls, "images") else None
 
             def sink(rendered: RenderedFrames) -> None:
@@ -94,10 +96,10 @@ class PasteBack(io.ComfyNode):
                 output=path,
                 sink=sink,
                 on_frames=lambda done: report.count(done, total, f"{done}/{total}"),
-                cancelled=host.interrupted,
+                cancelled=running.interrupted,
             )
             lines = [
-                animation.clip_line(result.frames, placement.size, result.rate),
+                clip_line(result.frames, placement.size, result.rate),
                 f"{placement.crop_count} crops pasted",
                 "with sound" if result.audio is not None else "no sound: the clip has none",
                 *result.notes,
@@ -112,21 +114,21 @@ def _checked(
     """Return crops and a mask for each, if there is one.
 
     Raises:
-        NodeError: their numbers don't fit the placement, or crops have an alpha channel.
+        SettingsError: their numbers don't fit the placement, or crops have an alpha channel.
     """
     needed = placement.crop_count
     if len(crops) != needed:
-        raise NodeError(
+        raise SettingsError(
             f"crops must be as many as the placement has, {needed}, got {len(crops)}; link the placement that came "
             "with these crops"
         )
     if crops.shape[3] != 3:
-        raise NodeError(
+        raise SettingsError(
             f"crops must have 3 channels, got {crops.shape[3]}; split the alpha off, and link it to mask"
         )
     if mask is None:
         return crops, None
     mask = mask.reshape(-1, *mask.shape[-2:])
     if len(mask) not in (1, needed):
-        raise NodeError(f"mask must be one for all {needed} crops, or one for each, got {len(mask)}")
+        raise SettingsError(f"mask must be one for all {needed} crops, or one for each, got {len(mask)}")
     return crops, mask.expand(needed, -1, -1)

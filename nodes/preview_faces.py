@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io, ui
 
 from ..liveportrait_v2v.settings import AnimationSettings, MotionOptions
-from . import host
+from .host import CATEGORY, language, reports, running, sockets
 from .motion_options import OPTIONS
 from .settings import SETTINGS
 
@@ -33,7 +33,7 @@ class PreviewFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_PreviewFaces",
             display_name="Preview Faces (LivePortrait)",
             description="Finds and numbers the faces in a clip. The sheet shows each face with its number for the "
@@ -75,24 +75,26 @@ class PreviewFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, settings=None, motion_options=None) -> io.NodeOutput:
-        with host.run(cls) as report:
+        with running.run(cls) as report:
             found = _survey(clip, settings or AnimationSettings(), motion_options or MotionOptions(), report)
             lines = [f"face {face.number} in {face.frames} of {found.frames} frames" for face in found.faces]
             if found.frames_without_face:
                 lines.append(f"{found.frames_without_face} frames without a face")
             lines += found.notes
             report.text("; ".join(lines))
-        sheet, text = host.image_value(found.sheet), "\n".join(lines)
-        shown = host.reported(text, ui.PreviewImage(sheet, cls=cls).as_dict())
+        sheet, text = sockets.image_value(found.sheet), language.shown("\n".join(lines))
+        shown = reports.ui(text, ui.PreviewImage(sheet, cls=cls).as_dict())
         return io.NodeOutput(sheet, len(found.faces), text, ui=shown)
 
 
-def _survey(value: Any, settings: AnimationSettings, options: MotionOptions, report: host.Report) -> Survey:
+def _survey(
+    value: Any, settings: AnimationSettings, options: MotionOptions, report: reports.Report
+) -> Survey:
     """Return the survey of a VIDEO or IMAGE; the same one where the sheet would be the same as before."""
     from ..liveportrait_v2v.sheet import survey
     from ..liveportrait_v2v.tracking import file_key
 
-    (clip,) = host.clips(value)
+    (clip,) = sockets.clips(value)
     total, file = clip.info.frame_count, file_key(clip)
     key = file or id(value), settings.scale, settings.vx_ratio, settings.vy_ratio, options.face_order
     kept = _surveys.get(key)
@@ -106,7 +108,7 @@ def _survey(value: Any, settings: AnimationSettings, options: MotionOptions, rep
             options,
             cells=_CELLS,
             on_frames=lambda done: report.count(done, total, f"{done}/{total} looked at"),
-            cancelled=host.interrupted,
+            cancelled=running.interrupted,
         )
     _surveys[key] = found, weakref.ref(value)
     _surveys.move_to_end(key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..liveportrait_v2v.errors import LivePortraitError
-from . import host
+from .host import language, paths, reports, routes
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -61,7 +61,7 @@ def make_engine(
             "requirements.txt in the pack's folder, with ComfyUI's Python"
         ) from error
 
-    folder = host.system_folder()
+    folder = paths.system_folder()
     key_folder = folder if (folder / keys.FILE).exists() else None
     limits = SpendingLimits(max_cost or None, max_cost_per_day or None)
     return SegmindEngine(
@@ -71,8 +71,8 @@ def make_engine(
 
 def add_route() -> None:
     """Add the routes that store the API key and tell a job's price to ComfyUI's server."""
-    host.add_route("post", ROUTE, store_key)
-    host.add_route("get", PRICE_ROUTE, tell_price)
+    routes.add("post", ROUTE, store_key)
+    routes.add("get", PRICE_ROUTE, tell_price)
 
 
 async def store_key(request: web.Request) -> web.Response:
@@ -88,10 +88,11 @@ async def store_key(request: web.Request) -> web.Response:
 
     if not is_trusted_host(request.headers.get("Host", ""), os.environ.get(HOSTS, "").split(",")):
         raise web.HTTPForbidden(
-            text=f"the key is stored under localhost or an IP address only; to allow a name, list it in {HOSTS}"
+            text=language.shown(
+                f"the key is stored under localhost or an IP address only; to allow a name, list it in {HOSTS}"
+            )
         )
-    if not _same_origin(request):
-        raise web.HTTPForbidden(text="only pages of this server may do this")
+    routes.check_sender(request)
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send JSON")
     try:
@@ -101,7 +102,7 @@ async def store_key(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text=_EXPECTED) from None
     if key is not None and not isinstance(key, str):
         raise web.HTTPBadRequest(text=_EXPECTED)
-    folder = host.system_folder()
+    folder = paths.system_folder()
     try:
         if remove:
             keys.remove_key(folder)
@@ -109,7 +110,7 @@ async def store_key(request: web.Request) -> web.Response:
             keys.ApiKey(key.strip()).save(folder)
         found = keys.find_key(folder) or keys.find_key(keys.default_folder())
     except LivePortraitError as error:
-        raise web.HTTPBadRequest(text=str(error)) from None
+        raise web.HTTPBadRequest(text=reports.message(error)) from None
     return web.json_response({"configured": found is not None})
 
 
@@ -125,17 +126,8 @@ def _price() -> float:
     from ..liveportrait_v2v.engines.segmind.endpoints import Endpoints
     from ..liveportrait_v2v.engines.segmind.journal import FILE, USUAL_COST, Journal
 
-    folder = host.system_folder() / "segmind"
+    folder = paths.system_folder() / "segmind"
     if not (folder / FILE).exists():
         return USUAL_COST
     with closing(Journal(folder, time.time)) as journal:
         return journal.expected_cost(Endpoints.of().base)
-
-
-def _same_origin(request: web.Request) -> bool:
-    """Return whether a page of this server sent the request, by headers that browsers set and pages can't change."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site == "same-origin"
-    origin = request.headers.get("Origin")
-    return origin is not None and origin.partition("://")[2] == request.headers.get("Host")

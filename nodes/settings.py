@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..liveportrait_v2v.settings import PRESETS, AnimationSettings
-from . import host
+from .host import CATEGORY, running
 from .parameters import widgets
 
 SETTINGS = io.Custom("LPV2V_SETTINGS")
@@ -17,6 +17,7 @@ _ADVANCED = (
     "lip_zero_threshold",
     "eyes_retargeting_multiplier",
     "lip_retargeting_multiplier",
+    "stitching",
     "base64",
 )
 
@@ -27,7 +28,7 @@ class Settings(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            category=host.CATEGORY,
+            category=CATEGORY,
             node_id="LPV2V_Settings",
             display_name="LivePortrait Settings",
             description="The parameters of LivePortrait video-to-video, as the hosted model documents them. Every "
@@ -52,11 +53,13 @@ class Settings(io.ComfyNode):
                 *widgets(AnimationSettings, _ADVANCED),
             ],
             outputs=[SETTINGS.Output("settings", display_name="settings")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, preset: str, **values) -> io.NodeOutput:
-        return io.NodeOutput(AnimationSettings.from_dict({**values, **PRESETS[preset].values}))
+        with running.run(cls):
+            return io.NodeOutput(AnimationSettings.from_dict({**values, **PRESETS[preset].values}))
 
 
 def _presets() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from . import host
+from .host import language, paths, reports, routes
 from .load_model import MODEL_TYPES
 
 if TYPE_CHECKING:
@@ -20,17 +20,18 @@ def add_route() -> None:
 
     async def handle(request: web.Request) -> web.Response:
         chosen = request.query.get("weights", "auto")
-        if chosen not in ("auto", *map(str, host.model_folders())):
+        if chosen not in ("auto", *map(str, paths.model_folders())):
             raise web.HTTPBadRequest(text="weights: send a choice of Load Model")
         model = request.query.get("model_type", "humans")
         if model not in MODEL_TYPES:
             raise web.HTTPBadRequest(text="model_type: send a choice of Load Model")
         text = await asyncio.to_thread(_missing, chosen, model)
         if text and request.query.get("download") == "true":
-            return web.json_response({"text": "the next run downloads the weights: 520 MB", "error": False})
+            text = language.shown("the next run downloads the weights: 520 MB")
+            return web.json_response({"text": text, "error": False})
         return web.json_response({"text": text, "error": bool(text)})
 
-    host.add_route("get", ROUTE, handle)
+    routes.add("get", ROUTE, handle)
 
 
 def _missing(chosen: str, model: str) -> str:
@@ -38,7 +39,7 @@ def _missing(chosen: str, model: str) -> str:
     from ..liveportrait_v2v.engines.liveportrait.weights import WeightsError, find_weights
 
     try:
-        find_weights(host.model_folders() if chosen == "auto" else [chosen], model)
+        find_weights(paths.model_folders() if chosen == "auto" else [chosen], model)
     except WeightsError as error:
-        return host.message(error)
+        return reports.message(error)
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ NAME = "liveportrait_pack"
 class UploadType(str, Enum):
     image = "image_upload"
     video = "video_upload"
+
+
+class NumberDisplay(str, Enum):
+    number = "number"
+    slider = "slider"
 
 
 class FolderType(str, Enum):
@@ -56,6 +62,16 @@ class _Input:
 
 
 @dataclass
+class _Own(_Input):
+    """An input of a type of the pack's own."""
+
+    extra_dict: dict[str, Any] | None = None
+
+    def own(self) -> dict[str, Any]:
+        return self.extra_dict or {}
+
+
+@dataclass
 class _Output:
     id: str | None = None
     display_name: str | None = None
@@ -79,6 +95,10 @@ class _Number(_Input):
 @dataclass
 class _Fraction(_Number):
     control_after_generate: None = field(default=None, init=False)
+    display_mode: NumberDisplay | None = None
+
+    def own(self) -> dict[str, Any]:
+        return {**super().own(), "display": self.display_mode}
 
 
 @dataclass
@@ -105,6 +125,9 @@ class _Combo(_Input):
 class _Text(_Input):
     default: str | None = None
     multiline: bool = False
+
+    def own(self) -> dict[str, Any]:
+        return {"default": self.default, "multiline": self.multiline}
 
 
 @dataclass
@@ -312,6 +335,14 @@ def install(host: Host) -> dict[str, types.ModuleType]:
                 return name[: -len(kind) - 3], host.folder(kind)
         return name, None
 
+    def save_path(prefix: str, root: str) -> tuple[str, str, int, str, str]:
+        folder, name = (Path(root) / prefix).parent, Path(prefix).name
+        if not folder.resolve().is_relative_to(Path(root).resolve()):
+            raise Exception("Saving image outside the output folder is not allowed.")
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [int(path.stem.split("_")[-2]) for path in folder.glob(f"{name}_*_*")]
+        return str(folder), name, max(taken, default=0) + 1, str(Path(prefix).parent), prefix
+
     io = types.SimpleNamespace(
         ComfyNode=ComfyNode,
         Schema=Schema,
@@ -319,6 +350,7 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         Hidden=Hidden,
         UploadType=UploadType,
         FolderType=FolderType,
+        NumberDisplay=NumberDisplay,
         Input=_Input,
         Output=_Output,
         Int=_kind("Int", "INT", _Number),
@@ -332,7 +364,7 @@ def install(host: Host) -> dict[str, types.ModuleType]:
         Video=_kind("Video", "VIDEO"),
         Audio=_kind("Audio", "AUDIO"),
         MultiType=types.SimpleNamespace(Input=_Several),
-        Custom=lambda name: _kind(name, name),
+        Custom=lambda name: _kind(name, name, _Own),
     )
     ui = types.SimpleNamespace(SavedResult=SavedResult, PreviewVideo=PreviewVideo, PreviewImage=PreviewImage)
     impl = types.SimpleNamespace(VideoFromFile=VideoFromFile, VideoFromComponents=VideoFromComponents)
@@ -360,10 +392,14 @@ def install(host: Host) -> dict[str, types.ModuleType]:
             "get_folder_paths": lambda kind: [],
             "get_system_user_directory": lambda name: host.folder(f"user/__{name}"),
             "get_input_directory": lambda: host.folder("input"),
+            "get_output_directory": lambda: host.folder("output"),
             "get_temp_directory": lambda: host.folder("temp"),
+            "get_save_image_path": save_path,
             "annotated_filepath": annotated,
             "filter_files_content_types": lambda files, kinds: [
-                name for name in files if name.endswith(".mp4" if kinds == ["video"] else (".png", ".jpg"))
+                name
+                for name in files
+                if name.endswith((".mp4", ".webm") if kinds == ["video"] else (".png", ".jpg"))
             ],
         },
         "server": {
@@ -396,6 +432,16 @@ def load_pack() -> types.ModuleType:
 def nodes_of(pack: types.ModuleType) -> list[type[ComfyNode]]:
     """The nodes that the pack gives to ComfyUI."""
     return _result(_result(pack.comfy_entrypoint()).get_node_list())
+
+
+def schemas() -> dict[str, Schema]:
+    """The pack's schemas, by node id; from then on this process has the stand-in's modules in ComfyUI's place."""
+    with tempfile.TemporaryDirectory() as folder:
+        host = Host(Path(folder))
+        (host.base / "input").mkdir()
+        sys.modules.update(install(host))
+        made = [node.GET_SCHEMA() for node in nodes_of(load_pack())]
+    return {schema.node_id: schema for schema in made}
 
 
 def _result(coroutine: Coroutine) -> Any:

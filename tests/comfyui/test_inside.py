@@ -1,15 +1,20 @@
 """The nodes inside a real ComfyUI, driven over its API, on real clips."""
+# ruff: noqa: RUF001 - punctuation of Chinese and Japanese
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 import time
 from fractions import Fraction
 
 import pytest
+import torch
 from real_comfyui import prompt_of
 
 from liveportrait_v2v.media import Clip
+from liveportrait_v2v.templates import read_template
 
 NODES = (
     "LoadVideo",
@@ -20,6 +25,8 @@ NODES = (
     "AnotherFace",
     "CropFaces",
     "PasteBack",
+    "RecordMotion",
+    "LoadMotion",
 )
 
 
@@ -162,6 +169,37 @@ def test_a_silent_clip_breaks_nothing(comfy):
     clip = saved_clip(comfy, run, "5")
     assert not clip.audio(clip.info.duration).samples.any()
     assert "no sound: the source clip has none" in run.outputs["7"]["text"][0]
+
+
+@pytest.mark.parametrize(
+    ("language", "error", "report", "refusal"),
+    [
+        ("zh", "找不到人脸 4，只有 1 张人脸", "人脸 0：2 帧中的 2 帧", "请选择动作模板"),
+        (
+            "ja",
+            "顔 4 は見つかりません。あるのは 1 つの顔",
+            "顔 0：2 フレーム中 2 フレーム",
+            "モーションテンプレートを選ぶか",
+        ),
+        ("en", "face 4 was found nowhere in", "face 0 in 2 of 2 frames", "choose a motion template"),
+    ],
+)
+def test_a_page_is_answered_in_its_language(comfy, language, error, report, refusal):
+    comfy.post("/liveportrait-v2v/language", {"client": language, "language": language})
+    clip = load("1", "source.mp4", frame_load_cap=2)
+    comfy.post("/free", {"free_memory": True})  # a cached report stays in the language of its run
+    wrong = prompt_of(
+        clip,
+        settings("2", comfy, input_face_index=4),
+        animate("3", ("1", 0), ("1", 0), False, settings=("2", 0)),
+        save("4", ("3", 2), "wrong"),
+    )
+    assert error in comfy.wait(comfy.queue(wrong, language)).error
+    right = prompt_of(clip, ("2", "LPV2V_PreviewFaces", {"clip": ("1", 0)}))
+    assert comfy.wait(comfy.queue(right, language)).outputs["2"]["lpv2v_report"] == [report]
+    empty = prompt_of(("1", "LPV2V_LoadMotion", {"file": ""}), ("2", "PreviewAny", {"source": ("1", 1)}))
+    code, answer = comfy.post("/prompt", {"prompt": empty, "client_id": language})
+    assert (code, refusal in json.dumps(answer, ensure_ascii=False)) == (400, True)
 
 
 def test_videos_come_from_cores_load_video_from_create_video_and_from_a_trim(comfy, clips):
@@ -396,3 +434,59 @@ def test_another_face_is_animated_in_the_same_run_and_the_same_face_twice_is_an_
     assert (
         "role 2 (silent.mp4): face 0 of the source is animated by role 1 (driving.mp4) already" in run.error
     )
+
+
+def record(key: str, driving: tuple, prefix: str, **links):
+    return (
+        key,
+        "LPV2V_RecordMotion",
+        {"driving": driving, "engine": "draft", "filename_prefix": prefix, **links},
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(comfy):
+    """The run of a graph that records a motion and animates by its clip and by the motion."""
+    run = comfy.run(
+        prompt_of(
+            load("1", "source.mp4", frame_load_cap=12),
+            load("2", "driving.mp4", frame_load_cap=8),
+            settings("3", comfy),
+            record("4", ("2", 0), "motion/talk", settings=("3", 0)),
+            animate("5", ("1", 0), ("2", 0), settings=("3", 0)),
+            animate("6", ("1", 0), ("4", 0), settings=("3", 0)),
+            save("7", ("5", 2), "by_clip"),
+            save("8", ("6", 2), "by_motion"),
+        )
+    )
+    assert run.status == "success", run.error
+    return run
+
+
+def test_a_recorded_motion_is_saved_and_leads_as_its_clip_does(comfy, recorded):
+    assert len(read_template(comfy.base / "output" / "motion" / "talk_00001_.safetensors")) == 8
+    report = recorded.outputs["4"]["lpv2v_report"][0]
+    assert report.startswith("motion for the draft engine: 8 frames, 29.97 fps")
+    assert "saved as motion/talk_00001_.safetensors" in report
+    by_clip, by_motion = (
+        torch.cat([chunk.frames for chunk in saved_clip(comfy, recorded, key).chunks(8)])
+        for key in ("7", "8")
+    )
+    assert len(by_clip) == 9  # 8 of 29.97 fps, at 30
+    assert torch.equal(by_clip, by_motion)
+
+
+def test_a_loaded_motion_leads_another_face_and_a_name_outside_is_refused(comfy, recorded):
+    shutil.copy(comfy.base / "output" / "motion" / "talk_00001_.safetensors", comfy.base / "input")
+    graph = (
+        load("1", "two_faces.mp4", frame_load_cap=4),
+        ("2", "LPV2V_LoadMotion", {"file": "talk_00001_.safetensors"}),
+        settings("3", comfy),
+        ("4", "LPV2V_AnotherFace", {"driving": ("2", 0), "source_face": 1, "drive_face": 0}),
+        animate("5", ("1", 0), ("2", 0), settings=("3", 0), roles=("4", 0)),
+        save("6", ("5", 2), "both"),
+    )
+    assert saved_clip(comfy, comfy.run(prompt_of(*graph)), "6").info.frame_count == 4
+    bad = list(graph)
+    bad[1] = ("2", "LPV2V_LoadMotion", {"file": "../output/motion/talk_00001_.safetensors"})
+    assert "there is no such file in ComfyUI's input or output folder" in comfy.refusal(prompt_of(*bad))

@@ -108,6 +108,40 @@ def test_a_face_that_a_box_gives_is_animated_upscaled_and_pasted_back(comfy, wei
     assert change[:100, 400:].mean() < 3
 
 
+def test_the_networks_motion_is_recorded_with_the_model_and_leads_animate_local(comfy, weights):
+    run = comfy.run(
+        prompt_of(
+            load_model("1"),
+            ("2", "LPV2V_LoadVideo", _loading("driving.mp4", 2)),
+            ("3", "LPV2V_LoadVideo", _loading("source.mp4", 2)),
+            (
+                "4",
+                "LPV2V_RecordMotion",
+                {
+                    "driving": ("2", 0),
+                    "engine": "liveportrait",
+                    "filename_prefix": "motion/networks",
+                    "model": ("1", 0),
+                },
+            ),
+            (
+                "5",
+                "LPV2V_AnimateLocal",
+                {"source": ("3", 0), "driving": ("4", 0), "model": ("1", 0), "frames": False},
+            ),
+            (
+                "6",
+                "SaveVideo",
+                {"video": ("5", 2), "filename_prefix": "networks", "format": "auto", "codec": "auto"},
+            ),
+        ),
+        seconds=400,
+    )
+    assert run.status == "success", run.error
+    assert Clip(comfy.file(run.outputs["6"]["images"][0])).info.frame_count == 2
+    assert "motion for the liveportrait engine: 2 frames" in run.outputs["4"]["lpv2v_report"][0]
+
+
 def _loading(file: str, cap: int) -> dict:
     return {
         "file": file,

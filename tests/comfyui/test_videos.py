@@ -13,7 +13,7 @@ import importlib, json, sys
 sys.path[:0] = [".", sys.argv[1]]
 import torch
 from comfy_api.latest import InputImpl, Types
-values = importlib.import_module(sys.argv[2] + ".nodes.host")
+values = importlib.import_module(sys.argv[2] + ".nodes.host.sockets")
 
 def video(steps):
     made = InputImpl.VideoFromFile(sys.argv[3])

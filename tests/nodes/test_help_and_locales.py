@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from real_comfyui import published_files
 
-import make_docs
 from liveportrait_v2v.settings import PRESETS
+from make_docs import generate
+from texts.english import node_texts
 
 ROOT = Path(__file__).parents[2]
-HELP, LOCALES = ROOT / "web" / "docs", ROOT / "locales"
+HELP, WORDS, LOCALES = ROOT / "web" / "docs", ROOT / "web" / "words", ROOT / "locales"
 TRANSLATED = ("zh", "ja")
 LANGUAGES = ("en", *TRANSLATED)
 
@@ -28,6 +29,11 @@ def items(text: str, heading: str) -> dict[str, str]:
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     points = re.findall(r"^- `([\w ]+)`(.*(?:\n  .*)*)", section, re.MULTILINE)
     return {name: " ".join(point.split()) for name, point in points}
+
+
+def levels(text: str) -> list[int]:
+    """The levels of a page's headings, in their order."""
+    return [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
 
 
 def pictures(text: str) -> list[str]:
@@ -123,14 +129,12 @@ def test_every_help_page_shows_existing_pictures_and_every_picture_is_shown(sche
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_has_texts_of_existing_nodes_only(schemas, language):
-    english = {node_id: make_docs.node_texts(schema) for node_id, schema in schemas.items()}
+    english = {node_id: node_texts(schema) for node_id, schema in schemas.items()}
     assert keys(translations(language)) - keys(english) == set()
 
 
 def test_the_english_texts_are_those_of_the_schemas(schemas):
-    assert translations("en") == {
-        node_id: make_docs.node_texts(schema) for node_id, schema in schemas.items()
-    }
+    assert translations("en") == {node_id: node_texts(schema) for node_id, schema in schemas.items()}
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
@@ -168,6 +172,13 @@ def test_a_translated_page_has_the_translated_name_and_every_input_and_output(sc
         assert all((HELP / name).is_file() for name in pictures(text))
 
 
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_a_translated_page_has_the_parts_of_the_english_one(schemas, language):
+    for node_id in schemas:
+        translated = (HELP / node_id / f"{language}.md").read_text(encoding="utf-8")
+        assert levels(translated) == levels(page(node_id)), node_id
+
+
 def test_a_missing_and_an_english_text_both_count_as_untranslated():
     english = {"A": {"description": "Text.", "inputs": {"x": {"name": "x", "tooltip": "Tip."}}}}
     assert untranslated(english, {}) == ["A.description", "A.inputs.x.tooltip"]
@@ -177,7 +188,7 @@ def test_a_missing_and_an_english_text_both_count_as_untranslated():
 
 def test_generated_files_are_up_to_date(schemas):
     """If this fails, run `make docs`."""
-    for path, text in make_docs.generate(schemas).items():
+    for path, text in generate(schemas).items():
         assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(ROOT)}: run make docs"
 
 
@@ -201,3 +212,41 @@ def test_help_and_translations_are_published():
         ours = [path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file()]
         assert ours
         assert set(ours) <= set(published)
+
+
+def words_of_templates() -> set[str]:
+    """The titles, labels and lines of notes in all templates, as web/js/words.js looks them up."""
+    words: set[str] = set()
+    for path in (ROOT / "example_workflows").glob("*.json"):
+        for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
+            words |= {node["title"]} if "title" in node else set()
+            words |= {item["label"] for item in node["inputs"] if "label" in item}
+            if node["type"] == "MarkdownNote":
+                words |= {line.removeprefix("## ") for line in node["widgets_values"][0].splitlines() if line}
+    return words
+
+
+def words(language: str) -> dict[str, dict]:
+    return json.loads((WORDS / f"{language}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_all_words_of_templates_are_translated(language):
+    known = words(language)["templates"]
+    assert set(known) == words_of_templates()
+    assert [text for english, text in known.items() if text == english] == []
+
+
+TECHNICAL = {"auto", "fp16", "bf16-convs", "fp32", "pose-friendly", "expression-friendly", "liveportrait"}
+"""Choices that are names, or that need no translation in every list."""
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_all_choices_but_names_are_translated(schemas, language):
+    known = words(language)["choices"]
+    lists = [item for schema in schemas.values() for item in schema.inputs if item.io_type == "COMBO"]
+    choices = {item.id: set(item.options) for item in lists if item.id not in ("file", "weights")}
+    for name, values in choices.items():
+        translated = set(known.get(name, {}))
+        assert values - TECHNICAL <= translated <= values, name
+    assert set(known) - {"weights"} <= set(choices)

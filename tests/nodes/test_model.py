@@ -24,6 +24,9 @@ class Networks:
     def to(self, device) -> None:
         self.module.to(device)
 
+    def spare_memory(self) -> None:
+        """There is nothing to let go of."""
+
 
 @pytest.fixture
 def made(pack, host, monkeypatch) -> SimpleNamespace:
@@ -37,8 +40,8 @@ def made(pack, host, monkeypatch) -> SimpleNamespace:
         return Networks(device)
 
     monkeypatch.setattr(weights, "load_networks", load_networks)
-    room = importlib.import_module(f"{pack.__name__}.nodes.host")
-    return SimpleNamespace(model=room.Model([host.base], "auto", False, "humans"), asked=asked)
+    models = importlib.import_module(f"{pack.__name__}.nodes.host.models")
+    return SimpleNamespace(model=models.Model([host.base], "auto", False, "humans"), asked=asked)
 
 
 def test_its_networks_are_moved_to_the_gpu_by_comfyui(made, caplog):
@@ -55,18 +58,18 @@ def test_networks_that_comfyui_left_in_memory_are_moved_and_that_is_said(made, h
 
 def test_precision_and_forms_are_those_of_the_device_that_computes(pack, host, made, monkeypatch):
     networks = importlib.import_module(f"{pack.__name__}.liveportrait_v2v.engines.liveportrait.networks")
-    room = importlib.import_module(f"{pack.__name__}.nodes.host")
+    models = importlib.import_module(f"{pack.__name__}.nodes.host.models")
     host.device = "cuda"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
-    room.Model([host.base], "auto", False, "humans")
+    models.Model([host.base], "auto", False, "humans")
     assert made.asked.precision == "fp16"
     assert made.asked.forms == networks.Forms.usual("cuda", "fp16")
 
 
 def test_a_model_of_animals_is_an_engine_of_animals(pack, host, made):
-    room = importlib.import_module(f"{pack.__name__}.nodes.host")
-    model = room.Model([host.base], "auto", False, "animals")
+    models = importlib.import_module(f"{pack.__name__}.nodes.host.models")
+    model = models.Model([host.base], "auto", False, "animals")
     assert made.asked.model == "animals"
     assert model.engine().model.animals
     assert not made.model.engine().model.animals

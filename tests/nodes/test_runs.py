@@ -249,6 +249,7 @@ def test_a_video_is_shortened_resampled_and_scaled_as_asked(nodes, host, clips):
     assert (count, fps) == (10, 12.5) == (info.frame_count, float(info.rate))
     assert max(info.width, info.height) == 160
     assert audio["waveform"].shape[2] == round(Fraction(10, 1) / Fraction("12.5") * audio["sample_rate"])
+    assert Path(video.file).name == "driving.mp4"  # which messages name
 
 
 @pytest.mark.parametrize(

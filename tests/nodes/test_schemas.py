@@ -8,6 +8,7 @@ import sys
 import pytest
 import standin_comfyui as standin
 
+from liveportrait_v2v.expression import CHANNELS
 from liveportrait_v2v.settings import PRESETS, AnimationSettings, MotionOptions
 
 LISTED = [
@@ -23,6 +24,12 @@ LISTED = [
     "AnotherFace",
     "CropFaces",
     "PasteBack",
+    "RecordMotion",
+    "LoadMotion",
+    "Expression",
+    "ExpressionKeyframes",
+    "LoadExpression",
+    "SaveExpression",
 ]
 
 
@@ -41,18 +48,19 @@ def test_the_nodes_that_animate_are_interchangeable(schemas):
         assert [one.id for one, two in both if (one.id, one.io_type) != (two.id, two.io_type)] == []
         shared = inputs_of(other)
         for name, item in inputs_of(draft).items():
-            if name in ("roles", "boxes") and other is segmind:
+            if name in ("roles", "boxes", "expression") and other is segmind:
                 continue
             assert (shared[name].io_type, shared[name].tooltip) == (item.io_type, item.tooltip)
 
 
 def test_inputs_that_came_later_are_behind_those_of_saved_graphs(schemas):
     later = [("source_audio", "AUDIO", True), ("source_fps", "FLOAT", True)]
+    latest = [("boxes", "BOUNDING_BOX", True), ("expression", "LPV2V_EXPRESSION", True)]
     for name, last in (
         ("AnimateSegmind", later),
-        ("AnimateDraft", [*later, ("boxes", "BOUNDING_BOX", True)]),
-        ("AnimateLocal", [*later, ("boxes", "BOUNDING_BOX", True)]),
-        ("AnotherFace", [("roles", "LPV2V_ROLES", True), ("boxes", "BOUNDING_BOX", True)]),
+        ("AnimateDraft", [*later, *latest]),
+        ("AnimateLocal", [*later, *latest]),
+        ("AnotherFace", [("roles", "LPV2V_ROLES", True), *latest]),
     ):
         inputs = schemas[f"LPV2V_{name}"].inputs[-len(last) :]
         assert [(item.id, item.io_type, item.optional) for item in inputs] == last
@@ -71,7 +79,7 @@ def test_outputs_stay_where_saved_graphs_have_them(schemas):
 
 
 def test_every_other_node_that_works_has_its_report_as_its_last_output(schemas):
-    for name in ("LoadVideo", "LoadModel", "PreviewFaces", "CropFaces"):
+    for name in ("LoadVideo", "LoadModel", "PreviewFaces", "CropFaces", "RecordMotion", "LoadMotion"):
         last = schemas[f"LPV2V_{name}"].outputs[-1]
         assert (last.id, last.io_type) == ("report", "STRING")
 
@@ -124,6 +132,22 @@ def test_every_parameter_is_a_widget_with_its_default_and_range(schemas, node, k
         elif rule.type in (int, float):
             assert inputs[name].min == rule.low
             assert rule.high is None or inputs[name].max == rule.high
+
+
+def test_every_channel_is_a_slider_with_its_range_that_changes_nothing_by_default(schemas, nodes):
+    inputs = inputs_of(schemas["LPV2V_Expression"])
+    for name, channel in CHANNELS.items():
+        slider = inputs[name]
+        assert slider.display_mode == "slider"
+        assert slider.max == channel.high
+        assert slider.tooltip.startswith(channel.help)
+        if channel.neutral is not None:
+            assert (slider.min, slider.default) == (channel.low, channel.neutral)
+        assert (slider.default - slider.min) / slider.step == pytest.approx(
+            round((slider.default - slider.min) / slider.step)
+        )
+    edited, _ = nodes.Expression.execute(**{name: inputs[name].default for name in CHANNELS}).args
+    assert edited.layers == ()
 
 
 def test_a_widget_steps_finely_enough_to_hold_its_default(schemas):

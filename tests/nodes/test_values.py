@@ -18,7 +18,7 @@ from liveportrait_v2v.media import Audio, Clip, VideoWriter
 
 @pytest.fixture
 def values(pack):
-    return importlib.import_module(f"{standin.NAME}.nodes.host")
+    return importlib.import_module(f"{standin.NAME}.nodes.host.sockets")
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from liveportrait_v2v.engines.liveportrait.networks import MAIN_NETWORKS, NETWOR
 def ask(pack, host, monkeypatch):
     """Return a function that sends Load Model's widgets to the route and returns status and text."""
     module = importlib.import_module(f"{pack.__name__}.nodes.weights")
-    routes = []
-    monkeypatch.setattr(module.host, "add_route", lambda *route: routes.append(route))
+    added = []
+    monkeypatch.setattr(module.routes, "add", lambda *route: added.append(route))
     module.add_route()
-    ((method, path, handle),) = routes
+    ((method, path, handle),) = added
 
     async def get(widgets: dict[str, str]) -> tuple[int, str]:
         app = web.Application()

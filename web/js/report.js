@@ -5,7 +5,10 @@ import { app } from '../../../scripts/app.js'
 
 const NAME = 'lpv2v_report'
 const LINE = 16
-const MAX_LINES = 8
+const MAX_LINES = 12
+// Width of a letter, and of a Chinese or Japanese one, at most.
+const LETTER = 6.4
+const WIDE_LETTER = 11.2
 // Around the text: its own padding, and the front end's.
 const MARGIN = 26
 
@@ -48,11 +51,16 @@ function widgetOf(node) {
   return widget
 }
 
+function widthOf(line) {
+  return [...line].reduce((sum, letter) => sum + (letter >= '\u2e80' ? WIDE_LETTER : LETTER), 0)
+}
+
 export function show(node, text, isError = false) {
   if (!node) return
   const widget = widgetOf(node)
-  const perLine = Math.max(20, (node.size[0] - 30) / 5.6)
-  const lines = text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / perLine)), 0)
+  // Words don't break: lines hold a little less than fits.
+  const width = Math.max(20 * LETTER, node.size[0] - 30)
+  const lines = text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(widthOf(line) / width)), 0)
   // Front ends before 1.58 leave the node's own line there, which the report begins with.
   const own = node.widgets.find((other) => other.name === '$$node-text-preview')
   if (own) remove(node, own)
@@ -65,7 +73,7 @@ export function show(node, text, isError = false) {
   node.setDirtyCanvas?.(true, true)
 }
 
-function remove(node, widget) {
+export function remove(node, widget) {
   widget.onRemove?.()
   node.widgets.splice(node.widgets.indexOf(widget), 1)
 }

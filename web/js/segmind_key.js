@@ -1,7 +1,7 @@
 // The command that stores Segmind's API key: a key must never be a widget, since workflows carry those along.
 
-import { api } from '../../../scripts/api.js'
 import { app } from '../../../scripts/app.js'
+import { fetchShown, inLanguage } from './language.js'
 
 const ROUTE = '/liveportrait-v2v/segmind-key'
 const CONSOLE = 'https://cloud.segmind.com'
@@ -42,13 +42,10 @@ const WORDS = {
   }
 }
 
-function words() {
-  const locale = app.extensionManager.setting?.get('Comfy.Locale') ?? 'en'
-  return WORDS[locale.split('-')[0]] ?? WORDS.en
-}
+const words = () => inLanguage(WORDS)
 
 async function send(body) {
-  const answer = await api.fetchApi(ROUTE, {
+  const answer = await fetchShown(ROUTE, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body)

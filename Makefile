@@ -9,6 +9,8 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 # Passed on to pytest, as in `make test ARGS="tests/media -x"`.
 ARGS ?=
+# Processes that share the tests, each of which needs up to 3 GB; 0 runs them in pytest's own.
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -19,7 +21,7 @@ INSTALLED_TEST := $(VENV)/.installed-test
 
 help:
 	@echo "make demo     fetch two real clips, animate one by the other, leave the videos in demo/"
-	@echo "make test     run all tests: about a quarter of an hour on two cores"
+	@echo "make test     run all tests: 15 to 20 minutes on two cores"
 	@echo "make test-fast  run those that take less than two minutes together, without a ComfyUI"
 	@echo "make lint     run ruff, mypy and codespell"
 	@echo "make docs     write docs/parameters.md and the other texts that follow from the code"
@@ -52,8 +54,8 @@ demo: $(INSTALLED)
 	$(BIN)/liveportrait-v2v demo --dir demo
 
 test: $(INSTALLED_TEST)
-	@echo "All tests take about a quarter of an hour on two cores; make test-fast takes less than two minutes."
-	$(BIN)/python -m pytest --durations=10 $(ARGS)
+	@echo "All tests take 15 to 20 minutes on two cores; make test-fast takes less than two minutes."
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --max-worker-restart=2 --durations=10 $(ARGS)
 
 test-fast: $(INSTALLED_TEST)
 	$(BIN)/python -m pytest -m "not slow and not comfyui and not gpu" $(ARGS)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .plan import Role, make_plan
     from .run import animate, run_plan
     from .settings import AnimationSettings, MotionOptions
+    from .templates import read_template, record_template, write_template
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,7 +28,10 @@ __all__ = [
     "animate",
     "create_engine",
     "make_plan",
+    "read_template",
+    "record_template",
     "run_plan",
+    "write_template",
 ]
 
 _MODULES = {
@@ -39,7 +43,10 @@ _MODULES = {
     "animate": "run",
     "create_engine": "engines",
     "make_plan": "plan",
+    "read_template": "templates",
+    "record_template": "templates",
     "run_plan": "run",
+    "write_template": "templates",
 }
 
 

@@ -12,8 +12,8 @@ import pytest
 
 LIBRARY = Path(__file__).parent.parent / "liveportrait_v2v"
 LAYERS = (
-    {"cli", "server"},
-    {"run", "sheet"},
+    {"cli", "live", "server"},
+    {"run", "sheet", "templates"},
     {"engines"},
     {"plan", "tracking", "compose", "geometry", "neutral", "placement"},
     {"faces", "media", "settings", "expression"},
@@ -24,7 +24,21 @@ LAYERS = (
 )
 """Top-level modules and packages, from the top down: each imports those of its own layer and of those below."""
 DEPENDENCIES = {"aiohttp", "av", "filelock", "httpx", "numpy", "PIL", "safetensors", "torch", "yaml"}
-COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes"}
+CLUSTER_DEPENDENCIES = {"obstore", "procrastinate", "psycopg", "psycopg_pool"}
+CLUSTER = "liveportrait_v2v.server.cluster"
+WITH_CUDA = {"triton"}
+"""What torch's builds for CUDA bring along, and is looked for before it is imported."""
+COMFYUI = {
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "comfy_extras",
+    "execution",
+    "folder_paths",
+    "nodes",
+    "server",
+}
+NODES = LIBRARY.parent / "nodes"
 
 
 def module_of(path: Path) -> str:
@@ -85,7 +99,8 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_the_library_imports_nothing_of_comfyui_and_only_its_declared_dependencies(module):
     roots = {name.split(".")[0] for name in IMPORTS[module]}
     assert not roots & COMFYUI
-    assert roots <= DEPENDENCIES | {"liveportrait_v2v"} | set(sys.stdlib_module_names)
+    own = CLUSTER_DEPENDENCIES if module.startswith(CLUSTER) else set()
+    assert roots <= DEPENDENCIES | WITH_CUDA | own | {"liveportrait_v2v"} | set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if name.startswith("liveportrait_v2v.engines.")])
@@ -100,6 +115,21 @@ def test_the_server_takes_its_engine_by_name(module):
     engines = {"draft", "liveportrait", "segmind"}
     names = (name.split(".") for name in OURS[module])
     assert not {name[2] for name in names if name[1:2] == ["engines"] and len(name) > 2} & engines
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NODES.rglob("*.py")), ids=lambda path: path.relative_to(NODES).as_posix()
+)
+def test_only_the_host_of_the_nodes_knows_comfyui_s_internals(path):
+    roots = {name.split(".")[0] for name in imports_of(f"pack.nodes.{path.stem}", path)}
+    internals = COMFYUI - {"comfy_api"}
+    assert path.parent.name == "host" or not roots & internals
+
+
+def test_a_server_on_one_machine_imports_nothing_of_a_cluster():
+    modules = CLUSTER_DEPENDENCIES | {CLUSTER}
+    loaded = f"import sys, {CLUSTER.rpartition('.')[0]}.listen; sys.exit(bool({modules} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", loaded], cwd=LIBRARY.parent).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def archived() -> set[str]:
     return set(git("ls-files")) - left_out
 
 
-NOT_FOR_NODES = ("liveportrait_v2v/cli/", "liveportrait_v2v/server/")
+NOT_FOR_NODES = ("liveportrait_v2v/cli/", "liveportrait_v2v/live/", "liveportrait_v2v/server/")
 
 
 def test_the_registry_gets_what_nodes_need_and_nothing_else():

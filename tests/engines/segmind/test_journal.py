@@ -97,10 +97,11 @@ def environment(bench) -> dict[str, str]:
         ("after SAVED", 1),
     ],
 )
-def test_a_run_that_is_killed_is_picked_up_and_paid_for_once(bench, server, when, orders):
+def test_a_run_that_is_killed_leaves_a_journal_of_one_file_and_is_paid_for_once(bench, server, when, orders):
     killed = subprocess.run(script(bench, when), env=environment(bench), capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     assert not bench.output.exists()
+    assert [path.name for path in (bench.folder / "data").glob("*jobs.sqlite*")] == ["jobs.sqlite"]
 
     outcome = bench.run()
     assert server.count("submit") == server.billed == orders
@@ -274,17 +275,6 @@ def test_a_journal_with_a_page_of_its_earlier_self_orders_nothing(bench, server)
         bench.run()
         assert server.billed == 1, number
     path.write_bytes(b"".join(after))
-    assert bench.run().error is None
-    assert server.billed == 1
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-@pytest.mark.parametrize("when", ["after SUBMITTED", "before COMPLETED", "after COMPLETED", "after SAVED"])
-def test_after_a_kill_the_journal_is_one_file(bench, server, when):
-    killed = subprocess.run(script(bench, when), env=environment(bench), capture_output=True, text=True)
-    assert killed.returncode == -9, killed.stderr
-    data = bench.folder / "data"
-    assert [path.name for path in data.glob("*jobs.sqlite*")] == ["jobs.sqlite"]
     assert bench.run().error is None
     assert server.billed == 1
 

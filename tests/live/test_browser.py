@@ -204,6 +204,18 @@ def test_pictures_are_sent_as_jpeg_files_where_their_planes_take_long(page):
     assert page.faults == []
 
 
+def test_pictures_are_sent_as_jpeg_files_where_the_browser_can_not_copy_planes(page):
+    page.evaluate(
+        "() => { VideoFrame.prototype.copyTo = () => Promise.reject(new DOMException('no', 'NotSupportedError'));"
+        " window.watching = true }"
+    )
+    page.wait_for_function("() => sent.size >= 3")
+    (last,) = sent(page, page.evaluate("() => [Math.max(...sent.keys())]"))
+    assert last[:2] == b"\xff\xd8"
+    moving(page)
+    assert page.faults == []
+
+
 def test_every_control_has_a_name_and_can_be_reached_by_keyboard(page):
     nameless = page.evaluate(
         "() => [...document.querySelectorAll('button, input, select, canvas, video')].filter(one =>"

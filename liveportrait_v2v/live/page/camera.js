@@ -64,11 +64,12 @@ export class Camera extends EventTarget {
   // Returns the current picture as bytes; null where the camera has gone meanwhile. Encoding a JPEG file takes longer than
   // all else that is done for a picture: `near` the server the planes are sent as they are, ten times as many bytes.
   async picture(near) {
-    if (!this.#stream || !this.#video.videoWidth) return null;
-    return (near && (await this.#planes())) || this.#file();
+    const planes = near ? await this.#planes().catch(() => null) : null;
+    return planes ?? this.#file();
   }
 
-  // Returns null where the picture has other planes, or has to be scaled.
+  // Returns null where the picture has other planes, or has to be scaled; throws where the browser can't copy them, or the
+  // camera has gone.
   async #planes() {
     if (!self.VideoFrame || Math.max(this.#video.videoWidth, this.#video.videoHeight) > LONGEST_SIDE) return null;
     const frame = new VideoFrame(this.#video);
@@ -89,8 +90,10 @@ export class Camera extends EventTarget {
     }
   }
 
+  // Returns null where the camera has gone.
   #file() {
     const { videoWidth, videoHeight } = this.#video;
+    if (!this.#stream || !videoWidth) return null;
     const scale = Math.min(1, LONGEST_SIDE / Math.max(videoWidth, videoHeight));
     const width = Math.round(videoWidth * scale);
     const height = Math.round(videoHeight * scale);

@@ -56,9 +56,9 @@ async function sendFresh() {
   const time = fresh;
   fresh = null;
   sending = true;
-  const picture = await camera.picture(link.near).catch(() => null); // the camera went while it was asked
+  const picture = await camera.picture(link.near);
   sending = false;
-  if (picture && link.hungry) link.sendPicture(picture, time); // unless the link was lost meanwhile
+  if (picture && link.hungry) link.sendPicture(picture, time); // unless camera or link were lost meanwhile
   sendFresh();
 }
 

@@ -170,7 +170,7 @@ def decoder_of(stream: av.video.stream.VideoStream, name: str) -> av.video.codec
     if stream.codec_context is None:
         raise MediaError(name, "this build of FFmpeg has no decoder for its video codec; convert it to H.264")
     libvpx = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
-    transparent = "1" in (metadata(stream, "alpha_mode"), metadata(stream, "ALPHA_MODE"))
+    transparent = "1" in (stream.metadata.get("alpha_mode"), stream.metadata.get("ALPHA_MODE"))
     if transparent and libvpx in av.codecs_available:
         decoder = av.CodecContext.create(libvpx, "r")
         assert isinstance(decoder, av.video.codeccontext.VideoCodecContext)
@@ -199,8 +199,8 @@ def choose_audio(container: av.container.InputContainer) -> ChosenAudio:
     if len(tracks) == 1:
         return ChosenAudio(chosen, ())
     why = "the default one" if chosen.disposition & default else "the first one that can be decoded"
-    facts = [metadata(chosen, key) or "und" for key in ("title", "language")]
-    facts = [fact for fact in facts if fact not in ("", "und")]  # ISO 639-2: undetermined
+    texts = (metadata(chosen, key) for key in ("title", "language"))
+    facts = [text for text in texts if text and text != "und"]  # ISO 639-2: undetermined
     name = f"number {tracks.index(chosen) + 1}" + (f" ({', '.join(facts)})" if facts else "")
     return ChosenAudio(chosen, (f"has {len(tracks)} audio tracks; {why}, {name}, is heard",))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from functools import _lru_cache_wrapper, lru_cache
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -55,9 +56,8 @@ def moved(
         upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
         grid = upright[:, :2].add_(still)
         pixels = region.of(frames[part]).float().permute(0, 3, 1, 2)
-        way = grid.permute(0, 2, 3, 1)
         pictures[part] = F.grid_sample(
-            pixels, way, mode="bilinear", padding_mode="border", align_corners=False
+            pixels, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
         )
         grids.append(grid)
         opacities.append(opacity)
@@ -79,9 +79,9 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _kept(function: _lru_cache_wrapper[_T], pixels: int) -> Callable[..., _T]:
+def _kept(function: Callable[..., _T], pixels: int) -> Callable[..., _T]:
     """Return a function that keeps its results, or the one within where these are large."""
-    return function if pixels <= KEPT_PIXELS else function.__wrapped__
+    return function if pixels <= KEPT_PIXELS else inspect.unwrap(function)
 
 
 @lru_cache(maxsize=2)

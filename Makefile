@@ -55,7 +55,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED_TEST)
 	@echo "All tests take 15 to 20 minutes on two cores; make test-fast takes less than two minutes."
-	$(BIN)/python -m pytest --numprocesses=$(JOBS) --max-worker-restart=2 --durations=10 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --max-worker-restart=4 --durations=10 $(ARGS)
 
 test-fast: $(INSTALLED_TEST)
 	$(BIN)/python -m pytest -m "not slow and not comfyui and not gpu" $(ARGS)

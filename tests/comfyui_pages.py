@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from real_comfyui import ROOT
 
 from live_browser import CHROMIUM
 
+REST_SECONDS = 60
 _PLACES = (
     "() => { const { graph, canvas } = window.app; return JSON.stringify([canvas.ds.scale, [...canvas.ds.offset],"
     " graph.nodes.map(node => [...node.getBounding()]), document.querySelectorAll('[data-node-id]').length,"
@@ -110,10 +112,11 @@ def _note(faults: list[str], answer) -> None:
 def load_graph(page, graph: dict) -> None:
     """Load a graph in place of the page's, and wait until nothing moves any more."""
     page.evaluate("graph => window.app.loadGraphData(graph)", graph)
-    before, alike = None, 0
+    before, alike, end = None, 0, time.monotonic() + REST_SECONDS
     while alike < 3:
         page.wait_for_timeout(200)
         now = page.evaluate(_PLACES)
+        assert time.monotonic() < end, f"the page does not come to rest: {before}, {now}"
         before, alike = now, alike + 1 if now == before else 0
 
 

@@ -61,6 +61,17 @@ def give_memory_back(request: pytest.FixtureRequest) -> Iterator[None]:
     trim()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def keep_the_usual_priority() -> Iterator[None]:
+    """Find the file that leaves this thread a real-time priority: all processes that tests start would inherit it.
+
+    Two busy threads of a browser then take both cores from everything else.
+    """
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 class _RootIsNoPackage:
     """Keeps pytest from importing the pack's `__init__.py`, which is ComfyUI's door and needs a ComfyUI."""
 

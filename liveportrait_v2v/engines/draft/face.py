@@ -96,7 +96,20 @@ class RegionParameters:
     eyes: tuple[float, float] = (3.0, 1.8)
 
 
-JAW, REGIONS = JawParameters(), RegionParameters()
+@dataclass(frozen=True)
+class LidParameters:
+    """The motion of the skin above an upper lid that rises: moved alone, the lid would squeeze it to a light line.
+
+    Attributes:
+        reach: distance above the lid at which that motion ends, in centimetres of the canonical face.
+        sides: distance from the middle of the eye at which it ends, in widths of the eye.
+    """
+
+    reach: Ramp = Ramp(1.6, 1.6)
+    sides: Ramp = Ramp(0.75, 0.35)
+
+
+JAW, REGIONS, LIDS = JawParameters(), RegionParameters(), LidParameters()
 """Read once a process: the weights by them are cached."""
 
 
@@ -271,13 +284,29 @@ def open_mouth(shape: torch.Tensor, opening: torch.Tensor) -> torch.Tensor:
 
 def move_lids(shape: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     """Change the eyes' openings of shapes [N, 478, 3] by `change` [N, 2]; the upper lids move."""
-    shape, now = shape.clone(), eye_openings(shape)
+    base, shape, now = shape, shape.clone(), eye_openings(shape)
     factor = (1 + change / now.clamp_min(MIN_OPENING)).clamp(0, MAX_LID_FACTOR)
     for eye, (upper_lid, lower_lid, _) in enumerate(EYES):
         lower = taken(shape, lower_lid[1:-1])
         gap = lower - taken(shape, upper_lid[1:-1])
-        put(shape, upper_lid[1:-1], lower - factor[:, eye].view(-1, 1, 1) * gap)
+        put_upper_lid(shape, base, eye, lower - factor[:, eye].view(-1, 1, 1) * gap)
     return shape
+
+
+def put_upper_lid(shape: torch.Tensor, base: torch.Tensor, eye: int, places: torch.Tensor) -> None:
+    """Put an upper lid between its corners to places [N, 7, 3]; where it rises, the skin above goes with it.
+
+    Args:
+        shape: float [N, 478, 3] in head coordinates; modified.
+        base: float [N, 478, 3], from which it rises.
+    """
+    lid = EYES[eye][0][1:-1]
+    rise = (places - taken(base, lid))[..., 1].clamp_max(0)
+    if rise.any():
+        weights = lid_weights()[eye].to(shape.device)
+        skin = weights.any(1).nonzero().flatten()
+        shape[:, skin, 1] = shape[:, skin, 1].minimum(base[:, skin, 1] + rise @ weights[skin].mT)
+    put(shape, lid, places)
 
 
 def close_lips(shape: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -296,23 +325,52 @@ def jaw_weights() -> torch.Tensor:
     vertices = canonical_face().vertices
     x, y = vertices[:, 0], vertices[:, 1]
     line_x, line_y = x[LOWER], (y[LOWER] + y[UPPER]) / 2
-    place = torch.bucketize(x.contiguous(), line_x.contiguous()).clamp(1, len(LOWER) - 1)
-    part = ((x - line_x[place - 1]) / (line_x[place] - line_x[place - 1])).clamp(0, 1)
-    along = torch.zeros(len(x), len(LOWER))
-    along.scatter_(1, place.unsqueeze(1), part.unsqueeze(1))
-    along.scatter_add_(1, (place - 1).unsqueeze(1), (1 - part).unsqueeze(1))
-    line = (along * line_y).sum(1)
+    along = _along(x, line_x)
+    line = along @ line_y
 
     is_lip = torch.zeros(len(x), dtype=torch.bool)
     is_lip[list(topology.LIP_INNER_LOWER + topology.LIP_OUTER_LOWER)] = True
     below = torch.where(is_lip, torch.ones_like(y), (y - line > JAW.seam).float())
-    lip_end = (along * y[list(topology.LIP_OUTER_LOWER)]).sum(1)
+    lip_end = along @ y[list(topology.LIP_OUTER_LOWER)]
     chin = JAW.chin(y - lip_end).unsqueeze(1)
     middle = torch.zeros_like(along)
     middle[:, _MIDDLE] = JAW.share - JAW.side_loss * JAW.sides(x.abs())
     weights = torch.lerp(along, middle, chin) * below.unsqueeze(1)
     weights[UPPER] = 0
     return weights
+
+
+@lru_cache(maxsize=1)
+def lid_weights() -> torch.Tensor:
+    """Return the share of the rise of each place of both upper lids that each vertex follows, float32 [2, 468, 7].
+
+    Places are those between a lid's corners. Only the skin above the lid follows, the less the further from it.
+    """
+    x, y, _ = canonical_face().vertices.unbind(-1)
+    weights = torch.zeros(2, len(x), len(EYES[0][0]) - 2)
+    for eye, (upper, lower, _) in enumerate(EYES):
+        lid, corners = list(upper[1:-1]), x[[upper[0], upper[-1]]]
+        along = _along(x, x[lid])
+        above = along @ y[lid] - y
+        beside = (x - corners.mean()).abs() / corners.diff().abs()
+        share = (above > 0) * LIDS.reach.down(above) * LIDS.sides.down(beside)
+        share[list(upper + lower)] = 0
+        weights[eye] = share.unsqueeze(1) * along
+    return weights
+
+
+def _along(x: torch.Tensor, line: torch.Tensor) -> torch.Tensor:
+    """Return the shares [V, K] of K places on a line that x [V] lies between; beyond its ends, those ends.
+
+    Args:
+        line: float32 [K], rising or falling.
+    """
+    line, order = line.sort()
+    last = torch.bucketize(x.contiguous(), line).clamp(1, len(line) - 1)
+    part = ((x - line[last - 1]) / (line[last] - line[last - 1])).clamp(0, 1)
+    shares = torch.zeros(len(x), len(line))
+    shares.scatter_(1, order[last].unsqueeze(1), part.unsqueeze(1))
+    return shares.scatter_add_(1, order[last - 1].unsqueeze(1), (1 - part).unsqueeze(1))
 
 
 @lru_cache(maxsize=1)

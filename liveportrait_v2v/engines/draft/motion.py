@@ -401,7 +401,7 @@ def _set_eyes(
         # The upper lid does most of the motion.
         lowered = lower_rows - LOWER_LID_SHARE * (1 - factor).clamp(0, 1) * gap
         put(shape, lower, lowered)
-        put(shape, upper, lowered - factor * gap)
+        face.put_upper_lid(shape, base, eye, lowered - factor * gap)
     return shape
 
 

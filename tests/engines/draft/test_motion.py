@@ -8,6 +8,7 @@ from made_faces import landmarks, rotation
 
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import GAZE_LIMITS_EYE_WIDTHS, RestingFace, Target, transfer
+from liveportrait_v2v.faces import topology
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
@@ -168,6 +169,19 @@ def with_lid(points: torch.Tensor, eye: int, opening: float) -> torch.Tensor:
     points = points.clone()
     points[upper] = points[lower] + opening * (points[upper] - points[lower])
     return points
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_skin_above_a_lid_that_rises_is_not_squeezed_and_the_brow_stays(eye):
+    upper, brow = face.EYES[eye][0][1:-1], (topology.LEFT_BROW, topology.RIGHT_BROW)[eye]
+    above = list(((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))[eye])
+    source = landmarks()
+    wide = with_lid(with_lid(source, 0, 1.7), 1, 1.7)
+    moved = move(source, wide, reference=source).moved[0]
+    rise = (source - moved)[..., 1]
+    assert rise[list(upper)].amin() > 0.5
+    assert (rise[above] > 0.6 * rise[list(upper)]).all()
+    assert rise[list(brow)].abs().amax() < 0.05 * rise[list(upper)].amax()
 
 
 @pytest.mark.parametrize("eye", [0, 1])

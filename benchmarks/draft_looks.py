@@ -14,6 +14,8 @@ For each pair, faces of the result's frames are tracked again, and compared with
   the darkest place near that margin is than both sides of it, in shares of the skin's lightness.
 - *seam*: red over green and blue in the darkest places across lips that are as good as shut (SHUT_MOUTH), over that of
   the lightest ones above and below. Real lips light each other: 1.1 to 1.8 where the sources' are shut. Grey is 1.
+- *slit*: red over green and blue at the lightest place between lips that part by SLIT, over that of the lower lip.
+  Teeth are greyer than lips: 1 is a mouth without, or with teeth in the colour of lips.
 - *corners*: lightness of the darkest places around the corners of such mouths, in shares of the skin's. Where the
   sources' are shut, 0.4 to 0.6; what stays of a wide mouth's corners as it shuts is darker.
 - *far*: steps of the far side's edge, on faces that are turned by FAR_TURN_DEGREES: mean second difference, from row to
@@ -72,9 +74,9 @@ EDGES = {
     "outline": (topology.OVAL + topology.OVAL[:1],),
 }
 BESIDE_PX = (-2, -1, 0, 1, 2)
-LOOKS = ("rim", "hole", "line", "seam", "corners", "far", "rings")
+LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "rings")
 WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.25
-PARTED, SHUT_MOUTH = (0.1, 0.3), 0.1
+PARTED, SHUT_MOUTH, SLIT = (0.1, 0.3), 0.1, (0.06, 0.16)
 RIM_PX, CORNERS = 3, 5
 """Pixels beside a margin at which it ends; landmarks of the lower lip that belong to each corner."""
 BELOW_LID_SHARES, INSIDE_SHARES = (0.05, 0.15, 0.25, 0.35), tuple(k / 20 for k in range(2, 19))
@@ -161,10 +163,26 @@ def seam(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
     above, below = (light.where(side, -1).argmax(0) for side in (rows <= darkest, rows >= darkest))
 
     def red(row: torch.Tensor) -> torch.Tensor:
-        color = colors[row, torch.arange(len(row))]
-        return color[:, 0] / color[:, 1:].mean(1).clamp_min(1)
+        return _redness(colors[row, torch.arange(len(row))])
 
     return (2 * red(darkest) / (red(above) + red(below))).mean().item()
+
+
+def slit(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return *slit* of a face [478, 3] in a frame uint8 [H, W, 3]."""
+    colors = frame.float().unbind(-1)
+    inside = torch.stack(
+        [_between(color, landmarks, (face.UPPER, face.LOWER), INSIDE_SHARES) for color in colors], dim=-1
+    ).unflatten(0, (len(INSIDE_SHARES), -1))[:, 2:-2]
+    lip = (landmarks[face.LOWER, :2] + landmarks[list(topology.LIP_OUTER_LOWER), :2])[3:8] / 2
+    lips = torch.stack([_at(color, lip) for color in colors], dim=-1)
+    lightest = inside[inside.mean(-1).argmax(0), torch.arange(len(lips))]
+    return (_redness(lightest) / _redness(lips)).mean().item()
+
+
+def _redness(colors: torch.Tensor) -> torch.Tensor:
+    """Return red over the mean of green and blue of colours [..., 3]."""
+    return colors[..., 0] / colors[..., 1:].mean(-1).clamp_min(1)
 
 
 def corners(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
@@ -293,7 +311,9 @@ def looks(result: Shown, own: Shown) -> dict[str, float]:
     found = {name: statistics.fmean(m[name] for m in wide) if wide else math.nan for name in ("rim", "hole")}
     lips, own_lips = (face.mouth_opening(shown.landmarks) for shown in (result, own))
     parted = (lips >= PARTED[0]) & (lips < PARTED[1]) & (lips <= own_lips)
-    for look, which in ((line, parted), (seam, lips < SHUT_MOUTH), (corners, lips < SHUT_MOUTH)):
+    slits = (lips >= SLIT[0]) & (lips < SLIT[1])
+    shut = lips < SHUT_MOUTH
+    for look, which in ((line, parted), (seam, shut), (slit, slits), (corners, shut)):
         each = [look(result.frames[k], result.landmarks[k]) for k in which.nonzero().flatten().tolist()]
         found[look.__name__] = statistics.fmean(each) if each else math.nan
     edges = [far_edge(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]

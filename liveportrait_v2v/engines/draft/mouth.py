@@ -35,7 +35,9 @@ class MouthParameters:
         both_rows: height of the widest mouth that the source has shown, from which it shows its lower teeth if ever.
         light: least and largest change of the light since a mouth was kept.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
-        seam: gap between the lips up to which they touch.
+        narrow: opening up to which a mouth is a slit.
+        seam: gap between the lips up to which they touch: in slits, and in other mouths, whose corners it rounds.
+        slit: gap between the lips up to which light is missing in slits, and the share of it.
         seam_light: light in the middle where they do, by colour, in shares of that on lips.
         margin_depth: share of that shade at their margins.
         lip_round: distance from the lower lip over which its shade ends.
@@ -53,7 +55,9 @@ class MouthParameters:
     both_rows: Ramp = Ramp(0.25, 0.1)
     light: tuple[float, float] = (0.5, 2.0)
     small_gap: Ramp = Ramp(0.35, 0.4)
-    seam: Ramp = Ramp(0.05, 0.06)
+    narrow: Ramp = Ramp(0.08, 0.1)
+    seam: tuple[Ramp, Ramp] = (Ramp(0.035, 0.035), Ramp(0.05, 0.06))
+    slit: tuple[Ramp, float] = (Ramp(0.03, 0.08), 0.4)
     seam_light: Colour = (0.65, 0.45, 0.45)
     margin_depth: float = 0.25
     lip_round: float = 0.05
@@ -227,16 +231,21 @@ def _inside(
         if share.any():
             picture = _over(picture, view, share, still, opening, target)
     still = same.view(-1, 1, 1)
-    apart = torch.maximum(MOUTH.seam(opening.lower - opening.upper), still)
+    slit = 1 - MOUTH.narrow(target.after.mouth_opening).view(-1, 1, 1)
+    gap = opening.lower - opening.upper
+    in_slits, elsewhere = (seam(gap) for seam in MOUTH.seam)
+    apart = torch.maximum(torch.lerp(elsewhere, in_slits, slit), still)
     # The lower lip is round: what is behind its edge is in shade.
     above = (opening.lower - opening.y) / opening.lengths[1]
     behind = MOUTH.lip_depth * (1 - face.smoothstep(above / MOUTH.lip_round)) * (1 - still)
+    light, missing = MOUTH.slit
+    picture *= (1 - missing * slit * (1 - light(gap)) * (1 - still)).unsqueeze(1)
     together, between = _lips(opening, lips)
     depth = torch.lerp(between, behind, apart).unsqueeze(1)
     # Lips light each other: the deeper, the redder.
-    missing = torch.tensor(MOUTH.seam_light, device=depth.device).view(-1, 1, 1) - 1
-    light = torch.addcmul(torch.ones_like(depth), depth, missing)
-    return torch.lerp(together, picture, apart.unsqueeze(1)).mul_(light)
+    redder = torch.tensor(MOUTH.seam_light, device=depth.device).view(-1, 1, 1) - 1
+    shade = torch.addcmul(torch.ones_like(depth), depth, redder)
+    return torch.lerp(together, picture, apart.unsqueeze(1)).mul_(shade)
 
 
 def _lips(opening: Opening, skin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,8 +13,12 @@ import pytest
 from real_comfyui import ROOT
 
 from live_browser import CHROMIUM
+from liveportrait_v2v.media import Clip
 
 REST_SECONDS = 60
+SAVED = """() => Object.values(window.app.nodeOutputs ?? {}).flatMap(output => output?.images ?? [])
+    .find(file => file.type === 'output' && file.filename.endsWith('.mp4'))"""
+"""The saved video that a page shows, if any."""
 _PLACES = (
     "() => { const { graph, canvas } = window.app; return JSON.stringify([canvas.ds.scale, [...canvas.ds.offset],"
     " graph.nodes.map(node => [...node.getBounding()]), document.querySelectorAll('[data-node-id]').length,"
@@ -146,3 +150,9 @@ def set_widget(page, kind: str, name: str, value) -> None:
         " widget.value = value; widget.callback?.(value); }",
         [kind, name, value],
     )
+
+
+def saved_clip(comfy, prompt: dict, run) -> Clip:
+    assert run.status == "success", run.error
+    (saving,) = [key for key, node in prompt.items() if node["class_type"] == "SaveVideo"]
+    return Clip(comfy.file(run.outputs[saving]["images"][0]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import real_comfyui
+from comfyui_pages import Pages, opened
 from PIL import Image
 from safetensors.torch import save_file
 from serving import Server, serving
@@ -63,3 +64,27 @@ def weights(comfy) -> Iterator[Path]:
         os.link(folder / f"{name}.safetensors", animals / f"{name}.safetensors")
     yield folder
     shutil.rmtree(folder)
+
+
+# A file has a browser of its own: as long as one is open, Playwright has an event loop running in the tests' thread.
+@pytest.fixture(scope="module")
+def pages(browser, comfy) -> Pages:
+    return Pages(browser, comfy)
+
+
+@pytest.fixture(params=[False, True], ids=["canvas", "vue"])
+def page(request, pages) -> Iterator:
+    """ComfyUI's page with each renderer; `faults` are what went wrong on it and is the pack's."""
+    yield from pages.lent(request.param, request)
+
+
+@pytest.fixture
+def one_page(request, pages) -> Iterator:
+    """The same, for what does not depend on the renderer."""
+    yield from pages.lent(True, request)
+
+
+@pytest.fixture
+def own_page(browser, comfy) -> Iterator:
+    """A page that no other test sees, for tests that change more than the graph on it."""
+    yield from opened(browser, comfy, True)

@@ -10,33 +10,28 @@ import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations, product
-from urllib.parse import quote
 
 import numpy as np
 import pytest
 from comfyui_pages import (
-    Pages,
+    SAVED,
     launched,
     load_graph,
     open_template,
     opened,
     run_graph,
+    saved_clip,
     screenshot,
     set_widget,
     template,
 )
-from real_comfyui import PACK, ROOT
-from wires import Wire, crossings
+from real_comfyui import ROOT
 
 from live_browser import write_camera
 from liveportrait_v2v.engines.liveportrait.networks import NETWORKS
 from liveportrait_v2v.media import Clip
 
-TEMPLATES = sorted((ROOT / "example_workflows").glob("*.json"))
 
-
-# Of this module alone: as long as it is open, Playwright has an event loop running in the tests' thread.
 @pytest.fixture(scope="module")
 def browser(comfy, tmp_path_factory):
     """Chromium with a camera and a microphone; the camera shows the driving example, again and again."""
@@ -47,143 +42,6 @@ def browser(comfy, tmp_path_factory):
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={seen}",
     )
-
-
-@pytest.fixture(scope="module")
-def pages(browser, comfy) -> Pages:
-    return Pages(browser, comfy)
-
-
-@pytest.fixture(params=[False, True], ids=["canvas", "vue"])
-def page(request, pages) -> Iterator:
-    """ComfyUI's page with each renderer; `faults` are what went wrong on it and is the pack's."""
-    yield from pages.lent(request.param, request)
-
-
-@pytest.fixture
-def one_page(request, pages) -> Iterator:
-    """The same, for what does not depend on the renderer."""
-    yield from pages.lent(True, request)
-
-
-@pytest.fixture
-def own_page(browser, comfy) -> Iterator:
-    """A page that no other test sees, for tests that change more than the graph on it."""
-    yield from opened(browser, comfy, True)
-
-
-@pytest.fixture(
-    scope="module",
-    params=list(product([False, True], TEMPLATES)),
-    ids=lambda param: f"{'vue' if param[0] else 'canvas'}-{param[1].stem}",
-)
-def opened_template(request, pages) -> Iterator:
-    """Each template in each renderer, for all tests that only look at it: the page and the template's path."""
-    vue, template = request.param
-    for page in pages.lent(vue, request):
-        open_template(page, template)
-        yield page, template
-
-
-def test_a_template_opens_whole_and_with_widgets_that_can_be_read(opened_template):
-    page, template = opened_template
-    screenshot(page, template.stem)
-    saved = [
-        node
-        for node in json.loads(template.read_text(encoding="utf-8"))["nodes"]
-        if node["type"].startswith("LPV2V_")
-    ]
-    missing = page.evaluate(
-        "() => window.app.graph.nodes.filter(node => node.has_errors).map(node => node.type)"
-    )
-    assert missing == []
-    shown = page.evaluate(
-        "() => Object.fromEntries(window.app.graph.nodes.map(node => [node.id, (node.widgets ?? [])"
-        ".filter(widget => !widget.options?.canvasOnly && !widget.name.startsWith('lpv2v_'))"
-        ".map(widget => [widget.name, widget.value])]))"
-    )
-    for node in saved:
-        widgets = dict(shown[str(node["id"])])
-        for name, value in zip(widgets, node.get("widgets_values") or [], strict=False):
-            assert widgets[name] == value, (node["type"], name)
-    if page.renderer == "vue" and template.stem != "LivePortrait - app":  # shown without its nodes
-        for node in saved:
-            box = page.locator(f'[data-node-id="{node["id"]}"]').first
-            assert box.is_visible()
-            for name in dict(shown[str(node["id"])]):
-                if name in ("file", "frame_load_cap", "preset", "scale", "region"):
-                    assert name in box.inner_text(), (node["type"], name)
-    assert page.faults == []
-
-
-def test_a_template_opens_large_enough_to_read_and_with_its_nodes_apart(opened_template):
-    page, _ = opened_template
-    # Below 0.57 the canvas draws no text.
-    assert page.evaluate("() => window.app.canvas.ds.scale") > 0.64
-    boxes = boxes_of_nodes(page)
-    assert overlaps(boxes) == []
-    ends = page.evaluate(
-        "() => { const graph = window.app.graph; return [...graph.links.values()].map(link => {"
-        " const [from, to] = [graph.getNodeById(link.origin_id), graph.getNodeById(link.target_id)];"
-        " return [String(link.origin_id), String(link.target_id), [...from.getOutputPos(link.origin_slot)],"
-        " [...to.getInputPos(link.target_slot)]] }) }"
-    )
-    assert crossings([Wire(*parts) for parts in ends], boxes) == []
-    below = page.evaluate(
-        "() => [...document.querySelectorAll('.comfy-markdown, .comfy-markdown-content')].map(note =>"
-        " note.getBoundingClientRect().bottom - [...note.querySelectorAll('h2')].pop().getBoundingClientRect().bottom)"
-    )
-    assert all(space > 0 for space in below), "a note has more lines than it shows"
-    cut = page.evaluate(
-        "() => [...document.querySelectorAll('[data-node-id] .truncate')].filter(text =>"
-        " text.innerText && text.scrollWidth > text.clientWidth).map(text => text.innerText)"
-    )
-    assert cut == []
-
-
-def boxes_of_nodes(page) -> dict[str, list[float]]:
-    """Left, top, right and bottom of each node."""
-    return page.evaluate(
-        "() => Object.fromEntries(window.app.graph.nodes.map(node => { const place = node.getBounding();"
-        " return [node.id, [place[0], place[1], place[0] + place[2], place[1] + place[3]]] }))"
-    )
-
-
-def overlaps(boxes: dict[str, list[float]]) -> list[tuple[str, str]]:
-    return [
-        (name, other)
-        for (name, (left, top, right, bottom)), (other, (x0, y0, x1, y1)) in combinations(boxes.items(), 2)
-        if left < x1 and x0 < right and top < y1 and y0 < bottom
-    ]
-
-
-MADE = {
-    "quick start": ((350, 264), 56),
-    "choose a face": ((640, 330), 25),
-    "two faces": ((640, 330), 16),
-    "animate a picture": ((700, 700), 46),
-    "restore a face": ((350, 264), 56),
-    "app": ((350, 264), 56),
-    "edit an expression": ((350, 350), 51),
-}
-"""Size and number of frames of what each template makes, of those that need no weights."""
-SAVED = """() => Object.values(window.app.nodeOutputs ?? {}).flatMap(output => output?.images ?? [])
-    .find(file => file.type === 'output' && file.filename.endsWith('.mp4'))"""
-
-
-def test_a_template_runs_as_it_ships_and_its_nodes_stay_apart(opened_template, comfy):
-    page, path = opened_template
-    name = path.stem.removeprefix("LivePortrait - ")
-    if name not in MADE:
-        pytest.skip("needs weights: see the templates of the networks")
-    page.evaluate("() => window.app.queuePrompt(0, 1)")
-    saved = page.wait_for_function(SAVED, timeout=120_000).json_value()
-    page.wait_for_timeout(2000)  # pictures and reports grow the nodes
-    screenshot(page, f"{path.stem}, run")
-    clip = Clip(comfy.file(saved))
-    assert ((clip.info.width, clip.info.height), clip.info.frame_count) == MADE[name]
-    assert overlaps(boxes_of_nodes(page)) == []
-    assert page.faults == []
 
 
 def test_the_quick_start_runs_from_the_button_to_the_finished_video(page, comfy):
@@ -200,16 +58,6 @@ def test_the_quick_start_runs_from_the_button_to_the_finished_video(page, comfy)
     assert page.faults == []
 
 
-@pytest.mark.parametrize("name", ["own GPU", "animate an animal"])
-def test_a_template_of_the_networks_runs_to_the_end(one_page, comfy, weights, name):
-    open_template(one_page, template(name))
-    prompt = one_page.evaluate("async () => (await window.app.graphToPrompt()).output")
-    for node in prompt.values():
-        if "frame_load_cap" in node["inputs"]:
-            node["inputs"]["frame_load_cap"] = 1
-    assert saved_clip(comfy, prompt, comfy.run(prompt, seconds=400)).info.frame_count == 1
-
-
 def test_missing_weights_are_named_on_load_model_as_soon_as_its_template_opens(page, comfy):
     assert not (comfy.base / "models" / "liveportrait").exists()
     open_template(page, template("own GPU"))
@@ -221,12 +69,6 @@ def test_missing_weights_are_named_on_load_model_as_soon_as_its_template_opens(p
     set_widget(page, "LPV2V_LoadModel", "download", True)
     page.locator(".lpv2v-report", has_text="the next run downloads the weights: 520 MB").wait_for()
     assert page.faults == []
-
-
-def saved_clip(comfy, prompt: dict, run) -> Clip:
-    assert run.status == "success", run.error
-    (saving,) = [key for key, node in prompt.items() if node["class_type"] == "SaveVideo"]
-    return Clip(comfy.file(run.outputs[saving]["images"][0]))
 
 
 def test_the_report_stays_on_the_node(page, comfy):
@@ -652,20 +494,6 @@ def test_the_search_finds_animate_draft_by_what_people_call_it(page, words):
     field.wait_for()
     field.fill(words)
     page.get_by_text("Animate Draft (LivePortrait)").first.wait_for(timeout=5000)
-
-
-def test_the_blueprint_is_offered(comfy):
-    offered = comfy.get("/global_subgraphs")
-    assert "LivePortrait - animate a face" in [entry["name"] for entry in offered.values()]
-
-
-def test_the_templates_are_offered_with_their_thumbnails(comfy, one_page):
-    offered = comfy.get("/workflow_templates")[PACK]
-    assert set(offered) == {path.stem for path in TEMPLATES}
-    for name in offered:
-        answer = one_page.request.get(f"{comfy.url}/api/workflow_templates/{PACK}/{quote(name)}.jpg")
-        assert answer.ok
-        assert len(answer.body()) > 10_000
 
 
 def test_the_key_is_asked_for_in_a_field_that_hides_it_and_goes_to_the_server_alone(one_page, comfy):

@@ -6,16 +6,13 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from comfyui_pages import (
-    Pages,
     launched,
     load_graph,
     open_template,
-    opened,
     run_graph,
     screenshot,
     set_widget,
@@ -33,27 +30,6 @@ FIND = "const node = window.app.graph.nodes.find(node => node.type === 'LPV2V_Ex
 @pytest.fixture(scope="module")
 def browser(comfy):
     yield from launched()
-
-
-@pytest.fixture(scope="module")
-def pages(browser, comfy) -> Pages:
-    return Pages(browser, comfy)
-
-
-@pytest.fixture(params=[False, True], ids=["canvas", "vue"])
-def page(request, pages) -> Iterator:
-    yield from pages.lent(request.param, request)
-
-
-@pytest.fixture
-def one_page(request, pages) -> Iterator:
-    yield from pages.lent(True, request)
-
-
-@pytest.fixture
-def own_page(browser, comfy) -> Iterator:
-    """A page that no other test sees, for tests that change more than the graph on it."""
-    yield from opened(browser, comfy, True)
 
 
 def open_editor(page) -> None:

@@ -20,6 +20,8 @@ For each pair, faces of the result's frames are tracked again, and compared with
   sources' are shut, 0.4 to 0.6; what stays of a wide mouth's corners as it shuts is darker.
 - *far*: steps of the far side's edge, on faces that are turned by FAR_TURN_DEGREES: mean second difference, from row to
   row of pixels, of the place where colours change most, in pixels.
+- *lashes*: lightness of the darkest places above the outer corners of eyes that are less than half as open as the
+  source's, in shares of the skin's. Lashes that stay there as the lid comes down make a black clump.
 - *rings*: lightness of the upper part of eyeballs in frames whose eyes are by WIDER_EYES wider than the source's, over
   that in the source's own frames with open eyes. Dark edges around eyes that are torn open lower it.
 
@@ -74,7 +76,7 @@ EDGES = {
     "outline": (topology.OVAL + topology.OVAL[:1],),
 }
 BESIDE_PX = (-2, -1, 0, 1, 2)
-LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "rings")
+LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "lashes", "rings")
 WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.25
 PARTED, SHUT_MOUTH, SLIT = (0.1, 0.3), 0.1, (0.06, 0.16)
 RIM_PX, CORNERS = 3, 5
@@ -84,6 +86,7 @@ BELOW_LID_SHARES, INSIDE_SHARES = (0.05, 0.15, 0.25, 0.35), tuple(k / 20 for k i
 LINE_WIDTHS, SEAM_WIDTHS, MIN_BESIDE_PX = 0.08, 0.12, 3
 """Reach across the lower lip's margin and the lips, in widths of the mouth, and at least in pixels."""
 CORNER_X, CORNER_Y, CORNER_PLACES = (0.38, 0.62), (-0.1, 0.1), (13, 11)
+LASHES_X, LASHES_Y, LASHES_PLACES = (0.4, 0.7), (-0.3, -0.06), (13, 11)
 """What is looked at around a corner, in the mouth's frame, and places of it."""
 FAR_TURN_DEGREES = 12
 FAR_HEIGHTS, FAR_BANDS, FAR_SMOOTH_ROWS = (-0.2, 0.42), 24, 15
@@ -187,14 +190,37 @@ def _redness(colors: torch.Tensor) -> torch.Tensor:
 
 def corners(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
     """Return *corners* of a face [478, 3] in a frame uint8 [H, W, 3]."""
-    light, mouth = frame.float().mean(-1), face.mouth_frame(landmarks[None, :, :2])
-    x, y = (
-        torch.linspace(*ends, count) for ends, count in zip((CORNER_X, CORNER_Y), CORNER_PLACES, strict=True)
-    )
+    mouth = face.mouth_frame(landmarks[None, :, :2])
+    places = [_grid_in(mouth, 0, way, CORNER_X, CORNER_Y, CORNER_PLACES) for way in (-1, 1)]
+    return _darkest(frame, places) / _skin_light(frame, landmarks)
+
+
+def lashes(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return *lashes* of a face [478, 3] in a frame uint8 [H, W, 3]."""
+    eyes = face.eye_frames(landmarks[None, :, :2])
+    places = [_grid_in(eyes, k, way, LASHES_X, LASHES_Y, LASHES_PLACES) for k, way in ((0, -1), (1, 1))]
+    return _darkest(frame, places) / _skin_light(frame, landmarks)
+
+
+def _grid_in(
+    frame: face.Frame,
+    k: int,
+    way: int,
+    x_ends: tuple[float, float],
+    y_ends: tuple[float, float],
+    counts: tuple[int, int],
+) -> torch.Tensor:
+    """Return places [h, w, 2] in pixels, evenly apart in the frame k of an eye or mouth; `way` is the sign of x."""
+    x, y = (torch.linspace(*ends, count) for ends, count in zip((x_ends, y_ends), counts, strict=True))
     x, y = torch.meshgrid(x, y, indexing="xy")
-    found = [_at(light, mouth.center + torch.stack((way * x, y), dim=-1) @ mouth.axes[0]) for way in (-1, 1)]
-    darkest = F.avg_pool2d(torch.stack(found).unsqueeze(1), 3, 1).amin((1, 2, 3))
-    return darkest.mean().item() / _skin_light(frame, landmarks)
+    return frame.center[k] + torch.stack((way * x, y), dim=-1) @ frame.axes[k]
+
+
+def _darkest(frame: torch.Tensor, places: list[torch.Tensor]) -> float:
+    """Return the mean lightness of the darkest nine places, three by three, in each grid [h, w, 2]."""
+    light = frame.float().mean(-1)
+    found = torch.stack([_at(light, grid) for grid in places]).unsqueeze(1)
+    return F.avg_pool2d(found, 3, 1).amin((1, 2, 3)).mean().item()
 
 
 def far_edge(frame: torch.Tensor, landmarks: torch.Tensor) -> float | None:
@@ -313,13 +339,19 @@ def looks(result: Shown, own: Shown) -> dict[str, float]:
     parted = (lips >= PARTED[0]) & (lips < PARTED[1]) & (lips <= own_lips)
     slits = (lips >= SLIT[0]) & (lips < SLIT[1])
     shut = lips < SHUT_MOUTH
-    for look, which in ((line, parted), (seam, shut), (slit, slits), (corners, shut)):
+    openings, before = (face.eye_openings(shown.landmarks).mean(1) for shown in (result, own))
+    for look, which in (
+        (line, parted),
+        (seam, shut),
+        (slit, slits),
+        (corners, shut),
+        (lashes, openings < before / 2),
+    ):
         each = [look(result.frames[k], result.landmarks[k]) for k in which.nonzero().flatten().tolist()]
         found[look.__name__] = statistics.fmean(each) if each else math.nan
     edges = [far_edge(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]
     clear = [bend for bend in edges if bend is not None]
     found["far"] = statistics.fmean(clear) if clear else math.nan
-    openings, before = (face.eye_openings(shown.landmarks).mean(1) for shown in (result, own))
     wider = [
         rings(result.frames[k], result.landmarks[k])
         for k in (openings > WIDER_EYES * before).nonzero().flatten().tolist()

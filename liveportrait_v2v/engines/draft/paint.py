@@ -49,9 +49,13 @@ class LidPaint:
         lashes_above, lashes_below: distances between which the open eye's own lashes are removed.
         lashes_ends_exponent: power of the fade towards the eye's corners, where lashes stay.
         spike_width: what is dark and narrower than twice this is a lash.
+        outer: distances from the middle towards the outer corner between which lashes end in a clump.
+        outer_height: distances above and below the corner at which that clump ends.
+        outer_around: distance from which the colour of skin is taken for it.
+        outer_light: least light there, in shares of that skin's.
     """
 
-    reach: tuple[float, float] = (0.65, 0.55)
+    reach: tuple[float, float] = (0.88, 0.55)
     narrowing: Ramp = Ramp(0.35, 0.4)
     open_eye: Ramp = Ramp(0.1, 0.1)
     upper_edge: Ramp = Ramp(-0.12, 0.12)
@@ -65,6 +69,10 @@ class LidPaint:
     lashes_below: float = 0.05
     lashes_ends_exponent: int = 3
     spike_width: float = 0.07
+    outer: tuple[Ramp, Ramp] = (Ramp(0.3, 0.12), Ramp(0.88, 0.16))
+    outer_height: tuple[Ramp, Ramp] = (Ramp(0.4, 0.1), Ramp(0.15, 0.08))
+    outer_around: float = 0.18
+    outer_light: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,13 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
             * smoothstep(0.5 - open_lid / LIDS.lashes_below)
         )
         part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
+        start, end = LIDS.outer
+        top, bottom = LIDS.outer_height
+        out = x if eye else -x
+        clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * share[which, eye].view(-1, 1, 1)
+        part = torch.lerp(
+            part, part.maximum(LIDS.outer_light * _skin_around(part, frame)), clump.unsqueeze(1)
+        )
         part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
         pictures[which, :, rows, columns] = torch.lerp(part, LIDS.lash_colour * skin, lashes.unsqueeze(1))
 
@@ -197,3 +212,10 @@ def _without_spikes(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     window, room = (1, 2 * reach + 1), (0, reach)
     wider = F.max_pool2d(pictures, window, 1, room)
     return -F.max_pool2d(-wider, window, 1, room)
+
+
+def _skin_around(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Return pictures [N, 3, h, w] of eyes by the lightest places around each pixel, smoothed."""
+    reach = max(1, round(LIDS.outer_around * frame.axes[:, 0].norm(dim=-1).mean().item()))
+    lightest = F.max_pool2d(pictures, 2 * reach + 1, 1, reach)
+    return F.avg_pool2d(lightest, 2 * reach + 1, 1, reach, count_include_pad=False)

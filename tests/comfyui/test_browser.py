@@ -256,7 +256,9 @@ def test_folding_rows_changes_neither_saved_values_nor_prompts_and_is_saved_itse
     kind = "LPV2V_Settings"
     open_template(page, template("choose a face"))
     set_widget(page, kind, "dsize", 256)
+    # "video-preview" is the front end's own, there once the player has the video.
     taken = """async kind => { const saved = window.app.graph.serialize(), prompt = await window.app.graphToPrompt()
+        for (const { inputs } of Object.values(prompt.output)) delete inputs['video-preview']
         return { saved, prompt: prompt.output, node: saved.nodes.find(node => node.type === kind) } }"""
     folded = page.evaluate(taken, kind)
     in_order = [
@@ -302,19 +304,16 @@ def test_the_paid_node_s_canvas_shows_its_seed_alone_and_its_deadline_last(page)
     assert page.evaluate(ROWS, kind) == ["seed", MORE]
     height = page.evaluate(HEIGHT, kind)
     page.evaluate(PRESS, [kind, MORE])
-    assert page.evaluate(ROWS, kind) == [
-        *(
-            "seed",
-            MORE,
-            "max_cost",
-            "max_cost_per_day",
-            "source_url",
-            "driving_url",
-            "source_fps",
-            "frames",
-            "deadline",
-        )
+    unfolded = [
+        "max_cost",
+        "max_cost_per_day",
+        "source_url",
+        "driving_url",
+        "source_fps",
+        "frames",
+        "deadline",
     ]
+    assert page.evaluate(ROWS, kind) == ["seed", MORE, *unfolded]
     page.evaluate(PRESS, [kind, MORE])
     if page.renderer == "canvas":
         assert page.evaluate(HEIGHT, kind) == height

@@ -49,6 +49,7 @@ class LidPaint:
         lashes_above, lashes_below: distances between which the open eye's own lashes are removed.
         lashes_ends_exponent: power of the fade towards the eye's corners, where lashes stay.
         spike_width: what is dark and narrower than twice this is a lash.
+        outer_shut: new opening over the source's own, above which the lashes at the outer corner stay.
         outer: distances from the middle towards the outer corner between which lashes end in a clump.
         outer_height: distances above and below the corner at which that clump ends.
         outer_around: distance from which the colour of skin is taken for it.
@@ -69,7 +70,8 @@ class LidPaint:
     lashes_below: float = 0.05
     lashes_ends_exponent: int = 3
     spike_width: float = 0.07
-    outer: tuple[Ramp, Ramp] = (Ramp(0.3, 0.12), Ramp(0.88, 0.16))
+    outer_shut: Ramp = Ramp(0.1, 0.2)
+    outer: tuple[Ramp, Ramp] = (Ramp(0.3, 0.12), Ramp(0.84, 0.2))
     outer_height: tuple[Ramp, Ramp] = (Ramp(0.4, 0.1), Ramp(0.15, 0.08))
     outer_around: float = 0.18
     outer_light: float = 0.95
@@ -126,8 +128,9 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         frames: uint8 [N, H, W, 3], the source.
     """
     before, after = target.before, target.after
-    share = 1 - LIDS.narrowing(after.eye_openings / target.eyes.clamp_min(face.MIN_OPENING))
-    share = share * LIDS.open_eye(target.eyes) * after.eyes_in_view
+    ratio = after.eye_openings / target.eyes.clamp_min(face.MIN_OPENING)
+    seen = LIDS.open_eye(target.eyes) * after.eyes_in_view
+    share, shut = ((1 - ramp(ratio)) * seen for ramp in (LIDS.narrowing, LIDS.outer_shut))
     for eye in (0, 1):
         which = share[:, eye].nonzero().flatten()
         if not len(which):
@@ -155,7 +158,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         start, end = LIDS.outer
         top, bottom = LIDS.outer_height
         out = x if eye else -x
-        clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * share[which, eye].view(-1, 1, 1)
+        clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * shut[which, eye].view(-1, 1, 1)
         part = torch.lerp(
             part, part.maximum(LIDS.outer_light * _skin_around(part, frame)), clump.unsqueeze(1)
         )

@@ -53,6 +53,7 @@ class LidPaint:
         outer: distances from the middle towards the outer corner between which lashes end in a clump.
         outer_height: distances above and below the corner at which that clump ends.
         outer_around: distance from which the colour of skin is taken for it.
+        outer_px: width of an eye in pixels from which that colour is taken of a smaller picture.
         outer_light: least light there, in shares of that skin's.
     """
 
@@ -74,6 +75,7 @@ class LidPaint:
     outer: tuple[Ramp, Ramp] = (Ramp(0.3, 0.12), Ramp(0.84, 0.2))
     outer_height: tuple[Ramp, Ramp] = (Ramp(0.4, 0.1), Ramp(0.15, 0.08))
     outer_around: float = 0.18
+    outer_px: int = 64
     outer_light: float = 0.95
 
 
@@ -155,13 +157,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
             * smoothstep(0.5 - open_lid / LIDS.lashes_below)
         )
         part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
-        start, end = LIDS.outer
-        top, bottom = LIDS.outer_height
-        out = x if eye else -x
-        clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * shut[which, eye].view(-1, 1, 1)
-        part = torch.lerp(
-            part, part.maximum(LIDS.outer_light * _skin_around(part, frame)), clump.unsqueeze(1)
-        )
+        part = _without_clump(part, frame, x if eye else -x, y, shut[which, eye])
         part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
         pictures[which, :, rows, columns] = torch.lerp(part, LIDS.lash_colour * skin, lashes.unsqueeze(1))
 
@@ -217,8 +213,31 @@ def _without_spikes(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     return -F.max_pool2d(-wider, window, 1, room)
 
 
+def _without_clump(
+    pictures: torch.Tensor, frame: Frame, out: torch.Tensor, y: torch.Tensor, share: torch.Tensor
+) -> torch.Tensor:
+    """Remove a share [N] of the lashes at the outer corner from pictures [N, 3, h, w] of eyes.
+
+    Args:
+        out, y: float32 [N, h, w], places in the frame: towards the outer corner, and downwards.
+    """
+    if not share.any():
+        return pictures
+    start, end = LIDS.outer
+    top, bottom = LIDS.outer_height
+    clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * share.view(-1, 1, 1)
+    skin = LIDS.outer_light * _skin_around(pictures, frame)
+    return torch.lerp(pictures, pictures.maximum(skin), clump.unsqueeze(1))
+
+
 def _skin_around(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     """Return pictures [N, 3, h, w] of eyes by the lightest places around each pixel, smoothed."""
-    reach = max(1, round(LIDS.outer_around * frame.axes[:, 0].norm(dim=-1).mean().item()))
-    lightest = F.max_pool2d(pictures, 2 * reach + 1, 1, reach)
-    return F.avg_pool2d(lightest, 2 * reach + 1, 1, reach, count_include_pad=False)
+    width = frame.axes[:, 0].norm(dim=-1).mean().item()
+    shrink = max(1, round(width / LIDS.outer_px))
+    reach = max(1, round(LIDS.outer_around * width / shrink))
+    small = F.avg_pool2d(pictures, shrink, ceil_mode=True) if shrink > 1 else pictures
+    lightest = F.max_pool2d(small, 2 * reach + 1, 1, reach)
+    smooth = F.avg_pool2d(lightest, 2 * reach + 1, 1, reach, count_include_pad=False)
+    if shrink == 1:
+        return smooth
+    return F.interpolate(smooth, pictures.shape[2:], mode="bilinear", align_corners=False)

@@ -74,6 +74,24 @@ def test_lashes_that_stood_above_an_open_eye_are_gone_when_it_is_shut_and_broad_
     assert shaded[lid - 6, across].max() < 40
 
 
+@pytest.mark.parametrize("size", [9, 30])
+@pytest.mark.parametrize("eye", [0, 1])
+def test_lashes_beside_the_outer_corner_are_gone_when_the_eye_is_shut_and_stay_while_it_is_a_slit(eye, size):
+    opened = landmarks(size=size)
+    corner = opened[face.EYES[eye][0][0], :2]
+    across, down = corner.int().tolist()
+    half = size // 4
+    beside = slice(across + 1, across + 2 * half) if eye else slice(across - 2 * half, across)
+    block = slice(down - 3 * half, down - half), beside
+    clump = picture()
+    clump[0][block] = 20
+    skin = picture()[0][block].float()
+    _, shut = painted(paint_lids, target(opened, landmarks(size=size, lids=0.0)), clump)
+    before, slit = painted(paint_lids, target(opened, landmarks(size=size, lids=0.35)), clump)
+    assert (shut[block].mean(-1) > 0.75 * skin.mean(-1)).all()
+    assert (slit[block] - before[block]).abs().max() < 12
+
+
 @pytest.mark.parametrize("away", [(-400.0, 0.0), (400.0, 0.0), (0.0, -400.0), (0.0, 400.0)])
 @pytest.mark.parametrize(("paint", "size"), [(paint_lids, 9), (paint_lids, SMALL), (paint_lips, SMALL)])
 def test_parts_outside_the_frame_are_not_painted(paint, size, away):

@@ -208,9 +208,7 @@ def _without_spikes(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     In eyes of few pixels nothing is that narrow.
     """
     reach = int(LIDS.spike_width * frame.axes[:, 0].norm(dim=-1).mean().item())
-    window, room = (1, 2 * reach + 1), (0, reach)
-    wider = F.max_pool2d(pictures, window, 1, room)
-    return -F.max_pool2d(-wider, window, 1, room)
+    return -_most_around(-_most_around(pictures, reach, 3), reach, 3)
 
 
 def _without_clump(
@@ -236,8 +234,23 @@ def _skin_around(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     shrink = max(1, round(width / LIDS.outer_px))
     reach = max(1, round(LIDS.outer_around * width / shrink))
     small = F.avg_pool2d(pictures, shrink, ceil_mode=True) if shrink > 1 else pictures
-    lightest = F.max_pool2d(small, 2 * reach + 1, 1, reach)
-    smooth = F.avg_pool2d(lightest, 2 * reach + 1, 1, reach, count_include_pad=False)
+    smooth = _most_around(_most_around(small, reach, 3), reach, 2)
+    # Along rows, then along columns: with all around, this and the above are many times the work.
+    for window, room in (((1, 2 * reach + 1), (0, reach)), ((2 * reach + 1, 1), (reach, 0))):
+        smooth = F.avg_pool2d(smooth, window, 1, room, count_include_pad=False)
     if shrink == 1:
         return smooth
     return F.interpolate(smooth, pictures.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _most_around(values: torch.Tensor, reach: int, dim: int) -> torch.Tensor:
+    """Return the largest of values [N, C, h, w] up to `reach` pixels away along an axis: quicker than a pooling."""
+    room = (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach)
+    values = F.pad(values, room, value=-torch.inf)
+    width = 1
+    while left := 2 * reach + 1 - width:
+        step = min(width, left)
+        size = values.shape[dim] - step
+        values = torch.maximum(values.narrow(dim, 0, size), values.narrow(dim, step, size))
+        width += step
+    return values

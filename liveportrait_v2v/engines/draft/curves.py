@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ...compose import PixelRect, to_float
+from .affine import Affine, to_sampling
 from .face import Frame
 
 CURVE_REACH_WIDTHS, CURVE_SAMPLES = 0.75, 128
@@ -126,29 +127,9 @@ def surroundings(
     return rows, columns, *places_in(frame, [region.part(rows, columns)])
 
 
-def pixels_in(rects: Sequence[PixelRect], device: torch.device) -> torch.Tensor:
-    """Return the centres of pixels of M rectangles of one size, in frame coordinates, float32 [M, h, w, 2]."""
-    return torch.stack([rect.pixels(device) for rect in rects])
-
-
-def of_each(places: torch.Tensor, count: int) -> torch.Tensor:
-    """Repeat places [M, ...] for `count` frames each: [M count, ...]."""
-    return places.unsqueeze(1).expand(-1, count, *places.shape[1:]).flatten(0, 1)
-
-
-def sampling_in(
-    rects: Sequence[PixelRect], count: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return offsets [M count, 1, 1, 2] and the scale [2] of M rectangles of one size, as `PixelRect.sampling`."""
-    offsets, scales = zip(*(rect.sampling(device) for rect in rects), strict=True)
-    return of_each(torch.stack(offsets).view(-1, 1, 1, 2), count), scales[0]
-
-
 def places_in(frame: Frame, rects: Sequence[PixelRect]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return x and y [M N, h, w] of pixels of M rectangles of one size in M N frames, N for each rectangle."""
-    pixels = pixels_in(rects, frame.center.device)
-    places = frame.local(of_each(pixels.flatten(1, 2), len(frame.center) // len(rects)))
-    x, y = places.unflatten(1, pixels.shape[1:3]).unbind(-1)
+    x, y = frame.inverse.over(rects).unbind(1)
     return x, y
 
 
@@ -181,20 +162,22 @@ class Patch:
         return self.rects[0].empty
 
     @cached_property
-    def _sampling(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return sampling_in(self.rects, len(self.pixels) // len(self.rects), self.pixels.device)
+    def sampling(self) -> Affine:
+        """The maps from the picture's pixels to places of `sampled`."""
+        return to_sampling(self.rects, len(self.pixels) // len(self.rects), self.pixels.device)
 
-    def at(self, places: torch.Tensor) -> torch.Tensor:
-        """Return the colours at places [M N, h, w, 2] in pixels, float32 [M N, 3, h, w]; outside, the border's."""
-        offsets, scale = self._sampling
-        grid = torch.addcmul(offsets, places, scale)
-        return F.grid_sample(self.pixels, grid, padding_mode="border", align_corners=False)
+    def at(self, frame: Affine, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Return the colours at places x and y [M N, h, w] of frames, float32 [M N, 3, h, w]; outside, the border's."""
+        return self.sampled(frame.then(self.sampling).of(x, y))
+
+    def sampled(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the colours at grid_sample's places [M N, 2, h, w], as `at` does."""
+        return sampled(self.pixels, places)
 
 
-def in_frame(frame: Frame, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Turn places x and y [N, h, w] of N frames into places of the picture, [N, h, w, 2]."""
-    places = torch.baddbmm(frame.center.unsqueeze(1), torch.stack((x, y), dim=-1).flatten(1, 2), frame.axes)
-    return places.view(*x.shape, 2)
+def sampled(pixels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return pixels [N, C, H, W] at grid_sample's places [N, 2, h, w], float32 [N, C, h, w]; outside, the border's."""
+    return F.grid_sample(pixels, places.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from ...compose import PixelRect
 from ...faces import FaceSquare
-from .curves import Opening, Patch, height_at, heights_at, in_frame
+from .curves import Opening, Patch, height_at, heights_at
 from .face import Ramp, smoothstep
 from .motion import Target
 from .openings import margin_px, skin_at
@@ -110,7 +110,7 @@ def _eyeball(opening: Opening, patch: Patch, target: Target, rows: slice) -> tor
     shade_below, shade_above = torch.minimum(below, shade_depth), torch.minimum(above, shade_depth)
 
     def at(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return patch.at(in_frame(frame, x, y))
+        return patch.at(frame, x, y)
 
     def shown_at(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the highest and the lowest y at which the source's lids show the eyeball."""

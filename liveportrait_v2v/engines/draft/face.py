@@ -15,6 +15,7 @@ from ...faces import topology
 from ...faces.canonical import canonical_face
 from ...geometry import Pose, fit_pose
 from ...tensors import put, taken
+from .affine import Affine
 
 EYES = (
     (topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER, topology.LEFT_IRIS),
@@ -181,17 +182,11 @@ def gaze(shape: torch.Tensor) -> torch.Tensor:
     return (iris - (first + second) / 2) / width
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A frame of coordinates at N eyes or mouths. Its unit is their width.
+class Frame(Affine):
+    """Frames of coordinates at N eyes or mouths, as maps into the picture. Their unit is the width of each.
 
-    Attributes:
-        center: float [N, 2] in pixels.
-        axes: float [N, 2, 2], rows: corner to corner to the right, and downwards.
+    The axes run from corner to corner to the right, and downwards.
     """
-
-    center: torch.Tensor
-    axes: torch.Tensor
 
     def __getitem__(self, index: slice | torch.Tensor) -> Frame:
         """Return some of them."""
@@ -202,13 +197,9 @@ class Frame:
         """Size of the picture's pixels in the frame's unit, [N, 1, 1]."""
         return 1 / torch.linalg.vector_norm(self.axes[:, 0], dim=-1).clamp_min(1e-3).view(-1, 1, 1)
 
-    @cached_property
-    def _inverse(self) -> torch.Tensor:
-        return torch.linalg.inv(self.axes)
-
     def local(self, places: torch.Tensor) -> torch.Tensor:
         """Turn places [N, K, 2] of the picture into the frame's."""
-        return (places - self.center.unsqueeze(1)) @ self._inverse
+        return (places - self.center.unsqueeze(1)) @ self.inverse.axes
 
 
 def eye_frames(points: torch.Tensor) -> Frame:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ...compose import PixelRect, to_float
 from ...tensors import TensorStruct
 from . import face
-from .curves import CURVE_SAMPLES, Patch, in_frame, surroundings
+from .curves import CURVE_SAMPLES, Patch, surroundings
 from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
 from .paint import skin_color
@@ -240,9 +240,9 @@ def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int
 def _cut(frames: torch.Tensor, frame: Frame, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
     """Return the picture [1, 3, h, w] at places of an eye's or mouth's frame; None outside of the frame."""
     x, y = torch.meshgrid(x, y, indexing="xy")
-    places = in_frame(frame, x.unsqueeze(0), y.unsqueeze(0))
+    x, y = x.unsqueeze(0), y.unsqueeze(0)
     whole = PixelRect(0, 0, *frames.shape[1:3])
-    (part,) = whole.boxes(places)
+    (part,) = whole.boxes(frame.of(x, y).permute(0, 2, 3, 1))
     if part.empty:
         return None
-    return Patch(to_float(part.of(frames)), [part]).at(places)
+    return Patch(to_float(part.of(frames)), [part]).at(frame, x, y)

@@ -12,7 +12,7 @@ from ...compose import PixelRect
 from ...faces import FaceSquare
 from ...tensors import taken
 from . import face
-from .curves import Opening, Patch, height_at, heights_at, in_frame, places_in
+from .curves import Opening, Patch, height_at, heights_at, places_in
 from .face import Frame, Ramp
 from .memory import MOUTHS, Remembered
 from .motion import Target
@@ -175,7 +175,7 @@ class _View:
             target.pose.undo(face.mouth_place(target.source)),
             before.lips,
             MOUTH.parted(before.mouth_opening),
-            lambda x, y: patch.at(in_frame(before.mouth, x, y)),
+            lambda x, y: patch.at(before.mouth, x, y),
         )
 
     @classmethod
@@ -184,14 +184,12 @@ class _View:
         light = (skin / remembered.skin.clamp_min(1)).clamp(*MOUTH.light).view(-1, 3, 1, 1)
 
         def at(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            place = torch.stack(
-                [
-                    (value - low) / (high - low) * 2 - 1
-                    for value, (low, high) in zip((x, y), (MOUTHS.x, MOUTHS.y), strict=True)
-                ],
-                dim=-1,
-            )
-            return light * F.grid_sample(remembered.mouth, place, padding_mode="border", align_corners=True)
+            places = [
+                (value - low) / (high - low) * 2 - 1
+                for value, (low, high) in zip((x, y), (MOUTHS.x, MOUTHS.y), strict=True)
+            ]
+            places = torch.stack(places, dim=1).permute(0, 2, 3, 1)
+            return light * F.grid_sample(remembered.mouth, places, padding_mode="border", align_corners=True)
 
         shown = MOUTH.parted(remembered.mouth_opening)
         return cls(remembered.mouth_place, remembered.mouth_curves.transpose(0, 1), shown, at)
@@ -256,7 +254,7 @@ def _lips(opening: Opening, skin: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     beside = MOUTH.lip_beside * opening.frame.pixel
     beside_it = Patch(skin, opening.rects)
     upper, lower = (
-        beside_it.at(in_frame(opening.frame, opening.x, y))
+        beside_it.at(opening.frame, opening.x, y)
         for y in (opening.upper - beside * opening.lengths[0], opening.lower + beside * opening.lengths[1])
     )
     part = (opening.y - opening.upper) / (opening.lower - opening.upper).clamp_min(1e-3)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 from ...compose import PixelRect
 from ...faces import FaceSquare
-from .curves import Opening, Patch, heights_at, of_each, pixels_in, sampling_in
+from .affine import Affine, from_square, to_sampling
+from .curves import Opening, Patch, heights_at, sampled
 
 NODES_AROUND = 3
 """Nodes over which the warp of one side is drawn out over an opening."""
@@ -43,28 +43,24 @@ def skin_at(
     size, count = shift.shape[-1], len(margins)
     nodes = _windows(square.to_crop(margins.transpose(0, 1), size), _nodes_around(square, size), size)
     part = torch.cat([shift[:, :, rect.top : rect.bottom, rect.left : rect.right] for rect in nodes])
-    places = opening.frame.local(
-        _each_in(square, pixels_in(nodes, shift.device), square.to_frame, size).flatten(1, 2)
-    )
-    places = places.unflatten(1, part.shape[2:])
+    from_nodes = from_square(square, size, count)
+    x, y = from_nodes.then(opening.frame.inverse).over(nodes).unbind(1)
     node = (square.side / size).repeat(count).view(-1, 1, 1) * opening.frame.pixel
-    pixels = pixels_in(opening.rects, shift.device)
-    offsets, scale = sampling_in(nodes, len(shift), shift.device)
-    place = torch.addcmul(offsets, _each_in(square, pixels, square.to_crop, size), scale)
-
-    axes = (square.axes * square.side.view(-1, 1, 1)).repeat(count, 1, 1)
-    above, below = heights_at(opening.curves, places[..., 0].contiguous()) - places[..., 1]
+    above, below = heights_at(opening.curves, x) - y
     belongs = torch.cat((above > NODE_MARGIN * node, below < -NODE_MARGIN * node))
-    both = _drawn_out(part.repeat(2, 1, 1, 1), belongs.unsqueeze(1).float())
-    between = F.grid_sample(both, place.repeat(2, 1, 1, 1), padding_mode="border", align_corners=False)
-    moved = between[:, :2] / between[:, 2:].clamp_min(1e-3)
-    known = between[:, 2:] > LEAST_KNOWN
+    drawn = _drawn_out(part.repeat(2, 1, 1, 1), belongs.unsqueeze(1).float())
+    places = from_nodes.inverse.then(to_sampling(nodes, len(shift), shift.device)).over(opening.rects)
+    between = sampled(torch.cat(drawn.chunk(2), dim=1), places).unflatten(1, (2, 3))
+    moved = between[:, :, :2] / between[:, :, 2:].clamp_min(1e-3)
+    known = between[:, :, 2:] > LEAST_KNOWN
     if not known.all():
-        plain = F.grid_sample(part, place, padding_mode="border", align_corners=False)
-        moved = torch.where(known, moved, plain.repeat(2, 1, 1, 1))
-    moved = torch.einsum("snchw,ncd->snhwd", moved.unflatten(0, (2, -1)), axes)
-    pixels = of_each(pixels, len(shift))
-    sides = [patch.at(pixels + side) for side in moved]
+        moved = torch.where(known, moved, sampled(part, places).unsqueeze(1))
+    axes = (square.axes * square.side.view(-1, 1, 1)).repeat(count, 1, 1)
+    shifts, pixels = (
+        Affine(patch.sampling.center, axes @ patch.sampling.axes),
+        patch.sampling.over(opening.rects),
+    )
+    sides = [patch.sampled(shifts.of(*side.unbind(1), pixels)) for side in moved.unbind(1)]
     above, below = opening.above, opening.below
     share = (below + (opening.y - (opening.upper + opening.lower) / 2 > 0) * (1 - above - below)).unsqueeze(1)
     return torch.lerp(sides[0], sides[1], share)
@@ -91,17 +87,6 @@ def _windows(places: torch.Tensor, around: int, size: int) -> list[PixelRect]:
     width, height = (max(2, *(last - first for first, last in axis)) for axis in zip(*spans, strict=True))
     corners = [(min(x[0], size - width), min(y[0], size - height)) for x, y in spans]
     return [PixelRect(top, left, top + height, left + width) for left, top in corners]
-
-
-def _each_in(
-    square: FaceSquare,
-    points: torch.Tensor,
-    change: Callable[[torch.Tensor, float], torch.Tensor],
-    size: float,
-) -> torch.Tensor:
-    """Turn points [M, h, w, 2] by a change of coordinates of each of N squares: [M N, h, w, 2]."""
-    changed = change(points.expand(len(square), *points.shape), size)
-    return changed.transpose(0, 1).flatten(0, 1)
 
 
 def _drawn_out(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -96,13 +96,11 @@ def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 class Bottleneck(nn.Module):
-    """FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows.
+    """Weights of a FaceMesh V2 block: narrow, depthwise 3x3, widen, add, PReLU. Going down, a 2x2 convolution narrows.
 
-    Maps are rows of pixels, [N * H * W, C], which are modified. While another thread renders, each torch call costs a
-    GIL hand-over, even if it computes nothing, so calls are few.
+    Args:
+        size: side of the block's maps in pixels.
     """
-
-    mixing: Tensor
 
     def __init__(self, cin: int, cout: int, size: int, down: bool = False):
         super().__init__()
@@ -114,43 +112,74 @@ class Bottleneck(nn.Module):
         self.widen = nn.Linear(mid, cout)
         self.act = nn.PReLU(cout)
 
-    def prepare(self) -> None:
-        """Put loaded weights into the forms that run fast on small maps and on few channels."""
-        mid = self.depthwise.groups
-        if self.size <= 4:
-            # A map of P = 2x2 or 4x4 pixels: the 3x3 kernel as P x P weights for each channel.
-            pixels = self.size**2
-            impulses = torch.eye(pixels).view(pixels, self.size, self.size, 1).expand(-1, -1, -1, mid)
-            spread = self.depthwise(impulses.contiguous()).reshape(pixels, pixels, mid)  # from, to, channel
-            self.register_buffer("mixing", spread.transpose(0, 1).contiguous(), persistent=False)
-        # Matrix products with eight columns are slow: take two neighbouring pixels as one.
-        if mid == 8:
-            assert self.narrow.bias is not None
-            self.narrow.weight = nn.Parameter(torch.block_diag(self.narrow.weight, self.narrow.weight))
-            self.narrow.bias = nn.Parameter(self.narrow.bias.repeat(2))
-            self.narrow_act.weight = nn.Parameter(self.narrow_act.weight.repeat(2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        size, mid, narrow = self.size, self.depthwise.groups, self.narrow
-        if isinstance(narrow, Conv):
-            x = x.view(-1, 2 * size, 2 * size, narrow.in_channels)
-            y = narrow(x).reshape(-1, mid)
-            x = halve(x).view(-1, narrow.in_channels)
+class PreparedBottleneck:
+    """A FaceMesh V2 block on maps as rows of pixels, [N * H * W, C], which are modified.
+
+    Its weights have the forms that run fast on small maps and on few channels. It is no module: the calls of modules
+    and the look-up of their parameters took a quarter of the network's time for one picture. While another thread
+    renders, each torch call costs a GIL hand-over, even if it computes nothing, so calls are few.
+    """
+
+    def __init__(self, block: Bottleneck):
+        self._size, self._down, self._cuda = block.size, block.down, block.widen.weight.is_cuda
+        self._middle, self._outer = block.depthwise.groups, block.widen.out_features
+        self._narrow, bias = block.narrow.weight, block.narrow.bias
+        assert bias is not None
+        self._inner = self._narrow.shape[1]
+        self._narrow_act = block.narrow_act.weight
+        self._depthwise, self._mixing = block.depthwise.weight, None
+        if self._size <= 4:
+            self._mixing = _mixing(block)
+        # Matrix products with eight columns are slow: take two neighbouring pixels as one.
+        pixels = 2 if self._middle == 8 and not self._down else 1
+        if not self._down:
+            self._narrow = torch.block_diag(*[self._narrow] * pixels).t()
+        self._narrow_bias = bias.repeat(pixels)
+        self._row = pixels * self._inner
+        # Few channels at a time are slow as well.
+        self._narrow_act = _repeated(self._narrow_act, self._size)
+        self._widen, self._widen_bias = block.widen.weight.t(), block.widen.bias
+        self._act = _repeated(block.act.weight, self._size)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        size, middle, outer = self._size, self._middle, self._outer
+        if self._down:
+            maps = x.view(-1, 2 * size, 2 * size, self._inner)
+            y = convolve(maps, self._narrow, self._narrow_bias, 2, 0, 1, self._cuda).reshape(-1, middle)
+            x = halve(maps)
+            if self._inner < outer:
+                x = F.pad(x, (0, outer - self._inner))
+            x = x.view(-1, outer)
         else:
-            y = F.linear(x.view(-1, narrow.weight.shape[1]), narrow.weight, narrow.bias)
-        y = F.prelu(y, self.narrow_act.weight)
-        if size <= 4:
-            y = (y.view(-1, 1, size * size, mid) * self.mixing).sum(2)
+            y = torch.addmm(self._narrow_bias, x.view(-1, self._row), self._narrow)
+        y = torch.prelu(y.view(-1, len(self._narrow_act)), self._narrow_act)
+        if self._mixing is not None:
+            y = (y.view(-1, 1, size * size, middle) * self._mixing).sum(2)
         else:
-            y = self.depthwise(y.view(-1, size, size, mid))
-        return F.prelu(add_to(x, self.widen, y), self.act.weight)
+            y = convolve(y.view(-1, size, size, middle), self._depthwise, None, 1, 1, middle, self._cuda)
+        x.add_(self._widen_bias).addmm_(y.reshape(-1, middle), self._widen)
+        return torch.prelu(x.view(-1, len(self._act)), self._act).view(-1, outer)
+
+
+def _mixing(block: Bottleneck) -> Tensor:
+    """Return the 3x3 kernel on maps of P = 2x2 or 4x4 pixels as P x P weights for each channel, [P, P, C]."""
+    size, middle = block.size, block.depthwise.groups
+    impulses = torch.eye(size**2, device=block.depthwise.weight.device).view(-1, size, size, 1)
+    spread = block.depthwise(impulses.expand(-1, -1, -1, middle).contiguous())
+    return spread.reshape(size**2, size**2, middle).transpose(0, 1).contiguous()  # to, from, channel
+
+
+def _repeated(weights: Tensor, size: int) -> Tensor:
+    """Return the weights of channels for as many pixels of a map as have about 512 values together."""
+    return weights.repeat(min(max(1, 512 // len(weights)), size**2))
 
 
 class FaceMesh(Net):
     """478 landmarks of one face in a square crop.
 
     forward(x float32 [N, 256, 256, 3], RGB 0..1) -> landmarks [N, 478, 3] in pixels of the crop (z in the
-    same unit, negative towards the camera), presence [N] as a logit.
+    same unit, negative towards the camera), presence [N] as a logit. It has to be prepared first.
     """
 
     size = 256
@@ -172,18 +201,25 @@ class FaceMesh(Net):
         self.landmarks = nn.Linear(4 * 128, 478 * 3)
 
     def prepare(self) -> None:
-        for block in (*self.fine, *self.coarse):
-            block.prepare()
+        """Take the weights as they are now, on their device."""
+        self._fine, self._coarse = (
+            [PreparedBottleneck(block) for block in blocks] for blocks in (self.fine, self.coarse)
+        )
 
     def _start(self, x: Tensor) -> Tensor:
-        return self.fine(F.prelu(self.stem(x).reshape(-1, 16), self.stem_act.weight))
+        x = F.prelu(self.stem(x).reshape(-1, 16), self.stem_act.weight)
+        for block in self._fine:
+            x = block(x)
+        return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # On a CPU the largest maps are processed in pairs, as more evict each other from a core's cache; the rest in
         # one batch, as there the weights fill the cache.
         parts = x.split(2 if x.device.type == "cpu" else len(x))
-        x = torch.cat([self._start(part) for part in parts])
-        x = self.coarse(x).view(-1, 4 * 128)
+        x = torch.cat([self._start(part) for part in parts]) if len(parts) > 1 else self._start(x)
+        for block in self._coarse:
+            x = block(x)
+        x = x.view(-1, 4 * 128)
         return self.landmarks(x).view(-1, 478, 3), self.presence(x)[:, 0]
 
 
@@ -348,8 +384,7 @@ def load_net(name: str, device: str = "cpu") -> Net | Captured:
     net = NETS[name]()
     weights = load_file(WEIGHTS / f"{name}.safetensors")
     net.load_state_dict({key: value.float() for key, value in weights.items()})
-    net.eval().requires_grad_(False)
+    net.eval().requires_grad_(False).to(device)
     if isinstance(net, FaceMesh):
         net.prepare()
-    net.requires_grad_(False).to(device)
     return Captured(net) if torch.device(device).type == "cuda" else net

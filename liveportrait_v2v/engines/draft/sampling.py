@@ -20,8 +20,6 @@ SQUEEZED, SQUEEZED_TAPS = face.Ramp(2.2, 0.8), 6
 """Pixels of the source in one of the result from which they are averaged, and places at which they are taken."""
 TORN = face.Ramp(6, 2)
 """The same, from which the warp is torn between two parts of the face."""
-CACHED_PIXELS = int(__import__("os").environ.get("CP", "60000"))
-"""Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
 KEPT_PIXELS = 1_000_000
 """Pixels up to which the grids over a region are kept for the next frame, with 20 bytes each."""
 SAMPLES_PX = ((-0.19, -0.56), (0.56, -0.19), (0.19, 0.56), (-0.56, 0.19))
@@ -47,49 +45,38 @@ def moved(
     still = _kept(_still, region.area)(region, frames.device)
     # Written in place: to join tensors this large afterwards takes longer.
     pictures = torch.empty(len(frames), 3, *still.shape[1:], device=frames.device)
-    grid = torch.empty_like(pictures[:, :2])
-    squeeze = torch.empty_like(pictures[:, 0]) if maps.shape[1] == 3 else None
-    opacities = []
+    grids, opacities = [], []
+    squeezing: list[torch.Tensor] = []
+    which: tuple[torch.Tensor, ...]
     for part in parts:
         rows = _rows(square[part])
         place, opacity = _kept(_square_at, len(rows) * region.area)(
             rows, region, maps.shape[-1], frames.device
         )
-        opacities.append(opacity)
+        upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
+        grid = upright[:, :2].add_(still)
         pixels = region.of(frames[part]).float().permute(0, 3, 1, 2)
-        for band in _bands(region, len(rows), frames.device):
-            upright = F.grid_sample(
-                maps[part], place[:, band], mode="bilinear", padding_mode="zeros", align_corners=False
-            )
-            within = grid[part, :, band]
-            torch.add(upright[:, :2], still[:, band], out=within)
-            pictures[part, :, band] = F.grid_sample(
-                pixels,
-                within.permute(0, 2, 3, 1),
-                mode="bilinear",
-                padding_mode="border",
-                align_corners=False,
-            )
-            if squeeze is not None:
-                squeeze[part, band] = upright[:, 2]
-    if squeeze is not None:
+        pictures[part] = F.grid_sample(
+            pixels, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
+        )
+        grids.append(grid)
+        opacities.append(opacity)
+        squeezing += upright[:, 2:].unbind(1)
+    if squeezing:
+        squeeze = _joined(squeezing)
         which = _above(SQUEEZED.start, squeeze)
         if len(which[0]):
-            source, torn = region.of(frames), TORN(squeeze[which])
+            pixels, torn = region.of(frames), TORN(squeeze[which])
             averaged, drawn = torn < 1, torn > 0
-            _average_squeezed(
-                pictures, source, grid.permute(0, 2, 3, 1), tuple(index[averaged] for index in which)
-            )
+            grid = _joined(grids).permute(0, 2, 3, 1)
+            _average_squeezed(pictures, pixels, grid, tuple(index[averaged] for index in which))
             which = tuple(index[drawn] for index in which)
-            _draw_torn(pictures, source, warp, square, region, which, torn[drawn])
-    return pictures, opacities[0] if len(opacities) == 1 else torch.cat(opacities)
+            _draw_torn(pictures, pixels, warp, square, region, which, torn[drawn])
+    return pictures, _joined(opacities)
 
 
-def _bands(region: compose.PixelRect, count: int, device: torch.device) -> list[slice]:
-    """Return the rows of a region of `count` frames that are sampled at once."""
-    height, width = region.bottom - region.top, region.right - region.left
-    step = max(1, CACHED_PIXELS // (count * width)) if device.type == "cpu" else height
-    return [slice(start, start + step) for start in range(0, height, step)]
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _kept(function: Callable[..., _T], pixels: int) -> Callable[..., _T]:

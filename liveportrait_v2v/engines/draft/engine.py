@@ -36,8 +36,8 @@ SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
 """The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
 CACHED_PIXELS = 200_000
 """Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
-MAX_FEEDBACK_INTERVAL_FRAMES = 5
-"""Frames between inferences on the largest faces."""
+FEEDBACK_INTERVALS_FRAMES = (1, 3, 8)
+"""Frames between inferences on faces that are drawn once, twice and at least three times smaller for it."""
 
 
 class DraftEngine:
@@ -270,7 +270,7 @@ class DraftSession:
     ) -> Target:
         """Return the target that makes the result match what is wanted, by re-tracking a small sketch of it.
 
-        Small faces, the quickest to draw, are inferred twice in each frame, others once in every third or fifth one;
+        Small faces, the quickest to draw, are inferred twice in each frame, others once in every third or eighth one;
         what was missing there is added to the frames up to the next inference as well.
 
         Args:
@@ -278,7 +278,7 @@ class DraftSession:
                 missing there as well is the landmark network's, and correcting it would make small edits jump.
         """
         shrink = max(1, round(square.side.max().item() / SKETCH_SIDE_PX))
-        every = min(2 * shrink - 1, MAX_FEEDBACK_INTERVAL_FRAMES)
+        every = FEEDBACK_INTERVALS_FRAMES[min(shrink, len(FEEDBACK_INTERVALS_FRAMES)) - 1]
         held, count, waits = self._held, len(frames), -self._frames % every
         if count > waits:
             inferred = slice(waits, None, every)

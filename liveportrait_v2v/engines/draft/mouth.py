@@ -144,7 +144,7 @@ def draw_mouths(
     if opening.empty or patch.empty:
         return
     skin = skin_at(opening, patch, lips, shift, square)
-    if not opening.inside.any():
+    if opening.inside.amax() <= 0:
         opening.put(pictures, skin, region)
         return
     own_view = _View.of_source(target, patch)
@@ -357,7 +357,7 @@ def made_inside(
         cover = edge(end - down) * edge(ends[-1] - across) * corners * opacity
         apart = INSIDE.gap_px(ends[0] * centimetre)
         half, depth = INSIDE.gap
-        away = (across.unsqueeze(-1) - across.new_tensor((0.0, *ends))).abs().amin(-1)
+        away = (across - across.new_tensor((0.0, *ends)).view(-1, 1, 1, 1)).abs_().amin(0)
         gaps = torch.exp(-((away / pixel.clamp_min(half)) ** 2))
         # Teeth are narrower at their edge, and round.
         gaps = gaps * (0.4 + 0.6 * (down / end.clamp_min(0.05)).clamp(0, 1) ** 2)
@@ -365,10 +365,10 @@ def made_inside(
         return torch.lerp(picture, material(INSIDE.teeth_colour) * enamel.unsqueeze(1), cover.unsqueeze(1))
 
     upper, lower = (share.view(-1, 1, 1) for share in teeth)
-    if lower.any():
+    seen = lower * INSIDE.lower_from(height)
+    if seen.amax() > 0:
         end = (INSIDE.lower_share * height).clamp_max(INSIDE.lower_height)
         end = end - INSIDE.lower_fall * (across / INSIDE.lower_teeth[-1]) ** 2
-        seen = lower * INSIDE.lower_from(height)
         picture = row(INSIDE.lower_teeth, above, end, seen, INSIDE.lower_light * light)
     if upper.any():
         reach, least = INSIDE.lip_shadow

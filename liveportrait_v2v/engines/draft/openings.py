@@ -62,8 +62,8 @@ def skin_at(
     )
     sides = [patch.sampled(shifts.of(*side.unbind(1), pixels)) for side in moved.unbind(1)]
     above, below = opening.above, opening.below
-    share = (below + (opening.y - (opening.upper + opening.lower) / 2 > 0) * (1 - above - below)).unsqueeze(1)
-    return torch.lerp(sides[0], sides[1], share)
+    share = below + (1 - opening.upper_side) * (1 - above - below)
+    return torch.lerp(sides[0], sides[1], share.unsqueeze(1))
 
 
 def _nodes_around(square: FaceSquare, size: int) -> int:
@@ -109,10 +109,16 @@ def _drawn_out(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 def _sums_along(values: torch.Tensor, dim: int, reach: int) -> torch.Tensor:
     """Return the sums of values [N, C, h, w] up to `reach` nodes away along an axis: quicker than a pooling."""
-    size = values.shape[dim]
-    room = (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach)
-    padded = F.pad(values, room)
-    total = padded.narrow(dim, 0, size) + padded.narrow(dim, 1, size)
-    for start in range(2, 2 * reach + 1):
-        total += padded.narrow(dim, start, size)
+    size, width = values.shape[dim], 2 * reach + 1
+    sums = F.pad(values, (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach))
+    # Sums of 1, 2, 4, … neighbours, of which those are added that make up the width.
+    total, start, step = torch.zeros_like(values), 0, 1
+    while width:
+        if width % 2:
+            total += sums.narrow(dim, start, size)
+            start += step
+        if width := width // 2:
+            length = sums.shape[dim] - step
+            sums = sums.narrow(dim, 0, length) + sums.narrow(dim, step, length)
+            step *= 2
     return total

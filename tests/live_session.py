@@ -36,8 +36,9 @@ class Engine(Recorder):
         self.edits: list = []
         self.shown: list[int] = []
 
-    def session(self, settings, options, source_rate, driving_rate):
+    def session(self, settings, options, source_rate, driving_rate, live=False):
         self.started.append((settings, options, source_rate, driving_rate))
+        self.live = live
         return self
 
     def survey(self, chunks):

@@ -259,10 +259,12 @@ class Engine(Protocol):
         options: MotionOptions,
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
+        live: bool = False,
     ) -> Session:
         """Start a role of a run between clips of these frame rates; None for a still: expression, but no motion.
 
-        `driving_rate` is also None without a driving clip; `render` is then given no motions.
+        `driving_rate` is also None without a driving clip; `render` is then given no motions. `live`: frames come one
+        by one, and somebody waits for each.
 
         `reference_frame` is the number of a frame: the run has replaced `AUTO`.
         """

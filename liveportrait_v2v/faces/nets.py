@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -124,22 +124,19 @@ class PreparedBottleneck:
     def __init__(self, block: Bottleneck):
         self._size, self._down, self._cuda = block.size, block.down, block.widen.weight.is_cuda
         self._middle, self._outer = block.depthwise.groups, block.widen.out_features
-        self._narrow, bias = block.narrow.weight, block.narrow.bias
+        narrow, bias = block.narrow.weight, block.narrow.bias
         assert bias is not None
-        self._inner = self._narrow.shape[1]
-        self._narrow_act = block.narrow_act.weight
-        self._depthwise, self._mixing = block.depthwise.weight, None
-        if self._size <= 4:
-            self._mixing = _mixing(block)
+        self._inner = narrow.shape[1]
         # Matrix products with eight columns are slow: take two neighbouring pixels as one.
         pixels = 2 if self._middle == 8 and not self._down else 1
-        if not self._down:
-            self._narrow = torch.block_diag(*[self._narrow] * pixels).t()
-        self._narrow_bias = bias.repeat(pixels)
         self._row = pixels * self._inner
-        # Few channels at a time are slow as well.
-        self._narrow_act = _repeated(self._narrow_act, self._size)
+        self._narrow: Tensor = narrow if self._down else torch.block_diag(*[narrow] * pixels).t()
+        self._narrow_bias = bias.repeat(pixels)
+        self._depthwise = block.depthwise.weight
+        self._mixing = _mixing(block) if self._size <= 4 else None
         self._widen, self._widen_bias = block.widen.weight.t(), block.widen.bias
+        # Few channels at a time are slow as well.
+        self._narrow_act = _repeated(block.narrow_act.weight, self._size)
         self._act = _repeated(block.act.weight, self._size)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -189,7 +186,8 @@ class FaceMesh(Net):
         self.stem = Conv(3, 16, 3, 2)
         self.stem_act = nn.PReLU(16)
         self.fine = nn.Sequential(*(Bottleneck(16, 16, 128) for _ in range(4)))
-        blocks, width, size = [], 16, 128
+        blocks: list[Bottleneck] = []
+        width, size = 16, 128
         for wider in (32, 64, 128, 128, 128, 128):
             size //= 2
             blocks.append(Bottleneck(width, wider, size, down=True))
@@ -203,7 +201,8 @@ class FaceMesh(Net):
     def prepare(self) -> None:
         """Take the weights as they are now, on their device."""
         self._fine, self._coarse = (
-            [PreparedBottleneck(block) for block in blocks] for blocks in (self.fine, self.coarse)
+            [PreparedBottleneck(cast(Bottleneck, block)) for block in blocks]
+            for blocks in (self.fine, self.coarse)
         )
 
     def _start(self, x: Tensor) -> Tensor:

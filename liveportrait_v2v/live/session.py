@@ -135,7 +135,7 @@ class LiveSession:
         if self._neutral is None:
             return
         self._session: Session = self._engine.session(
-            self._controls.settings, self._controls.session_options, self._source.rate, RATE
+            self._controls.settings, self._controls.session_options, self._source.rate, RATE, live=True
         )
         self._session.survey(iter((self._neutral,)))
         self._coming: deque[TrackedChunk] = deque()

@@ -79,6 +79,7 @@ def test_the_engine_is_asked_to_hold_no_frame_back(session, engine):
     assert (options.smoothing, options.reference_frame) == (0.0, 0)
     assert (source_rate, driving_rate) == (None, 30)
     assert settings == AnimationSettings()
+    assert engine.live
 
 
 def test_each_frame_shows_the_motion_of_that_very_frame(session, engine):

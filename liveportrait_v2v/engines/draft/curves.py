@@ -93,7 +93,9 @@ def height_at(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def _heights_and_lengths(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return y of curves at x, as `heights_at` does, and the curves' lengths per unit of x there, >= 1."""
     step = 2 * CURVE_REACH_WIDTHS / (CURVE_SAMPLES - 1)
-    slopes = F.pad(curves.unfold(2, 3, 1)[..., ::2].diff(dim=3).squeeze(3), (1, 1), mode="replicate") / (2 * step)
+    slopes = F.pad(curves.unfold(2, 3, 1)[..., ::2].diff(dim=3).squeeze(3), (1, 1), mode="replicate") / (
+        2 * step
+    )
     heights, slopes = heights_at(torch.cat((curves, slopes)), x).chunk(2)
     return heights, slopes.square().add_(1).sqrt_()
 

@@ -36,8 +36,9 @@ SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
 """The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
 CACHED_PIXELS = 200_000
 """Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
-FEEDBACK_INTERVALS_FRAMES = (1, 3, 8)
-"""Frames between inferences on faces that are drawn once, twice and at least three times smaller for it."""
+FEEDBACK, LIVE_FEEDBACK = ((1, 2), (3, 1), (8, 1)), ((3, 1), (5, 1), (8, 1))
+"""Frames from one inference to the next, and inferences in a row, on faces that are drawn once, twice and at least
+three times smaller for it. Where frames come one by one, an inference takes as long as it takes to draw a frame."""
 
 
 class DraftEngine:
@@ -76,12 +77,18 @@ class DraftEngine:
         options: MotionOptions,
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
+        live: bool = False,
     ) -> DraftSession:
-        return DraftSession(settings, options, source_rate, driving_rate, self.device)
+        feedback = LIVE_FEEDBACK if live else FEEDBACK
+        return DraftSession(settings, options, source_rate, driving_rate, self.device, feedback)
 
 
 class DraftSession:
-    """One run: the resting faces of both clips."""
+    """One run: the resting faces of both clips.
+
+    Args:
+        feedback: as `FEEDBACK`.
+    """
 
     def __init__(
         self,
@@ -90,7 +97,9 @@ class DraftSession:
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
         device: str,
+        feedback: tuple[tuple[int, int], ...] = FEEDBACK,
     ):
+        self._feedback = feedback
         self._settings = settings
         self._options = options
         self._source_rate = source_rate
@@ -270,15 +279,14 @@ class DraftSession:
     ) -> Target:
         """Return the target that makes the result match what is wanted, by re-tracking a small sketch of it.
 
-        Small faces, the quickest to draw, are inferred twice in each frame, others once in every third or eighth one;
-        what was missing there is added to the frames up to the next inference as well.
+        What was missing in a frame that is inferred is added to the frames up to the next one as well.
 
         Args:
             own: the target that moves nothing, of faces that are edited without a driving clip: what seems to be
                 missing there as well is the landmark network's, and correcting it would make small edits jump.
         """
         shrink = max(1, round(square.side.max().item() / SKETCH_SIDE_PX))
-        every = FEEDBACK_INTERVALS_FRAMES[min(shrink, len(FEEDBACK_INTERVALS_FRAMES)) - 1]
+        every, times = self._feedback[min(shrink, len(self._feedback)) - 1]
         held, count, waits = self._held, len(frames), -self._frames % every
         if count > waits:
             inferred = slice(waits, None, every)
@@ -294,7 +302,7 @@ class DraftSession:
                 return found if usual is None else found.less(usual)
 
             new = missing(asked)
-            if shrink == 1:
+            for _ in range(times - 1):
                 new = new + missing(new.added_to(asked))
             new = new.smoothed(held)
             held = Missing.cat((held, new)) if waits and held is not None else new

@@ -184,12 +184,17 @@ class _View:
         light = (skin / remembered.skin.clamp_min(1)).clamp(*MOUTH.light).view(-1, 3, 1, 1)
 
         def at(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            places = [
-                (value - low) / (high - low) * 2 - 1
-                for value, (low, high) in zip((x, y), (MOUTHS.x, MOUTHS.y), strict=True)
-            ]
-            places = torch.stack(places, dim=1).permute(0, 2, 3, 1)
-            return light * F.grid_sample(remembered.mouth, places, padding_mode="border", align_corners=True)
+            place = torch.stack(
+                [
+                    (value - low) / (high - low) * 2 - 1
+                    for value, (low, high) in zip((x, y), (MOUTHS.x, MOUTHS.y), strict=True)
+                ],
+                dim=1,
+            )
+            picture = F.grid_sample(
+                remembered.mouth, place.permute(0, 2, 3, 1), padding_mode="border", align_corners=True
+            )
+            return light * picture
 
         shown = MOUTH.parted(remembered.mouth_opening)
         return cls(remembered.mouth_place, remembered.mouth_curves.transpose(0, 1), shown, at)

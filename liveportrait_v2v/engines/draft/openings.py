@@ -55,12 +55,10 @@ def skin_at(
     known = between[:, :, 2:] > LEAST_KNOWN
     if not known.all():
         moved = torch.where(known, moved, sampled(part, places).unsqueeze(1))
+    sampling = patch.sampling
     axes = (square.axes * square.side.view(-1, 1, 1)).repeat(count, 1, 1)
-    shifts, pixels = (
-        Affine(patch.sampling.center, axes @ patch.sampling.axes),
-        patch.sampling.over(opening.rects),
-    )
-    sides = [patch.sampled(shifts.of(*side.unbind(1), pixels)) for side in moved.unbind(1)]
+    shifts, pixels = Affine(sampling.center, axes @ sampling.axes), sampling.over(opening.rects)
+    sides = [patch.sampled(shifts.of(side[:, 0], side[:, 1], pixels)) for side in moved.unbind(1)]
     above, below = opening.above, opening.below
     share = below + (1 - opening.upper_side) * (1 - above - below)
     return torch.lerp(sides[0], sides[1], share.unsqueeze(1))

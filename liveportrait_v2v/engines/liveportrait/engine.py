@@ -129,5 +129,6 @@ class LivePortraitEngine:
         options: MotionOptions,
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
+        live: bool = False,
     ) -> LivePortraitSession:
         return LivePortraitSession(self.model, settings, options, source_rate, driving_rate)

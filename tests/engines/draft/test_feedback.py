@@ -146,10 +146,11 @@ class HalfBlind:
 
 
 def animate(
-    faces: list[torch.Tensor], drivings: list[torch.Tensor], chunk: int
+    faces: list[torch.Tensor], drivings: list[torch.Tensor], chunk: int, live: bool = False
 ) -> tuple[torch.Tensor, list[Target]]:
     """Frames of a clip rendered in chunks, and the final targets."""
-    session = create_engine("draft").session(AnimationSettings(), UNSMOOTHED, Fraction(30), Fraction(30))
+    rate = Fraction(30)
+    session = create_engine("draft").session(AnimationSettings(), UNSMOOTHED, rate, rate, live=live)
     drawn, draw = [], session._draw
 
     def keep(frames, target, *others, sketch=False):
@@ -174,15 +175,24 @@ def animate(
 AT = (180.0, 150.0)
 
 
-@pytest.mark.parametrize(
-    ("size", "inferred"), [(14.0, 2), (7.0, 3), (3.0, 14)], ids=["large", "middling", "small"]
-)
+SIZES = {"large": 14.0, "middling": 7.0, "small": 3.0}
+
+
+@pytest.mark.parametrize(("size", "inferred"), [("large", 2), ("middling", 4), ("small", 20)])
 def test_smaller_faces_are_inferred_more_often(monkeypatch, size, inferred):
     net = HalfBlind()
     monkeypatch.setattr(engine, "landmarks_near", net)
-    animate([landmarks(at=AT, size=size)] * 7, [landmarks()] * 7, 7)
+    animate([landmarks(at=AT, size=SIZES[size])] * 10, [landmarks()] * 10, 10)
     assert sum(count for count, _, _ in net.calls) == inferred
     assert max(net.calls[0][1:]) < 240  # drawn small
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_face_is_inferred_in_more_than_one_of_three_live_frames(monkeypatch, size):
+    net = HalfBlind()
+    monkeypatch.setattr(engine, "landmarks_near", net)
+    animate([landmarks(at=AT, size=SIZES[size])] * 9, [landmarks()] * 9, 1, live=True)
+    assert 1 < len(net.calls) <= 3
 
 
 @pytest.mark.parametrize("size", [7.0, 3.0], ids=["large", "small"])

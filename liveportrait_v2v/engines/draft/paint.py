@@ -73,7 +73,7 @@ class LidPaint:
     spike_width: float = 0.07
     outer_shut: Ramp = Ramp(0.1, 0.2)
     outer: tuple[Ramp, Ramp] = (Ramp(0.3, 0.12), Ramp(0.84, 0.2))
-    outer_height: tuple[Ramp, Ramp] = (Ramp(0.4, 0.1), Ramp(0.15, 0.08))
+    outer_height: tuple[Ramp, Ramp] = (Ramp(0.5, 0.3), Ramp(0.3, 0.12))
     outer_around: float = 0.18
     outer_px: int = 64
     outer_light: float = 0.95
@@ -203,12 +203,14 @@ def smallness(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def _without_spikes(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Remove upright lashes from pictures [N, 3, h, w] of eyes, by a morphological closing along the rows.
+    """Remove upright lashes from pictures [N, 3, h, w] of eyes, by a morphological closing along the rows, smoothed.
 
     In eyes of few pixels nothing is that narrow.
     """
     reach = int(LIDS.spike_width * frame.axes[:, 0].norm(dim=-1).mean().item())
-    return -_most_around(-_most_around(pictures, reach, 3), reach, 3)
+    closed = -_most_around(-_most_around(pictures, reach, 3), reach, 3)
+    # A closing alone leaves steps, of its width.
+    return F.avg_pool2d(closed, (1, 2 * reach + 1), 1, (0, reach), count_include_pad=False)
 
 
 def _without_clump(

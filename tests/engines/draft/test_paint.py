@@ -74,15 +74,31 @@ def test_lashes_that_stood_above_an_open_eye_are_gone_when_it_is_shut_and_broad_
     assert shaded[lid - 6, across].max() < 40
 
 
+@pytest.mark.parametrize("eye", [0, 1])
+def test_no_steps_stay_where_lashes_stood_before_skin_that_gets_lighter_along_the_lid(eye):
+    opened, shut = landmarks(size=30), landmarks(size=30, lids=0.0)
+    across, lid = lids_row(opened, eye)
+    columns = torch.arange(-24, 24)
+    before = picture()
+    before[0, :, across + columns] = (120 + 2 * columns).to(torch.uint8).view(1, -1, 1)
+    before[0, lid - 14 : lid - 8, across - 24 : across + 24 : 6] = 20
+    _, after = painted(paint_lids, target(opened, shut), before)
+    row = after[lid - 11, across - 15 : across + 15].mean(-1)
+    assert row.diff(n=2).abs().max() < 4
+
+
 @pytest.mark.parametrize("size", [9, 30])
 @pytest.mark.parametrize("eye", [0, 1])
-def test_lashes_beside_the_outer_corner_are_gone_when_the_eye_is_shut_and_stay_while_it_is_a_slit(eye, size):
+@pytest.mark.parametrize(("first", "last"), [(-3, -1), (1, 2)], ids=["above", "below"])
+def test_lashes_beside_the_outer_corner_are_gone_when_the_eye_is_shut_and_stay_while_it_is_a_slit(
+    eye, size, first, last
+):
     opened = landmarks(size=size)
     corner = opened[face.EYES[eye][0][0], :2]
     across, down = corner.int().tolist()
     half = size // 4
     beside = slice(across + 1, across + 2 * half) if eye else slice(across - 2 * half, across)
-    block = slice(down - 3 * half, down - half), beside
+    block = slice(down + first * half, down + last * half), beside
     clump = picture()
     clump[0][block] = 20
     skin = picture()[0][block].float()

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from ... import compose
 from ...faces import FaceSquare
 from . import face
+from .affine import Affine, from_square
+from .curves import sampled
 from .raster import Surface
 
 _T = TypeVar("_T")
@@ -45,38 +47,31 @@ def moved(
     still = _kept(_still, region.area)(region, frames.device)
     # Written in place: to join tensors this large afterwards takes longer.
     pictures = torch.empty(len(frames), 3, *still.shape[1:], device=frames.device)
-    grids, opacities = [], []
-    squeezing: list[torch.Tensor] = []
-    which: tuple[torch.Tensor, ...]
+    grid, opacity = torch.empty_like(pictures[:, :2]), torch.empty_like(pictures[:, 0])
+    squeeze = torch.empty_like(opacity) if maps.shape[1] == 3 else None
     for part in parts:
         rows = _rows(square[part])
-        place, opacity = _kept(_square_at, len(rows) * region.area)(
+        place, opacity[part] = _kept(_square_at, len(rows) * region.area)(
             rows, region, maps.shape[-1], frames.device
         )
-        upright = F.grid_sample(maps[part], place, mode="bilinear", padding_mode="zeros", align_corners=False)
-        grid = upright[:, :2].add_(still)
-        pixels = region.of(frames[part]).float().permute(0, 3, 1, 2)
-        pictures[part] = F.grid_sample(
-            pixels, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
+        upright = F.grid_sample(
+            maps[part], place.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False
         )
-        grids.append(grid)
-        opacities.append(opacity)
-        squeezing += upright[:, 2:].unbind(1)
-    if squeezing:
-        squeeze = _joined(squeezing)
-        which = _above(SQUEEZED.start, squeeze)
+        torch.add(upright[:, :2], still, out=grid[part])
+        pixels = region.of(frames[part]).float().permute(0, 3, 1, 2)
+        pictures[part] = sampled(pixels, grid[part])
+        if squeeze is not None:
+            squeeze[part] = upright[:, 2]
+    if squeeze is not None:
+        which: tuple[torch.Tensor, ...] = _above(SQUEEZED.start, squeeze)
         if len(which[0]):
-            pixels, torn = region.of(frames), TORN(squeeze[which])
+            source, torn = region.of(frames), TORN(squeeze[which])
             averaged, drawn = torn < 1, torn > 0
-            grid = _joined(grids).permute(0, 2, 3, 1)
-            _average_squeezed(pictures, pixels, grid, tuple(index[averaged] for index in which))
+            places = grid.permute(0, 2, 3, 1)
+            _average_squeezed(pictures, source, places, tuple(index[averaged] for index in which))
             which = tuple(index[drawn] for index in which)
-            _draw_torn(pictures, pixels, warp, square, region, which, torn[drawn])
-    return pictures, _joined(opacities)
-
-
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+            _draw_torn(pictures, source, warp, square, region, which, torn[drawn])
+    return pictures, opacity
 
 
 def _kept(function: Callable[..., _T], pixels: int) -> Callable[..., _T]:
@@ -203,15 +198,24 @@ def _square_at(
         size: nodes a side of the squares' maps.
 
     Returns:
-        sampling grid float32 [N, h, w, 2] of maps over the squares, and opacity float32 [N, h, w].
+        grid_sample's places in maps over the squares, float32 [N, 2, h, w], and opacity float32 [N, h, w].
     """
     center, axes, side = torch.tensor(rows, device=device).split((2, 4, 1), dim=1)
-    place = region.to_square(FaceSquare(center, axes.view(-1, 2, 2), side.squeeze(1))).mul_(2).sub_(1)
-    # The mask is drawn in a little, so that interpolation adds nothing outside.
+    square = FaceSquare(center, axes.view(-1, 2, 2), side.squeeze(1))
+    # From one end of the map, -1, to the other, 1.
+    from_map = Affine(square.center, from_square(square, 2).axes)
+    place = from_map.inverse.over([region])
+    mask = _mask(size, device).expand(len(rows), 1, size, size)
+    opacity = F.grid_sample(mask, place.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
+    return place, opacity.squeeze(1)
+
+
+@lru_cache(maxsize=4)
+def _mask(size: int, device: torch.device) -> torch.Tensor:
+    """Return the opacity of a pasted square at `size` nodes a side, float32 [size, size]. Shared."""
+    # Drawn in a little, so that interpolation adds nothing outside.
     axis = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * (1 + 3 / size) + 0.5
-    mask = compose.border_mask(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1))
-    mask = mask.expand(len(rows), 1, size, size)
-    return place, F.grid_sample(mask, place, padding_mode="zeros", align_corners=False).squeeze(1)
+    return compose.border_mask(torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1))
 
 
 def to_region(shift: torch.Tensor, square: FaceSquare, region: compose.PixelRect) -> torch.Tensor:

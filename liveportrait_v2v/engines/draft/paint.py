@@ -54,7 +54,7 @@ class LidPaint:
         outer_height: distances above and below the corner at which that clump ends.
         outer_around: distance from which the colour of skin is taken for it.
         outer_px: width of an eye in pixels from which that colour is taken of a smaller picture.
-        outer_light: least light there, in shares of that skin's.
+        outer_light, outer_opacity: least light there, in shares of that skin's, and how far it takes the clump's place.
     """
 
     reach: tuple[float, float] = (0.88, 0.55)
@@ -77,6 +77,7 @@ class LidPaint:
     outer_around: float = 0.18
     outer_px: int = 64
     outer_light: float = 0.95
+    outer_opacity: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _without_spikes(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
 def _without_clump(
     pictures: torch.Tensor, frame: Frame, out: torch.Tensor, y: torch.Tensor, share: torch.Tensor
 ) -> torch.Tensor:
-    """Remove a share [N] of the lashes at the outer corner from pictures [N, 3, h, w] of eyes.
+    """Let a share [N] of the lashes at the outer corner fade in pictures [N, 3, h, w] of eyes.
 
     Args:
         out, y: float32 [N, h, w], places in the frame: towards the outer corner, and downwards.
@@ -227,7 +228,8 @@ def _without_clump(
     top, bottom = LIDS.outer_height
     clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * share.view(-1, 1, 1)
     skin = LIDS.outer_light * _skin_around(pictures, frame)
-    return torch.lerp(pictures, pictures.maximum(skin), clump.unsqueeze(1))
+    # Without any, make-up around it would be a smudge.
+    return torch.lerp(pictures, pictures.maximum(skin), (LIDS.outer_opacity * clump).unsqueeze(1))
 
 
 def _skin_around(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:

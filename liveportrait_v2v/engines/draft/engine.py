@@ -36,7 +36,7 @@ SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
 """The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
 CACHED_PIXELS = 200_000
 """Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
-FEEDBACK, LIVE_FEEDBACK = ((1, 2), (3, 1), (8, 1)), ((3, 1), (5, 1), (8, 1))
+FEEDBACK, LIVE_FEEDBACK = ((1, 2), (3, 1), (6, 1)), ((3, 1), (5, 1), (8, 1))
 """Frames from one inference to the next, and inferences in a row, on faces that are drawn once, twice and at least
 three times smaller for it. Where frames come one by one, an inference takes as long as it takes to draw a frame."""
 

@@ -11,6 +11,7 @@ SCRIPTS = {
     "face_tracking": (),
     "draft_quality": (),
     "draft_looks": ("--sheets", "demo/looks"),
+    "draft_signals": (),
     "live": (),
     "liveportrait_speed": (),
     "liveportrait_layers": (),

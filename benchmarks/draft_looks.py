@@ -413,7 +413,8 @@ def main() -> None:
         }
         still_ratio = jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6)
         jitter_ratio = jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6)
-        figures = (*ratios.values(), *looks(result, own).values(), jitter_ratio, still_ratio)
+        found = looks(result, own)
+        figures = (*ratios.values(), *(found[name] for name in LOOKS), jitter_ratio, still_ratio)
         print(
             f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.3f}" for v in figures),
             flush=True,

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.draft_looks import EDGES, Shown, joined, looks, rendered, roughness, tracked
 from benchmarks.draft_quality import AIMS, compare, open_clip, track
+from benchmarks.draft_signals import head, irises
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.media import Clip
@@ -61,6 +62,17 @@ def moments(source: str, driving: str, chunks: tuple[int, ...]) -> tuple[Shown, 
     led = tracked(driving, 8 * (chunks[-1] + 1))
     shown = tracked(source, 8 * len(chunks))
     return joined(shown), rendered(shown, [led[k] for k in chunks], open_clip(source).info.rate)
+
+
+def test_heads_stay_as_large_as_they_turn_and_irises_as_round(clips):
+    assert clips["wolfgang"].exists()
+    assert clips["obama"].exists()
+    own, result = moments("wolfgang", "obama", (0, 12))  # turned by up to 38 degrees
+    width, area = head(result.landmarks, own.landmarks[0])
+    (shape, size), (own_shape, own_size) = irises(result.landmarks), irises(own.landmarks)
+    assert (width, area) == (pytest.approx(1, abs=0.06), pytest.approx(1, abs=0.1))
+    assert (shape / own_shape).mean() == pytest.approx(1, abs=0.12)
+    assert (size / own_size).mean() == pytest.approx(1, abs=0.12)
 
 
 def test_edges_of_lids_lips_and_face_are_as_smooth_as_the_sources(clips):

@@ -227,7 +227,8 @@ def _fields() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     upper = lips * (1 - face.smoothstep((y - middle) / 0.4 + 0.5)) * torch.exp(-(x / 1.8).square())
     eee, woo = EDITS.eee * x * lips, EDITS.woo * x * lips
 
-    raising, frowning = _at_brows(vertices)
+    raising = face.brow_weights(*EDITS.brow)
+    frowning = raising * (1 - face.smoothstep((vertices[:, 0].abs() - 1.2) / 2.5))
     inwards, downwards = EDITS.frown
     return {
         "smile": (smile, smile),
@@ -239,20 +240,3 @@ def _fields() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             way(side * inwards * frowning, -downwards * frowning, none),
         ),
     }
-
-
-def _at_brows(vertices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the shares [468] of vertices in raised brows, and in a frown, which moves the brows' inner ends."""
-    above, below = EDITS.brow
-    shares = torch.zeros(468)
-    for brow in (topology.LEFT_BROW, topology.RIGHT_BROW):
-        points = vertices[list(brow), :2]
-        way = vertices[:, None, :2] - points
-        reach = torch.where(way[..., 1] < 0, above, below).square()
-        near = torch.exp(-(way[..., 0].square() / below**2 + way[..., 1].square() / reach))
-        shares = torch.maximum(shares, near.amax(1))
-    eyes = [index for upper, lower, _ in face.EYES for index in (*upper, *lower)]
-    shares[eyes] = 0
-    shares *= face.expression_weights()
-    inner = 1 - face.smoothstep((vertices[:, 0].abs() - 1.2) / 2.5)
-    return shares, shares * inner

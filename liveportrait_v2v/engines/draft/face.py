@@ -374,6 +374,20 @@ def expression_weights() -> torch.Tensor:
 
 
 @lru_cache
+def brow_weights(above: float, below: float) -> torch.Tensor:
+    """Return how near each vertex is to a brow, float32 [468]: 1 on it, 0 on lids, and 1/e at these distances in cm."""
+    vertices = canonical_face().vertices
+    weights = torch.zeros(468)
+    for brow in (topology.LEFT_BROW, topology.RIGHT_BROW):
+        way = vertices[:, None, :2] - vertices[list(brow), :2]
+        reach = torch.where(way[..., 1] < 0, above, below).square()
+        near = torch.exp(-(way[..., 0].square() / below**2 + way[..., 1].square() / reach))
+        weights = torch.maximum(weights, near.amax(1))
+    weights[[index for upper, lower, _ in EYES for index in (*upper, *lower)]] = 0
+    return weights * expression_weights()
+
+
+@lru_cache
 def region_weights(region: str) -> torch.Tensor:
     """Return the share of the expression that a motion region moves, float32 [468] in 0..1."""
     x, y, _ = canonical_face().vertices.unbind(-1)

@@ -62,6 +62,32 @@ def test_a_face_driven_by_its_own_clip_does_what_it_did():
     assert error.mean() < 0.5
 
 
+BROWS = list(topology.LEFT_BROW + topology.RIGHT_BROW)
+
+
+def with_brows(points: torch.Tensor, raised: float) -> torch.Tensor:
+    """Raise the brows by pixels."""
+    points = points.clone()
+    points[BROWS, 1] -= raised
+    return points
+
+
+def test_brows_go_further_than_landmarks_say_of_which_networks_find_three_quarters():
+    rest = landmarks(size=9)
+    target = move(rest, with_brows(rest, 4.0), reference=rest)
+    rise = (rest - target.moved[0])[:, 1]
+    assert (rise[BROWS] / 4).mean() == pytest.approx(1.35, abs=0.05)
+    lids = [number for upper, lower, _ in face.EYES for number in (*upper, *lower)]
+    assert rise[lids].abs().max() < 0.5
+
+
+def test_brows_of_a_face_driven_by_its_own_clip_go_no_further():
+    rest = landmarks(size=9)
+    later = with_brows(rest, 4.0)
+    target = move(later, later, rest=rest, reference=rest, video=True)
+    assert (target.moved[0] - later)[BROWS, 1].abs().max() < 0.5
+
+
 @pytest.mark.parametrize("options", [ADD, MotionOptions(), MotionOptions(driving_multiplier=2.0)])
 @pytest.mark.parametrize("relative", [True, False])
 def test_in_a_video_the_heads_place_and_size_stay_the_sources_own(options, relative):

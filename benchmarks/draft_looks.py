@@ -318,15 +318,34 @@ def joined(chunks: list[TrackedChunk]) -> Shown:
     )
 
 
-def rendered(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> Shown:
-    """Return the result of equally many source and driving frames that all show the faces, tracked again."""
+def both_seen(names: Sequence[str], frames: int) -> tuple[list[TrackedChunk], list[TrackedChunk]]:
+    """Return the first chunks of a source and a driving clip, of equal lengths, that all show the faces."""
+    source, driving = (tracked(name, frames) for name in names)
+    present = [bool(a.present.all() and b.present.all()) for a, b in zip(source, driving, strict=False)]
+    count = present.index(False) if False in present else len(present)
+    count -= len(source[count - 1]) != len(driving[count - 1])
+    return source[:count], driving[:count]
+
+
+def held(chunks: list[TrackedChunk]) -> list[TrackedChunk]:
+    """Return chunks of the same lengths that all show the first frame."""
+    return [chunks[0][:1].hold(len(chunk)) for chunk in chunks]
+
+
+def drawn(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> list[torch.Tensor]:
+    """Return the result of equally many source and driving frames that all show the faces, chunk by chunk."""
     session = create_engine("draft").session(AnimationSettings(), MotionOptions(), rate, rate)
     motions = [motion for motion in session.motions(iter(driving)) if motion is not None]
     frames, at = [], 0
     for chunk in session.source(iter(source)):
         frames.append(session.render(chunk, torch.stack(motions[at : at + len(chunk)])).frames)
         at += len(chunk)
-    tracker = FaceTracker()
+    return frames
+
+
+def rendered(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> Shown:
+    """Return that result, tracked again."""
+    frames, tracker = drawn(source, driving, rate), FaceTracker()
     return Shown(torch.cat(frames), torch.cat([tracker.track(part).face(0)[0] for part in frames]))
 
 
@@ -396,14 +415,10 @@ def main() -> None:
     columns = (*EDGES, *LOOKS, "jitter", "still")
     print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{name:>8}" for name in columns))
     for names in pairs:
-        source, driving = (tracked(name, options.frames) for name in names)
-        present = [bool(a.present.all() and b.present.all()) for a, b in zip(source, driving, strict=False)]
-        count = present.index(False) if False in present else len(present)
-        count -= len(source[count - 1]) != len(driving[count - 1])
-        source, driving = source[:count], driving[:count]
+        source, driving = both_seen(names, options.frames)
         own, led, rate = joined(source), joined(driving), open_clip(names[0]).info.rate
         result = rendered(source, driving, rate)
-        still = rendered(source, [driving[0][:1].hold(len(chunk)) for chunk in driving], rate)
+        still = rendered(source, held(driving), rate)
         rough, before = (
             [roughness(*frame) for frame in zip(shown.frames, shown.landmarks, strict=True)]
             for shown in (result, own)

@@ -31,16 +31,15 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
 
-from benchmarks.draft_looks import Shown, jitter, joined, rendered, tracked  # noqa: E402
+from benchmarks.draft_looks import Shown, both_seen, drawn, held, jitter, joined, rendered  # noqa: E402
 from benchmarks.draft_quality import correlation, open_clip  # noqa: E402
 from benchmarks.expressions import readings  # noqa: E402
 from liveportrait_v2v.compose import rect_of  # noqa: E402
-from liveportrait_v2v.engines import create_engine  # noqa: E402
 from liveportrait_v2v.engines.draft import face  # noqa: E402
 from liveportrait_v2v.engines.draft.motion import SHUT_EYE_OPENING, USUAL_EYE_OPENING  # noqa: E402
 from liveportrait_v2v.faces import topology  # noqa: E402
 from liveportrait_v2v.geometry import face_crop  # noqa: E402
-from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402
+from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
 from liveportrait_v2v.tracking import TrackedChunk  # noqa: E402
 
 PAIRS = (
@@ -114,20 +113,14 @@ def irises(landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def background(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> float:
     """Return the mean way of what is around the face, in its widths."""
-    session = create_engine("draft").session(AnimationSettings(), MotionOptions(), rate, rate)
-    motions = [motion for motion in session.motions(iter(driving)) if motion is not None]
     height, width = source[0].frames.shape[1:3]
     y, x = torch.meshgrid(torch.linspace(0, 255, height), torch.linspace(0, 255, width), indexing="ij")
     ramps = torch.stack((x, y, torch.zeros_like(x)), dim=-1).round().to(torch.uint8)
-    size, ways, at = torch.tensor([width, height]), [], 0
-    for chunk in session.source(iter(source)):
-        frames = ramps.expand(len(chunk), -1, -1, -1).clone()
-        moved = session.render(
-            replace(chunk, frames=frames), torch.stack(motions[at : at + len(chunk)])
-        ).frames
-        at += len(chunk)
+    chunks = [replace(chunk, frames=ramps.expand(len(chunk), -1, -1, -1)) for chunk in source]
+    size, ways = torch.tensor([width, height]), []
+    for chunk, moved in zip(chunks, drawn(chunks, driving, rate), strict=True):
         region = rect_of(face_crop(chunk.landmarks, AnimationSettings()), height, width)
-        shift = (region.of(moved)[..., :2].float() - region.of(frames)[..., :2].float()) * (size / 255)
+        shift = (region.of(moved)[..., :2].float() - region.of(chunk.frames)[..., :2].float()) * (size / 255)
         places = region.pixels("cpu")
         for points, way in zip(chunk.landmarks[:, list(topology.OVAL), :2], shift, strict=True):
             middle = points.mean(0)
@@ -150,11 +143,6 @@ def flicker(shown: Shown, places: torch.Tensor) -> float:
     return part.diff(n=2, dim=0).abs().mean().item()
 
 
-def held(chunks: list[TrackedChunk]) -> list[TrackedChunk]:
-    """Return chunks of the same lengths that all show the first frame."""
-    return [chunks[0][:1].hold(len(chunk)) for chunk in chunks]
-
-
 def main() -> None:
     """Measure the pairs and print their lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -162,11 +150,7 @@ def main() -> None:
     parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="a choice of pairs when left out")
     options = parser.parse_args()
     for names in [tuple(pair.split(",")) for pair in options.pairs] or PAIRS:
-        source, driving = (tracked(name, options.frames) for name in names)
-        present = [bool(a.present.all() and b.present.all()) for a, b in zip(source, driving, strict=False)]
-        count = present.index(False) if False in present else len(present)
-        count -= len(source[count - 1]) != len(driving[count - 1])
-        source, driving = source[:count], driving[:count]
+        source, driving = both_seen(names, options.frames)
         own, led, rate = joined(source), joined(driving), open_clip(names[0]).info.rate
         result = rendered(source, driving, rate)
         ours, theirs = signals(result, own.landmarks[0]), signals(led, led.landmarks[0])

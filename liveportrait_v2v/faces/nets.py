@@ -85,13 +85,17 @@ def halve(x: Tensor) -> Tensor:
     return torch.maximum(x[:, :, ::2], x[:, :, 1::2])
 
 
-def add_to(shortcut: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
-    """Return shortcut + layer(x), both [..., C]; writes into shortcut, unless that needs more channels first."""
-    channels = layer.out_features
+def add_to(shortcut: Tensor, bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+    """Return shortcut + x weight + bias, [..., C]; writes into shortcut, unless that needs more channels first.
+
+    Args:
+        weight: of a linear layer, transposed.
+    """
+    channels = weight.shape[1]
     if shortcut.shape[-1] < channels:
         shortcut = F.pad(shortcut, (0, channels - shortcut.shape[-1]))
-    flat = shortcut.reshape(-1, channels).add_(layer.bias)
-    flat.addmm_(x.reshape(-1, x.shape[-1]), layer.weight.t())
+    flat = shortcut.reshape(-1, channels).add_(bias)
+    flat.addmm_(x.reshape(-1, x.shape[-1]), weight)
     return flat.view(shortcut.shape)
 
 
@@ -145,9 +149,6 @@ class PreparedBottleneck:
             maps = x.view(-1, 2 * size, 2 * size, self._inner)
             y = convolve(maps, self._narrow, self._narrow_bias, 2, 0, 1, self._cuda).reshape(-1, middle)
             x = halve(maps)
-            if self._inner < outer:
-                x = F.pad(x, (0, outer - self._inner))
-            x = x.view(-1, outer)
         else:
             y = torch.addmm(self._narrow_bias, x.view(-1, self._row), self._narrow)
         y = torch.prelu(y.view(-1, len(self._narrow_act)), self._narrow_act)
@@ -155,7 +156,7 @@ class PreparedBottleneck:
             y = (y.view(-1, 1, size * size, middle) * self._mixing).sum(2)
         else:
             y = convolve(y.view(-1, size, size, middle), self._depthwise, None, 1, 1, middle, self._cuda)
-        x.add_(self._widen_bias).addmm_(y.reshape(-1, middle), self._widen)
+        x = add_to(x, self._widen_bias, self._widen, y)
         return torch.prelu(x.view(-1, len(self._act)), self._act).view(-1, outer)
 
 
@@ -233,7 +234,9 @@ class BlazeBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.depthwise(x)
-        return F.relu_(add_to(halve(x) if self.stride == 2 else x, self.pointwise, y))
+        return F.relu_(
+            add_to(halve(x) if self.stride == 2 else x, self.pointwise.bias, self.pointwise.weight.t(), y)
+        )
 
 
 class DoubleBlazeBlock(nn.Module):
@@ -249,7 +252,7 @@ class DoubleBlazeBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.depthwise2(F.relu_(self.narrow(self.depthwise1(x))))
-        return F.relu_(add_to(halve(x) if self.stride == 2 else x, self.widen, y))
+        return F.relu_(add_to(halve(x) if self.stride == 2 else x, self.widen.bias, self.widen.weight.t(), y))
 
 
 def _grid(cells: int, per_cell: int) -> Tensor:

@@ -93,9 +93,7 @@ def height_at(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def _heights_and_lengths(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return y of curves at x, as `heights_at` does, and the curves' lengths per unit of x there, >= 1."""
     step = 2 * CURVE_REACH_WIDTHS / (CURVE_SAMPLES - 1)
-    slopes = F.pad(curves.unfold(2, 3, 1)[..., ::2].diff(dim=3).squeeze(3), (1, 1), mode="replicate") / (
-        2 * step
-    )
+    slopes = F.pad((curves[..., 2:] - curves[..., :-2]) / (2 * step), (1, 1), mode="replicate")
     heights, slopes = heights_at(torch.cat((curves, slopes)), x).chunk(2)
     return heights, slopes.square().add_(1).sqrt_()
 
@@ -159,16 +157,12 @@ class Patch:
 
     @cached_property
     def sampling(self) -> Affine:
-        """The maps from the picture's pixels to places of `sampled`."""
+        """The maps from the picture's pixels to places in its own, as `sampled` takes them."""
         return to_sampling(self.rects, len(self.pixels) // len(self.rects), self.pixels.device)
 
     def at(self, frame: Affine, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the colours at places x and y [M N, h, w] of frames, float32 [M N, 3, h, w]; outside, the border's."""
-        return self.sampled(frame.then(self.sampling).of(x, y))
-
-    def sampled(self, places: torch.Tensor) -> torch.Tensor:
-        """Return the colours at grid_sample's places [M N, 2, h, w], as `at` does."""
-        return sampled(self.pixels, places)
+        return sampled(self.pixels, frame.then(self.sampling).of(x, y))
 
 
 def sampled(pixels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -97,7 +97,7 @@ class DraftSession:
         source_rate: Fraction | None,
         driving_rate: Fraction | None,
         device: str,
-        feedback: tuple[tuple[int, int], ...] = FEEDBACK,
+        feedback: tuple[tuple[int, int], ...],
     ):
         self._feedback = feedback
         self._settings = settings

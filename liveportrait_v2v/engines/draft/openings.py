@@ -58,7 +58,7 @@ def skin_at(
     sampling = patch.sampling
     axes = (square.axes * square.side.view(-1, 1, 1)).repeat(count, 1, 1)
     shifts, pixels = Affine(sampling.center, axes @ sampling.axes), sampling.over(opening.rects)
-    sides = [patch.sampled(shifts.of(side[:, 0], side[:, 1], pixels)) for side in moved.unbind(1)]
+    sides = [sampled(patch.pixels, shifts.of(side[:, 0], side[:, 1], pixels)) for side in moved.unbind(1)]
     above, below = opening.above, opening.below
     share = below + (1 - opening.upper_side) * (1 - above - below)
     return torch.lerp(sides[0], sides[1], share.unsqueeze(1))

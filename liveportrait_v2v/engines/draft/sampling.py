@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ... import compose
 from ...faces import FaceSquare
 from . import face
-from .affine import Affine, from_square
+from .affine import Affine
 from .curves import sampled
 from .raster import Surface
 
@@ -201,10 +201,8 @@ def _square_at(
         grid_sample's places in maps over the squares, float32 [N, 2, h, w], and opacity float32 [N, h, w].
     """
     center, axes, side = torch.tensor(rows, device=device).split((2, 4, 1), dim=1)
-    square = FaceSquare(center, axes.view(-1, 2, 2), side.squeeze(1))
     # From one end of the map, -1, to the other, 1.
-    from_map = Affine(square.center, from_square(square, 2).axes)
-    place = from_map.inverse.over([region])
+    place = Affine(center, (side / 2 * axes).view(-1, 2, 2)).inverse.over([region])
     mask = _mask(size, device).expand(len(rows), 1, size, size)
     opacity = F.grid_sample(mask, place.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
     return place, opacity.squeeze(1)

@@ -69,6 +69,11 @@ class Surface:
         x, y, base = self.functions[mesh, found.gather(1, nearest)].unbind(2)
         return x * places[..., :1] + y * places[..., 1:] + base
 
+    def __getitem__(self, part: slice) -> Surface:
+        return Surface(
+            self.vertices[part], self.depth[part], self.triangles, self.front[part], self.functions[part]
+        )
+
     @cached_property
     def _edges(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Distances inwards from triangles' edges, as functions of a place [N, T, 3, 3], and depths in 0..1, [N, T]."""

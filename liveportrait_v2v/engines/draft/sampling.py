@@ -18,7 +18,7 @@ from .curves import sampled
 from .raster import Surface
 
 _T = TypeVar("_T")
-SQUEEZED, SQUEEZED_TAPS = face.Ramp(2.2, 0.8), 6
+SQUEEZED, SQUEEZED_TAPS = face.Ramp(1.3, 0.3), 8
 """Pixels of the source in one of the result from which they are averaged, and places at which they are taken."""
 TORN = face.Ramp(6, 2)
 """The same, from which the warp is torn between two parts of the face."""
@@ -47,8 +47,7 @@ def moved(
     still = _kept(_still, region.area)(region, frames.device)
     # Written in place: to join tensors this large afterwards takes longer.
     pictures = torch.empty(len(frames), 3, *still.shape[1:], device=frames.device)
-    grid, opacity = torch.empty_like(pictures[:, :2]), torch.empty_like(pictures[:, 0])
-    squeeze = torch.empty_like(opacity) if maps.shape[1] == 3 else None
+    opacity = torch.empty_like(pictures[:, 0])
     for part in parts:
         rows = _rows(square[part])
         place, opacity[part] = _kept(_square_at, len(rows) * region.area)(
@@ -57,20 +56,17 @@ def moved(
         upright = F.grid_sample(
             maps[part], place.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False
         )
-        torch.add(upright[:, :2], still, out=grid[part])
-        pixels = region.of(frames[part]).float().permute(0, 3, 1, 2)
-        pictures[part] = sampled(pixels, grid[part])
-        if squeeze is not None:
-            squeeze[part] = upright[:, 2]
-    if squeeze is not None:
-        which: tuple[torch.Tensor, ...] = _above(SQUEEZED.start, squeeze)
-        if len(which[0]):
-            source, torn = region.of(frames), TORN(squeeze[which])
-            averaged, drawn = torn < 1, torn > 0
-            places = grid.permute(0, 2, 3, 1)
-            _average_squeezed(pictures, source, places, tuple(index[averaged] for index in which))
-            which = tuple(index[drawn] for index in which)
-            _draw_torn(pictures, source, warp, square, region, which, torn[drawn])
+        grid = upright[:, :2] + still
+        source = region.of(frames[part]).float()
+        pictures[part] = sampled(source.permute(0, 3, 1, 2), grid)
+        if maps.shape[1] == 3:
+            which = (upright[:, 2] > SQUEEZED.start).nonzero(as_tuple=True)
+            torn = TORN(upright[:, 2][which])
+            averaged, drawn = (tuple(index[chosen] for index in which) for chosen in (torn < 1, torn > 0))
+            if len(averaged[0]):
+                _average_squeezed(pictures[part], source, grid, averaged)
+            if len(drawn[0]):
+                _draw_torn(pictures[part], source, warp[part], square[part], region, drawn, torn[torn > 0])
     return pictures, opacity
 
 
@@ -83,13 +79,6 @@ def _kept(function: Callable[..., _T], pixels: int) -> Callable[..., _T]:
 def _still(region: compose.PixelRect, device: torch.device) -> torch.Tensor:
     """Return the sampling grid that moves nothing, float32 [2, h, w]. Shared: do not write into it."""
     return region.identity(device).permute(2, 0, 1).contiguous()
-
-
-def _above(threshold: float, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return frame, row and column of the values [N, h, w] above a threshold, of rows that hold any."""
-    frame, y = (values.amax(2) > threshold).nonzero(as_tuple=True)
-    which, x = (values[frame, y] > threshold).nonzero(as_tuple=True)
-    return frame[which], y[which], x
 
 
 def squeezed(shift: torch.Tensor) -> torch.Tensor:
@@ -122,24 +111,45 @@ def _average_squeezed(
 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
-        frames: uint8 [N, h, w, 3], the source's region.
-        grid: float32 [N, h, w, 2], its sampling grid.
+        frames: float32 [N, h, w, 3], the source's region.
+        grid: float32 [N, 2, h, w], its sampling grid.
         which: frame, row and column of P pixels of the region.
     """
     frame, y, x = which
-    height, width = grid.shape[1:3]
-    half = grid.new_tensor([width / 2, height / 2])
-    center = (grid[frame, y, x] + 1) * half
-    beside = [
-        (grid[frame, (y + down).clamp(0, height - 1), (x + right).clamp(0, width - 1)] + 1) * half
-        for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0))
-    ]
-    ways = torch.stack(beside, dim=1) - center.unsqueeze(1)
-    most, longest = ways.norm(dim=-1).max(1, keepdim=True)
-    way = ways.gather(1, longest.unsqueeze(-1).expand(-1, -1, 2))
-    taps = (torch.arange(SQUEEZED_TAPS, device=grid.device) + 0.5) / SQUEEZED_TAPS - 0.5
-    mean = _mean_at(frames, center.unsqueeze(1) + taps.view(1, -1, 1) * way, frame)
-    pictures[frame, :, y, x] = torch.lerp(pictures[frame, :, y, x], mean, SQUEEZED(most))
+    height, width = grid.shape[2:]
+    # Columns and rows are told apart all the way: pairs of them take twice as long.
+    columns, rows = (places.flatten() for places in grid.unbind(1))
+    half_width, half_height = width / 2, height / 2
+
+    def place(pixel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return columns[pixel].add_(1).mul_(half_width), rows[pixel].add_(1).mul_(half_height)
+
+    pixel = (frame * height + y).mul_(width).add_(x)
+    column, row = place(pixel)
+    right, below = place(pixel + (x < width - 1)), place(pixel + (y < height - 1) * width)
+    across, down = ((beside[0] - column, beside[1] - row) for beside in (right, below))
+    wide, high = torch.hypot(*across), torch.hypot(*down)
+    way_x, way_y = (torch.where(wide > high, *way).unsqueeze(1) for way in zip(across, down, strict=True))
+    taps = _tent(grid.device)
+    mean = _mean_at(
+        frames,
+        torch.addcmul(column.unsqueeze(1), way_x, taps),
+        torch.addcmul(row.unsqueeze(1), way_y, taps),
+        frame,
+    )
+    share = SQUEEZED(torch.maximum(wide, high)).unsqueeze(1)
+    pictures[frame, :, y, x] = torch.lerp(pictures[frame, :, y, x], mean, share)
+
+
+@lru_cache(maxsize=2)
+def _tent(device: torch.device) -> torch.Tensor:
+    """Return places of equal weight, float32 [SQUEEZED_TAPS], that make up a tent from a pixel to those beside it.
+
+    A thin line gets its light into two pixels: with a box one pixel wide it would be in one or the other.
+    """
+    share = (torch.arange(SQUEEZED_TAPS // 2, device=device) + 0.5) / SQUEEZED_TAPS
+    away = 1 - (2 * share).sqrt()
+    return torch.cat((-away, away.flip(0)))
 
 
 def _draw_torn(
@@ -157,7 +167,7 @@ def _draw_torn(
 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
-        frames: uint8 [N, h, w, 3], the source's region.
+        frames: float32 [N, h, w, 3], the source's region.
         which: frame, row and column of P pixels of the region.
         share: float32 [P], opacity.
     """
@@ -168,15 +178,19 @@ def _draw_torn(
     squares = square[frame]
     shift = warp.at(frame, squares.to_crop(places, warp.front.shape[-1]))
     shift = shift @ (squares.axes * squares.side.view(-1, 1, 1))
-    mean = _mean_at(frames, places + shift - corner, frame)
+    columns, rows = (places + shift - corner).unbind(-1)
+    mean = _mean_at(frames, columns, rows, frame)
     pictures[frame, :, y, x] = torch.lerp(pictures[frame, :, y, x], mean, share.unsqueeze(1))
 
 
-def _mean_at(frames: torch.Tensor, places: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
-    """Return the mean colours at places [P, T, 2] of frames [P], in pixels of frames [N, h, w, 3]: float32 [P, 3]."""
+def _mean_at(
+    frames: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, frame: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean colours at places [P, T] of frames [P], in pixels of frames [N, h, w, 3]: float32 [P, 3]."""
     height, width = frames.shape[1:3]
-    columns, rows = places[..., 0].long().clamp(0, width - 1), places[..., 1].long().clamp(0, height - 1)
-    return frames[frame.unsqueeze(1), rows, columns].float().mean(1)
+    row = rows.int().clamp_(0, height - 1) + (frame.int() * height).unsqueeze(1)
+    pixel = row.mul_(width).add_(columns.int().clamp_(0, width - 1))
+    return F.embedding_bag(pixel, frames.flatten(0, 2), mode="mean")
 
 
 def _rows(square: FaceSquare) -> tuple[tuple[float, ...], ...]:

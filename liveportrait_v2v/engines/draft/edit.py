@@ -15,7 +15,7 @@ from ...faces.canonical import canonical_face
 from ...geometry import euler_angles, rotation_matrix
 from ..base import Edits
 from . import face
-from .motion import GAZE_LIMITS_EYE_WIDTHS, RestingFace, Target
+from .motion import RestingFace, Target, limited_gaze
 
 SHUT_BLINK, SHUT_WINK = -20.0, 25.0
 """Values of these channels that shut an eye."""
@@ -176,9 +176,7 @@ def _openings(eyes: torch.Tensor, usual: torch.Tensor, edits: Edits) -> torch.Te
 def _glance(edits: Edits) -> torch.Tensor:
     """Return the irises' way, [N, 2, 2] in widths of the eye: softly limited, as a driven one."""
     across, down = EDITS.gaze
-    way = torch.stack((across * edits.gaze("x"), -down * edits.gaze("y")), dim=-1)
-    limit = edits.rows.new_tensor(GAZE_LIMITS_EYE_WIDTHS)
-    return torch.tanh(way / limit) * limit
+    return limited_gaze(torch.stack((across * edits.gaze("x"), -down * edits.gaze("y")), dim=-1))
 
 
 def _moved(shape: torch.Tensor, value: torch.Tensor, name: str, unit: torch.Tensor) -> torch.Tensor:

@@ -19,8 +19,12 @@ MAX_WIDENING = 0.8
 """Limit of how much wider than at rest eyes open, in shares of the resting opening, approached softly."""
 SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.2
 """Opening that counts as shut (the landmarks of shut eyes leave 0.04 to 0.13), and the power of a closing's share."""
-GAZE_LIMITS_EYE_WIDTHS = (0.25, 0.1)
-"""Limit of the irises' motion sideways and up or down, approached softly: beyond it, the lids would hide them."""
+GAZE_WITH_OPENING = 0.3
+"""Widths of the eye by which the landmark network sees an iris higher for each unit of an eye's opening: with lids that
+part or shut it follows the middle between them, where the iris itself stays."""
+GAZE_LIMITS_EYE_WIDTHS, GAZE_FREE_SHARE = (0.25, 0.1), 0.6
+"""Limit of the irises' motion sideways and up or down, beyond which the lids would hide them, and the share of it from
+which it is approached softly."""
 HEAD_SHIFT_LIMIT_FACE_WIDTHS = 0.35
 """Limit of the head's shift with the driving head, approached softly."""
 HEAD_SCALE_LIMITS = (0.85, 1.15)
@@ -245,9 +249,11 @@ def transfer(
         start = rest.gaze if replaces else own_gaze
         # Eyes look the same way, but what is measured of each moves apart as the head turns: their ways sideways had a
         # correlation of -0.77 and -0.92 in two of five clips.
-        glance = options.driving_multiplier * (face.gaze(drive) - reference.gaze).mean(1, keepdim=True)
-        limit = glance.new_tensor(GAZE_LIMITS_EYE_WIDTHS)
-        gaze = start + torch.tanh(glance / limit) * limit
+        glance = (face.gaze(drive) - reference.gaze).mean(1, keepdim=True)
+        wider = (face.eye_openings(drive) - reference.eyes).mean(1, keepdim=True)
+        glance[..., 1] += GAZE_WITH_OPENING * wider
+        glance = options.driving_multiplier * glance
+        gaze = start + limited_gaze(glance)
 
     pose = source_pose
     if options.region in ("all", "pose") and not driving_is_still:
@@ -261,6 +267,14 @@ def transfer(
     moved = pose.apply(shape)
     full = torch.ones_like(pose.scale)
     return Target(source, moved, source_pose, pose, full, gaze, own_gaze, own_eyes, rest.eyes)
+
+
+def limited_gaze(way: torch.Tensor) -> torch.Tensor:
+    """Return the irises' ways [N, K, 2] in widths of the eye, softly limited."""
+    limit = way.new_tensor(GAZE_LIMITS_EYE_WIDTHS)
+    free, rest = GAZE_FREE_SHARE * limit, (1 - GAZE_FREE_SHARE) * limit
+    far = (way.abs() - free).clamp_min(0)
+    return way.clamp(-free, free) + way.sign() * rest * torch.tanh(far / rest)
 
 
 def _turned(

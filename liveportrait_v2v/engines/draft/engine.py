@@ -118,7 +118,7 @@ class DraftSession:
         self._source_rest: RestingFace | None = None
         self._memory = Memory(still=self._source_rate is None)
         self._frames = 0  # since the face's first
-        self._held: Missing | None = None  # in the last frame that was inferred
+        self._held: Missing | None = None  # in the last two frames that were inferred
 
     def for_another_face(self) -> DraftSession:
         other = copy(self)
@@ -279,7 +279,8 @@ class DraftSession:
     ) -> Target:
         """Return the target that makes the result match what is wanted, by re-tracking a small sketch of it.
 
-        What was missing in a frame that is inferred is added to the frames up to the next one as well.
+        What was missing in a frame that is inferred is added to the frames up to the next one as well, turns and the
+        corners of mouths little by little.
 
         Args:
             own: the target that moves nothing, of faces that are edited without a driving clip: what seems to be
@@ -304,12 +305,13 @@ class DraftSession:
             new = missing(asked)
             for _ in range(times - 1):
                 new = new + missing(new.added_to(asked))
-            new = new.smoothed(held)
-            held = Missing.cat((held, new)) if waits and held is not None else new
+            held = Missing.cat((new[:1] if held is None else held, new.smoothed(held)))
         assert held is not None  # the first frame of a scene is inferred
-        latest = (torch.arange(count) + self._frames % every) // every
-        self._frames, self._held = self._frames + count, held[-1:]
-        return held[latest].added_to(wanted)
+        number = self._frames + torch.arange(count)
+        latest = len(held) - 1 + number // every - number[-1] // every
+        correction = held[latest - 1].towards(held[latest], (number % every + 1) / every)
+        self._frames, self._held = self._frames + count, held[-2:]
+        return correction.added_to(wanted)
 
     def _missing(
         self,
@@ -335,7 +337,10 @@ class DraftSession:
         if shrink == 1:
             drawn = with_halved_colors(drawn)
         found, presence = landmarks_near(drawn, small.moved)
-        return Missing.of(wanted.moved, found.to(frames.device), presence.to(frames.device))
+        assert self._source_rest is not None
+        return Missing.of(
+            wanted.moved, found.to(frames.device), presence.to(frames.device), self._source_rest.shape
+        )
 
     def _draw(
         self,

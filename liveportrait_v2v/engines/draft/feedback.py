@@ -17,15 +17,20 @@ from ...faces.inference import MIN_PRESENCE
 from ...geometry import Pose
 from ...tensors import TensorStruct
 from . import face
+from .handles import handle_places, move_handles
 from .motion import Target, angle_of, axis_of, rotation_about
 
-FEEDBACK_GAIN = 0.9
-"""Share of what is missing that is added."""
-OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS = 0.01, 0.002
+FEEDBACK_GAIN, HANDLE_GAINS = 0.9, (1.0, 1.8, 1.4)
+"""Share of what is missing that is added, and of each handle's, that share of it: the landmark network finds more than
+what the corners of mouths go sideways, and less than what they and brows go up."""
+OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, HANDLE_DEAD_BAND_CM = 0.01, 0.002, 0.02
 """Noise of the landmark network between two inferences on the same face: smaller differences are ignored."""
-TURN_EMA_WEIGHT = 0.8
-"""Weight of a frame's own turn in the exponential average over frames."""
+EMA_WEIGHT = 0.8
+"""Weight of a frame's own turn and handles in the exponential average over those that are inferred."""
 MAX_MOUTH_CORRECTION, MAX_EYE_CORRECTION, MAX_TURN_CORRECTION_RADIANS = 0.15, 0.2, 0.4
+MAX_STRAY_CM = 0.1
+"""Correction of a handle that stays at rest; one that moves gets as much more as it goes at most. Creases of a grin
+whose lips have been shut make the landmark network see raised corners: to pull them down would make a frown."""
 OPENING_DECAY = 0.1
 """Difference of openings over which a correction held from another frame falls to 1/e."""
 MIN_MOUTH_SHARE = 0.5
@@ -42,61 +47,86 @@ class Missing(TensorStruct):
         mouth: float32 [N], opening.
         eyes: float32 [N, 2], openings.
         turn: float32 [N, 3], rotation of the head about its axes, in radians.
+        handles: float32 [N, 3], ways of the corners of the mouth and of the brows, as `handle_places` has them.
         mouth_at, eyes_at: float32 [N] and [N, 2], the openings that were wanted there.
     """
 
     mouth: torch.Tensor
     eyes: torch.Tensor
     turn: torch.Tensor
+    handles: torch.Tensor
     mouth_at: torch.Tensor
     eyes_at: torch.Tensor
 
     @classmethod
-    def of(cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor) -> Missing:
+    def of(
+        cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor, rest: torch.Tensor
+    ) -> Missing:
         """Compare landmarks [N, 478, 3], in pixels of any frame. Where no face is found, nothing is missing.
 
         Args:
             presence: float32 [N], the landmark net's confidence in what is seen.
+            rest: float32 [478, 3], shape of the face at rest, in head coordinates.
         """
         believed = (presence >= MIN_PRESENCE).float()
         asked_pose, shown_pose = face.first_pose(wanted), face.first_pose(seen)
         turn = shown_pose.rotation.mT @ asked_pose.rotation
         asked, shown = asked_pose.undo(wanted), shown_pose.undo(seen)
         mouth, eyes = face.mouth_opening(asked), face.eye_openings(asked)
+        places = handle_places(asked)
+        # At most as far again as they go, and a little more.
+        most = (places - handle_places(rest.unsqueeze(0))).abs() + MAX_STRAY_CM
+        moved = asked.new_tensor(HANDLE_GAINS) * (places - handle_places(shown))
+        less_mouth, less_eyes = mouth - face.mouth_opening(shown), eyes - face.eye_openings(shown)
+        turned = _added(angle_of(turn), TURN_DEAD_BAND_RADIANS, MAX_TURN_CORRECTION_RADIANS)
+        each = believed.unsqueeze(1)
         return cls(
-            believed * _added(mouth - face.mouth_opening(shown), OPENING_DEAD_BAND, MAX_MOUTH_CORRECTION),
-            believed.unsqueeze(-1)
-            * _added(eyes - face.eye_openings(shown), OPENING_DEAD_BAND, MAX_EYE_CORRECTION),
-            axis_of(turn)
-            * (
-                believed * _added(angle_of(turn), TURN_DEAD_BAND_RADIANS, MAX_TURN_CORRECTION_RADIANS)
-            ).unsqueeze(-1),
+            believed * _added(less_mouth, OPENING_DEAD_BAND, MAX_MOUTH_CORRECTION),
+            each * _added(less_eyes, OPENING_DEAD_BAND, MAX_EYE_CORRECTION),
+            each * turned.unsqueeze(1) * axis_of(turn),
+            each * _added(moved, HANDLE_DEAD_BAND_CM, most),
             mouth,
             eyes,
         )
 
     def __add__(self, more: Missing) -> Missing:
-        return replace(
-            self, mouth=self.mouth + more.mouth, eyes=self.eyes + more.eyes, turn=self.turn + more.turn
-        )
+        return self._with(more, 1)
 
     def less(self, usual: Missing) -> Missing:
         """Return what is missing beyond what is missing of a face that nothing moves."""
+        return self._with(usual, -1)
+
+    def _with(self, other: Missing, share: float) -> Missing:
         return replace(
-            self, mouth=self.mouth - usual.mouth, eyes=self.eyes - usual.eyes, turn=self.turn - usual.turn
+            self,
+            mouth=self.mouth + share * other.mouth,
+            eyes=self.eyes + share * other.eyes,
+            turn=self.turn + share * other.turn,
+            handles=self.handles + share * other.handles,
         )
 
     def smoothed(self, before: Missing | None) -> Missing:
-        """Smooth turns from the last one before, if any: heads are slow, but inferred poses tremble."""
-        turns = [] if before is None else [before.turn[-1]]
-        for turn in self.turn:
-            turns.append(torch.lerp(turns[-1], turn, TURN_EMA_WEIGHT) if turns else turn)
-        return replace(self, turn=torch.stack(turns[-len(self.turn) :]))
+        """Smooth turns and handles from the last ones before, if any: they are slow, but what is inferred trembles."""
+        return replace(
+            self,
+            turn=_averaged(self.turn, None if before is None else before.turn[-1]),
+            handles=_averaged(self.handles, None if before is None else before.handles[-1]),
+        )
+
+    def towards(self, later: Missing, share: torch.Tensor) -> Missing:
+        """Return what is missing later, of turns and handles a share [N] of the way there: they would jump."""
+        share = share.to(self.turn.device).unsqueeze(1)
+        return replace(
+            later,
+            turn=torch.lerp(self.turn, later.turn, share),
+            handles=torch.lerp(self.handles, later.handles, share),
+        )
 
     def added_to(self, target: Target) -> Target:
         """Add what is missing to a target; of openings less, the more they differ from those at which it was found."""
         shape = target.moved_pose.undo(target.moved)
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
+        shape = move_handles(shape, self.handles)
         opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)
         shape = face.open_mouth(shape, opening)
         shape = face.move_lids(shape, self.eyes * _likeness(eyes, self.eyes_at))
@@ -115,10 +145,19 @@ def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
     return shown.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
+def _averaged(found: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
+    """Return the exponential averages of what was found [N, ...], from the one before on."""
+    rows: list[torch.Tensor] = [] if before is None else [before]
+    for row in found:
+        rows.append(torch.lerp(rows[-1], row, EMA_WEIGHT) if rows else row)
+    return torch.stack(rows[-len(found) :])
+
+
 def _likeness(opening: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return torch.exp(-(opening - other).abs() / OPENING_DECAY)
 
 
-def _added(difference: torch.Tensor, ignored: float, most: float) -> torch.Tensor:
-    """Return what is added for a difference outside of its dead band."""
-    return (FEEDBACK_GAIN * (difference - difference.clamp(-ignored, ignored))).clamp(-most, most)
+def _added(lack: torch.Tensor, ignored: float, most: float | torch.Tensor) -> torch.Tensor:
+    """Return what is added for what is lacking outside of its dead band."""
+    most = torch.as_tensor(most, device=lack.device)
+    return (FEEDBACK_GAIN * (lack - lack.clamp(-ignored, ignored))).clamp(-most, most)

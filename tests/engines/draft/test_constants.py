@@ -18,6 +18,7 @@ MODULES = (
     "eyeballs",
     "face",
     "feedback",
+    "handles",
     "memory",
     "mesh",
     "motion",
@@ -28,7 +29,7 @@ MODULES = (
     "sampling",
     "warp",
 )
-NOT_TUNED = {"BT709_LUMA", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}
+NOT_TUNED = {"BROWS", "BT709_LUMA", "CORNERS", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}
 
 
 def constants() -> dict[str, object]:

@@ -13,11 +13,14 @@ from liveportrait_v2v.engines.draft import engine, face
 from liveportrait_v2v.engines.draft.feedback import (
     MAX_EYE_CORRECTION,
     MAX_MOUTH_CORRECTION,
+    MAX_STRAY_CM,
     MAX_TURN_CORRECTION_RADIANS,
     Missing,
     with_halved_colors,
 )
+from liveportrait_v2v.engines.draft.handles import handle_places, move_handles
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
+from liveportrait_v2v.faces import topology
 from liveportrait_v2v.geometry import euler_angles
 from liveportrait_v2v.run.splice import DrivingMotion, splice
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
@@ -34,13 +37,25 @@ def target(driving: torch.Tensor) -> Target:
     return transfer(rest[None], driving[None], *rests, AnimationSettings(), UNSMOOTHED, True, False)
 
 
+def missing(wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor = SURE) -> Missing:
+    """What faces [N, 478, 3] that were at rest before lack."""
+    return Missing.of(wanted, seen, presence, RestingFace.of(landmarks()).shape)
+
+
+def with_handles(width: float = 0.0, corners: float = 0.0, brows: float = 0.0) -> torch.Tensor:
+    """Landmarks [1, 478, 3] of the resting face with its handles moved by centimetres."""
+    points = landmarks()[None]
+    pose = face.first_pose(points)
+    return pose.apply(move_handles(pose.undo(points), torch.tensor([[width, corners, brows]])))
+
+
 def yaw(points: torch.Tensor) -> float:
     return euler_angles(face.first_pose(points).rotation)[0, 1].item()
 
 
 def test_a_result_that_shows_what_is_wanted_lacks_nothing():
     wanted = target(landmarks(drop=1.0, yaw=10))
-    corrected = Missing.of(wanted.moved, wanted.moved, SURE).added_to(wanted)
+    corrected = missing(wanted.moved, wanted.moved).added_to(wanted)
     torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
 
 
@@ -54,7 +69,7 @@ def test_motion_shown_too_weakly_is_increased_and_too_strongly_reduced(measure, 
     little, much = landmarks(drop=0.7, lids=0.8, yaw=5)[None], landmarks(drop=1.2, lids=1.1, yaw=9)[None]
     wanted = target(landmarks(drop=0.95, lids=0.95, yaw=7))
     seen = little if shown == "less" else much
-    corrected = Missing.of(wanted.moved, seen, SURE).added_to(wanted)
+    corrected = missing(wanted.moved, seen).added_to(wanted)
     change = measure(corrected.moved) - measure(wanted.moved)
     lacking = measure(wanted.moved) - measure(seen)
     assert abs(lacking) > 0.02
@@ -64,15 +79,13 @@ def test_motion_shown_too_weakly_is_increased_and_too_strongly_reduced(measure, 
 
 def test_where_no_face_is_seen_nothing_is_missing():
     wanted = target(landmarks(drop=1.0, yaw=10))
-    corrected = Missing.of(wanted.moved, landmarks()[None], UNSURE).added_to(wanted)
+    corrected = missing(wanted.moved, landmarks()[None], UNSURE).added_to(wanted)
     torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
 
 
 def test_place_and_size_of_the_result_make_no_difference():
     wanted = target(landmarks(drop=1.0, yaw=10))
-    near, far = (
-        Missing.of(wanted.moved, seen[None], SURE) for seen in (landmarks(), landmarks(at=(9, 7), size=1))
-    )
+    near, far = (missing(wanted.moved, seen[None]) for seen in (landmarks(), landmarks(at=(9, 7), size=1)))
     torch.testing.assert_close(near.mouth, far.mouth, atol=1e-3, rtol=0)
     torch.testing.assert_close(near.eyes, far.eyes, atol=1e-3, rtol=0)
     torch.testing.assert_close(near.turn, far.turn, atol=2e-3, rtol=0)
@@ -80,18 +93,59 @@ def test_place_and_size_of_the_result_make_no_difference():
 
 def test_corrections_are_limited():
     wanted = landmarks(drop=4.0, lids=2.0, yaw=50)[None]
-    missing = Missing.of(wanted, landmarks(lids=0.0, yaw=-50)[None], SURE)
-    assert missing.mouth.item() == pytest.approx(MAX_MOUTH_CORRECTION)
-    assert missing.eyes.abs().max().item() == pytest.approx(MAX_EYE_CORRECTION)
-    assert missing.turn.norm().item() == pytest.approx(MAX_TURN_CORRECTION_RADIANS, abs=1e-3)
+    lacks = missing(wanted, landmarks(lids=0.0, yaw=-50)[None])
+    assert lacks.mouth.item() == pytest.approx(MAX_MOUTH_CORRECTION)
+    assert lacks.eyes.abs().max().item() == pytest.approx(MAX_EYE_CORRECTION)
+    assert lacks.turn.norm().item() == pytest.approx(MAX_TURN_CORRECTION_RADIANS, abs=1e-3)
 
 
 def test_half_of_a_wanted_opening_always_remains():
     wanted = target(landmarks(drop=0.6))
     opening = face.mouth_opening(wanted.moved).item()
-    corrected = Missing.of(wanted.moved, landmarks(drop=4.0)[None], SURE).added_to(wanted)
+    corrected = missing(wanted.moved, landmarks(drop=4.0)[None]).added_to(wanted)
     assert opening < MAX_MOUTH_CORRECTION
     assert face.mouth_opening(corrected.moved).item() == pytest.approx(opening / 2, abs=0.01)
+
+
+HANDLES = ["width", "corners", "brows"]
+
+
+@pytest.mark.parametrize("handle", HANDLES)
+def test_a_handle_that_is_seen_to_go_less_far_goes_further(handle):
+    wanted, seen = with_handles(**{handle: 0.4}), with_handles(**{handle: 0.2})
+    way = handle_places(face.first_pose(wanted).undo(wanted)) - handle_places(
+        face.first_pose(seen).undo(seen)
+    )
+    lacks = missing(wanted, seen).handles[0]
+    here = HANDLES.index(handle)
+    assert 0.6 * way[0, here] < lacks[here] < 1.8 * way[0, here]
+    others = [k for k in range(3) if k != here]
+    assert lacks[others].abs().max() < 0.5 * lacks[here]
+
+
+def test_corners_of_a_mouth_at_rest_are_not_pulled_down_for_creases_of_a_grin():
+    lacks = missing(with_handles(), with_handles(corners=0.6)).handles[0]
+    assert lacks[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
+
+
+def test_corrections_move_both_sides_of_a_mouth_alike():
+    points = landmarks()[None]
+    shape = face.first_pose(points).undo(points)
+    left, right = topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1]
+    way = move_handles(shape, torch.tensor([[0.3, 0.2, 0.0]]))[0, [left, right]] - shape[0, [left, right]]
+    torch.testing.assert_close(way[0, 0], -way[1, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(way[0, 1], way[1, 1], atol=1e-3, rtol=0)
+    assert way[1, 0] > 0.2
+    assert way[0, 1] < -0.15
+
+
+def test_turns_and_handles_go_little_by_little_to_what_was_inferred_last_and_openings_at_once():
+    first, last = (missing(with_handles(corners=0.4, width=w), landmarks(lids=0.8)[None]) for w in (0.2, 0.4))
+    halfway = first.towards(last, torch.tensor([0.5]))
+    torch.testing.assert_close(halfway.handles, (first.handles + last.handles) / 2)
+    torch.testing.assert_close(halfway.turn, (first.turn + last.turn) / 2)
+    assert torch.equal(halfway.eyes, last.eyes)
+    assert torch.equal(first.towards(last, torch.tensor([1.0])).handles, last.handles)
 
 
 def test_halved_colours_keep_the_luma_and_spread_the_tint():
@@ -110,7 +164,7 @@ def test_halved_colours_keep_the_luma_and_spread_the_tint():
 def test_missing_turns_are_smoothed_and_openings_are_not():
     wanted = landmarks(drop=1.0, yaw=10)[None].expand(4, -1, -1)
     seen = torch.stack([wanted[0], wanted[0], landmarks(), landmarks()])
-    raw = Missing.of(wanted, seen, torch.ones(4))
+    raw = missing(wanted, seen, torch.ones(4))
     smooth = raw.smoothed(None)
     assert torch.equal(smooth.mouth, raw.mouth)
     assert torch.equal(smooth.eyes, raw.eyes)

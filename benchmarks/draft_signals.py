@@ -5,14 +5,15 @@
 For each pair the frames of the result are tracked again. Printed are three lines:
 
 - *correlation* and *slope* of each signal, result on driving clip: how far it goes for what the driving face does.
-  Signals are changes since the first frame, as `expressions.readings` has them; openings of eyes and the width of the
-  mouth in shares of the first frame's, since they are carried over by proportion. Brackets: the driving face moves less
-  than ENOUGH, standard deviation, so that a slope is noise.
+  Signals are changes since the first frame, as `expressions.readings` has them, in what they are carried over by:
+  height and width of the mouth's opening in widths of the face, the rise of its corners and of the brows in heights of
+  the face, the opening of both eyes in shares of the first frame's, and how much further the left one is open than the
+  right one (wink). Brackets: the driving face moves less than ENOUGH, standard deviation, so that a slope is noise.
 - *head*: width and area of the outline over those of the source's first outline, turned rigidly to where the result's
   head is: 1 is a head that neither swells nor shrinks as it turns. *irises*: height over width, and width, of the rings
-  that the landmark network sees, over the source's own at the same frames. *background*: mean way of what is further
-  than AROUND from the face's middle, in outlines, and inside its square, in widths of the face. The pictures that are
-  moved for this are two ramps of colour, so that each pixel says where it came from.
+  that the landmark network sees, over the source's own at the same frames. *background*: mean way of lines that are
+  further than AROUND from the face's middle, in outlines, and inside its square, and how far they bend from straight
+  ones, both in widths of the face. The pictures that are moved for this have upright and level stripes.
 - *still*, led by one driving frame repeated: mean second difference of the landmarks over time, and that of the pixels
   of the face (flicker), over the source's own. *frozen*, where the source's first frame is repeated as well: the
   largest change of any pixel from one frame to the next, in levels of 255.
@@ -34,9 +35,9 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 from benchmarks.draft_looks import Shown, both_seen, drawn, held, jitter, joined, rendered  # noqa: E402
 from benchmarks.draft_quality import correlation, open_clip  # noqa: E402
 from benchmarks.expressions import readings  # noqa: E402
-from liveportrait_v2v.compose import rect_of  # noqa: E402
+from liveportrait_v2v.compose import PixelRect, rect_of  # noqa: E402
 from liveportrait_v2v.engines.draft import face  # noqa: E402
-from liveportrait_v2v.engines.draft.motion import SHUT_EYE_OPENING, USUAL_EYE_OPENING  # noqa: E402
+from liveportrait_v2v.engines.draft.motion import RestingFace  # noqa: E402
 from liveportrait_v2v.faces import topology  # noqa: E402
 from liveportrait_v2v.geometry import face_crop  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
@@ -51,28 +52,35 @@ PAIRS = (
     ("cap12", "carphone"),
 )
 ENOUGH = {
-    **{"pitch": 2.0, "yaw": 2.0, "roll": 2.0, "mouth": 0.05, "width": 0.03, "corners": 0.12, "brows": 0.12},
-    **{"lids_left": 0.15, "lids_right": 0.15, "gaze_x": 0.03, "gaze_y": 0.03},
+    **{"pitch": 2.0, "yaw": 2.0, "roll": 2.0, "mouth": 0.02, "width": 0.01, "corners": 0.008, "brows": 0.008},
+    **{"lids": 0.15, "wink": 0.15, "gaze_x": 0.03, "gaze_y": 0.03},
 }
-"""Standard deviation of the driving signal from which it counts: degrees, shares, cm and widths of the eye."""
-BY_PROPORTION = ("width", "lids_left", "lids_right")
-AROUND = 1.3
+"""Standard deviation of the driving signal from which it counts: degrees, shares and widths of the eye."""
+AROUND, STRIPE_PX = 1.3, 32
 
 
 def signals(shown: Shown, first: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the signals [N] of a face in N frames since its landmarks [478, 3] in the first one."""
     rows = [readings(*frame, first) for frame in zip(shown.frames, shown.landmarks, strict=True)]
     found = {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
-    for way in ("x", "y"):
-        # Each eye's is missing while it is shut.
-        eyes = torch.stack([found[f"gaze_{way}_{side}"] for side in ("left", "right")])
-        found[f"gaze_{way}"] = eyes.nanmean(0)
-    for name in BY_PROPORTION:
-        rest = found[name][0].item()
-        # As the draft has it: eyes that are shut in the first frame are carried over by a usual opening.
-        shut = name != "width" and rest < SHUT_EYE_OPENING
-        found[name] = found[name] / (USUAL_EYE_OPENING if shut else rest)
-    return {name: found[name] for name in ENOUGH}
+    rest = RestingFace.of(first)
+    width, height = rest.size.tolist()
+    lids = torch.stack([found[f"lids_{side}"] for side in ("left", "right")], dim=1) / rest.eyes
+    # Each eye's gaze is missing while it is shut.
+    gaze = {
+        f"gaze_{way}": torch.stack([found[f"gaze_{way}_{side}"] for side in ("left", "right")]).nanmean(0)
+        for way in ("x", "y")
+    }
+    return {
+        **{name: found[name] for name in ("pitch", "yaw", "roll")},
+        "mouth": found["mouth"] * found["width"] / width,
+        "width": found["width"] / width,
+        "corners": found["corners"] / height,
+        "brows": found["brows"] / height,
+        "lids": lids.mean(1),
+        "wink": lids[:, 0] - lids[:, 1],
+        **gaze,
+    }
 
 
 def compared(result: torch.Tensor, driving: torch.Tensor) -> tuple[float, float, float]:
@@ -111,29 +119,65 @@ def irises(landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return height / width, width
 
 
-def background(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> float:
-    """Return the mean way of what is around the face, in its widths."""
+def background(
+    source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction
+) -> tuple[float, float]:
+    """Return the mean way of stripes around the face and their bend, root mean square, in widths of the face."""
     height, width = source[0].frames.shape[1:3]
-    y, x = torch.meshgrid(torch.linspace(0, 255, height), torch.linspace(0, 255, width), indexing="ij")
-    ramps = torch.stack((x, y, torch.zeros_like(x)), dim=-1).round().to(torch.uint8)
-    chunks = [replace(chunk, frames=ramps.expand(len(chunk), -1, -1, -1)) for chunk in source]
-    size, ways = torch.tensor([width, height]), []
+    y, x = (torch.arange(side) // STRIPE_PX % 2 * 255 for side in (height, width))
+    stripes = torch.stack((*torch.meshgrid(y, x, indexing="ij"), torch.zeros(height, width)), dim=-1)
+    chunks = [replace(chunk, frames=stripes.byte().expand(len(chunk), -1, -1, -1)) for chunk in source]
+    ways, bends = [], []
     for chunk, moved in zip(chunks, drawn(chunks, driving, rate), strict=True):
         region = rect_of(face_crop(chunk.landmarks, AnimationSettings()), height, width)
-        shift = (region.of(moved)[..., :2].float() - region.of(chunk.frames)[..., :2].float()) * (size / 255)
-        places = region.pixels("cpu")
-        for points, way in zip(chunk.landmarks[:, list(topology.OVAL), :2], shift, strict=True):
-            middle = points.mean(0)
-            away = places - middle
-            # The outline's distance from the middle in the direction of each pixel.
-            angles = torch.atan2(*(points - middle).flip(-1).unbind(-1))
-            order = angles.argsort()
-            nearest = torch.searchsorted(angles[order], torch.atan2(away[..., 1], away[..., 0]).flatten())
-            reach = (points - middle).norm(dim=-1)[order][nearest.clamp_max(len(order) - 1)]
-            outside = away.norm(dim=-1) > AROUND * reach.view(away.shape[:2])
+        for points, frame in zip(chunk.landmarks[:, list(topology.OVAL), :2], moved, strict=True):
+            around = _around(points, region, height, width)
             face_width = (points[:, 0].max() - points[:, 0].min()).item()
-            ways.append(way.norm(dim=-1)[outside].mean().item() / face_width)
-    return sum(ways) / len(ways)
+            for level, lines in enumerate((frame[..., 0].T, frame[..., 1])):
+                way, bend = _lines(lines, around.T if level == 0 else around)
+                ways.append(way / face_width)
+                bends.append(bend / face_width)
+    return torch.cat(ways).mean().item(), torch.cat(bends).mean().item()
+
+
+def _around(outline: torch.Tensor, region: PixelRect, height: int, width: int) -> torch.Tensor:
+    """Return the pixels around an outline [K, 2] that are inside its square's rectangle, bool [height, width]."""
+    middle = outline.mean(0)
+    around = torch.zeros(height, width, dtype=torch.bool)
+    away = region.pixels("cpu") - middle
+    # The outline's distance from the middle in the direction of each pixel.
+    angles = torch.atan2(*(outline - middle).flip(-1).unbind(-1))
+    order = angles.argsort()
+    nearest = torch.searchsorted(angles[order], torch.atan2(away[..., 1], away[..., 0]).flatten())
+    reach = (outline - middle).norm(dim=-1)[order][nearest.clamp_max(len(order) - 1)]
+    region.of(around[None])[0] = away.norm(dim=-1) > AROUND * reach.view(away.shape[:2])
+    return around
+
+
+def _lines(picture: torch.Tensor, around: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ways [P] of points of upright lines, and the bend of each line [L], in pixels.
+
+    Args:
+        picture: uint8 [H, W], upright stripes that were moved.
+        around: bool [H, W], where it counts.
+    """
+    edges = torch.arange(STRIPE_PX, picture.shape[1] - STRIPE_PX // 2 + 1, STRIPE_PX)
+    first, last = STRIPE_PX // 2, edges[-1].item() + STRIPE_PX // 2
+    # Half a stripe before an edge and half a stripe behind it: their light says where the edge is.
+    light = picture[:, first:last].float().unflatten(1, (-1, STRIPE_PX)).mean(-1) / 255
+    way = STRIPE_PX * (light - 0.5) * torch.where(edges // STRIPE_PX % 2 == 1, -1, 1)
+    seen = around[:, edges].float()
+    count = seen.sum(0)
+    lines = count >= STRIPE_PX
+    seen, way, count = seen[:, lines], way[:, lines], count[lines]
+    y = (
+        torch.arange(len(picture)).unsqueeze(1)
+        - (seen * torch.arange(len(picture)).unsqueeze(1)).sum(0) / count
+    )
+    shift = way - (seen * way).sum(0) / count
+    slope = (seen * y * shift).sum(0) / (seen * y * y).sum(0)
+    bend = ((seen * (shift - slope * y).square()).sum(0) / count).sqrt()
+    return way[seen > 0].abs(), bend
 
 
 def flicker(shown: Shown, places: torch.Tensor) -> float:
@@ -156,6 +200,7 @@ def main() -> None:
         ours, theirs = signals(result, own.landmarks[0]), signals(led, led.landmarks[0])
         figures = {name: compared(ours[name], theirs[name]) for name in ENOUGH}
         print(f"{names[0]} by {names[1]}, {len(own.frames)} frames")
+        way, bend = background(source, driving, rate)
         shown = [
             f"{name} {r:.2f} {slope:.2f}" if spread >= ENOUGH[name] else f"{name} ({r:.2f} {slope:.2f})"
             for name, (r, slope, spread) in figures.items()
@@ -166,7 +211,7 @@ def main() -> None:
         print(
             f"  head: width {width:.2f}, area {area:.2f}; irises: height over width "
             f"{(round_now / round_own).mean().item():.2f}, width {(wide_now / wide_own).mean().item():.2f}; "
-            f"background {background(source, driving, rate):.3f}"
+            f"background: way {way:.3f}, bend {bend:.4f}"
         )
         still, frozen = (rendered(chunks, held(driving), rate) for chunks in (source, held(source)))
         print(

@@ -24,6 +24,8 @@ For each pair, faces of the result's frames are tracked again, and compared with
   source's, in shares of the skin's. Lashes that stay there as the lid comes down make a black clump.
 - *rings*: lightness of the upper part of eyeballs in frames whose eyes are by WIDER_EYES wider than the source's, over
   that in the source's own frames with open eyes. Dark edges around eyes that are torn open lower it.
+- *dashes*: mean second difference, from pixel to pixel around the upper half of irises in these frames, over that of
+  the source's own. What lids cover of an iris has to be made when they rise: joined badly, it has lines and dots.
 
 "still" pairs are led by one driving frame repeated: nobody moves, so that jitter is what the engine adds. The
 sheets have the rows driving, source and result of the frames that are roughest, enlarged.
@@ -76,8 +78,8 @@ EDGES = {
     "outline": (topology.OVAL + topology.OVAL[:1],),
 }
 BESIDE_PX = (-2, -1, 0, 1, 2)
-LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "lashes", "rings")
-WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.25
+LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "lashes", "rings", "dashes")
+WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.15
 PARTED, SHUT_MOUTH, SLIT = (0.1, 0.3), 0.1, (0.06, 0.16)
 RIM_PX, CORNERS = 3, 5
 """Pixels beside a margin at which it ends; landmarks of the lower lip that belong to each corner."""
@@ -88,6 +90,8 @@ LINE_WIDTHS, SEAM_WIDTHS, MIN_BESIDE_PX = 0.08, 0.12, 3
 CORNER_X, CORNER_Y, CORNER_PLACES = (0.38, 0.62), (-0.1, 0.1), (13, 11)
 LASHES_X, LASHES_Y, LASHES_PLACES = (0.4, 0.7), (-0.3, -0.06), (13, 11)
 """What is looked at around a corner, in the mouth's frame, and places of it."""
+UPPER_HALF, IRIS_RADII = (0.9, 0.1), (0.7, 1.3)
+"""Ends of the upper half of an iris, in half turns, and distances from its middle, in its radii."""
 FAR_TURN_DEGREES = 12
 FAR_HEIGHTS, FAR_BANDS, FAR_SMOOTH_ROWS = (-0.2, 0.42), 24, 15
 """What is looked at of the far edge, in heights of the face from its middle, and how its line is drawn."""
@@ -269,6 +273,20 @@ def rings(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
     return torch.cat(eyes).mean().item() / _skin_light(frame, landmarks)
 
 
+def dashes(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
+    """Return the mean second difference of light around the upper halves of a face's irises, inside and beside them."""
+    light, found = frame.float().mean(-1), []
+    for _, _, (middle, *ring) in face.EYES:
+        center = landmarks[middle, :2]
+        radius = (landmarks[ring, :2] - center).norm(dim=-1).mean()
+        count = max(8, round(math.pi * radius.item()))
+        angles = torch.linspace(*UPPER_HALF, count) * -math.pi
+        ways = torch.stack((angles.cos(), angles.sin()), dim=-1) * radius
+        places = center + torch.linspace(*IRIS_RADII, 7).view(-1, 1, 1) * ways
+        found.append(_at(light, places).diff(n=2, dim=1).abs().mean())
+    return torch.stack(found).mean().item()
+
+
 def _between(
     light: torch.Tensor,
     landmarks: torch.Tensor,
@@ -371,15 +389,16 @@ def looks(result: Shown, own: Shown) -> dict[str, float]:
     edges = [far_edge(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]
     clear = [bend for bend in edges if bend is not None]
     found["far"] = statistics.fmean(clear) if clear else math.nan
-    wider = [
-        rings(result.frames[k], result.landmarks[k])
-        for k in (openings > WIDER_EYES * before).nonzero().flatten().tolist()
-    ]
-    usual = [
-        rings(own.frames[k], own.landmarks[k])
-        for k in (before >= before.median()).nonzero().flatten().tolist()
-    ]
-    found["rings"] = statistics.fmean(wider) / statistics.fmean(usual) if wider else math.nan
+    wide = (openings > WIDER_EYES * before).nonzero().flatten().tolist()
+    usual = (before >= before.median()).nonzero().flatten().tolist()
+    for look in (rings, dashes):
+        ours, theirs = (
+            statistics.fmean(look(shown.frames[k], shown.landmarks[k]) for k in frames)
+            if frames
+            else math.nan
+            for shown, frames in ((result, wide), (own, usual))
+        )
+        found[look.__name__] = ours / theirs
     return found
 
 

@@ -25,7 +25,7 @@ class EyeballParameters:
         corners: largest distance from the middle at which the white is taken.
         lid_shade: depth below a lid in which the source's eyeball is darker; kept at a lid that opens further.
         lid_shade_px: least of that depth, in pixels of the source: a lid's lashes and shade are blurred by as much.
-        mirrored: distance over which the iris's lower half takes the place of an upper one under the lid.
+        covered: distance under the source's lids over which the sides of the iris take the place of what they cover.
         moved: motion of the iris from which the white behind it has to be made.
         cast: reach and depth of the shade below a lid that comes down, and the way down at which it is full.
     """
@@ -36,7 +36,7 @@ class EyeballParameters:
     corners: float = 0.44
     lid_shade: float = 0.04
     lid_shade_px: float = 2.0
-    mirrored: float = 0.04
+    covered: float = 0.04
     moved: Ramp = Ramp(0.0, 0.02)
     cast: tuple[float, float, float] = (0.06, 0.35, 0.1)
 
@@ -119,37 +119,40 @@ def _eyeball(opening: Opening, patch: Patch, target: Target, rows: slice) -> tor
         middle = (top + bottom) / 2
         return torch.minimum(top, middle), torch.maximum(bottom, middle)
 
-    # The iris, in its own size, with its lower half mirrored where the upper one is covered.
+    # The iris, in its own size.
     at_rest = center + glance
     x, y = (opening.x - at_rest[:, 0]) * unit, (opening.y - at_rest[:, 1]) * unit
     distance = _length(x, y)
-    place = center[:, 0] + x
-    top, bottom = shown_at(place)
-    wanted = center[:, 1] + y
-    shown = wanted.clamp(top, bottom)
+    place, wanted = center[:, 0] + x, center[:, 1] + y
+    shown = wanted.clamp(*shown_at(place))
     picture = at(place, shown)
     covered = (wanted - shown).abs_()
     if covered.amax() > 0:
-        wanted = center[:, 1] - y
-        other = wanted.clamp(top, bottom)
-        mirrored = smoothstep(covered / EYEBALLS.mirrored) * ((wanted - other).abs_() < covered)
-        picture = torch.lerp(picture, at(place, other), mirrored.unsqueeze(1))
+        # It is the same all around: what the source's lids cover is taken from both sides, as far from its middle.
+        away = (distance.square() - (shown - center[:, 1]).square()).clamp_min_(0).sqrt_().maximum(x.abs())
+        sides = [center[:, 0] + side * away for side in (-1, 1)]
+        left, right = (at(side, shown.clamp(*shown_at(side))) for side in sides)
+        beside = torch.lerp(left, right, (0.5 + x / (2 * radius)).clamp_(0, 1).unsqueeze(1))
+        picture = torch.lerp(picture, beside, smoothstep(covered / EYEBALLS.covered).unsqueeze(1))
     share = EYEBALLS.rim.down(distance / radius).unsqueeze(1)
 
-    # The white, with that beside the iris in the iris's place.
+    # The white, with that beside the iris in the iris's place, and above it where the source's lid cuts the iris.
     still, y = opening.x, opening.y * unit
     away = _length(still - center[:, 0], y - center[:, 1]) / radius
-    white = at(still, y.clamp(*shown_at(still)))
-    moved = EYEBALLS.moved(glance.norm(dim=1))
-    if moved.any():
-        edge, width = EYEBALLS.corners, EYEBALLS.around * radius
-        left, right = center[:, 0] - width, center[:, 0] + width
+    shown = y.clamp(*shown_at(still))
+    white = at(still, shown)
+    edge, width = EYEBALLS.corners, EYEBALLS.around * radius
+    left, right = center[:, 0] - width, center[:, 0] + width
+    across = (still > left) & (still < right)
+    covered = smoothstep((y - shown).abs_() / EYEBALLS.covered) * across
+    hidden = torch.maximum(covered, (away < EYEBALLS.around) * EYEBALLS.moved(glance.norm(dim=1)))
+    if hidden.any():
         part = ((still - left) / (2 * width)).clamp(0, 1)
         part = torch.where(left < -edge, 1.0, torch.where(right > edge, 0.0, part))
-        beside = [side.expand_as(y).clamp(-edge, edge) for side in (left, right)]
-        one, other = (at(side, y.clamp(*shown_at(side))) for side in beside)
+        places = [side.expand_as(y).clamp(-edge, edge) for side in (left, right)]
+        one, other = (at(side, y.clamp(*shown_at(side))) for side in places)
         made = torch.lerp(one, other, part.unsqueeze(1))
-        white = torch.lerp(white, made, ((away < EYEBALLS.around) * moved).unsqueeze(1))
+        white = torch.lerp(white, made, hidden.unsqueeze(1))
     picture = torch.lerp(white, picture, share)
     reach, depth, full = EYEBALLS.cast
     down = (opening.upper - height_at(lids[0], opening.x)).clamp_min(0) / full

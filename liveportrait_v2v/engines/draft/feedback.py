@@ -20,7 +20,7 @@ from . import face
 from .handles import handle_places, move_handles
 from .motion import Target, angle_of, axis_of, rotation_about
 
-FEEDBACK_GAIN, HANDLE_GAINS = 0.9, (1.0, 1.8, 1.4)
+FEEDBACK_GAIN, HANDLE_GAINS = 0.9, (0.95, 1.8, 1.4)
 """Share of what is missing that is added, and of each handle's, that share of it: the landmark network finds more than
 what the corners of mouths go sideways, and less than what they and brows go up."""
 OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, HANDLE_DEAD_BAND_CM = 0.01, 0.002, 0.02
@@ -28,6 +28,8 @@ OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, HANDLE_DEAD_BAND_CM = 0.01, 0.002, 0.
 EMA_WEIGHT = 0.8
 """Weight of a frame's own turn and handles in the exponential average over those that are inferred."""
 MAX_MOUTH_CORRECTION, MAX_EYE_CORRECTION, MAX_TURN_CORRECTION_RADIANS = 0.15, 0.2, 0.4
+MAX_WIDER_EYES = 0.04
+"""Largest correction by which eyes open further: of wide ones, the network sees that they are, but not how wide."""
 MAX_STRAY_CM = 0.1
 """Correction of a handle that stays at rest; one that moves gets as much more as it goes at most. Creases of a grin
 whose lips have been shut make the landmark network see raised corners: to pull them down would make a frown."""
@@ -77,6 +79,7 @@ class Missing(TensorStruct):
         # At most as far again as they go, and a little more.
         most = (places - handle_places(rest.unsqueeze(0))).abs() + MAX_STRAY_CM
         moved = asked.new_tensor(HANDLE_GAINS) * (places - handle_places(shown))
+        moved[:, 2].clamp_min_(0)  # brows that are pulled down squeeze the lids below them
         less_mouth, less_eyes = mouth - face.mouth_opening(shown), eyes - face.eye_openings(shown)
         turned = _added(angle_of(turn), TURN_DEAD_BAND_RADIANS, MAX_TURN_CORRECTION_RADIANS)
         each = believed.unsqueeze(1)
@@ -105,6 +108,10 @@ class Missing(TensorStruct):
             handles=self.handles + share * other.handles,
         )
 
+    def without_corners(self) -> Missing:
+        """Return the same but for the height of the mouth's corners."""
+        return replace(self, handles=self.handles * self.handles.new_tensor([1.0, 0.0, 1.0]))
+
     def smoothed(self, before: Missing | None) -> Missing:
         """Smooth turns and handles from the last ones before, if any: they are slow, but what is inferred trembles."""
         return replace(
@@ -129,7 +136,8 @@ class Missing(TensorStruct):
         shape = move_handles(shape, self.handles)
         opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)
         shape = face.open_mouth(shape, opening)
-        shape = face.move_lids(shape, self.eyes * _likeness(eyes, self.eyes_at))
+        lids = (self.eyes * _likeness(eyes, self.eyes_at)).clamp_max(MAX_WIDER_EYES)
+        shape = face.move_lids(shape, lids)
         pose = target.moved_pose
         pose = Pose(pose.rotation @ rotation_about(self.turn), pose.scale, pose.translation)
         return replace(target, moved=pose.apply(shape), moved_pose=pose)

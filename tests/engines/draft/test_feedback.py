@@ -15,6 +15,7 @@ from liveportrait_v2v.engines.draft.feedback import (
     MAX_MOUTH_CORRECTION,
     MAX_STRAY_CM,
     MAX_TURN_CORRECTION_RADIANS,
+    MAX_WIDER_EYES,
     Missing,
     with_halved_colors,
 )
@@ -126,6 +127,17 @@ def test_a_handle_that_is_seen_to_go_less_far_goes_further(handle):
 def test_corners_of_a_mouth_at_rest_are_not_pulled_down_for_creases_of_a_grin():
     lacks = missing(with_handles(), with_handles(corners=0.6)).handles[0]
     assert lacks[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
+
+
+def test_brows_are_not_pulled_down_onto_the_lids():
+    assert missing(with_handles(brows=0.2), with_handles(brows=0.5)).handles[0, 2] == 0
+
+
+def test_eyes_open_little_further_than_is_wanted():
+    wanted = target(landmarks(lids=1.3))
+    corrected = missing(wanted.moved, landmarks(lids=0.7)[None]).added_to(wanted)
+    more = face.eye_openings(corrected.moved) - face.eye_openings(wanted.moved)
+    assert more.amax().item() == pytest.approx(MAX_WIDER_EYES, abs=0.005)
 
 
 def test_corrections_move_both_sides_of_a_mouth_alike():

@@ -39,7 +39,7 @@ CACHED_PIXELS = 200_000
 FEEDBACK, LIVE_FEEDBACK = ((1, 2), (3, 1), (6, 1)), ((3, 1), (5, 1), (8, 1))
 """Frames from one inference to the next, and inferences in a row, on faces that are drawn once, twice and at least
 three times smaller for it. Where frames come one by one, an inference takes as long as it takes to draw a frame."""
-MAX_CORNERS_FRAMES = 3
+MAX_LIFT_FRAMES = 3
 """Frames between inferences up to which corners of mouths are corrected: they rise and fall as people speak."""
 
 
@@ -307,8 +307,8 @@ class DraftSession:
             new = missing(asked)
             for _ in range(times - 1):
                 new = new + missing(new.added_to(asked))
-            if every > MAX_CORNERS_FRAMES:
-                new = new.without_corners()
+            if every > MAX_LIFT_FRAMES:
+                new = new.without_lift()
             held = Missing.cat((new[:1] if held is None else held, new.smoothed(held)))
         assert held is not None  # the first frame of a scene is inferred
         number = self._frames + torch.arange(count)

@@ -17,21 +17,21 @@ from ...faces.inference import MIN_PRESENCE
 from ...geometry import Pose
 from ...tensors import TensorStruct
 from . import face
-from .handles import handle_places, move_handles
+from .corners import corner_places, move_corners
 from .motion import Target, angle_of, axis_of, rotation_about
 
-FEEDBACK_GAIN, HANDLE_GAINS = 0.9, (0.95, 1.8, 1.4)
-"""Share of what is missing that is added, and of each handle's, that share of it: the landmark network finds more than
-what the corners of mouths go sideways, and less than what they and brows go up."""
-OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, HANDLE_DEAD_BAND_CM = 0.01, 0.002, 0.02
+FEEDBACK_GAIN, CORNER_GAINS = 0.9, (0.95, 1.8)
+"""Share of what is missing that is added, and what is missing of the corners' way outwards and upwards counts that
+much: of the latter, the landmark network finds less than what is drawn."""
+OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, CORNER_DEAD_BAND_CM = 0.01, 0.002, 0.02
 """Noise of the landmark network between two inferences on the same face: smaller differences are ignored."""
 EMA_WEIGHT = 0.8
-"""Weight of a frame's own turn and handles in the exponential average over those that are inferred."""
+"""Weight of a frame's own turn and corners in the exponential average over those that are inferred."""
 MAX_MOUTH_CORRECTION, MAX_EYE_CORRECTION, MAX_TURN_CORRECTION_RADIANS = 0.15, 0.2, 0.4
 MAX_WIDER_EYES = 0.04
 """Largest correction by which eyes open further: of wide ones, the network sees that they are, but not how wide."""
 MAX_STRAY_CM = 0.1
-"""Correction of a handle that stays at rest; one that moves gets as much more as it goes at most. Creases of a grin
+"""Correction of corners that stay at rest; those that move get as much more as they go at most. Creases of a grin
 whose lips have been shut make the landmark network see raised corners: to pull them down would make a frown."""
 OPENING_DECAY = 0.1
 """Difference of openings over which a correction held from another frame falls to 1/e."""
@@ -49,14 +49,14 @@ class Missing(TensorStruct):
         mouth: float32 [N], opening.
         eyes: float32 [N, 2], openings.
         turn: float32 [N, 3], rotation of the head about its axes, in radians.
-        handles: float32 [N, 3], ways of the corners of the mouth and of the brows, as `handle_places` has them.
+        corners: float32 [N, 2], way of the mouth's corners, as `corner_places` has them.
         mouth_at, eyes_at: float32 [N] and [N, 2], the openings that were wanted there.
     """
 
     mouth: torch.Tensor
     eyes: torch.Tensor
     turn: torch.Tensor
-    handles: torch.Tensor
+    corners: torch.Tensor
     mouth_at: torch.Tensor
     eyes_at: torch.Tensor
 
@@ -75,11 +75,10 @@ class Missing(TensorStruct):
         turn = shown_pose.rotation.mT @ asked_pose.rotation
         asked, shown = asked_pose.undo(wanted), shown_pose.undo(seen)
         mouth, eyes = face.mouth_opening(asked), face.eye_openings(asked)
-        places = handle_places(asked)
+        places = corner_places(asked)
         # At most as far again as they go, and a little more.
-        most = (places - handle_places(rest.unsqueeze(0))).abs() + MAX_STRAY_CM
-        moved = asked.new_tensor(HANDLE_GAINS) * (places - handle_places(shown))
-        moved[:, 2].clamp_min_(0)  # brows that are pulled down squeeze the lids below them
+        most = (places - corner_places(rest.unsqueeze(0))).abs() + MAX_STRAY_CM
+        moved = asked.new_tensor(CORNER_GAINS) * (places - corner_places(shown))
         less_mouth, less_eyes = mouth - face.mouth_opening(shown), eyes - face.eye_openings(shown)
         turned = _added(angle_of(turn), TURN_DEAD_BAND_RADIANS, MAX_TURN_CORRECTION_RADIANS)
         each = believed.unsqueeze(1)
@@ -87,7 +86,7 @@ class Missing(TensorStruct):
             believed * _added(less_mouth, OPENING_DEAD_BAND, MAX_MOUTH_CORRECTION),
             each * _added(less_eyes, OPENING_DEAD_BAND, MAX_EYE_CORRECTION),
             each * turned.unsqueeze(1) * axis_of(turn),
-            each * _added(moved, HANDLE_DEAD_BAND_CM, most),
+            each * _added(moved, CORNER_DEAD_BAND_CM, most),
             mouth,
             eyes,
         )
@@ -105,35 +104,35 @@ class Missing(TensorStruct):
             mouth=self.mouth + share * other.mouth,
             eyes=self.eyes + share * other.eyes,
             turn=self.turn + share * other.turn,
-            handles=self.handles + share * other.handles,
+            corners=self.corners + share * other.corners,
         )
 
-    def without_corners(self) -> Missing:
+    def without_lift(self) -> Missing:
         """Return the same but for the height of the mouth's corners."""
-        return replace(self, handles=self.handles * self.handles.new_tensor([1.0, 0.0, 1.0]))
+        return replace(self, corners=self.corners * self.corners.new_tensor([1.0, 0.0]))
 
     def smoothed(self, before: Missing | None) -> Missing:
-        """Smooth turns and handles from the last ones before, if any: they are slow, but what is inferred trembles."""
+        """Smooth turns and corners from the last ones before, if any: they are slow, but what is inferred trembles."""
         return replace(
             self,
             turn=_averaged(self.turn, None if before is None else before.turn[-1]),
-            handles=_averaged(self.handles, None if before is None else before.handles[-1]),
+            corners=_averaged(self.corners, None if before is None else before.corners[-1]),
         )
 
     def towards(self, later: Missing, share: torch.Tensor) -> Missing:
-        """Return what is missing later, of turns and handles a share [N] of the way there: they would jump."""
+        """Return what is missing later, of turns and corners a share [N] of the way there: they would jump."""
         share = share.to(self.turn.device).unsqueeze(1)
         return replace(
             later,
             turn=torch.lerp(self.turn, later.turn, share),
-            handles=torch.lerp(self.handles, later.handles, share),
+            corners=torch.lerp(self.corners, later.corners, share),
         )
 
     def added_to(self, target: Target) -> Target:
         """Add what is missing to a target; of openings less, the more they differ from those at which it was found."""
         shape = target.moved_pose.undo(target.moved)
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
-        shape = move_handles(shape, self.handles)
+        shape = move_corners(shape, self.corners)
         opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)
         shape = face.open_mouth(shape, opening)
         lids = (self.eyes * _likeness(eyes, self.eyes_at)).clamp_max(MAX_WIDER_EYES)

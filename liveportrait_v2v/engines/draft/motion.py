@@ -40,7 +40,7 @@ LOWER_LID_SHARE = 0.15
 """Share of the closing that the lower lid does."""
 MIN_REOPENING_FACTOR = 1.2
 """Change of a shut eye's opening from which its lids take the resting eye's direction."""
-BROWS_MORE, BROWS_REACH_CM = 0.35, (1.6, 0.75)
+BROWS_MORE, BROWS_REACH_CM = 0.4, (1.6, 0.75)
 """Share by which brows are moved further than landmarks say, and how far above and below them skin goes along: of a
 brow's motion, the landmark network finds about three quarters, in the driving clip as in the result."""
 

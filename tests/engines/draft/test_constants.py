@@ -12,13 +12,13 @@ from liveportrait_v2v.engines.draft.face import Ramp
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "draft.md"
 MODULES = (
+    "corners",
     "curves",
     "edit",
     "engine",
     "eyeballs",
     "face",
     "feedback",
-    "handles",
     "memory",
     "mesh",
     "motion",
@@ -29,7 +29,7 @@ MODULES = (
     "sampling",
     "warp",
 )
-NOT_TUNED = {"BROWS", "BT709_LUMA", "CORNERS", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}
+NOT_TUNED = {"BT709_LUMA", "CORNER_POINTS", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}
 
 
 def constants() -> dict[str, object]:

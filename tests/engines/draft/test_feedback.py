@@ -10,6 +10,7 @@ from made_faces import landmarks, picture
 
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import engine, face
+from liveportrait_v2v.engines.draft.corners import corner_places, move_corners
 from liveportrait_v2v.engines.draft.feedback import (
     MAX_EYE_CORRECTION,
     MAX_MOUTH_CORRECTION,
@@ -19,7 +20,6 @@ from liveportrait_v2v.engines.draft.feedback import (
     Missing,
     with_halved_colors,
 )
-from liveportrait_v2v.engines.draft.handles import handle_places, move_handles
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.faces import topology
 from liveportrait_v2v.geometry import euler_angles
@@ -43,11 +43,11 @@ def missing(wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor = S
     return Missing.of(wanted, seen, presence, RestingFace.of(landmarks()).shape)
 
 
-def with_handles(width: float = 0.0, corners: float = 0.0, brows: float = 0.0) -> torch.Tensor:
-    """Landmarks [1, 478, 3] of the resting face with its handles moved by centimetres."""
+def with_corners(width: float = 0.0, lift: float = 0.0) -> torch.Tensor:
+    """Landmarks [1, 478, 3] of the resting face with the corners of its mouth moved by centimetres."""
     points = landmarks()[None]
     pose = face.first_pose(points)
-    return pose.apply(move_handles(pose.undo(points), torch.tensor([[width, corners, brows]])))
+    return pose.apply(move_corners(pose.undo(points), torch.tensor([[width, lift]])))
 
 
 def yaw(points: torch.Tensor) -> float:
@@ -108,29 +108,21 @@ def test_half_of_a_wanted_opening_always_remains():
     assert face.mouth_opening(corrected.moved).item() == pytest.approx(opening / 2, abs=0.01)
 
 
-HANDLES = ["width", "corners", "brows"]
-
-
-@pytest.mark.parametrize("handle", HANDLES)
-def test_a_handle_that_is_seen_to_go_less_far_goes_further(handle):
-    wanted, seen = with_handles(**{handle: 0.4}), with_handles(**{handle: 0.2})
-    way = handle_places(face.first_pose(wanted).undo(wanted)) - handle_places(
+@pytest.mark.parametrize("way", ["width", "lift"])
+def test_corners_that_are_seen_to_go_less_far_go_further(way):
+    wanted, seen = with_corners(**{way: 0.4}), with_corners(**{way: 0.2})
+    lacking = corner_places(face.first_pose(wanted).undo(wanted)) - corner_places(
         face.first_pose(seen).undo(seen)
     )
-    lacks = missing(wanted, seen).handles[0]
-    here = HANDLES.index(handle)
-    assert 0.6 * way[0, here] < lacks[here] < 1.8 * way[0, here]
-    others = [k for k in range(3) if k != here]
-    assert lacks[others].abs().max() < 0.5 * lacks[here]
+    corrected = missing(wanted, seen).corners[0]
+    here = ["width", "lift"].index(way)
+    assert 0.6 * lacking[0, here] < corrected[here] < 1.8 * lacking[0, here]
+    assert corrected[1 - here].abs() < 0.5 * corrected[here]
 
 
 def test_corners_of_a_mouth_at_rest_are_not_pulled_down_for_creases_of_a_grin():
-    lacks = missing(with_handles(), with_handles(corners=0.6)).handles[0]
-    assert lacks[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
-
-
-def test_brows_are_not_pulled_down_onto_the_lids():
-    assert missing(with_handles(brows=0.2), with_handles(brows=0.5)).handles[0, 2] == 0
+    corrected = missing(with_corners(), with_corners(lift=0.6)).corners[0]
+    assert corrected[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
 
 
 def test_eyes_open_little_further_than_is_wanted():
@@ -144,20 +136,20 @@ def test_corrections_move_both_sides_of_a_mouth_alike():
     points = landmarks()[None]
     shape = face.first_pose(points).undo(points)
     left, right = topology.LIP_OUTER_UPPER[0], topology.LIP_OUTER_UPPER[-1]
-    way = move_handles(shape, torch.tensor([[0.3, 0.2, 0.0]]))[0, [left, right]] - shape[0, [left, right]]
+    way = move_corners(shape, torch.tensor([[0.3, 0.2]]))[0, [left, right]] - shape[0, [left, right]]
     torch.testing.assert_close(way[0, 0], -way[1, 0], atol=1e-3, rtol=0)
     torch.testing.assert_close(way[0, 1], way[1, 1], atol=1e-3, rtol=0)
     assert way[1, 0] > 0.2
     assert way[0, 1] < -0.15
 
 
-def test_turns_and_handles_go_little_by_little_to_what_was_inferred_last_and_openings_at_once():
-    first, last = (missing(with_handles(corners=0.4, width=w), landmarks(lids=0.8)[None]) for w in (0.2, 0.4))
+def test_turns_and_corners_go_little_by_little_to_what_was_inferred_last_and_openings_at_once():
+    first, last = (missing(with_corners(lift=0.4, width=w), landmarks(lids=0.8)[None]) for w in (0.2, 0.4))
     halfway = first.towards(last, torch.tensor([0.5]))
-    torch.testing.assert_close(halfway.handles, (first.handles + last.handles) / 2)
+    torch.testing.assert_close(halfway.corners, (first.corners + last.corners) / 2)
     torch.testing.assert_close(halfway.turn, (first.turn + last.turn) / 2)
     assert torch.equal(halfway.eyes, last.eyes)
-    assert torch.equal(first.towards(last, torch.tensor([1.0])).handles, last.handles)
+    assert torch.equal(first.towards(last, torch.tensor([1.0])).corners, last.corners)
 
 
 def test_halved_colours_keep_the_luma_and_spread_the_tint():

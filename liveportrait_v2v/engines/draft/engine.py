@@ -307,8 +307,8 @@ class DraftSession:
             new = missing(asked)
             for _ in range(times - 1):
                 new = new + missing(new.added_to(asked))
-            if every > MAX_LIFT_FRAMES:
-                new = new.without_lift()
+            # An edit moves the corners of a mouth as far as it says.
+            new = new.with_corners(own is None, own is None and every <= MAX_LIFT_FRAMES)
             held = Missing.cat((new[:1] if held is None else held, new.smoothed(held)))
         assert held is not None  # the first frame of a scene is inferred
         number = self._frames + torch.arange(count)

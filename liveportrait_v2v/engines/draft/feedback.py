@@ -107,9 +107,9 @@ class Missing(TensorStruct):
             corners=self.corners + share * other.corners,
         )
 
-    def without_lift(self) -> Missing:
-        """Return the same but for the height of the mouth's corners."""
-        return replace(self, corners=self.corners * self.corners.new_tensor([1.0, 0.0]))
+    def with_corners(self, outwards: bool, upwards: bool) -> Missing:
+        """Return the same, with the ways of the mouth's corners that are to be corrected."""
+        return replace(self, corners=self.corners * self.corners.new_tensor([outwards, upwards]))
 
     def smoothed(self, before: Missing | None) -> Missing:
         """Smooth turns and corners from the last ones before, if any: they are slow, but what is inferred trembles."""

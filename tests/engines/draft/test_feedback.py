@@ -152,6 +152,14 @@ def test_turns_and_corners_go_little_by_little_to_what_was_inferred_last_and_ope
     assert torch.equal(first.towards(last, torch.tensor([1.0])).corners, last.corners)
 
 
+def test_corners_that_are_not_to_be_corrected_stay():
+    found = missing(with_corners(lift=0.4, width=0.4), with_corners(lift=0.2, width=0.2))
+    assert torch.equal(found.with_corners(True, True).corners, found.corners)
+    assert found.with_corners(True, False).corners[0, 1] == 0
+    assert found.with_corners(True, False).corners[0, 0] == found.corners[0, 0] > 0
+    assert not found.with_corners(False, False).corners.any()
+
+
 def test_halved_colours_keep_the_luma_and_spread_the_tint():
     grey = torch.randint(0, 256, (1, 31, 21, 1), dtype=torch.uint8).expand(-1, -1, -1, 3)
     assert torch.equal(with_halved_colors(grey), grey)

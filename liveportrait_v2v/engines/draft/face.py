@@ -55,6 +55,9 @@ MIN_OPENING = 0.02
 """Opening (height / width) that stands in for smaller ones where one is divided by."""
 MAX_LID_FACTOR = 3
 """Largest factor by which lids are moved apart at once."""
+GAZE_WITH_OPENING = 0.3
+"""Widths of the eye by which the landmark network sees an iris higher for each unit of an eye's opening: with lids that
+part or shut it follows the middle between them, where the iris itself stays."""
 EYE_IN_VIEW = Ramp(0.25, 0.25)
 """Width of an eye in the picture, over that of the wider eye, at which it comes into view."""
 LIP_PROFILE = (0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0)
@@ -180,6 +183,13 @@ def gaze(shape: torch.Tensor) -> torch.Tensor:
     first, second, iris = taken(shape, numbers)[..., :2].unflatten(1, (2, 3)).unbind(2)
     width = torch.linalg.vector_norm(second - first, dim=-1, keepdim=True).clamp_min(1e-6)
     return (iris - (first + second) / 2) / width
+
+
+def level_gaze(shape: torch.Tensor) -> torch.Tensor:
+    """Return `gaze`, less what the eyes' opening makes of its height."""
+    places = gaze(shape)
+    places[..., 1] += GAZE_WITH_OPENING * eye_openings(shape)
+    return places
 
 
 class Frame(Affine):

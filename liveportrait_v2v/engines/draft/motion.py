@@ -19,9 +19,6 @@ MAX_WIDENING = 0.8
 """Limit of how much wider than at rest eyes open, in shares of the resting opening, approached softly."""
 SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.2
 """Opening that counts as shut (the landmarks of shut eyes leave 0.04 to 0.13), and the power of a closing's share."""
-GAZE_WITH_OPENING = 0.3
-"""Widths of the eye by which the landmark network sees an iris higher for each unit of an eye's opening: with lids that
-part or shut it follows the middle between them, where the iris itself stays."""
 GAZE_LIMITS_EYE_WIDTHS, GAZE_FREE_SHARE = (0.25, 0.1), 0.6
 """Limit of the irises' motion sideways and up or down, beyond which the lids would hide them, and the share of it from
 which it is approached softly."""
@@ -54,12 +51,14 @@ class RestingFace:
         pose: of that frame, batch of 1.
         eyes: float32 [2], opening of the left and the right eye.
         gaze: float32 [2, 2].
+        level_gaze: float32 [2, 2], as `face.level_gaze` has it, of the eyes as they are in that frame.
     """
 
     shape: torch.Tensor
     pose: Pose
     eyes: torch.Tensor
     gaze: torch.Tensor
+    level_gaze: torch.Tensor
 
     @classmethod
     def of(cls, landmarks: torch.Tensor) -> RestingFace:
@@ -68,7 +67,8 @@ class RestingFace:
         shape = pose.undo(landmarks.unsqueeze(0))
         eyes = face.eye_openings(shape)[0]
         usual = torch.where(eyes < SHUT_EYE_OPENING, torch.full_like(eyes, USUAL_EYE_OPENING), eyes)
-        return cls(face.open_eyes(shape, usual, eyes < SHUT_EYE_OPENING)[0], pose, usual, face.gaze(shape)[0])
+        opened = face.open_eyes(shape, usual, eyes < SHUT_EYE_OPENING)[0]
+        return cls(opened, pose, usual, face.gaze(shape)[0], face.level_gaze(shape)[0])
 
     @cached_property
     def size(self) -> torch.Tensor:
@@ -249,11 +249,8 @@ def transfer(
         start = rest.gaze if replaces else own_gaze
         # Eyes look the same way, but what is measured of each moves apart as the head turns: their ways sideways had a
         # correlation of -0.77 and -0.92 in two of five clips.
-        glance = (face.gaze(drive) - reference.gaze).mean(1, keepdim=True)
-        wider = (face.eye_openings(drive) - reference.eyes).mean(1, keepdim=True)
-        glance[..., 1] += GAZE_WITH_OPENING * wider
-        glance = options.driving_multiplier * glance
-        gaze = start + limited_gaze(glance)
+        glance = (face.level_gaze(drive) - reference.level_gaze).mean(1, keepdim=True)
+        gaze = start + limited_gaze(options.driving_multiplier * glance)
 
     pose = source_pose
     if options.region in ("all", "pose") and not driving_is_still:

@@ -70,6 +70,7 @@ class Surface:
         return x * places[..., :1] + y * places[..., 1:] + base
 
     def __getitem__(self, part: slice) -> Surface:
+        """Return some of the meshes."""
         return Surface(
             self.vertices[part], self.depth[part], self.triangles, self.front[part], self.functions[part]
         )

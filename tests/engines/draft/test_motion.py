@@ -343,6 +343,15 @@ def test_irises_stay_where_lids_that_part_make_the_network_see_them_higher():
     torch.testing.assert_close(target.gaze, target.own_gaze, atol=5e-3, rtol=0)
 
 
+def test_irises_stay_where_eyes_that_are_shut_in_the_driving_first_frame_open():
+    shut, opened = landmarks(lids=0.1), landmarks()
+    opening = (face.eye_openings(opened[None]) - face.eye_openings(shut[None]))[0]
+    for (upper, _, iris), wider in zip(face.EYES, opening, strict=True):
+        shut[list(iris), 1] += 0.3 * wider * (shut[upper[0], :2] - shut[upper[-1], :2]).norm()
+    target = move(landmarks(), opened, reference=shut)
+    torch.testing.assert_close(target.gaze, target.own_gaze, atol=5e-3, rtol=0)
+
+
 @pytest.mark.parametrize(
     "far", [(0.6, 0.0), (0.0, 0.4), (-0.5, -0.3)], ids=["sideways", "down", "up and aside"]
 )

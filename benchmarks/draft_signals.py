@@ -135,8 +135,8 @@ def background(
         for points, frame in zip(chunk.landmarks[:, list(topology.OVAL), :2], moved, strict=True):
             around = _around(points, region, height, width)
             face_width = (points[:, 0].max() - points[:, 0].min()).item()
-            for level, lines in enumerate((frame[..., 0].T, frame[..., 1])):
-                way, bend = _lines(lines, around.T if level == 0 else around)
+            for lines, seen in ((frame[..., 0].T, around.T), (frame[..., 1], around)):
+                way, bend = _lines(lines, seen)
                 ways.append(way / face_width)
                 bends.append(bend / face_width)
     return torch.cat(ways).mean().item(), torch.cat(bends).mean().item()
@@ -172,10 +172,8 @@ def _lines(picture: torch.Tensor, around: torch.Tensor) -> tuple[torch.Tensor, t
     count = seen.sum(0)
     lines = count >= STRIPE_PX
     seen, way, count = seen[:, lines], way[:, lines], count[lines]
-    y = (
-        torch.arange(len(picture)).unsqueeze(1)
-        - (seen * torch.arange(len(picture)).unsqueeze(1)).sum(0) / count
-    )
+    y = torch.arange(len(picture)).unsqueeze(1)
+    y = y - (seen * y).sum(0) / count
     shift = way - (seen * way).sum(0) / count
     slope = (seen * y * shift).sum(0) / (seen * y * y).sum(0)
     bend = ((seen * (shift - slope * y).square()).sum(0) / count).sqrt()

@@ -143,9 +143,14 @@ def mouth_looks(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float
         points, normals = _walk(landmarks[corner, :2])
         lines = _at(light, points + offsets * normals)
         rims.append((lines[1:-1].amax(0) - torch.maximum(lines[0], lines[-1])).clamp_min(0))
-    inside = _between(light, landmarks, (face.UPPER, face.LOWER), INSIDE_SHARES)
-    hole = (inside < DARK_SKIN_SHARE * skin).float().mean().item()
+    hole = (inside_light(frame, landmarks) < DARK_SKIN_SHARE).float().mean().item()
     return {"rim": torch.cat(rims).mean().item() / skin, "hole": hole}
+
+
+def inside_light(frame: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+    """Return the lightness between the lips of a face [478, 3] in a frame uint8 [H, W, 3], in shares of the skin's."""
+    light = _between(frame.float().mean(-1), landmarks, (face.UPPER, face.LOWER), INSIDE_SHARES)
+    return light / _skin_light(frame, landmarks)
 
 
 def line(frame: torch.Tensor, landmarks: torch.Tensor) -> float:

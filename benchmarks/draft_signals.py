@@ -8,7 +8,8 @@ For each pair the frames of the result are tracked again. Printed are three line
   Signals are changes since the first frame, as `expressions.readings` has them, in what they are carried over by:
   height and width of the mouth's opening in widths of the face, the rise of its corners and of the brows in heights of
   the face, the opening of both eyes in shares of the first frame's, and how much further the left one is open than the
-  right one (wink). Brackets: the driving face moves less than ENOUGH, standard deviation, so that a slope is noise.
+  right one (wink). *inside* is the mean light between lips that are open by PARTED, in shares of the skin's: teeth and
+  the dark below them. Brackets: the driving face moves less than ENOUGH, standard deviation, so that a slope is noise.
 - *head*: width and area of the outline over those of the source's first outline, turned rigidly to where the result's
   head is: 1 is a head that neither swells nor shrinks as it turns. *irises*: height over width, and width, of the rings
   that the landmark network sees, over the source's own at the same frames. *background*: mean way of lines that are
@@ -32,7 +33,16 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
 
-from benchmarks.draft_looks import Shown, both_seen, drawn, held, jitter, joined, rendered  # noqa: E402
+from benchmarks.draft_looks import (  # noqa: E402
+    Shown,
+    both_seen,
+    drawn,
+    held,
+    inside_light,
+    jitter,
+    joined,
+    rendered,
+)
 from benchmarks.draft_quality import correlation, open_clip  # noqa: E402
 from benchmarks.expressions import readings  # noqa: E402
 from liveportrait_v2v.compose import PixelRect, rect_of  # noqa: E402
@@ -54,11 +64,11 @@ PAIRS = (
 )
 ENOUGH = {
     **{"pitch": 2.0, "yaw": 2.0, "roll": 2.0, "mouth": 0.02, "width": 0.01, "corners": 0.008, "brows": 0.008},
-    **{"lids": 0.15, "wink": 0.15, "gaze_x": 0.03, "gaze_y": 0.06},
+    **{"lids": 0.15, "wink": 0.15, "gaze_x": 0.03, "gaze_y": 0.06, "inside": 0.1},
 }
 """Standard deviation of the driving signal from which it counts: degrees, shares and widths of the eye. What is read of
 an upright glance varies by 0.05 with the lids alone."""
-AROUND, STRIPE_PX = 1.3, 32
+AROUND, STRIPE_PX, PARTED = 1.3, 32, 0.15
 
 
 def signals(shown: Shown, first: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -73,6 +83,9 @@ def signals(shown: Shown, first: torch.Tensor) -> dict[str, torch.Tensor]:
         f"gaze_{way}": torch.stack([found[f"gaze_{way}_{side}"] for side in ("left", "right")]).nanmean(0)
         for way in ("x", "y")
     }
+    light = torch.tensor(
+        [inside_light(*frame).mean() for frame in zip(shown.frames, shown.landmarks, strict=True)]
+    )
     return {
         **{name: found[name] for name in ("pitch", "yaw", "roll")},
         "mouth": found["mouth"] * found["width"] / width,
@@ -82,6 +95,7 @@ def signals(shown: Shown, first: torch.Tensor) -> dict[str, torch.Tensor]:
         "lids": lids.mean(1),
         "wink": lids[:, 0] - lids[:, 1],
         **gaze,
+        "inside": light.where(face.mouth_opening(shown.landmarks) > PARTED, math.nan),
     }
 
 

@@ -78,7 +78,8 @@ def unled(source: torch.Tensor, rest: RestingFace) -> Target:
     pose = face.pose_of(source, rest.shape)
     own = pose.undo(source)
     gaze, full = face.gaze(own), torch.ones_like(pose.scale)
-    return Target(source, source, pose, pose, full, gaze, gaze, face.eye_openings(own), rest.eyes)
+    teeth = face.UNTOLD * full
+    return Target(source, source, pose, pose, full, gaze, gaze, face.eye_openings(own), teeth, rest.eyes)
 
 
 def edited(

@@ -13,6 +13,7 @@ import torch
 from ... import compose
 from ...expression import ALL_CHANNELS
 from ...faces import FaceSquare, landmarks_near
+from ...faces.history import MESH
 from ...faces.people import People
 from ...faces.smoothing import Continuity, smooth_landmarks
 from ...geometry import face_crop
@@ -21,6 +22,7 @@ from ...plan import MotionTemplate
 from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, Edits, RenderedFrames, reference_chunk
+from . import face
 from .edit import edited, unled
 from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
@@ -29,6 +31,7 @@ from .motion import RestingFace, Target, led_from, transfer
 from .mouth import draw_mouths
 from .paint import paint_lids, paint_lips
 from .sampling import moved, squeezed, to_region
+from .teeth import with_shown_teeth
 from .template import DraftTemplate
 from .warp import make_warp, without_folds
 
@@ -144,18 +147,21 @@ class DraftSession:
             smooth = smooth_landmarks(chunks, self._options.smoothing, self._driving_rate)
             chunk = reference_chunk(smooth, number)
             assert chunk is not None  # a number above 0 has one, or raises
-            self._driving_rest = RestingFace.of(chunk.landmarks[0].to(chunk.frames.device))
-            self._people.add(int(chunk.scenes[0]), chunk.landmarks[0], self._driving_rest)
+            landmarks = chunk.landmarks[0, :MESH]
+            self._driving_rest = RestingFace.of(landmarks.to(chunk.frames.device))
+            self._people.add(int(chunk.scenes[0]), landmarks, self._driving_rest)
 
     def source(self, chunks: Iterable[TrackedChunk]) -> Iterator[TrackedChunk]:
         return smooth_landmarks(chunks, self._options.smoothing, self._source_rate)
 
     def motions(self, chunks: Iterable[TrackedChunk]) -> Iterator[torch.Tensor | None]:
-        """Yield the landmarks float32 [478, 3] of each driving frame.
+        """Yield the landmarks float32 [479, 3] of each driving frame, as `with_shown_teeth` has them.
 
         Behind a cut to another person, motion starts from that one's first frame.
         """
-        for chunk in smooth_landmarks(chunks, self._options.smoothing, self._driving_rate):
+        for chunk in smooth_landmarks(
+            map(with_shown_teeth, chunks), self._options.smoothing, self._driving_rate
+        ):
             for k, present in enumerate(chunk.present.tolist()):
                 yield self._since_rest(chunk, k) if present else None
 
@@ -174,23 +180,22 @@ class DraftSession:
 
     def record(self, chunks: Iterable[TrackedChunk], info: ClipInfo) -> DraftTemplate:
         """Return the template of a driving clip: its face's landmarks, not smoothed."""
-        parts = [(chunk.landmarks, chunk.present, chunk.scenes) for chunk in chunks]
+        parts = [(chunk.landmarks, chunk.present, chunk.scenes) for chunk in map(with_shown_teeth, chunks)]
         landmarks, present, scenes = map(torch.cat, zip(*parts, strict=True))
         return DraftTemplate(landmarks, present, scenes, (info.width, info.height), info.rate)
 
     def _since_rest(self, chunk: TrackedChunk, k: int) -> torch.Tensor:
         """Return the landmarks of frame k, of any person, as motion since the one driving rest."""
-        landmarks = chunk.landmarks[k]
+        landmarks = chunk.landmarks[k, :MESH]
         own = self._people.at(
             int(chunk.scenes[k]), landmarks, lambda: RestingFace.of(landmarks.to(chunk.frames.device))
         )
         if self._driving_rest is None:
             self._driving_rest = own
-        return (
-            landmarks
-            if own is self._driving_rest
-            else led_from(landmarks, own, self._driving_rest, self._settings)
-        )
+        if own is self._driving_rest:
+            return chunk.landmarks[k]
+        led = led_from(landmarks, own, self._driving_rest, self._settings)
+        return face.with_teeth(led[None], face.teeth_share(chunk.landmarks[k : k + 1]))[0]
 
     def render(
         self,
@@ -242,10 +247,12 @@ class DraftSession:
         edits: Edits | None,
         mask: torch.Tensor | None,
     ) -> None:
-        """Move the faces by landmarks [N, 478, 3] of both clips; frames, and mask if there is one, are modified.
+        """Move the faces by landmarks of both clips; frames, and mask if there is one, are modified.
 
         Args:
-            square: the source faces' N squares.
+            source: float32 [N, 478, 3].
+            square: their N squares.
+            driving: float32 [N, 479, 3], as `motions` yields them.
         """
         source, square = source.to(frames.device), square.to(frames.device)
         if self._source_rest is None:

@@ -13,6 +13,7 @@ import torch
 
 from ...faces import topology
 from ...faces.canonical import canonical_face
+from ...faces.history import MESH
 from ...geometry import Pose, fit_pose
 from ...tensors import put, taken
 from .affine import Affine
@@ -60,6 +61,8 @@ GAZE_WITH_OPENING = 0.3
 part or shut it follows the middle between them, where the iris itself stays."""
 EYE_IN_VIEW = Ramp(0.25, 0.25)
 """Width of an eye in the picture, over that of the wider eye, at which it comes into view."""
+UNTOLD = -1.0
+"""Share of teeth of which no driving face tells."""
 LIP_PROFILE = (0, 0.4, 0.7, 0.9, 1, 1, 1, 0.9, 0.7, 0.4, 0)
 """Drop of the lower lip's 11 places as the mouth opens, in shares of its middle's."""
 
@@ -139,6 +142,26 @@ def mouth_opening(points: torch.Tensor) -> torch.Tensor:
 def mouth_width(points: torch.Tensor) -> torch.Tensor:
     """Return the mouth's inner width in the picture, [N], of points [N, >=468, >=2], in their unit."""
     return _lengths(taken(points, (UPPER[0], UPPER[-1]))[..., :2]).squeeze(-1)
+
+
+def with_teeth(landmarks: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Return landmarks [N, 478, 3] with one more at which the teeth end: what is done to landmarks, is done to it.
+
+    Args:
+        share: float32 [N], its place from the upper lip's middle, 0, to the lower one's, 1.
+    """
+    upper, lower = taken(landmarks, (UPPER[_MIDDLE], LOWER[_MIDDLE])).unbind(1)
+    return torch.cat((landmarks, torch.lerp(upper, lower, share.unsqueeze(1)).unsqueeze(1)), dim=1)
+
+
+def teeth_share(landmarks: torch.Tensor) -> torch.Tensor:
+    """Return the shares [N] that landmarks [N, 479, 3] tell of; UNTOLD for those [N, 478, 3] that tell of none."""
+    if landmarks.shape[1] == MESH:
+        return landmarks.new_full((len(landmarks),), UNTOLD)
+    upper, lower = taken(landmarks, (UPPER[_MIDDLE], LOWER[_MIDDLE])).unbind(1)
+    gap, way = lower - upper, landmarks[:, MESH] - upper
+    least = (MIN_OPENING * mouth_width(landmarks)).square().clamp_min(1e-6)
+    return ((way * gap).sum(1) / gap.square().sum(1).maximum(least)).clamp(0, 1)
 
 
 def eye_openings(points: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
 from .paint import skin_color
 from .parts import Parts
+from .teeth import teeth_shown
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Remembered(TensorStruct):
         mouth_place: float32 [N, 3, 3], its centre and the ends of its axes in head coordinates.
         mouth_curves: float32 [N, 2, CURVE_SAMPLES], its margins.
         mouth_opening: float32 [N], 0 where no open mouth was seen.
+        mouth_teeth: float32 [N], share of its height in which it shows teeth, as `teeth_shown` has it.
         skin: float32 [N, 3] in 0..255, the face's colour in the mouth's frame.
     """
 
@@ -85,6 +87,7 @@ class Remembered(TensorStruct):
     mouth_place: torch.Tensor
     mouth_curves: torch.Tensor
     mouth_opening: torch.Tensor
+    mouth_teeth: torch.Tensor
     skin: torch.Tensor
 
     @classmethod
@@ -96,6 +99,7 @@ class Remembered(TensorStruct):
             (3, *MOUTHS.size),
             (3, 3),
             (2, CURVE_SAMPLES),
+            (),
             (),
             (3,),
         )
@@ -233,6 +237,7 @@ def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int
         mouth_place=target.pose[k : k + 1].undo(face.mouth_place(source)),
         mouth_curves=parts.lips.transpose(0, 1),
         mouth_opening=parts.mouth_opening,
+        mouth_teeth=teeth_shown(frames[k : k + 1], source),
         skin=skin_color(frames[k : k + 1], source),
     )
 

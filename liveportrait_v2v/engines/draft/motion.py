@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 
 import torch
 
+from ...faces.history import MESH
 from ...geometry import Pose
 from ...settings import AnimationSettings, MotionOptions
 from ...tensors import SHARED, TensorStruct, put, taken
@@ -104,6 +105,8 @@ class Target(TensorStruct):
         gaze: float32 [N, 2, 2], where each iris goes, as `face.gaze` has it.
         own_gaze: float32 [N, 2, 2], where it is in the source frame.
         eyes: float32 [N, 2], opening of the source's eyes in the frame itself.
+        teeth: float32 [N], share of the mouth's height in which the driving face shows its teeth; `face.UNTOLD` where
+            no driving face tells.
         rest_eyes: float32 [2], opening of the source's eyes at rest.
     """
 
@@ -115,6 +118,7 @@ class Target(TensorStruct):
     gaze: torch.Tensor
     own_gaze: torch.Tensor
     eyes: torch.Tensor
+    teeth: torch.Tensor
     rest_eyes: torch.Tensor = field(metadata=SHARED)
 
     @cached_property
@@ -222,7 +226,8 @@ def transfer(
     """Carry the driving face's motion over to the source face.
 
     Args:
-        source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips.
+        source, driving: float32 [N, 478, 3], landmarks of paired frames in pixels of their own clips; driving ones
+            may tell of teeth, as `face.with_teeth` has them.
         rest: the source's resting face.
         reference: the driving face that relative motion starts from.
         source_is_still: the source is one picture, whose head takes the change of the driving head's place and size;
@@ -232,6 +237,9 @@ def transfer(
     """
     if driving_is_still:
         settings = replace(settings, relative=False)
+    teeth, driving = face.teeth_share(driving), driving[:, :MESH]
+    if options.region not in ("all", "exp", "lip"):
+        teeth = torch.full_like(teeth, face.UNTOLD)
     source_pose, own, own_gaze, own_eyes = _own_motion(source, rest)
     driving_pose = face.pose_of(driving, reference.shape)
     drive = driving_pose.undo(driving)
@@ -263,7 +271,7 @@ def transfer(
             pose = _shifted(pose, driving_pose, reference, options.driving_multiplier)
     moved = pose.apply(shape)
     full = torch.ones_like(pose.scale)
-    return Target(source, moved, source_pose, pose, full, gaze, own_gaze, own_eyes, rest.eyes)
+    return Target(source, moved, source_pose, pose, full, gaze, own_gaze, own_eyes, teeth, rest.eyes)
 
 
 def limited_gaze(way: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,14 @@ from ...compose import PixelRect
 from ...faces import FaceSquare
 from ...tensors import taken
 from . import face
-from .curves import Opening, Patch, height_at, heights_at, places_in
+from .curves import CURVE_SAMPLES, Opening, Patch, height_at, heights_at, places_in
 from .face import Frame, Ramp
+from .feedback import BT709_LUMA
 from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
 from .paint import Colour, skin_color, smallness
+from .teeth import teeth_shown
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class MouthParameters:
         parted: height of a source's mouth from which it shows an inside.
         both_rows: height of the widest mouth that the source has shown, from which it shows its lower teeth if ever.
         light: least and largest change of the light since a mouth was kept.
+        teeth_missing: share that a view lacks of the height of the driving mouth's teeth, from which made ones take its
+            place, and how much it lacks at least then, in centimetres of the head.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
         narrow: opening up to which a mouth is a slit.
         seam: gap between the lips up to which they touch: in slits, and in other mouths, whose corners it rounds.
@@ -54,6 +58,7 @@ class MouthParameters:
     parted: Ramp = Ramp(0.07, 0.1)
     both_rows: Ramp = Ramp(0.25, 0.1)
     light: tuple[float, float] = (0.5, 2.0)
+    teeth_missing: tuple[Ramp, Ramp] = (Ramp(0.6, 0.2), Ramp(0.1, 0.1))
     small_gap: Ramp = Ramp(0.35, 0.4)
     narrow: Ramp = Ramp(0.08, 0.1)
     seam: tuple[Ramp, Ramp] = (Ramp(0.035, 0.035), Ramp(0.05, 0.06))
@@ -84,11 +89,14 @@ class InsideParameters:
         gap: half width and depth of the shade between teeth.
         gap_px: width of a tooth in pixels from which teeth are told apart.
         corners: distance from the middle at which teeth end before the corners, in widths of the mouth.
-        sides: distance from the middle at which light ends, and what remains of it.
+        sides: distance from the middle at which light ends, in widths of the mouth, and what remains of it.
         tongue: half width of the tongue, and its height as a share of the mouth's.
         tongue_from: height of the mouth from which it is seen.
         lip_shadow: distance to which the upper lip's shadow reaches, and the light in it at the lip.
-        cavity, tongue_colour, teeth_colour: colours.
+        cavity, tongue_colour: colours.
+        enamel: light of teeth in shares of the skin's, and how much of the skin's tint they have.
+        told: share of the mouth's height with teeth in the driving face from which there are upper ones.
+        rest: height of the shown teeth, beyond that of the upper ones, from which lower ones stand for it.
     """
 
     teeth: tuple[float, ...] = (0.82, 1.45, 2.05, 2.5, 2.9)
@@ -105,14 +113,16 @@ class InsideParameters:
     lower_light: float = 0.7
     gap: tuple[float, float] = (0.05, 0.22)
     gap_px: Ramp = Ramp(4, 6)
-    corners: Ramp = Ramp(0.46, 0.12)
-    sides: tuple[Ramp, float] = (Ramp(1.2, 1.2), 0.15)
+    corners: Ramp = Ramp(0.5, 0.1)
+    sides: tuple[Ramp, float] = (Ramp(0.2, 0.3), 0.15)
     tongue: tuple[float, float] = (2.2, 0.8)
     tongue_from: Ramp = Ramp(0.5, 0.8)
     lip_shadow: tuple[float, float] = (0.2, 0.6)
     cavity: Colour = (0.15, 0.085, 0.08)
     tongue_colour: Colour = (0.6, 0.37, 0.36)
-    teeth_colour: Colour = (0.95, 1.1, 1.18)
+    enamel: tuple[float, float] = (1.12, 0.5)
+    told: Ramp = Ramp(0.0, 0.15)
+    rest: Ramp = Ramp(0.1, 0.3)
 
 
 MOUTH, INSIDE = MouthParameters(), InsideParameters()
@@ -147,7 +157,7 @@ def draw_mouths(
     if opening.inside.amax() <= 0:
         opening.put(pictures, skin, region)
         return
-    own_view = _View.of_source(target, patch)
+    own_view = _View.of_source(frames, target, patch)
     picture = _inside(opening, own_view, skin, frames, target, remembered)
     opening.put(pictures, torch.lerp(skin, picture, opening.inside.unsqueeze(1)), region)
 
@@ -160,21 +170,25 @@ class _View:
         place: float32 [N, 3, 3], as `face.mouth_place` has it, in head coordinates.
         curves: float32 [2, N, CURVE_SAMPLES], its margins.
         shown: float32 [N], share of an inside that it shows.
+        teeth: float32 [N], height of the teeth that it shows, in centimetres of the head.
         at: returns its colours at places x and y [N, h, w] of its frame.
     """
 
     place: torch.Tensor
     curves: torch.Tensor
     shown: torch.Tensor
+    teeth: torch.Tensor
     at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     @classmethod
-    def of_source(cls, target: Target, patch: Patch) -> _View:
+    def of_source(cls, frames: torch.Tensor, target: Target, patch: Patch) -> _View:
         before = target.before
+        place = target.pose.undo(face.mouth_place(target.source))
         return cls(
-            target.pose.undo(face.mouth_place(target.source)),
+            place,
             before.lips,
             MOUTH.parted(before.mouth_opening),
+            teeth_shown(frames, target.source) * _height(place, before.lips),
             lambda x, y: patch.at(before.mouth, x, y),
         )
 
@@ -196,13 +210,24 @@ class _View:
             )
             return light * picture
 
-        shown = MOUTH.parted(remembered.mouth_opening)
-        return cls(remembered.mouth_place, remembered.mouth_curves.transpose(0, 1), shown, at)
+        curves = remembered.mouth_curves.transpose(0, 1)
+        teeth = remembered.mouth_teeth * _height(remembered.mouth_place, curves)
+        return cls(remembered.mouth_place, curves, MOUTH.parted(remembered.mouth_opening), teeth, at)
 
     def frame_in(self, target: Target) -> Frame:
         """Return its frame as the skull carries it to its new place."""
         places = target.placed(self.place)[..., :2]
         return Frame(places[:, 0], places[:, 1:] - places[:, :1])
+
+
+def _height(place: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
+    """Return the height of mouths in their middle, [N], in the unit of `place` [N, 3, 3].
+
+    Args:
+        curves: float32 [2, N, CURVE_SAMPLES], their margins.
+    """
+    width = (place[:, 1] - place[:, 0]).norm(dim=-1)
+    return width * (curves[1] - curves[0])[:, CURVE_SAMPLES // 2].clamp_min(0)
 
 
 def _inside(
@@ -220,15 +245,18 @@ def _inside(
     """
     own_gaps, gaps = ((rows[1] - rows[0])[..., 1] for rows in (target.before.lip_rows, target.after.lip_rows))
     same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2))
-    own_share = torch.maximum(own.shown, same)
     color = skin_color(frames, target.source)
     kept = _View.of_memory(remembered, color)
-    unseen = (1 - own_share) * (1 - kept.shown)
+    shape = target.moved_pose.undo(target.moved)
+    teeth = target.teeth.clamp_min(0) * face.lip_gaps(shape)[:, 5].clamp_min(0)
+    own_share, kept_share = (view.shown * (1 - _missing(teeth, view.teeth)) for view in (own, kept))
+    own_share = torch.maximum(own_share, same)
+    unseen = (1 - own_share) * (1 - kept_share)
     widest = torch.maximum(target.before.mouth_opening, remembered.mouth_opening)
     lower = (1 - same) * (1 - MOUTH.both_rows(widest))
-    picture = made_inside(opening, own, (unseen, lower), target, color)
+    picture = made_inside(opening, own, (unseen, lower), teeth, target, color)
     for view, share, still in (
-        (kept, kept.shown * (own_share < 1), torch.zeros_like(same)),
+        (kept, kept_share * (own_share < 1), torch.zeros_like(same)),
         (own, own_share, same),
     ):
         if share.any():
@@ -249,6 +277,13 @@ def _inside(
     redder = torch.tensor(MOUTH.seam_light, device=depth.device).view(-1, 1, 1) - 1
     shade = torch.addcmul(torch.ones_like(depth), depth, redder)
     return torch.lerp(together, picture, apart.unsqueeze(1)).mul_(shade)
+
+
+def _missing(teeth: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    """Return how far made teeth have to stand for those of a view that shows less [N] than they are high [N]."""
+    share, height = MOUTH.teeth_missing
+    missing = teeth - shown
+    return share(missing / teeth.clamp_min(1e-3)) * height(missing)
 
 
 def _lips(opening: Opening, skin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -312,7 +347,8 @@ def _over(
 def made_inside(
     opening: Opening,
     own: _View,
-    teeth: tuple[torch.Tensor, torch.Tensor],
+    opacity: tuple[torch.Tensor, torch.Tensor],
+    teeth: torch.Tensor,
     target: Target,
     skin: torch.Tensor,
 ) -> torch.Tensor:
@@ -320,7 +356,8 @@ def made_inside(
 
     Args:
         own: the source's mouth, by which upper teeth have their place in the skull.
-        teeth: float32 [N] each, opacity of the upper and the lower teeth.
+        opacity: float32 [N] each, of the upper and the lower teeth.
+        teeth: float32 [N], height in which they are seen at least, in centimetres of the head.
         skin: float32 [N, 3], the face's colour.
 
     Returns:
@@ -348,8 +385,11 @@ def made_inside(
     tongue = INSIDE.tongue_from(height) * face.smoothstep(bulge)
     picture = torch.lerp(material(INSIDE.cavity), material(INSIDE.tongue_colour), tongue.unsqueeze(1))
     ramp, remains = INSIDE.sides
-    light = 1 - (1 - remains) * ramp(across)
+    light = 1 - (1 - remains) * ramp(opening.x.abs())
     corners = INSIDE.corners.down(opening.x.abs())
+    luma = (skin * skin.new_tensor(BT709_LUMA)).sum(1, keepdim=True)
+    brightness, tint = INSIDE.enamel
+    white = (brightness * torch.lerp(luma, skin, tint)).view(-1, 3, 1, 1)
 
     def row(
         ends: tuple[float, ...],
@@ -367,21 +407,26 @@ def made_inside(
         # Teeth are narrower at their edge, and round.
         gaps = gaps * (0.4 + 0.6 * (down / end.clamp_min(0.05)).clamp(0, 1) ** 2)
         enamel = light * (1 - depth * apart * gaps)
-        return torch.lerp(picture, material(INSIDE.teeth_colour) * enamel.unsqueeze(1), cover.unsqueeze(1))
+        return torch.lerp(picture, white * enamel.unsqueeze(1), cover.unsqueeze(1))
 
-    upper, lower = (share.view(-1, 1, 1) for share in teeth)
-    seen = lower * INSIDE.lower_from(height)
+    upper, lower, least_height = (share.view(-1, 1, 1) for share in (*opacity, teeth))
+    shortest, longest = INSIDE.teeth_height
+    told = (target.teeth >= 0).view(-1, 1, 1)
+    upper = torch.where(told, upper * INSIDE.told(target.teeth.view(-1, 1, 1)), upper)
+    # What the upper teeth are too short for.
+    rest = (least_height - longest).clamp_min(0) * upper
+    seen = torch.maximum(lower * INSIDE.lower_from(height), INSIDE.rest(rest))
     if seen.amax() > 0:
-        end = (INSIDE.lower_share * height).clamp_max(INSIDE.lower_height)
+        end = (INSIDE.lower_share * height).clamp_max(INSIDE.lower_height).maximum(rest)
         end = end - INSIDE.lower_fall * (across / INSIDE.lower_teeth[-1]) ** 2
         picture = row(INSIDE.lower_teeth, above, end, seen, INSIDE.lower_light * light)
     if upper.any():
         reach, least = INSIDE.lip_shadow
         shadow = least + (1 - least) * face.smoothstep(below / reach)
         # The edge of the teeth is where the skull has it, as far as the lips leave teeth to be seen.
-        end = INSIDE.edge - INSIDE.edge_rise * (across / INSIDE.teeth[-1]) ** 2 + below - lip
-        shortest, longest = INSIDE.teeth_height
-        seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge)
+        rise = INSIDE.edge_rise * (across / INSIDE.teeth[-1]) ** 2
+        end = torch.where(told, 0.0, INSIDE.edge - rise + below - lip)
+        seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge).maximum(least_height - 2 * rise)
         end = torch.maximum(end, seen).clamp_max(longest)
         dark = INSIDE.small_gap * smallness(target.source).view(-1, 1, 1)
         picture = row(INSIDE.teeth, below, end.minimum((1 - dark) * height), upper, light * shadow)

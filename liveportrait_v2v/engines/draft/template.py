@@ -29,7 +29,8 @@ class DraftTemplate(RecordedMotion):
     """The landmarks of a driving clip's face.
 
     Attributes:
-        landmarks: float32 [N, 478, 3] in pixels of the clip; zeros where the face is not present.
+        landmarks: float32 [N, 479, 3] in pixels of the clip, as `face.with_teeth` has them; anything where the face is
+            not present.
         present: bool [N], whether the frame shows the face.
         scenes: int64 [N], the scene of each frame, as `Tracks` numbers them.
         size: width and height of the clip's frames in pixels.
@@ -87,7 +88,11 @@ def template_of(tensors: Mapping[str, torch.Tensor], rate: Fraction | None) -> D
     """
     present, scenes = tensors["present"].bool(), tensors["scenes"].long()
     count = len(present)
-    landmarks = tensors["landmarks"].float().reshape(count, MESH, 3)
+    landmarks = tensors["landmarks"].float()
+    if landmarks.shape != (count, MESH + 1, 3):
+        raise ValueError(
+            f"landmarks has the shape {tuple(landmarks.shape)} for {count} frames: record it again"
+        )
     if scenes.shape != (count,):
         raise ValueError(f"scenes has the shape {tuple(scenes.shape)} for {count} frames")
     width, height = tensors["size"].tolist()

@@ -27,9 +27,20 @@ MODULES = (
     "paint",
     "raster",
     "sampling",
+    "teeth",
     "warp",
 )
-NOT_TUNED = {"BT709_LUMA", "CORNER_POINTS", "EYES", "LOWER", "LOWER_LIP", "OVAL", "UPPER", "UPPER_LIP"}
+NOT_TUNED = {
+    "BT709_LUMA",
+    "CORNER_POINTS",
+    "EYES",
+    "LOWER",
+    "LOWER_LIP",
+    "OVAL",
+    "UNTOLD",
+    "UPPER",
+    "UPPER_LIP",
+}
 
 
 def constants() -> dict[str, object]:

@@ -5,34 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn_parts import SIZE, WHOLE, column, drawn, target, with_teeth
 from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
-from liveportrait_v2v import compose
-from liveportrait_v2v.compose import PixelRect, to_float
+from liveportrait_v2v.compose import to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.curves import Opening
 from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
 from liveportrait_v2v.engines.draft.memory import Memory
-from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
+from liveportrait_v2v.engines.draft.motion import Target
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
 from liveportrait_v2v.engines.draft.parts import Parts
 from liveportrait_v2v.engines.draft.warp import Rings, make_warp
 from liveportrait_v2v.geometry import face_crop
-from liveportrait_v2v.settings import AnimationSettings, MotionOptions
+from liveportrait_v2v.settings import AnimationSettings
 
-WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
-SIZE = 14.0  # pixels a centimetre: eyes of 40 pixels
 IRIS_EYE_WIDTHS = 0.2
 SMALL = 2.0  # a mouth of ten pixels
 LIPS_MIDDLES = [72, 11, 302, 85, 16, 315]
-
-
-def target(source: torch.Tensor, moved: torch.Tensor) -> Target:
-    """Target that moves a source face's landmarks to others."""
-    rests = [RestingFace.of(points) for points in (source, moved)]
-    asked = transfer(source[None], moved[None], *rests, AnimationSettings(), MotionOptions(), True, False)
-    gaze = face.gaze(asked.moved_pose.undo(moved[None]))
-    return Target(**{**vars(asked), "moved": moved[None], "gaze": gaze})
 
 
 def opening_of(points: torch.Tensor, eye: int) -> Opening:
@@ -41,19 +31,6 @@ def opening_of(points: torch.Tensor, eye: int) -> Opening:
     return Opening.between(
         parts.lid_points[eye : eye + 1], parts.lids[:, eye : eye + 1], parts.eye(eye), WHOLE, 3
     )
-
-
-def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
-    """A frame [H, W, 3] with its openings drawn over the source."""
-    square = face_crop(asked.source, AnimationSettings())
-    pictures = to_float(frames)
-    shift = make_warp(asked, Rings(asked, square, True).mesh(asked), 256).at_nodes()
-    if draw is draw_mouths:
-        draw(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
-    else:
-        draw(pictures, frames, asked, shift, square, WHOLE)
-    compose.blend(frames := frames.clone(), pictures, torch.ones(1, HEIGHT, WIDTH), WHOLE)
-    return frames[0].float()
 
 
 def with_eyes(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,12 +107,6 @@ def test_openings_that_do_not_move_keep_their_pixels():
         assert (frame - frames[0].float()).abs().max() <= 1
 
 
-def column(frame: torch.Tensor, points: torch.Tensor, x: float = 0.0) -> torch.Tensor:
-    """Lightness of the inside of a mouth from lip to lip, at a distance from its middle in pixels."""
-    top, bottom = int(points[UPPER_LIP, 1]), int(points[LOWER_LIP, 1])
-    return frame[top:bottom, int(points[UPPER_LIP, 0] + x)].mean(-1)
-
-
 def test_a_mouth_that_was_never_open_gets_teeth_shade_and_a_tongue():
     shut, opened = (landmarks(size=SIZE, at=(180, 150), drop=drop) for drop in (0.0, 2.5))
     frame = drawn(draw_mouths, picture(), target(shut, opened))
@@ -198,16 +169,6 @@ def test_lips_that_touch_show_no_teeth_and_no_black_dashes():
     change = (frame - before)[y - 4 : y + 5, x - 25 : x + 26].mean(-1)
     assert change.max() < 15
     assert frame[y - 4 : y + 5, x - 25 : x + 26].min() > 40
-
-
-def with_teeth(points: torch.Tensor) -> torch.Tensor:
-    """A picture [1, H, W, 3] of an open mouth that is filled with white teeth."""
-    frames = picture()
-    parts = Parts(points[None])
-    lips = points[None, None, face.UPPER + face.LOWER, :2]
-    opening = Opening.between(lips, parts.lips, parts.mouth, WHOLE, 3)
-    opening.rects[0].of(frames)[0][((opening.above + opening.below) < 0.5)[0]] = 240
-    return frames
 
 
 def test_teeth_of_a_smile_stay_above_a_dark_inside_when_the_mouth_opens():

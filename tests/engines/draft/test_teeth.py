@@ -1,0 +1,135 @@
+"""Teeth: what the driving mouth shows of them, and what the result does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from drawn_parts import SIZE, column, drawn, target, with_teeth
+from made_faces import LOWER_LIP, UPPER_LIP, landmarks, picture
+
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.mouth import draw_mouths
+from liveportrait_v2v.engines.draft.teeth import TEETH, teeth_shown, with_shown_teeth
+from liveportrait_v2v.tracking import TrackedChunk
+
+OPENED = landmarks(size=SIZE, at=(180, 150), drop=2.0)
+TOP, BOTTOM = int(OPENED[UPPER_LIP, 1]), int(OPENED[LOWER_LIP, 1])
+WHITE, DARK, LIPS = (240, 235, 225), (40, 15, 15), (170, 70, 75)
+
+
+def mouth(*colours: tuple[int, int, int]) -> torch.Tensor:
+    """A picture [1, H, W, 3] of an open mouth that has these colours from lip to lip, in bands of one height."""
+    frames = picture()
+    edges = torch.linspace(TOP, BOTTOM + 1, len(colours) + 1).int().tolist()
+    for top, bottom, colour in zip(edges[:-1], edges[1:], colours, strict=True):
+        frames[0, top:bottom, 130:230] = torch.tensor(colour, dtype=torch.uint8)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("colours", "share"),
+    [
+        ((WHITE,), 1.0),
+        ((WHITE, DARK), 0.5),
+        ((WHITE, DARK, DARK), 1 / 3),
+        ((WHITE, WHITE, DARK), 2 / 3),
+        # Teeth in the shade, told by the dark below them; behind a tongue, none.
+        (((110, 90, 80), DARK, DARK), 1 / 3),
+        ((DARK, LIPS), 0.0),
+        ((DARK,), 0.0),
+        # The upper lip's shade lies on them.
+        (((110, 90, 80), WHITE, DARK), 2 / 3),
+        # A lower lip that shines is none.
+        ((WHITE, DARK, DARK, WHITE), 1 / 4),
+    ],
+)
+def test_the_teeth_of_a_mouth_end_where_it_gets_dark(colours, share):
+    assert teeth_shown(mouth(*colours), OPENED[None]).item() == pytest.approx(share, abs=0.12)  # a ninth
+
+
+def test_a_mouth_that_is_neither_light_nor_dark_counts_as_usual():
+    assert teeth_shown(mouth(LIPS), OPENED[None]).item() == 0
+    assert teeth_shown(mouth(LIPS), OPENED[None], usual=0.4).item() == pytest.approx(0.4)
+
+
+def test_a_mouth_outside_the_frame_is_no_fault():
+    assert 0 <= teeth_shown(picture(), OPENED[None] - 1000.0).item() <= 1
+
+
+def test_the_share_goes_along_with_the_landmarks():
+    chunk = with_shown_teeth(TrackedChunk(mouth(WHITE, DARK), OPENED[None], torch.tensor([True])))
+    turned = chunk.landmarks * 0.7 + 20
+    assert face.teeth_share(turned).item() == pytest.approx(0.5, abs=0.06)
+    assert with_shown_teeth(chunk) is chunk
+
+
+def test_landmarks_of_the_mesh_alone_tell_of_no_teeth():
+    assert face.teeth_share(OPENED[None]).item() == face.UNTOLD
+
+
+def led(share: float, frames: torch.Tensor | None = None, source: torch.Tensor | None = None) -> torch.Tensor:
+    """Lightness from lip to lip of a mouth that opens, led by one with such a share of teeth."""
+    shut = landmarks(size=SIZE, at=(180, 150)) if source is None else source
+    asked = replace(target(shut, OPENED), teeth=torch.tensor([share]))
+    return column(drawn(draw_mouths, picture() if frames is None else frames, asked), OPENED, x=5)
+
+
+SKIN = picture()[0, 150, 180].float().mean()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.45])
+def test_made_teeth_go_as_far_down_as_the_driving_ones(share):
+    light = led(share)[2:-4] > 0.6 * SKIN
+    assert light.float().mean().item() == pytest.approx(share, abs=0.1)
+    assert light[: int(0.8 * share * len(light))].all()
+
+
+def test_lower_teeth_fill_what_the_upper_ones_are_too_short_for():
+    assert (led(0.9)[2:-6] > 0.5 * SKIN).float().mean() > 0.75
+    assert (led(0.45)[2:-6] > 0.5 * SKIN).float().mean() < 0.7
+
+
+def test_a_driving_mouth_without_teeth_gives_a_dark_one():
+    assert led(0.0)[2:-6].max() < 0.5 * SKIN
+
+
+def test_made_teeth_take_the_place_of_what_shows_far_fewer():
+    parted = landmarks(size=SIZE, at=(180, 150), drop=1.2)
+    frames = with_teeth(parted)
+    frames[frames == 240] = 20  # a mouth that shows none
+    light = led(0.45, frames, parted)[2:-4] > 0.6 * SKIN
+    assert light.float().mean() > 0.35
+
+
+def test_the_sources_own_teeth_stay_where_they_are_about_as_many():
+    parted = landmarks(size=SIZE, at=(180, 150), drop=1.2)
+    frames = with_teeth(parted)
+    few, many = (
+        drawn(draw_mouths, frames, replace(target(parted, OPENED), teeth=torch.tensor([t])))
+        for t in (0.2, 0.5)
+    )
+    x, y = OPENED[UPPER_LIP, :2].int().tolist()
+    upper = slice(y + 2, y + 2 + (BOTTOM - TOP) // 4), slice(x - 10, x + 10)
+    assert few[upper].mean() > 200
+    torch.testing.assert_close(few[upper], many[upper], atol=2, rtol=0)
+
+
+def test_teeth_have_half_the_tint_of_the_skin():
+    frames = picture()
+    frames[..., :] = torch.tensor((190, 110, 60), dtype=torch.uint8)
+    shut = landmarks(size=SIZE, at=(180, 150))
+    frame = drawn(draw_mouths, frames, replace(target(shut, OPENED), teeth=torch.tensor([0.6])))
+    x, y = OPENED[UPPER_LIP, :2].int().tolist()
+    tooth = frame[y + 2 : BOTTOM - 2, x + 4 : x + 7].flatten(0, 1)
+    red, green, blue = tooth[tooth.sum(1).argmax()].tolist()
+    assert 1.1 < red / green < 1.45  # 1.7 of the skin
+    assert green / blue < 1.5
+
+
+def test_teeth_are_read_of_each_mouth_by_itself():
+    frames = torch.cat((mouth(WHITE), mouth(DARK), mouth(WHITE, DARK)))
+    alone = torch.cat([teeth_shown(f[None], OPENED[None]) for f in frames])
+    torch.testing.assert_close(teeth_shown(frames, OPENED.expand(3, -1, -1)), alone)
+    assert TEETH.usual < 0.5

@@ -35,7 +35,7 @@ MAX_STRAY_CM = 0.1
 whose lips have been shut make the landmark network see raised corners: to pull them down would make a frown."""
 OPENING_DECAY = 0.1
 """Difference of openings over which a correction held from another frame falls to 1/e."""
-MIN_MOUTH_SHARE = 0.5
+MIN_MOUTH_SHARE = 0.2
 """Least share of a wanted mouth opening that a correction leaves."""
 BT709_LUMA = (0.2126, 0.7152, 0.0722)
 """Luma of red, green and blue."""

@@ -29,7 +29,7 @@ from .feedback import Missing, with_halved_colors
 from .memory import Memory, Remembered
 from .motion import RestingFace, Target, led_from, transfer
 from .mouth import draw_mouths
-from .paint import paint_lids, paint_lips
+from .paint import paint_corners, paint_lids, paint_lips
 from .sampling import moved, squeezed, to_region
 from .teeth import with_shown_teeth
 from .template import DraftTemplate
@@ -385,6 +385,7 @@ class DraftSession:
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         pictures, opacity = moved(frames, maps, warp, square, region, parts)
         draw_mouths(pictures, frames, target, seen, shift, square, region)
+        paint_corners(pictures, target, region)
         draw_eyes(pictures, frames, target, shift, square, region)
         paint_lips(pictures, frames, target, region)
         paint_lids(pictures, frames, target, region)

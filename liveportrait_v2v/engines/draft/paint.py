@@ -103,7 +103,30 @@ class LipPaint:
     seam_colour: float = 0.45
 
 
-LIDS, LIPS = LidPaint(), LipPaint()
+@dataclass(frozen=True)
+class CornerPaint:
+    """The corners of a mouth that gets narrower: of a wider one, they were dark. Distances are in widths of the mouth.
+
+    Attributes:
+        reach: half width and half height of what is looked at.
+        around: half width and half height of the bell around a corner in which dark places are lightened.
+        skin: distance up to which the lightest skin is taken for that.
+        light: light there at least, in shares of that skin's.
+        narrower: share of its width that a mouth loses, from which its corners are lightened.
+        inner, meet: distance from the middle from which that goes for what is between the lips too, and their distance
+            up to which it does.
+    """
+
+    reach: tuple[float, float] = (0.85, 0.3)
+    around: tuple[float, float] = (0.16, 0.14)
+    skin: float = 0.1
+    light: float = 0.8
+    narrower: Ramp = Ramp(0.02, 0.15)
+    inner: Ramp = Ramp(0.4, 0.05)
+    meet: Ramp = Ramp(0.12, 0.08)
+
+
+LIDS, LIPS, CORNERS = LidPaint(), LipPaint(), CornerPaint()
 
 
 def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
@@ -198,6 +221,35 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     pictures[which, :, rows, columns] = torch.lerp(part, LIPS.seam_colour * upper, seam_line.unsqueeze(1))
 
 
+def paint_corners(pictures: torch.Tensor, target: Target, region: PixelRect) -> None:
+    """Lighten the skin around the corners of mouths that get narrower, outside of the opening.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+    """
+    own, new = target.pose.undo(target.source), target.moved_pose.undo(target.moved)
+    share = CORNERS.narrower(1 - face.mouth_width(new) / face.mouth_width(own).clamp_min(1e-3))
+    which = share.nonzero().flatten()
+    if not len(which):
+        return
+    frame = target.after.mouth[which]
+    rows, columns, x, y = surroundings(frame, CORNERS.reach, region)
+    if not x.numel():  # outside the frame
+        return
+    upper, lower = heights_at(target.after.lips[:, which], x)
+    # Beside the margins, and between them where they meet.
+    meet = CORNERS.meet.down(lower - upper) * CORNERS.inner(x.abs())
+    outside = (torch.maximum(upper - y, y - lower) / frame.pixel).clamp(0, 1).maximum(meet)
+    across, down = CORNERS.around
+    near = torch.exp(-(((x.abs() - 0.5) / across) ** 2 + (y / down) ** 2)) * outside
+    part = pictures[which, :, rows, columns]
+    reach = max(1, round(CORNERS.skin / frame.pixel.mean().item()))
+    light = part.maximum(CORNERS.light * lightest_around(part, reach))
+    pictures[which, :, rows, columns] = torch.lerp(
+        part, light, (near * share[which].view(-1, 1, 1)).unsqueeze(1)
+    )
+
+
 def smallness(landmarks: torch.Tensor) -> torch.Tensor:
     """Return 1 for small mouths, 0 for others, [N], of landmarks [N, 478, 3] in pixels."""
     return 1 - SMALL_MOUTH(face.mouth_width(landmarks) / SMALL_MOUTH_PX)
@@ -238,13 +290,19 @@ def _skin_around(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     shrink = max(1, round(width / LIDS.outer_px))
     reach = max(1, round(LIDS.outer_around * width / shrink))
     small = F.avg_pool2d(pictures, shrink, ceil_mode=True) if shrink > 1 else pictures
-    smooth = _most_around(_most_around(small, reach, 3), reach, 2)
-    # Along rows, then along columns: with all around, this and the above are many times the work.
-    for window, room in (((1, 2 * reach + 1), (0, reach)), ((2 * reach + 1, 1), (reach, 0))):
-        smooth = F.avg_pool2d(smooth, window, 1, room, count_include_pad=False)
+    smooth = lightest_around(small, reach)
     if shrink == 1:
         return smooth
     return F.interpolate(smooth, pictures.shape[2:], mode="bilinear", align_corners=False)
+
+
+def lightest_around(pictures: torch.Tensor, reach: int) -> torch.Tensor:
+    """Return pictures [N, 3, h, w] by the lightest places up to `reach` pixels around each pixel, smoothed."""
+    smooth = _most_around(_most_around(pictures, reach, 3), reach, 2)
+    # Along rows, then along columns: with all around, this and the above are many times the work.
+    for window, room in (((1, 2 * reach + 1), (0, reach)), ((2 * reach + 1, 1), (reach, 0))):
+        smooth = F.avg_pool2d(smooth, window, 1, room, count_include_pad=False)
+    return smooth
 
 
 def _most_around(values: torch.Tensor, reach: int, dim: int) -> torch.Tensor:

@@ -9,7 +9,8 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v.compose import PixelRect, to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
-from liveportrait_v2v.engines.draft.paint import paint_lids, paint_lips
+from liveportrait_v2v.engines.draft.paint import paint_corners, paint_lids, paint_lips
+from liveportrait_v2v.faces import topology
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
@@ -175,4 +176,56 @@ def test_a_small_mouth_that_shuts_keeps_nothing_of_its_teeth():
 )
 def test_other_mouths_keep_their_lips(source, moved):
     before, after = painted(paint_lips, target(source, moved))
+    assert torch.equal(before, after)
+
+
+def with_corners(asked: Target, warped: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `painted`, of a mouth's corners."""
+    return painted(lambda pictures, _, *more: paint_corners(pictures, *more), asked, warped)
+
+
+def narrower(points: torch.Tensor, share: float) -> torch.Tensor:
+    """Landmarks whose lips are narrower by a share."""
+    lips = [
+        *topology.LIP_INNER_UPPER,
+        *topology.LIP_INNER_LOWER,
+        *topology.LIP_OUTER_UPPER,
+        *topology.LIP_OUTER_LOWER,
+    ]
+    points = points.clone()
+    points[lips, 0] += share * (points[UPPER_LIP, 0] - points[lips, 0])
+    return points
+
+
+def corners_of(points: torch.Tensor) -> list[list[int]]:
+    """x and y of the corners of a mouth."""
+    return points[[face.UPPER[0], face.UPPER[-1]], :2].round().int().tolist()
+
+
+def test_the_dark_corners_of_a_grin_turn_to_skin_as_the_mouth_gets_narrower():
+    grin = landmarks(size=14.0, at=(180, 150), drop=0.8)
+    small = narrower(grin, 0.25)
+    warped = picture()
+    for x, y in corners_of(small):
+        warped[0, y - 3 : y + 4, x - 3 : x + 4] = 20
+    before, after = with_corners(target(grin, small), warped)
+    for x, y in corners_of(small):
+        assert before[y, x].mean() < 0.15 * picture()[0, y, x].float().mean()
+        assert after[y, x].mean() > 0.6 * picture()[0, y, x].float().mean()
+    # The mouth's own inside is no corner.
+    x, y = small[[UPPER_LIP, LOWER_LIP], :2].mean(0).int().tolist()
+    assert torch.equal(before[y, x - 10 : x + 10], after[y, x - 10 : x + 10])
+
+
+@pytest.mark.parametrize("share", [0.0, -0.2])
+def test_the_corners_of_a_mouth_that_gets_no_narrower_stay(share):
+    grin = landmarks(size=14.0, at=(180, 150), drop=0.8)
+    warped = torch.randint(0, 256, (1, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    before, after = with_corners(target(grin, narrower(grin, share)), warped)
+    assert torch.equal(before, after)
+
+
+def test_a_narrower_mouth_outside_the_frame_is_no_fault():
+    grin = landmarks(size=14.0, at=(-400, 150), drop=0.8)
+    before, after = with_corners(target(grin, narrower(grin, 0.25)))
     assert torch.equal(before, after)

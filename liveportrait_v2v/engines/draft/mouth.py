@@ -248,7 +248,7 @@ def _inside(
     color = skin_color(frames, target.source)
     kept = _View.of_memory(remembered, color)
     shape = target.moved_pose.undo(target.moved)
-    teeth = target.teeth.clamp_min(0) * face.lip_gaps(shape)[:, 5].clamp_min(0)
+    teeth = target.teeth.clamp_min(0) * face.lip_gaps(shape)[:, len(face.UPPER) // 2].clamp_min(0)
     own_share, kept_share = (view.shown * (1 - _missing(teeth, view.teeth)) for view in (own, kept))
     own_share = torch.maximum(own_share, same)
     unseen = (1 - own_share) * (1 - kept_share)

@@ -98,8 +98,12 @@ def _heights_and_lengths(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.T
     return heights, slopes.square().add_(1).sqrt_()
 
 
-def line(distance: torch.Tensor, frame: Frame, width: float) -> torch.Tensor:
-    """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel."""
+def line(distance: torch.Tensor, frame: Frame, width: float | torch.Tensor) -> torch.Tensor:
+    """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel.
+
+    Args:
+        width: of all, or float32 [N, 1, 1].
+    """
     return torch.exp(-((distance / (MIN_LINE_WIDTH_PX * frame.pixel).clamp_min(width)) ** 2))
 
 

@@ -44,7 +44,10 @@ class LidPaint:
         narrowing: new opening over the source's own, above which nothing is painted.
         open_eye: the source's own opening from which an eye has a lid to bring down.
         upper_edge, lower_edge: distance from the open and from the shut lid's margin at which the painted lid ends.
-        lash_width, lash_opacity, lash_colour: the line of lashes; colour as a share of the skin's.
+        lash_width, lash_opacity, lash_colour: the line of lashes; colour as a share of the skin's, at most: darker
+            lashes of the open eye make a darker one.
+        lash_wider: how much wider the line is, in shares, for each share of the skin's light that it is darker.
+        lash_reach: distances above and below the open lid's margin between which its own lashes are looked for.
         crease_width, crease_depth: the fold that stays at the open lid's margin.
         lashes_above, lashes_below: distances between which the open eye's own lashes are removed.
         lashes_ends_exponent: power of the fade towards the eye's corners, where lashes stay.
@@ -65,6 +68,8 @@ class LidPaint:
     lash_width: float = 0.045
     lash_opacity: float = 0.75
     lash_colour: float = 0.3
+    lash_wider: float = 2.0
+    lash_reach: tuple[float, float] = (0.06, 0.04)
     crease_width: float = 0.06
     crease_depth: float = 0.12
     lashes_above: Ramp = Ramp(-0.45, 0.1)
@@ -170,9 +175,11 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         open_lid, shut_lid = y - heights_at(lids, x)
         ends = share[which, eye].view(-1, 1, 1) * ENDS.down(x.abs())
         lid = ends * LIDS.upper_edge(open_lid) * LIDS.lower_edge.down(shut_lid)
-        lashes = LIDS.lash_opacity * ends * line(shut_lid, frame, LIDS.lash_width)
         crease = 1 - LIDS.crease_depth * torch.exp(-((open_lid / LIDS.crease_width) ** 2))
-        skin = color_at(frames, which, before.points[which], _AROUND_EYES[eye]).view(-1, 3, 1, 1)
+        skin = color_at(frames, which, before.points[which], _AROUND_EYES[eye])
+        lash_colour, width = _own_lashes(frames, which, before.points[which], eye, skin)
+        lashes = LIDS.lash_opacity * ends * line(shut_lid, frame, width)
+        skin = skin.view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]
         # Only above lids that are nearly shut: the lashes of others are right where they are.
         above = (
@@ -183,7 +190,37 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
         part = _without_clump(part, frame, x if eye else -x, y, shut[which, eye])
         part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
-        pictures[which, :, rows, columns] = torch.lerp(part, LIDS.lash_colour * skin, lashes.unsqueeze(1))
+        pictures[which, :, rows, columns] = torch.lerp(part, lash_colour * skin, lashes.unsqueeze(1))
+
+
+def _own_lashes(
+    frames: torch.Tensor, which: torch.Tensor, points: torch.Tensor, eye: int, skin: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return colour, as a share of the skin's, and width of a line that is as dark as the open eyes' lashes.
+
+    Args:
+        which: int64 [K], the frames whose eyes are meant.
+        points: float32 [K, 478, 2], their landmarks.
+        skin: float32 [K, 3], colour around their eyes.
+
+    Returns:
+        float32 [K, 1, 1, 1] and [K, 1, 1].
+    """
+    height, width = frames.shape[1:3]
+    lid = face.EYES[eye][0]
+    margin, ends = taken(points, lid[1:-1]), taken(points, (lid[0], lid[-1]))
+    size = (ends[:, 1] - ends[:, 0]).norm(dim=-1)
+    up, down = LIDS.lash_reach
+    steps = torch.linspace(-up, down, 6, device=points.device).view(1, -1, 1)
+    x = margin[..., 0].long().unsqueeze(1).clamp(0, width - 1)
+    y = (margin[..., 1].unsqueeze(1) + steps * size.view(-1, 1, 1)).long().clamp(0, height - 1)
+    seen = frames[which.view(-1, 1, 1), y, x.expand_as(y)].float().mean(-1)
+    light = seen.amin(1).mean(1) / skin.mean(1).clamp_min(1)
+    # What is not covered is skin.
+    colour = (1 - (1 - light) / LIDS.lash_opacity).clamp(0, LIDS.lash_colour)
+    least = 1 - LIDS.lash_opacity * (1 - LIDS.lash_colour)
+    wider = 1 + LIDS.lash_wider * (least - light).clamp_min(0)
+    return colour.view(-1, 1, 1, 1), (LIDS.lash_width * wider).view(-1, 1, 1)
 
 
 def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:

@@ -184,6 +184,33 @@ def with_corners(asked: Target, warped: torch.Tensor | None = None) -> tuple[tor
     return painted(lambda pictures, _, *more: paint_corners(pictures, *more), asked, warped)
 
 
+def with_lashes(opened: torch.Tensor, eye: int, share: float) -> torch.Tensor:
+    """A picture [1, H, W, 3] of an eye whose upper lid has a margin of so much of the skin's light."""
+    frames = picture()
+    for x, y in opened[list(face.EYES[eye][0]), :2].round().int().tolist():
+        around = 0, slice(y - 2, y + 2), slice(x - 3, x + 4)
+        frames[around] = (share * picture()[around].float()).byte()
+    return frames
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_the_line_of_a_shut_lid_is_as_dark_as_the_open_eyes_lashes(eye):
+    opened, shut = landmarks(size=14.0), landmarks(size=14.0, lids=0.0)
+    lines = []
+    for share in (0.1, 0.5, 0.9):
+        frames = with_lashes(opened, eye, share)
+        pictures = to_float(picture())
+        paint_lids(pictures, frames, target(opened, shut), WHOLE)
+        x, seam = lids_row(shut, eye)
+        column = pictures[0, :, seam - 5 : seam + 6, x].mean(0) / picture()[0, seam, x].float().mean()
+        lines.append((column.min().item(), (column < 0.8).sum().item()))
+    (dark, wide), (usual, narrow), faint = lines
+    assert dark < 0.32
+    assert wide > narrow
+    assert usual == pytest.approx(0.5, abs=0.06)
+    assert faint == (pytest.approx(usual, abs=0.03), narrow)
+
+
 def narrower(points: torch.Tensor, share: float) -> torch.Tensor:
     """Landmarks whose lips are narrower by a share."""
     lips = [

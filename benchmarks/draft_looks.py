@@ -51,7 +51,7 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 from benchmarks.draft_quality import open_clip  # noqa: E402
 from liveportrait_v2v.engines import create_engine  # noqa: E402
 from liveportrait_v2v.engines.draft import face  # noqa: E402
-from liveportrait_v2v.engines.draft.paint import skin_color  # noqa: E402
+from liveportrait_v2v.engines.draft.colours import skin_color  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker, topology  # noqa: E402
 from liveportrait_v2v.geometry import euler_angles  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from ...compose import PixelRect, to_float
 from ...tensors import TensorStruct
 from . import face
+from .colours import skin_color
 from .curves import CURVE_SAMPLES, Patch, surroundings
 from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
-from .paint import skin_color
 from .parts import Parts
 from .teeth import teeth_shown
 

@@ -12,13 +12,14 @@ from ...compose import PixelRect
 from ...faces import FaceSquare
 from ...tensors import taken
 from . import face
+from .colours import skin_color
 from .curves import CURVE_SAMPLES, Opening, Patch, height_at, heights_at, places_in
 from .face import Frame, Ramp
 from .feedback import BT709_LUMA
 from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
-from .paint import Colour, skin_color, smallness
+from .paint import Colour, smallness
 from .teeth import teeth_shown
 
 

@@ -14,13 +14,12 @@ from ...compose import PixelRect
 from ...faces import topology
 from ...tensors import taken
 from . import face
+from .colours import color_at, pixels_at
 from .curves import curves_along, heights_at, line, surroundings
 from .face import Frame, Ramp, smoothstep
 from .motion import Target
 
-# Landmarks on skin: away from the shadows of brows, nose and lips; around each eye away from its lashes, between lid
-# and brow and under the lower lid.
-_SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
+# Landmarks on the skin around each eye: away from its lashes, between lid and brow and under the lower lid.
 _AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 # The middles of the lips, away from teeth and skin.
 UPPER_LIP, LOWER_LIP = (72, 11, 302), (85, 16, 315)
@@ -134,21 +133,6 @@ class CornerPaint:
 LIDS, LIPS, CORNERS = LidPaint(), LipPaint(), CornerPaint()
 
 
-def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-    """Return the face's colour, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
-    return color_at(frames, torch.arange(len(frames), device=frames.device), landmarks, _SKIN)
-
-
-def color_at(
-    frames: torch.Tensor, which: torch.Tensor, landmarks: torch.Tensor, indices: tuple[int, ...]
-) -> torch.Tensor:
-    """Return the mean colour at some landmarks [K, 478, >=2] of K of the frames."""
-    height, width = frames.shape[1:3]
-    points = taken(landmarks, indices)[..., :2].long()
-    x, y = points[..., 0].clamp(0, width - 1), points[..., 1].clamp(0, height - 1)
-    return frames[which.unsqueeze(1), y, x].float().mean(1)
-
-
 def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:
     """Paint upper lids that come down over an open eye, with a line of lashes.
 
@@ -206,15 +190,15 @@ def _own_lashes(
     Returns:
         float32 [K, 1, 1, 1] and [K, 1, 1].
     """
-    height, width = frames.shape[1:3]
     lid = face.EYES[eye][0]
     margin, ends = taken(points, lid[1:-1]), taken(points, (lid[0], lid[-1]))
     size = (ends[:, 1] - ends[:, 0]).norm(dim=-1)
     up, down = LIDS.lash_reach
-    steps = torch.linspace(-up, down, 6, device=points.device).view(1, -1, 1)
-    x = margin[..., 0].long().unsqueeze(1).clamp(0, width - 1)
-    y = (margin[..., 1].unsqueeze(1) + steps * size.view(-1, 1, 1)).long().clamp(0, height - 1)
-    seen = frames[which.view(-1, 1, 1), y, x.expand_as(y)].float().mean(-1)
+    steps = torch.linspace(-up, down, 6, device=points.device).view(1, -1, 1) * size.view(-1, 1, 1)
+    places = torch.stack(
+        torch.broadcast_tensors(margin[:, None, :, 0], margin[:, None, :, 1] + steps), dim=-1
+    )
+    seen = pixels_at(frames, which, places).mean(-1)
     light = seen.amin(1).mean(1) / skin.mean(1).clamp_min(1)
     # What is not covered is skin.
     colour = (1 - (1 - light) / LIDS.lash_opacity).clamp(0, LIDS.lash_colour)

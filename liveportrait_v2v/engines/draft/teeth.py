@@ -10,8 +10,8 @@ from ...faces.history import MESH
 from ...tensors import taken
 from ...tracking import TrackedChunk
 from . import face
+from .colours import pixels_at, skin_color
 from .face import Ramp
-from .paint import skin_color
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,11 @@ def teeth_shown(frames: torch.Tensor, landmarks: torch.Tensor, usual: float = 0.
         landmarks: float32 [N, >=468, >=2] in their pixels.
         usual: share where that can't be told: what is light there may as well be lips or the tongue.
     """
-    (height, width), (count, upper_part) = frames.shape[1:3], TEETH.places
+    count, upper_part = TEETH.places
     upper, lower = (taken(landmarks, lip[_ACROSS])[:, None, :, :2] for lip in (face.UPPER, face.LOWER))
     down = torch.arange(count, device=landmarks.device)
-    x, y = torch.lerp(upper, lower, ((down + 0.5) / count).view(-1, 1, 1)).round().long().unbind(-1)
-    which = torch.arange(len(frames), device=frames.device).view(-1, 1, 1)
-    seen = frames[which, y.clamp(0, height - 1), x.clamp(0, width - 1)].float().mean(2)
+    places = torch.lerp(upper, lower, ((down + 0.5) / count).view(-1, 1, 1))
+    seen = pixels_at(frames, torch.arange(len(frames), device=frames.device), places).mean(2)
     light = seen[..., 1:].sum(-1) / skin_color(frames, landmarks)[:, 1:].sum(1, keepdim=True).clamp_min(1)
     brightest, at = light[:, :upper_part].max(1, keepdim=True)
     # Above it are teeth in the lip's shade, below it they end where it gets darker.

@@ -1,0 +1,35 @@
+"""Colours of faces at their landmarks."""
+
+from __future__ import annotations
+
+import torch
+
+from ...tensors import taken
+
+# Landmarks on skin: away from the shadows of brows, nose and lips.
+_SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
+
+
+def pixels_at(frames: torch.Tensor, which: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the pixels at places [K, ..., 2] of K of the frames, float32 [K, ..., 3]; outside, the border's.
+
+    Args:
+        frames: uint8 [N, H, W, 3].
+        which: int64 [K].
+    """
+    height, width = frames.shape[1:3]
+    x, y = places.long().unbind(-1)
+    rows = which.view(-1, *(1,) * (x.dim() - 1))
+    return frames[rows, y.clamp(0, height - 1), x.clamp(0, width - 1)].float()
+
+
+def color_at(
+    frames: torch.Tensor, which: torch.Tensor, landmarks: torch.Tensor, indices: tuple[int, ...]
+) -> torch.Tensor:
+    """Return the mean colour at some landmarks [K, 478, >=2] of K of the frames, float32 [K, 3] in 0..255."""
+    return pixels_at(frames, which, taken(landmarks, indices)[..., :2]).mean(1)
+
+
+def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+    """Return the face's colour, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
+    return color_at(frames, torch.arange(len(frames), device=frames.device), landmarks, _SKIN)

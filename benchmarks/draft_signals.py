@@ -64,7 +64,7 @@ PAIRS = (
 )
 ENOUGH = {
     **{"pitch": 2.0, "yaw": 2.0, "roll": 2.0, "mouth": 0.02, "width": 0.01, "corners": 0.008, "brows": 0.008},
-    **{"lids": 0.15, "wink": 0.15, "gaze_x": 0.03, "gaze_y": 0.06, "inside": 0.1},
+    **{"lids": 0.15, "wink": 0.15, "gaze_x": 0.03, "gaze_y": 0.06, "inside": 0.06},
 }
 """Standard deviation of the driving signal from which it counts: degrees, shares and widths of the eye. What is read of
 an upright glance varies by 0.05 with the lids alone."""

@@ -115,6 +115,7 @@ class CornerPaint:
         reach: half width and half height of what is looked at.
         around: half width and half height of the bell around a corner in which dark places are lightened.
         skin: distance up to which the lightest skin is taken for that.
+        px: width of a mouth in pixels from which that is taken of a smaller picture.
         light: light there at least, in shares of that skin's.
         narrower: share of its width that a mouth loses, from which its corners are lightened.
         inner, meet: distance from the middle from which that goes for what is between the lips too, and their distance
@@ -124,6 +125,7 @@ class CornerPaint:
     reach: tuple[float, float] = (0.85, 0.3)
     around: tuple[float, float] = (0.16, 0.14)
     skin: float = 0.1
+    px: int = 40
     light: float = 0.8
     narrower: Ramp = Ramp(0.02, 0.15)
     inner: Ramp = Ramp(0.4, 0.05)
@@ -264,8 +266,7 @@ def paint_corners(pictures: torch.Tensor, target: Target, region: PixelRect) -> 
     across, down = CORNERS.around
     near = torch.exp(-(((x.abs() - 0.5) / across) ** 2 + (y / down) ** 2)) * outside
     part = pictures[which, :, rows, columns]
-    reach = max(1, round(CORNERS.skin / frame.pixel.mean().item()))
-    light = part.maximum(CORNERS.light * lightest_around(part, reach))
+    light = part.maximum(CORNERS.light * _skin_around(part, frame, CORNERS.skin, CORNERS.px))
     pictures[which, :, rows, columns] = torch.lerp(
         part, light, (near * share[which].view(-1, 1, 1)).unsqueeze(1)
     )
@@ -300,30 +301,29 @@ def _without_clump(
     start, end = LIDS.outer
     top, bottom = LIDS.outer_height
     clump = start(out) * end.down(out) * top.down(-y) * bottom.down(y) * share.view(-1, 1, 1)
-    skin = LIDS.outer_light * _skin_around(pictures, frame)
+    skin = LIDS.outer_light * _skin_around(pictures, frame, LIDS.outer_around, LIDS.outer_px)
     # Without any, make-up around it would be a smudge.
     return torch.lerp(pictures, pictures.maximum(skin), (LIDS.outer_opacity * clump).unsqueeze(1))
 
 
-def _skin_around(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Return pictures [N, 3, h, w] of eyes by the lightest places around each pixel, smoothed."""
+def _skin_around(pictures: torch.Tensor, frame: Frame, around: float, px: int) -> torch.Tensor:
+    """Return pictures [N, 3, h, w] of eyes or mouths by the lightest places around each pixel, smoothed.
+
+    Args:
+        around: distance up to which is looked, in widths of the eye or mouth.
+        px: width of these in pixels from which a smaller picture is looked at.
+    """
     width = frame.axes[:, 0].norm(dim=-1).mean().item()
-    shrink = max(1, round(width / LIDS.outer_px))
-    reach = max(1, round(LIDS.outer_around * width / shrink))
+    shrink = max(1, round(width / px))
+    reach = max(1, round(around * width / shrink))
     small = F.avg_pool2d(pictures, shrink, ceil_mode=True) if shrink > 1 else pictures
-    smooth = lightest_around(small, reach)
-    if shrink == 1:
-        return smooth
-    return F.interpolate(smooth, pictures.shape[2:], mode="bilinear", align_corners=False)
-
-
-def lightest_around(pictures: torch.Tensor, reach: int) -> torch.Tensor:
-    """Return pictures [N, 3, h, w] by the lightest places up to `reach` pixels around each pixel, smoothed."""
-    smooth = _most_around(_most_around(pictures, reach, 3), reach, 2)
+    smooth = _most_around(_most_around(small, reach, 3), reach, 2)
     # Along rows, then along columns: with all around, this and the above are many times the work.
     for window, room in (((1, 2 * reach + 1), (0, reach)), ((2 * reach + 1, 1), (reach, 0))):
         smooth = F.avg_pool2d(smooth, window, 1, room, count_include_pad=False)
-    return smooth
+    if shrink == 1:
+        return smooth
+    return F.interpolate(smooth, pictures.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _most_around(values: torch.Tensor, reach: int, dim: int) -> torch.Tensor:

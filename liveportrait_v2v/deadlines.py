@@ -85,14 +85,19 @@ class Deadline:
             OutOfTime: the deadline came first.
         """
         task = asyncio.ensure_future(work)
+        late = True
         try:
-            return await asyncio.wait_for(task, self.left())
-        except asyncio.TimeoutError:
-            if task.cancelled():
-                raise OutOfTime from None
-            raise  # the work's own
+            # Not asyncio.wait_for: until Python 3.12 it drops a cancellation that comes as the work ends.
+            await asyncio.wait({task}, timeout=self.left())
+            late = not task.done()
         finally:
             task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # which asyncio would report as never seen
+        if late and task.cancelled():
+            raise OutOfTime
+        return task.result()
 
 
 async def to_the_end(work: Awaitable[T]) -> T:

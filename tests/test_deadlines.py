@@ -40,6 +40,23 @@ def test_work_beyond_a_deadline_is_cancelled(seconds):
     assert ended == [True] * (seconds > 0)
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_cancellation_in_the_moment_that_the_work_ends_is_not_lost(fails):
+    async def scenario() -> None:
+        work = asyncio.get_running_loop().create_future()
+        waiting = asyncio.ensure_future(Deadline(60).wait(work))
+        await asyncio.sleep(0.01)
+        if fails:
+            work.set_exception(ValueError())
+        else:
+            work.set_result(7)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(scenario())
+
+
 def test_the_works_own_timeout_is_not_the_deadlines():
     async def work() -> None:
         raise asyncio.TimeoutError

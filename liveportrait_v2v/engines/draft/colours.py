@@ -6,6 +6,9 @@ import torch
 
 from ...tensors import taken
 
+BT709_LUMA = (0.2126, 0.7152, 0.0722)
+"""Luma of red, green and blue."""
+
 # Landmarks on skin: away from the shadows of brows, nose and lips.
 _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
 

@@ -125,7 +125,7 @@ _HEAD = [Edits.place(name) for name in ("rotate_pitch", "rotate_yaw", "rotate_ro
 
 def _shape(target: Target, edits: Edits, rest: RestingFace, led: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Return shapes [N, 478, 3] in head coordinates, and where each iris goes, [N, 2, 2]."""
-    shape = target.moved_pose.undo(target.moved)
+    shape = target.shape
     opening, eyes, gaze = face.mouth_opening(shape), face.eye_openings(shape), target.gaze
     unit = rest.size[0] / canonical_face().vertices[list(topology.OVAL), 0].to(shape.device).abs().max() / 2
 

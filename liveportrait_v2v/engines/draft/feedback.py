@@ -17,6 +17,7 @@ from ...faces.inference import MIN_PRESENCE
 from ...geometry import Pose
 from ...tensors import TensorStruct
 from . import face
+from .colours import BT709_LUMA
 from .corners import corner_places, move_corners
 from .motion import Target, angle_of, axis_of, rotation_about
 
@@ -37,8 +38,6 @@ OPENING_DECAY = 0.1
 """Difference of openings over which a correction held from another frame falls to 1/e."""
 MIN_MOUTH_SHARE = 0.2
 """Least share of a wanted mouth opening that a correction leaves."""
-BT709_LUMA = (0.2126, 0.7152, 0.0722)
-"""Luma of red, green and blue."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Missing(TensorStruct):
 
     def added_to(self, target: Target) -> Target:
         """Add what is missing to a target; of openings less, the more they differ from those at which it was found."""
-        shape = target.moved_pose.undo(target.moved)
+        shape = target.shape
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
         shape = move_corners(shape, self.corners)
         opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)

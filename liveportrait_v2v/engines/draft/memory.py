@@ -228,17 +228,19 @@ def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int
         torch.linspace(*ends, count, device=frames.device)
         for ends, count in zip((MOUTHS.x, MOUTHS.y), MOUTHS.size[::-1], strict=True)
     )
-    picture = _cut(frames[k : k + 1], parts.mouth, x, y)
+    frame = frames[k : k + 1]
+    picture = _cut(frame, parts.mouth, x, y)
     if picture is None:
         return before
+    skin = skin_color(frame, source)
     return replace(
         before,
         mouth=picture,
         mouth_place=target.pose[k : k + 1].undo(face.mouth_place(source)),
         mouth_curves=parts.lips.transpose(0, 1),
         mouth_opening=parts.mouth_opening,
-        mouth_teeth=teeth_shown(frames[k : k + 1], source),
-        skin=skin_color(frames[k : k + 1], source),
+        mouth_teeth=teeth_shown(frame, source, skin),
+        skin=skin,
     )
 
 

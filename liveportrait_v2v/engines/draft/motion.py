@@ -122,6 +122,11 @@ class Target(TensorStruct):
     rest_eyes: torch.Tensor = field(metadata=SHARED)
 
     @cached_property
+    def shape(self) -> torch.Tensor:
+        """The moved faces in head coordinates, float32 [N, 478, 3]."""
+        return self.moved_pose.undo(self.moved)
+
+    @cached_property
     def before(self) -> Parts:
         """Eyes and mouths of the source."""
         return _parts(self.source)
@@ -144,7 +149,7 @@ class Target(TensorStruct):
         """Keep a share [N, 2] of the source's own lids, as the head carries them."""
         if not share.any():
             return self
-        own, shape = self.pose.undo(self.source), self.moved_pose.undo(self.moved)
+        own, shape = self.pose.undo(self.source), self.shape.clone()
         for eye, (upper, lower, _) in enumerate(face.EYES):
             lids, corners = [*upper[1:-1], *lower[1:-1]], [upper[0], upper[-1]]
             kept = own[:, lids] + (shape[:, corners] - own[:, corners]).mean(1, keepdim=True)

@@ -12,10 +12,9 @@ from ...compose import PixelRect
 from ...faces import FaceSquare
 from ...tensors import taken
 from . import face
-from .colours import skin_color
+from .colours import BT709_LUMA, skin_color
 from .curves import CURVE_SAMPLES, Opening, Patch, height_at, heights_at, places_in
 from .face import Frame, Ramp
-from .feedback import BT709_LUMA
 from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
@@ -158,8 +157,9 @@ def draw_mouths(
     if opening.inside.amax() <= 0:
         opening.put(pictures, skin, region)
         return
-    own_view = _View.of_source(frames, target, patch)
-    picture = _inside(opening, own_view, skin, frames, target, remembered)
+    color = skin_color(frames, target.source)
+    own_view = _View.of_source(frames, color, target, patch)
+    picture = _inside(opening, own_view, skin, color, target, remembered)
     opening.put(pictures, torch.lerp(skin, picture, opening.inside.unsqueeze(1)), region)
 
 
@@ -182,14 +182,15 @@ class _View:
     at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     @classmethod
-    def of_source(cls, frames: torch.Tensor, target: Target, patch: Patch) -> _View:
+    def of_source(cls, frames: torch.Tensor, color: torch.Tensor, target: Target, patch: Patch) -> _View:
+        """Take the mouth of the source's frames, where the face has this colour [N, 3]."""
         before = target.before
         place = target.pose.undo(face.mouth_place(target.source))
         return cls(
             place,
             before.lips,
             MOUTH.parted(before.mouth_opening),
-            teeth_shown(frames, target.source) * _height(place, before.lips),
+            teeth_shown(frames, target.source, color) * _height(place, before.lips),
             lambda x, y: patch.at(before.mouth, x, y),
         )
 
@@ -235,7 +236,7 @@ def _inside(
     opening: Opening,
     own: _View,
     lips: torch.Tensor,
-    frames: torch.Tensor,
+    color: torch.Tensor,
     target: Target,
     remembered: Remembered,
 ) -> torch.Tensor:
@@ -243,13 +244,12 @@ def _inside(
 
     Args:
         lips: float32 [N, 3, h, w], the skin on both sides of it.
+        color: float32 [N, 3], the face's.
     """
     own_gaps, gaps = ((rows[1] - rows[0])[..., 1] for rows in (target.before.lip_rows, target.after.lip_rows))
     same = torch.exp(-(((gaps - own_gaps).abs().mean(1) / MOUTH.same) ** 2))
-    color = skin_color(frames, target.source)
     kept = _View.of_memory(remembered, color)
-    shape = target.moved_pose.undo(target.moved)
-    teeth = target.teeth.clamp_min(0) * face.lip_gaps(shape)[:, len(face.UPPER) // 2].clamp_min(0)
+    teeth = target.teeth.clamp_min(0) * face.lip_gaps(target.shape)[:, len(face.UPPER) // 2].clamp_min(0)
     own_share, kept_share = (view.shown * (1 - _missing(teeth, view.teeth)) for view in (own, kept))
     own_share = torch.maximum(own_share, same)
     unseen = (1 - own_share) * (1 - kept_share)

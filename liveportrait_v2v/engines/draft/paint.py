@@ -250,8 +250,8 @@ def paint_corners(pictures: torch.Tensor, target: Target, region: PixelRect) -> 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
     """
-    own, new = target.pose.undo(target.source), target.moved_pose.undo(target.moved)
-    share = CORNERS.narrower(1 - face.mouth_width(new) / face.mouth_width(own).clamp_min(1e-3))
+    own = target.pose.undo(target.source)
+    share = CORNERS.narrower(1 - face.mouth_width(target.shape) / face.mouth_width(own).clamp_min(1e-3))
     which = share.nonzero().flatten()
     if not len(which):
         return

@@ -43,12 +43,15 @@ _ACROSS = slice(3, 8)
 """Landmarks of the lips, of 11 from corner to corner, between which is looked."""
 
 
-def teeth_shown(frames: torch.Tensor, landmarks: torch.Tensor, usual: float = 0.0) -> torch.Tensor:
+def teeth_shown(
+    frames: torch.Tensor, landmarks: torch.Tensor, skin: torch.Tensor, usual: float = 0.0
+) -> torch.Tensor:
     """Return the share of the way from the upper to the lower lip that shows teeth, float32 [N] in 0..1.
 
     Args:
         frames: uint8 [N, H, W, 3].
         landmarks: float32 [N, >=468, >=2] in their pixels.
+        skin: float32 [N, 3], as `skin_color` has it.
         usual: share where that can't be told: what is light there may as well be lips or the tongue.
     """
     count, upper_part = TEETH.places
@@ -56,7 +59,7 @@ def teeth_shown(frames: torch.Tensor, landmarks: torch.Tensor, usual: float = 0.
     down = torch.arange(count, device=landmarks.device)
     places = torch.lerp(upper, lower, ((down + 0.5) / count).view(-1, 1, 1))
     seen = pixels_at(frames, torch.arange(len(frames), device=frames.device), places).mean(2)
-    light = seen[..., 1:].sum(-1) / skin_color(frames, landmarks)[:, 1:].sum(1, keepdim=True).clamp_min(1)
+    light = seen[..., 1:].sum(-1) / skin[:, 1:].sum(1, keepdim=True).clamp_min(1)
     brightest, at = light[:, :upper_part].max(1, keepdim=True)
     # Above it are teeth in the lip's shade, below it they end where it gets darker.
     row = torch.where(down <= at, brightest, light).cummin(1).values / brightest.clamp_min(1e-3)
@@ -70,6 +73,6 @@ def with_shown_teeth(chunk: TrackedChunk) -> TrackedChunk:
     """Add the landmark at which their teeth end to faces [N, 478, 3]; those of a template have it."""
     if chunk.landmarks.shape[1] > MESH:
         return chunk
-    device = chunk.frames.device
-    share = teeth_shown(chunk.frames, chunk.landmarks.to(device), TEETH.usual).to(chunk.landmarks.device)
-    return replace(chunk, landmarks=face.with_teeth(chunk.landmarks, share))
+    landmarks = chunk.landmarks.to(chunk.frames.device)
+    share = teeth_shown(chunk.frames, landmarks, skin_color(chunk.frames, landmarks), TEETH.usual)
+    return replace(chunk, landmarks=face.with_teeth(chunk.landmarks, share.to(chunk.landmarks.device)))

@@ -10,6 +10,7 @@ from drawn_parts import SIZE, column, drawn, target, with_teeth
 from made_faces import LOWER_LIP, UPPER_LIP, landmarks, picture
 
 from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.colours import skin_color
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
 from liveportrait_v2v.engines.draft.teeth import TEETH, teeth_shown, with_shown_teeth
 from liveportrait_v2v.tracking import TrackedChunk
@@ -26,6 +27,12 @@ def mouth(*colours: tuple[int, int, int]) -> torch.Tensor:
     for top, bottom, colour in zip(edges[:-1], edges[1:], colours, strict=True):
         frames[0, top:bottom, 130:230] = torch.tensor(colour, dtype=torch.uint8)
     return frames
+
+
+def shown(frames: torch.Tensor, of: torch.Tensor = OPENED, usual: float = 0.0) -> torch.Tensor:
+    """The share of teeth in pictures [N, H, W, 3] of a face with these landmarks [478, 3]."""
+    faces = of.expand(len(frames), -1, -1)
+    return teeth_shown(frames, faces, skin_color(frames, faces), usual)
 
 
 @pytest.mark.parametrize(
@@ -46,16 +53,16 @@ def mouth(*colours: tuple[int, int, int]) -> torch.Tensor:
     ],
 )
 def test_the_teeth_of_a_mouth_end_where_it_gets_dark(colours, share):
-    assert teeth_shown(mouth(*colours), OPENED[None]).item() == pytest.approx(share, abs=0.12)  # a ninth
+    assert shown(mouth(*colours)).item() == pytest.approx(share, abs=0.12)  # a ninth
 
 
 def test_a_mouth_that_is_neither_light_nor_dark_counts_as_usual():
-    assert teeth_shown(mouth(LIPS), OPENED[None]).item() == 0
-    assert teeth_shown(mouth(LIPS), OPENED[None], usual=0.4).item() == pytest.approx(0.4)
+    assert shown(mouth(LIPS)).item() == 0
+    assert shown(mouth(LIPS), usual=0.4).item() == pytest.approx(0.4)
 
 
 def test_a_mouth_outside_the_frame_is_no_fault():
-    assert 0 <= teeth_shown(picture(), OPENED[None] - 1000.0).item() <= 1
+    assert 0 <= shown(picture(), OPENED - 1000.0).item() <= 1
 
 
 def test_the_share_goes_along_with_the_landmarks():
@@ -130,6 +137,5 @@ def test_teeth_have_half_the_tint_of_the_skin():
 
 def test_teeth_are_read_of_each_mouth_by_itself():
     frames = torch.cat((mouth(WHITE), mouth(DARK), mouth(WHITE, DARK)))
-    alone = torch.cat([teeth_shown(f[None], OPENED[None]) for f in frames])
-    torch.testing.assert_close(teeth_shown(frames, OPENED.expand(3, -1, -1)), alone)
+    torch.testing.assert_close(shown(frames), torch.cat([shown(frame[None]) for frame in frames]))
     assert TEETH.usual < 0.5

@@ -79,7 +79,9 @@ def unled(source: torch.Tensor, rest: RestingFace) -> Target:
     own = pose.undo(source)
     gaze, full = face.gaze(own), torch.ones_like(pose.scale)
     teeth = face.UNTOLD * full
-    return Target(source, source, pose, pose, full, gaze, gaze, face.eye_openings(own), teeth, rest.eyes)
+    return Target(
+        source, source, pose, pose, full, gaze, gaze, face.eye_openings(own), teeth, rest.eyes, rest.corners
+    )
 
 
 def edited(

@@ -42,8 +42,6 @@ CACHED_PIXELS = 200_000
 FEEDBACK, LIVE_FEEDBACK = ((1, 2), (3, 1), (6, 1)), ((3, 1), (5, 1), (8, 1))
 """Frames from one inference to the next, and inferences in a row, on faces that are drawn once, twice and at least
 three times smaller for it. Where frames come one by one, an inference takes as long as it takes to draw a frame."""
-MAX_LIFT_FRAMES = 3
-"""Frames between inferences up to which corners of mouths are corrected: they rise and fall as people speak."""
 
 
 class DraftEngine:
@@ -289,7 +287,7 @@ class DraftSession:
         """Return the target that makes the result match what is wanted, by re-tracking a small sketch of it.
 
         What was missing in a frame that is inferred is added to the frames up to the next one as well, turns and the
-        corners of mouths little by little.
+        corners of mouths little by little, openings as far as they are alike. Of mouths, also what was learned is.
 
         Args:
             own: the target that moves nothing, of faces that are edited without a driving clip: what seems to be
@@ -314,9 +312,9 @@ class DraftSession:
             new = missing(asked)
             for _ in range(times - 1):
                 new = new + missing(new.added_to(asked))
-            # An edit moves the corners of a mouth as far as it says.
-            new = new.with_corners(own is None, own is None and every <= MAX_LIFT_FRAMES)
-            held = Missing.cat((new[:1] if held is None else held, new.smoothed(held)))
+            if own is not None:
+                new = new.of_edit()
+            held = Missing.cat((new[:1] if held is None else held, new.after(held)))
         assert held is not None  # the first frame of a scene is inferred
         number = self._frames + torch.arange(count)
         latest = len(held) - 1 + number // every - number[-1] // every
@@ -350,7 +348,7 @@ class DraftSession:
         found, presence = landmarks_near(drawn, small.moved)
         assert self._source_rest is not None
         return Missing.of(
-            wanted.moved, found.to(frames.device), presence.to(frames.device), self._source_rest.shape
+            wanted.moved, found.to(frames.device), presence.to(frames.device), wanted.rest_corners
         )
 
     def _draw(

@@ -20,10 +20,12 @@ from . import face
 from .colours import BT709_LUMA
 from .corners import corner_places, move_corners
 from .motion import Target, angle_of, axis_of, rotation_about
+from .response import Response
 
-FEEDBACK_GAIN, CORNER_GAINS = 0.9, (0.95, 1.8)
-"""Share of what is missing that is added, and what is missing of the corners' way outwards and upwards counts that
-much: of the latter, the landmark network finds less than what is drawn."""
+FEEDBACK_GAIN = 0.9
+"""Share of what is missing that is added."""
+FOUND_LIFT_SHARE = 0.91
+"""Share of the lift that is found in a sketch which is found in the result itself."""
 OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, CORNER_DEAD_BAND_CM = 0.01, 0.002, 0.02
 """Noise of the landmark network between two inferences on the same face: smaller differences are ignored."""
 EMA_WEIGHT = 0.8
@@ -35,7 +37,8 @@ MAX_STRAY_CM = 0.1
 """Correction of corners that stay at rest; those that move get as much more as they go at most. Creases of a grin
 whose lips have been shut make the landmark network see raised corners: to pull them down would make a frown."""
 OPENING_DECAY = 0.1
-"""Difference of openings over which a correction held from another frame falls to 1/e."""
+"""Difference of openings over which a correction held from another frame falls to 1/e: of eyes to nothing, of mouths to
+what was learned of those before."""
 MIN_MOUTH_SHARE = 0.2
 """Least share of a wanted mouth opening that a correction leaves."""
 
@@ -48,36 +51,39 @@ class Missing(TensorStruct):
         mouth: float32 [N], opening.
         eyes: float32 [N, 2], openings.
         turn: float32 [N, 3], rotation of the head about its axes, in radians.
-        corners: float32 [N, 2], way of the mouth's corners, as `corner_places` has them.
+        outwards: float32 [N], way of the mouth's corners, in cm.
+        lift_found, mouth_found: what is found of their lift, in cm, and of the mouth's opening, where nothing is
+            added to what is wanted.
         mouth_at, eyes_at: float32 [N] and [N, 2], the openings that were wanted there.
     """
 
     mouth: torch.Tensor
     eyes: torch.Tensor
     turn: torch.Tensor
-    corners: torch.Tensor
+    outwards: torch.Tensor
+    lift_found: Response
+    mouth_found: Response
     mouth_at: torch.Tensor
     eyes_at: torch.Tensor
 
     @classmethod
     def of(
-        cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor, rest: torch.Tensor
+        cls, wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor, rest_corners: torch.Tensor
     ) -> Missing:
         """Compare landmarks [N, 478, 3], in pixels of any frame. Where no face is found, nothing is missing.
 
         Args:
             presence: float32 [N], the landmark net's confidence in what is seen.
-            rest: float32 [478, 3], shape of the face at rest, in head coordinates.
+            rest_corners: float32 [2], places of the mouth's corners at rest, as `corner_places` has them.
         """
         believed = (presence >= MIN_PRESENCE).float()
         asked_pose, shown_pose = face.first_pose(wanted), face.first_pose(seen)
         turn = shown_pose.rotation.mT @ asked_pose.rotation
         asked, shown = asked_pose.undo(wanted), shown_pose.undo(seen)
         mouth, eyes = face.mouth_opening(asked), face.eye_openings(asked)
-        places = corner_places(asked)
-        # At most as far again as they go, and a little more.
-        most = (places - corner_places(rest.unsqueeze(0))).abs() + MAX_STRAY_CM
-        moved = asked.new_tensor(CORNER_GAINS) * (places - corner_places(shown))
+        corners = corner_places(asked)
+        outwards, lift = (corners - rest_corners).unbind(1)
+        less_outwards, less_lift = (corners - corner_places(shown)).unbind(1)
         less_mouth, less_eyes = mouth - face.mouth_opening(shown), eyes - face.eye_openings(shown)
         turned = _added(angle_of(turn), TURN_DEAD_BAND_RADIANS, MAX_TURN_CORRECTION_RADIANS)
         each = believed.unsqueeze(1)
@@ -85,7 +91,9 @@ class Missing(TensorStruct):
             believed * _added(less_mouth, OPENING_DEAD_BAND, MAX_MOUTH_CORRECTION),
             each * _added(less_eyes, OPENING_DEAD_BAND, MAX_EYE_CORRECTION),
             each * turned.unsqueeze(1) * axis_of(turn),
-            each * _added(moved, CORNER_DEAD_BAND_CM, most),
+            believed * _added(less_outwards, CORNER_DEAD_BAND_CM, _most(outwards)),
+            Response.of(lift, less_lift, believed),
+            Response.of(mouth, less_mouth, believed),
             mouth,
             eyes,
         )
@@ -103,19 +111,27 @@ class Missing(TensorStruct):
             mouth=self.mouth + share * other.mouth,
             eyes=self.eyes + share * other.eyes,
             turn=self.turn + share * other.turn,
-            corners=self.corners + share * other.corners,
+            outwards=self.outwards + share * other.outwards,
         )
 
-    def with_corners(self, outwards: bool, upwards: bool) -> Missing:
-        """Return the same, with the ways of the mouth's corners that are to be corrected."""
-        return replace(self, corners=self.corners * self.corners.new_tensor([outwards, upwards]))
-
-    def smoothed(self, before: Missing | None) -> Missing:
-        """Smooth turns and corners from the last ones before, if any: they are slow, but what is inferred trembles."""
+    def of_edit(self) -> Missing:
+        """Return the same without corners of mouths, which an edit moves as far as it says, and nothing learned."""
         return replace(
             self,
-            turn=_averaged(self.turn, None if before is None else before.turn[-1]),
-            corners=_averaged(self.corners, None if before is None else before.corners[-1]),
+            outwards=torch.zeros_like(self.outwards),
+            lift_found=self.lift_found.none(),
+            mouth_found=self.mouth_found.none(),
+        )
+
+    def after(self, before: Missing | None) -> Missing:
+        """Continue those before, if any; turns and corners, slow but inferred with a tremble, are smoothed."""
+        last = None if before is None else before[-1:]
+        return replace(
+            self,
+            turn=_averaged(self.turn, None if last is None else last.turn[0]),
+            outwards=_averaged(self.outwards, None if last is None else last.outwards[0]),
+            lift_found=self.lift_found.after(None if last is None else last.lift_found),
+            mouth_found=self.mouth_found.after(None if last is None else last.mouth_found),
         )
 
     def towards(self, later: Missing, share: torch.Tensor) -> Missing:
@@ -124,15 +140,21 @@ class Missing(TensorStruct):
         return replace(
             later,
             turn=torch.lerp(self.turn, later.turn, share),
-            corners=torch.lerp(self.corners, later.corners, share),
+            outwards=torch.lerp(self.outwards, later.outwards, share[:, 0]),
+            lift_found=self.lift_found.towards(later.lift_found, share),
+            mouth_found=self.mouth_found.towards(later.mouth_found, share),
         )
 
     def added_to(self, target: Target) -> Target:
         """Add what is missing to a target; of openings less, the more they differ from those at which it was found."""
         shape = target.shape
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
-        shape = move_corners(shape, self.corners)
-        opening = torch.maximum(mouth + self.mouth * _likeness(mouth, self.mouth_at), MIN_MOUTH_SHARE * mouth)
+        lift = corner_places(shape)[:, 1] - target.rest_corners[1]
+        more = self.lift_found.correction(lift, FOUND_LIFT_SHARE).clamp(-_most(lift), _most(lift))
+        shape = move_corners(shape, torch.stack((self.outwards, more), dim=1))
+        learned = self.mouth_found.correction(mouth).clamp(-MAX_MOUTH_CORRECTION, MAX_MOUTH_CORRECTION)
+        opening = mouth + torch.lerp(learned, self.mouth, _likeness(mouth, self.mouth_at))
+        opening = torch.maximum(opening, MIN_MOUTH_SHARE * mouth)
         shape = face.open_mouth(shape, opening)
         lids = (self.eyes * _likeness(eyes, self.eyes_at)).clamp_max(MAX_WIDER_EYES)
         shape = face.move_lids(shape, lids)
@@ -157,6 +179,11 @@ def _averaged(found: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
     for row in found:
         rows.append(torch.lerp(rows[-1], row, EMA_WEIGHT) if rows else row)
     return torch.stack(rows[-len(found) :])
+
+
+def _most(way: torch.Tensor) -> torch.Tensor:
+    """Return the largest correction of corners that go some way [N] from rest: as far again, and a little more."""
+    return way.abs() + MAX_STRAY_CM
 
 
 def _likeness(opening: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

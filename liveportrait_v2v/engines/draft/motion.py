@@ -12,6 +12,7 @@ from ...geometry import Pose
 from ...settings import AnimationSettings, MotionOptions
 from ...tensors import SHARED, TensorStruct, put, taken
 from . import face
+from .corners import corner_places
 from .parts import Parts
 
 SHUT_EYE_OPENING, USUAL_EYE_OPENING = 0.18, 0.32
@@ -88,6 +89,11 @@ class RestingFace:
         return face.mouth_opening(self.shape.unsqueeze(0))
 
     @cached_property
+    def corners(self) -> torch.Tensor:
+        """As `corner_places`, [2]."""
+        return corner_places(self.shape.unsqueeze(0))[0]
+
+    @cached_property
     def mouth_width(self) -> torch.Tensor:
         """As `face.mouth_width`, [1]."""
         return face.mouth_width(self.shape.unsqueeze(0))
@@ -108,6 +114,7 @@ class Target(TensorStruct):
         teeth: float32 [N], share of the mouth's height in which the driving face shows its teeth; `face.UNTOLD` where
             no driving face tells.
         rest_eyes: float32 [2], opening of the source's eyes at rest.
+        rest_corners: float32 [2], places of the corners of its mouth at rest, as `corner_places` has them.
     """
 
     source: torch.Tensor
@@ -120,6 +127,7 @@ class Target(TensorStruct):
     eyes: torch.Tensor
     teeth: torch.Tensor
     rest_eyes: torch.Tensor = field(metadata=SHARED)
+    rest_corners: torch.Tensor = field(metadata=SHARED)
 
     @cached_property
     def shape(self) -> torch.Tensor:
@@ -276,7 +284,9 @@ def transfer(
             pose = _shifted(pose, driving_pose, reference, options.driving_multiplier)
     moved = pose.apply(shape)
     full = torch.ones_like(pose.scale)
-    return Target(source, moved, source_pose, pose, full, gaze, own_gaze, own_eyes, teeth, rest.eyes)
+    return Target(
+        source, moved, source_pose, pose, full, gaze, own_gaze, own_eyes, teeth, rest.eyes, rest.corners
+    )
 
 
 def limited_gaze(way: torch.Tensor) -> torch.Tensor:

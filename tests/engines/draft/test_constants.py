@@ -26,6 +26,7 @@ MODULES = (
     "openings",
     "paint",
     "raster",
+    "response",
     "sampling",
     "teeth",
     "warp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -41,7 +42,7 @@ def target(driving: torch.Tensor) -> Target:
 
 def missing(wanted: torch.Tensor, seen: torch.Tensor, presence: torch.Tensor = SURE) -> Missing:
     """What faces [N, 478, 3] that were at rest before lack."""
-    return Missing.of(wanted, seen, presence, RestingFace.of(landmarks()).shape)
+    return Missing.of(wanted, seen, presence, RestingFace.of(landmarks()).corners)
 
 
 def with_corners(width: float = 0.0, lift: float = 0.0) -> torch.Tensor:
@@ -49,6 +50,17 @@ def with_corners(width: float = 0.0, lift: float = 0.0) -> torch.Tensor:
     points = landmarks()[None]
     pose = face.first_pose(points)
     return pose.apply(move_corners(pose.undo(points), torch.tensor([[width, lift]])))
+
+
+def places(points: torch.Tensor) -> torch.Tensor:
+    """Where the corners of mouths are: float32 [N, 2] in cm."""
+    return corner_places(face.first_pose(points).undo(points))
+
+
+def added_corners(wanted: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How far a correction moves the corners of a face that looks otherwise than is wanted: float32 [2]."""
+    asked = replace(target(landmarks()), moved=wanted)
+    return (places(missing(wanted, seen).added_to(asked).moved) - places(wanted))[0]
 
 
 def yaw(points: torch.Tensor) -> float:
@@ -114,18 +126,16 @@ def test_a_share_of_a_wanted_opening_always_remains():
 @pytest.mark.parametrize("way", ["width", "lift"])
 def test_corners_that_are_seen_to_go_less_far_go_further(way):
     wanted, seen = with_corners(**{way: 0.4}), with_corners(**{way: 0.2})
-    lacking = corner_places(face.first_pose(wanted).undo(wanted)) - corner_places(
-        face.first_pose(seen).undo(seen)
-    )
-    corrected = missing(wanted, seen).corners[0]
+    lacking = (places(wanted) - places(seen))[0]
+    further = added_corners(wanted, seen)
     here = ["width", "lift"].index(way)
-    assert 0.6 * lacking[0, here] < corrected[here] < 1.8 * lacking[0, here]
-    assert corrected[1 - here].abs() < 0.5 * corrected[here]
+    assert 0.6 * lacking[here] < further[here] < 1.8 * lacking[here]
+    assert further[1 - here].abs() < 0.5 * further[here]
 
 
 def test_corners_of_a_mouth_at_rest_are_not_pulled_down_for_creases_of_a_grin():
-    corrected = missing(with_corners(), with_corners(lift=0.6)).corners[0]
-    assert corrected[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
+    further = added_corners(with_corners(), with_corners(lift=0.6))
+    assert further[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
 
 
 def test_eyes_open_little_further_than_is_wanted():
@@ -149,18 +159,35 @@ def test_corrections_move_both_sides_of_a_mouth_alike():
 def test_turns_and_corners_go_little_by_little_to_what_was_inferred_last_and_openings_at_once():
     first, last = (missing(with_corners(lift=0.4, width=w), landmarks(lids=0.8)[None]) for w in (0.2, 0.4))
     halfway = first.towards(last, torch.tensor([0.5]))
-    torch.testing.assert_close(halfway.corners, (first.corners + last.corners) / 2)
+    torch.testing.assert_close(halfway.outwards, (first.outwards + last.outwards) / 2)
+    torch.testing.assert_close(halfway.lift_found.sums, (first.lift_found.sums + last.lift_found.sums) / 2)
     torch.testing.assert_close(halfway.turn, (first.turn + last.turn) / 2)
     assert torch.equal(halfway.eyes, last.eyes)
-    assert torch.equal(first.towards(last, torch.tensor([1.0])).corners, last.corners)
+    assert torch.equal(first.towards(last, torch.tensor([1.0])).outwards, last.outwards)
 
 
-def test_corners_that_are_not_to_be_corrected_stay():
-    found = missing(with_corners(lift=0.4, width=0.4), with_corners(lift=0.2, width=0.2))
-    assert torch.equal(found.with_corners(True, True).corners, found.corners)
-    assert found.with_corners(True, False).corners[0, 1] == 0
-    assert found.with_corners(True, False).corners[0, 0] == found.corners[0, 0] > 0
-    assert not found.with_corners(False, False).corners.any()
+def test_corners_of_an_edit_go_as_far_as_it_says():
+    wanted, seen = with_corners(lift=0.4, width=0.4), with_corners(lift=0.2, width=0.2)
+    asked = replace(target(landmarks()), moved=wanted)
+    for found, moves in ((missing(wanted, seen), True), (missing(wanted, seen).of_edit(), False)):
+        moved = (places(found.added_to(asked).moved) - places(wanted)).abs()
+        assert bool((moved > 0.1).all()) is moves
+        assert bool((moved < 0.02).all()) is not moves
+
+
+def test_an_opening_unlike_the_one_inferred_last_gets_what_openings_before_lacked():
+    asked = [target(landmarks(drop=drop)) for drop in (0.8, 1.2, 1.6, 2.0)]
+    halved = [face.move_lips(t.shape, -face.lip_gaps(t.shape) * 0.25) for t in asked]
+    seen = [t.moved_pose.apply(shape) for t, shape in zip(asked, halved, strict=True)]
+    wanted = torch.cat([t.moved for t in asked])
+    found = missing(wanted, torch.cat(seen), torch.ones(4)).after(None)[-1:]
+    small = target(landmarks(drop=0.6))
+    further = face.mouth_opening(found.added_to(small).shape) - face.mouth_opening(small.shape)
+    alone = missing(wanted[-1:], seen[-1]).after(None)
+    forgotten = replace(alone, mouth_found=alone.mouth_found.none())
+    by_itself = face.mouth_opening(forgotten.added_to(small).shape) - face.mouth_opening(small.shape)
+    assert by_itself < 0.01
+    assert further > 0.03
 
 
 def test_halved_colours_keep_the_luma_and_spread_the_tint():
@@ -180,13 +207,13 @@ def test_missing_turns_are_smoothed_and_openings_are_not():
     wanted = landmarks(drop=1.0, yaw=10)[None].expand(4, -1, -1)
     seen = torch.stack([wanted[0], wanted[0], landmarks(), landmarks()])
     raw = missing(wanted, seen, torch.ones(4))
-    smooth = raw.smoothed(None)
+    smooth = raw.after(None)
     assert torch.equal(smooth.mouth, raw.mouth)
     assert torch.equal(smooth.eyes, raw.eyes)
     turns = smooth.turn.norm(dim=-1)
     assert turns[1] < 1e-3
     assert 0.6 * turns[3] < turns[2] < 0.9 * turns[3] < raw.turn[3].norm()
-    later = raw[2:].smoothed(smooth[1:2])
+    later = raw[2:].after(smooth[1:2])
     torch.testing.assert_close(later.turn, smooth.turn[2:])
 
 

@@ -92,8 +92,8 @@ class InsideParameters:
         sides: distance from the middle at which light ends, in widths of the mouth, and what remains of it.
         tongue: half width of the tongue, and its height as a share of the mouth's.
         tongue_from: height of the mouth from which it is seen.
-        lip_shadow: distance to which the upper lip's shadow reaches, and the light in it at the lip.
-        cavity, tongue_colour: colours.
+        lip_shadow: distance to which the upper lip's shadow reaches, and the light in it at the lip, which is red.
+        cavity, tongue_colour, shade: colours, the last of teeth without light at the sides.
         enamel: light of teeth in shares of the skin's, and how much of the skin's tint they have.
         told: share of the mouth's height with teeth in the driving face from which there are upper ones.
         rest: height of the shown teeth, beyond that of the upper ones, from which lower ones stand for it.
@@ -117,9 +117,10 @@ class InsideParameters:
     sides: tuple[Ramp, float] = (Ramp(0.2, 0.3), 0.15)
     tongue: tuple[float, float] = (2.2, 0.8)
     tongue_from: Ramp = Ramp(0.5, 0.8)
-    lip_shadow: tuple[float, float] = (0.2, 0.6)
+    lip_shadow: tuple[float, Colour] = (0.2, (0.8, 0.62, 0.6))
     cavity: Colour = (0.15, 0.085, 0.08)
     tongue_colour: Colour = (0.6, 0.37, 0.36)
+    shade: Colour = (0.33, 0.19, 0.18)
     enamel: tuple[float, float] = (1.12, 0.5)
     told: Ramp = Ramp(0.0, 0.15)
     rest: Ramp = Ramp(0.1, 0.3)
@@ -384,9 +385,10 @@ def made_inside(
     half_width, share = INSIDE.tongue
     bulge = 1 - (across / half_width) ** 2 - above / (share * height).clamp_min(0.05)
     tongue = INSIDE.tongue_from(height) * face.smoothstep(bulge)
-    picture = torch.lerp(material(INSIDE.cavity), material(INSIDE.tongue_colour), tongue.unsqueeze(1))
+    cavity, tongue_colour, shade = map(material, (INSIDE.cavity, INSIDE.tongue_colour, INSIDE.shade))
+    picture = torch.lerp(cavity, tongue_colour, tongue.unsqueeze(1))
     ramp, remains = INSIDE.sides
-    light = 1 - (1 - remains) * ramp(opening.x.abs())
+    side = (1 - (1 - remains) * ramp(opening.x.abs())).unsqueeze(1)
     corners = INSIDE.corners.down(opening.x.abs())
     luma = (skin * skin.new_tensor(BT709_LUMA)).sum(1, keepdim=True)
     brightness, tint = INSIDE.enamel
@@ -407,8 +409,8 @@ def made_inside(
         gaps = torch.exp(-((away / pixel.clamp_min(half)) ** 2))
         # Teeth are narrower at their edge, and round.
         gaps = gaps * (0.4 + 0.6 * (down / end.clamp_min(0.05)).clamp(0, 1) ** 2)
-        enamel = light * (1 - depth * apart * gaps)
-        return torch.lerp(picture, white * enamel.unsqueeze(1), cover.unsqueeze(1))
+        enamel = white * light * (1 - depth * apart * gaps).unsqueeze(1)
+        return torch.lerp(picture, torch.lerp(shade, enamel, side), cover.unsqueeze(1))
 
     upper, lower, least_height = (share.view(-1, 1, 1) for share in (*opacity, teeth))
     shortest, longest = INSIDE.teeth_height
@@ -420,15 +422,16 @@ def made_inside(
     if seen.amax() > 0:
         end = (INSIDE.lower_share * height).clamp_max(INSIDE.lower_height).maximum(rest)
         end = end - INSIDE.lower_fall * (across / INSIDE.lower_teeth[-1]) ** 2
-        picture = row(INSIDE.lower_teeth, above, end, seen, INSIDE.lower_light * light)
+        picture = row(INSIDE.lower_teeth, above, end, seen, skin.new_tensor(INSIDE.lower_light))
     if upper.any():
         reach, least = INSIDE.lip_shadow
-        shadow = least + (1 - least) * face.smoothstep(below / reach)
+        missing = (1 - skin.new_tensor(least)).view(-1, 1, 1)
+        shadow = 1 - missing * (1 - face.smoothstep(below / reach)).unsqueeze(1)
         # The edge of the teeth is where the skull has it, as far as the lips leave teeth to be seen.
         rise = INSIDE.edge_rise * (across / INSIDE.teeth[-1]) ** 2
         end = torch.where(told, 0.0, INSIDE.edge - rise + below - lip)
         seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge).maximum(least_height - 2 * rise)
         end = torch.maximum(end, seen).clamp_max(longest)
         dark = INSIDE.small_gap * smallness(target.source).view(-1, 1, 1)
-        picture = row(INSIDE.teeth, below, end.minimum((1 - dark) * height), upper, light * shadow)
+        picture = row(INSIDE.teeth, below, end.minimum((1 - dark) * height), upper, shadow)
     return picture

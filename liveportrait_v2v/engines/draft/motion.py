@@ -19,7 +19,7 @@ SHUT_EYE_OPENING, USUAL_EYE_OPENING = 0.18, 0.32
 """Opening below which an eye at rest counts as shut (LivePortrait's constant), and the one that it then gets."""
 MAX_WIDENING = 0.8
 """Limit of how much wider than at rest eyes open, in shares of the resting opening, approached softly."""
-SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.2
+SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.1
 """Opening that counts as shut (the landmarks of shut eyes leave 0.04 to 0.13), and the power of a closing's share."""
 GAZE_LIMITS_EYE_WIDTHS, GAZE_FREE_SHARE = (0.25, 0.1), 0.6
 """Limit of the irises' motion sideways and up or down, beyond which the lids would hide them, and the share of it from

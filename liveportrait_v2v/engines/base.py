@@ -41,6 +41,7 @@ class RenderedFrames:
         crops: of each animated face, the engine's own pictures before they were pasted, float [M, 3, h, w] in 0..1: one
             for each frame with a square. Empty of engines that draw in the frame itself, and of a run that is not asked
             for them.
+        covered: numbers of the frames, 0 to N - 1, in which something is before the mouth, which stays as it is.
         check: waits until the frames are computed, and gives those to be shown in their place, if any, with their
             crops; None where nothing is left to be found out.
     """
@@ -49,6 +50,7 @@ class RenderedFrames:
     mask: torch.Tensor | None = None
     squares: tuple[FaceSquare, ...] = ()
     crops: tuple[torch.Tensor, ...] = ()
+    covered: tuple[int, ...] = ()
     check: Callable[[], RenderedFrames | None] | None = None
 
     def settled(self) -> RenderedFrames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class FirstSight:
 
 
 class FaceHistory:
-    """Recorder of a number's first sight, its losses and its cuts; takes the frames of a clip in order.
+    """Recorder of a number's first sight, its losses, its cuts and what is before it; takes frames in order.
 
     Attributes:
         first: None while no frame showed the face.
@@ -59,6 +59,7 @@ class FaceHistory:
         self._seen = self._scene = 0  # the last frame that showed the face, and its scene
         self._gaps: list[str] = []
         self._cuts: list[str] = []
+        self._covered: list[tuple[int, int]] = []  # first and last frames
 
     def add(self, index: int, landmarks: Tensor, present: Tensor, scenes: Tensor) -> None:
         """Take frames from `index` on, as `Tracks.face` gives them; those of an earlier pass are passed over."""
@@ -76,8 +77,16 @@ class FaceHistory:
                 self._gaps.append(_span(self._seen + 1, frame - 1))
             self._seen, self._scene = frame, scene
 
+    def add_covered(self, frames: Iterable[int]) -> None:
+        """Take numbers of frames in which something is before the mouth, so that it stays as it is."""
+        for frame in frames:
+            if self._covered and frame <= self._covered[-1][1] + 1:
+                self._covered[-1] = (self._covered[-1][0], frame)
+            else:
+                self._covered.append((frame, frame))
+
     def notes(self, clip: str = "") -> tuple[str, ...]:
-        """Return a sentence about the cuts and one about the losses, if there are any; `clip` comes before "face"."""
+        """Return a sentence each about cuts, losses and covered mouths, if any; `clip` comes before "face"."""
         who = _name(self._number, clip)
         gaps, notes = list(self._gaps), []
         if self.first is not None and self._seen + 1 < self._frames:
@@ -86,6 +95,11 @@ class FaceHistory:
             notes.append(f"{who} may be another person after the cut at frame {_listed(self._cuts)}")
         if gaps:
             notes.append(f"{who} is lost in frame {_listed(gaps)}")
+        if self._covered:
+            spans = [_span(*span) for span in self._covered]
+            notes.append(
+                f"{who} has something before the mouth, which stays as it is, in frame {_listed(spans)}"
+            )
         return tuple(notes)
 
 

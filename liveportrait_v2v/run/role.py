@@ -133,11 +133,14 @@ class RoleRun:
             masks, crops: as in `run_plan`.
         """
         driving = list(islice(self._driving, len(before)))
-        for render, chunk in zip(self._renders, chunks, strict=True):
+        for render, chunk, history in zip(self._renders, chunks, self._source_faces, strict=True):
             before = before.settled()
             with self._clock("render"):
                 tracked = replace(chunk.tracked, frames=before.frames)
                 drawn = splice(render, tracked, driving, masks, chunk.opacity)
+                history.add_covered(
+                    tracked.index if tracked.held else tracked.index + k for k in drawn.covered
+                )
                 drawn = drawn.settled() if crops else replace(drawn, crops=())
                 before = _over(before, without_others(before.frames, drawn, tracked))
         seen = torch.stack([chunk.seen for chunk in chunks]).any(0)
@@ -258,4 +261,4 @@ def _over(before: RenderedFrames, drawn: RenderedFrames) -> RenderedFrames:
     if mask is not None and before.mask is not None:
         mask = 1 - (1 - mask) * (1 - before.mask)
     squares, crops = before.squares + drawn.squares, before.crops + drawn.crops
-    return RenderedFrames(drawn.frames, mask, squares, crops, drawn.check)
+    return RenderedFrames(drawn.frames, mask, squares, crops, check=drawn.check)

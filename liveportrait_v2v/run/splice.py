@@ -104,6 +104,7 @@ def splice(
     mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
     square = FaceSquare.none(count)
     pictures: list[tuple[torch.Tensor, ...]] = []
+    covered: list[int] = []
     for start, led in runs:
         part = slice(start, start + len(led))
         rendered = _rendered(render, chunk[part], led, masks).settled()
@@ -114,8 +115,9 @@ def splice(
         (own,) = rendered.squares
         square.center[part], square.axes[part], square.side[part] = own.center, own.axes, own.side
         pictures.append(rendered.crops)
+        covered += [start + k for k in rendered.covered]
     crops = tuple(torch.cat(parts) for parts in zip(*pictures, strict=True)) if runs else (NO_CROPS,)
-    return RenderedFrames(frames, mask, (square,), crops)
+    return RenderedFrames(frames, mask, (square,), crops, tuple(covered))
 
 
 def _rendered(render: Render, chunk: TrackedChunk, led: Sequence[_Led], masks: bool) -> RenderedFrames:

@@ -43,6 +43,25 @@ def test_a_face_that_comes_later_or_never_needs_no_note():
     assert history([None] * 5).notes("source") == ()
 
 
+def test_covered_mouths_are_noted_with_the_frames():
+    taken = history([0] * 12)
+    taken.add_covered([1])
+    taken.add_covered([2, 3])
+    taken.add_covered([])
+    taken.add_covered([7])
+    assert taken.notes("source") == (
+        "source face 2 has something before the mouth, which stays as it is, in frame 1-3, 7",
+    )
+
+
+def test_a_picture_with_a_covered_mouth_has_it_once():
+    taken = history([0])
+    taken.add_covered([0, 0, 0])
+    assert taken.notes("source") == (
+        "source face 2 has something before the mouth, which stays as it is, in frame 0",
+    )
+
+
 def test_a_face_that_is_lost_is_noted_with_the_frames():
     assert history([0, 0, None, 0, None, None, 0]).notes("source") == (
         "source face 2 is lost in frame 2, 4-5",

@@ -118,6 +118,11 @@ def test_every_sentence_of_a_catalogue_is_found_whole(messages, language):
             "失敗しました：CUDA out of memory. Tried to allocate",
         ),
         (
+            "source face 0 has something before the mouth, which stays as it is, in frame 0-39",
+            "源人脸 0：嘴前有遮挡，嘴保持原样（帧 0-39）",
+            "ソースの顔 0：口の前に何かがあるため口は動かしません（フレーム 0-39）",
+        ),
+        (
             "role 1 (my clip.mp4): driving face 1 is lost in frame 30-35, 40, 41-44 and 2 more",
             "角色 1（my clip.mp4）：驱动人脸 1：丢失于帧 30-35, 40, 41-44 等（另有 2 处）",
             "ロール 1（my clip.mp4）：ドライビングの顔 1：見失ったフレーム 30-35, 40, 41-44（ほか 2 か所）",

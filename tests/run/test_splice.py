@@ -27,7 +27,7 @@ class Renderer:
         count = len(chunk)
         square = FaceSquare(torch.ones(count, 2), torch.eye(2).repeat(count, 1, 1), torch.full((count,), 4.0))
         mask = torch.full(chunk.frames.shape[:3], 0.5) if masks else None
-        return RenderedFrames(255 - chunk.frames, mask, (square,))
+        return RenderedFrames(255 - chunk.frames, mask, (square,), covered=(count - 1,))
 
 
 def chunk_of(present: list[bool], index: int = 0) -> TrackedChunk:
@@ -54,6 +54,11 @@ def test_the_parts_of_a_held_frame_are_all_that_frame():
     render = Renderer()
     splice(render, chunk_of([True] * 3, index=5).hold(3), [PRESENT, ABSENT, PRESENT])
     assert [(chunk.index, chunk.held) for chunk in render.chunks] == [(7, True), (7, True)]
+
+
+def test_covered_mouths_are_numbered_in_the_whole_chunk():
+    rendered = splice(Renderer(), chunk_of([True, True, False, True]), [PRESENT] * 4)
+    assert rendered.covered == (1, 3)
 
 
 def test_masks_and_squares_are_zero_where_nothing_was_pasted():

@@ -205,7 +205,7 @@ class DraftSession:
         frames = chunk.frames.clone()
         mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
         landmarks, square = self._faces(chunk)
-        scenes = self._scenes(chunk)
+        scenes, covered = self._scenes(chunk), []
         for scene, begins in scenes:
             if begins:
                 self._begin_scene()
@@ -213,8 +213,9 @@ class DraftSession:
             own_mask = None if mask is None else mask[scene]
             led = None if driving is None else driving[scene]
             own_edits = None if edits is None else edits[scene]
-            self._animate(frames[scene], *own, led, own_edits, own_mask)
-        return RenderedFrames(frames, mask, (square,))
+            seen = self._animate(frames[scene], *own, led, own_edits, own_mask)
+            covered += [scene.start + k for k in seen]
+        return RenderedFrames(frames, mask, (square,), covered=tuple(covered))
 
     def _faces(self, chunk: TrackedChunk) -> tuple[torch.Tensor, FaceSquare]:
         """Return a chunk's landmarks and squares: those of a still are the very same ones each time.
@@ -244,13 +245,16 @@ class DraftSession:
         driving: torch.Tensor | None,
         edits: Edits | None,
         mask: torch.Tensor | None,
-    ) -> None:
+    ) -> tuple[int, ...]:
         """Move the faces by landmarks of both clips; frames, and mask if there is one, are modified.
 
         Args:
             source: float32 [N, 478, 3].
             square: their N squares.
             driving: float32 [N, 479, 3], as `motions` yields them.
+
+        Returns:
+            the numbers of the frames, 0 to N - 1, whose mouths are covered and stay as they are.
         """
         source, square = source.to(frames.device), square.to(frames.device)
         if self._source_rest is None:
@@ -268,12 +272,14 @@ class DraftSession:
             wanted = edited(wanted, edits, self._source_rest, square.side, square.axes, driving is not None)
         region = compose.rect_of(square, *frames.shape[1:3])
         if region.empty:
-            return
+            return ()
         seen = self._memory.learn(frames, wanted)
+        wanted = wanted.with_own_mouth(seen.covered)
         target = self._corrected(frames, wanted, own, seen, square, region)
         opacity = self._draw(frames, target, seen, square, region, self._settings.dsize * 3 // 8)
         if mask is not None:
             region.of(mask).copy_(opacity)
+        return seen.covered_frames()
 
     def _corrected(
         self,
@@ -382,10 +388,11 @@ class DraftSession:
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         pictures, opacity = moved(frames, maps, warp, square, region, parts)
-        draw_mouths(pictures, frames, target, seen, shift, square, region)
-        paint_corners(pictures, target, region)
+        with seen.keeping_covered(pictures):
+            draw_mouths(pictures, frames, target, seen, shift, square, region)
+            paint_corners(pictures, target, region)
+            paint_lips(pictures, frames, target, region)
         draw_eyes(pictures, frames, target, shift, square, region)
-        paint_lips(pictures, frames, target, region)
         paint_lids(pictures, frames, target, region)
         seen.paint_eyes(pictures, target, region)
         for part in parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +13,7 @@ from ...compose import PixelRect, to_float
 from ...tensors import TensorStruct
 from . import face
 from .colours import skin_color
+from .covered import COVER, Covers
 from .curves import CURVE_SAMPLES, Patch, surroundings
 from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
@@ -79,6 +82,7 @@ class Remembered(TensorStruct):
         mouth_opening: float32 [N], 0 where no open mouth was seen.
         mouth_teeth: float32 [N], share of its height in which it shows teeth, as `teeth_shown` has it.
         skin: float32 [N, 3] in 0..255, the face's colour in the mouth's frame.
+        covered: float32 [N] in 0..1, how far the mouth counts as covered in the frame itself.
     """
 
     eyes: torch.Tensor
@@ -89,6 +93,7 @@ class Remembered(TensorStruct):
     mouth_opening: torch.Tensor
     mouth_teeth: torch.Tensor
     skin: torch.Tensor
+    covered: torch.Tensor
 
     @classmethod
     def nothing(cls, device: torch.device) -> Remembered:
@@ -102,11 +107,25 @@ class Remembered(TensorStruct):
             (),
             (),
             (3,),
+            (),
         )
         empty = cls(*(torch.zeros(1, *shape, device=device) for shape in shapes))
         # A frame with axes, so that places in it exist.
         empty.mouth_place[:, 1:, :2] = torch.eye(2, device=device)
         return empty
+
+    @contextmanager
+    def keeping_covered(self, pictures: torch.Tensor) -> Iterator[None]:
+        """Keep of pictures [N, 3, h, w], as far as their mouths are covered, what they were before this block."""
+        which = self.covered.nonzero().flatten()
+        kept = pictures[which]
+        yield
+        if len(which):
+            pictures[which] = torch.lerp(pictures[which], kept, self.covered[which].view(-1, 1, 1, 1))
+
+    def covered_frames(self) -> tuple[int, ...]:
+        """Return the numbers of the frames, 0 to N - 1, in which something is before the mouth."""
+        return tuple((self.covered >= COVER.counts).nonzero().flatten().tolist())
 
     def with_unseen_eyes_shut(self, target: Target) -> Target:
         """Keep lids as they are in the source while an eye is shut that was never seen open."""
@@ -154,18 +173,21 @@ class Memory:
         self._still = still
         self._last: Remembered | None = None
         self._widest_eyes = 0.0  # of the kept ones, over those at rest
+        self._covers = Covers()
 
     def learn(self, frames: torch.Tensor, target: Target) -> Remembered:
         """Add the next N frames uint8 [N, H, W, 3], and return what is remembered in each of them.
 
         Eyes are those of the last frame in which both are about as open as at rest, or, until one comes, those of the
-        frame in which they are widest. The mouth is the one that was clearly wider open than those before.
+        frame in which they are widest. The mouth is the one that was clearly wider open than those before, with nothing
+        before it.
         """
         if self._still and self._last is not None:
             return self._last.expand(len(frames))
         last = self._last or Remembered.nothing(frames.device)
         states, rows = [last], []
-        eyes, mouths = self._eyes_of(target), self._mouths_of(target, last)
+        covered = self._covers.learn(frames, target.source)
+        eyes, mouths = self._eyes_of(target), self._mouths_of(target, last, covered)
         shut = (target.eyes / target.rest_eyes < EYES.shut.start) | (target.eyes < EYES.held.start)
         needed = shut.any(1).tolist()
         needed[-1] = True
@@ -178,8 +200,8 @@ class Memory:
                 states.append(_with_mouth(states[-1], frames, target, mouth))
                 shown_mouth = mouth
             rows.append(len(states) - 1)
-        self._last = states[-1]
-        return Remembered.cat(states)[rows]
+        self._last = replace(states[-1], covered=covered[-1:])
+        return replace(Remembered.cat(states)[rows], covered=covered)
 
     def _eyes_of(self, target: Target) -> list[int | None]:
         """Return the frame whose eyes are the ones to be kept, at each frame; None where it came before."""
@@ -193,11 +215,12 @@ class Memory:
             kept.append(k if better else kept[-1] if kept else None)
         return kept
 
-    def _mouths_of(self, target: Target, last: Remembered) -> list[int | None]:
+    def _mouths_of(self, target: Target, last: Remembered, covered: torch.Tensor) -> list[int | None]:
         """Return the frame whose mouth is the one to be kept, at each frame; None where it came before."""
         widest = max(last.mouth_opening.item() * MOUTHS.wider, MOUTHS.least)
         kept: list[int | None] = []
-        for k, opening in enumerate(target.before.mouth_opening.clamp_max(MOUTHS.most).tolist()):
+        openings = torch.where(covered > 0, 0.0, target.before.mouth_opening.clamp_max(MOUTHS.most))
+        for k, opening in enumerate(openings.tolist()):
             better = opening > widest
             if better:
                 widest = opening * MOUTHS.wider

@@ -164,6 +164,15 @@ class Target(TensorStruct):
             shape[:, lids] = torch.lerp(shape[:, lids], kept, share[:, eye].view(-1, 1, 1))
         return replace(self, moved=self.moved_pose.apply(shape))
 
+    def with_own_mouth(self, share: torch.Tensor) -> Target:
+        """Keep a share [N] of the source's own mouth and what is around it, as the head carries them."""
+        if not share.any():
+            return self
+        own, shape = self.pose.undo(self.source), self.shape.clone()
+        weights = share.unsqueeze(1) * face.region_weights("lip").to(share.device)
+        shape[:, :468] = torch.lerp(shape[:, :468], own[:, :468], weights.unsqueeze(-1))
+        return replace(self, moved=self.moved_pose.apply(shape))
+
     def within(self, corner: torch.Tensor, shrink: int) -> Target:
         """Return the target in a part of the frame that begins at `corner` [3] and was made `shrink` times smaller."""
 

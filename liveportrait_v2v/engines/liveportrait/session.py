@@ -298,7 +298,7 @@ class LivePortraitSession:
         device = self._model.device
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         check = _Check(chunk.frames, source.square, feather, rescue, stream)
-        rendered = RenderedFrames(frames, mask, (source.square,), (pictures,), check)
+        rendered = RenderedFrames(frames, mask, (source.square,), (pictures,), check=check)
         # Nothing is gained by waiting later for what a CPU has computed already.
         return rendered.settled() if device.type == "cpu" else rendered
 

@@ -95,7 +95,7 @@ def test_a_shut_mouth_opens_with_the_inside_that_it_showed_before(seen):
     green = picture()
     x, top = opened[UPPER_LIP, :2].int().tolist()
     bottom = int(opened[LOWER_LIP, 1])
-    green[0, top - 2 : bottom + 2, x - 30 : x + 31] = torch.tensor([0, 255, 0], dtype=torch.uint8)
+    green[0, top + 3 : bottom - 3, x - 10 : x + 11] = torch.tensor([0, 255, 0], dtype=torch.uint8)
     asked = target(torch.stack((opened if seen else shut, shut)), opened, shut)
     frames = torch.cat((green if seen else picture(), picture()))
     square, pictures = face_crop(asked.source, AnimationSettings()), to_float(frames)

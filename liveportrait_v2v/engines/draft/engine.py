@@ -23,6 +23,7 @@ from ...settings import AnimationSettings, MotionOptions
 from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, Edits, RenderedFrames, reference_chunk
 from . import face
+from .bars import pins
 from .edit import edited, unled
 from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
@@ -387,7 +388,8 @@ class DraftSession:
             maps = torch.cat((maps, squeezed(shift)), dim=1)
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
-        pictures, opacity = moved(frames, maps, warp, square, region, parts)
+        held = None if sketch else pins(frames, target, square, region)
+        pictures, opacity = moved(frames, maps, warp, square, region, parts, held)
         with seen.keeping_covered(pictures):
             draw_mouths(pictures, frames, target, seen, shift, square, region)
             paint_corners(pictures, target, region)

@@ -35,6 +35,7 @@ def moved(
     square: FaceSquare,
     region: compose.PixelRect,
     parts: list[slice],
+    pins: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
 
@@ -43,6 +44,8 @@ def moved(
             the source in one of the result, which is averaged where there are more.
         warp: the shift that they have at its nodes.
         parts: frames to be moved at once.
+        pins: float32 [N, 2, h, w], share of the shift that the region's pixels keep along each axis; nothing is drawn
+            where it is 0.
     """
     still = _kept(_still, region.area)(region, frames.device)
     # Written in place: to join tensors this large afterwards takes longer.
@@ -56,7 +59,11 @@ def moved(
         upright = F.grid_sample(
             maps[part], place.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False
         )
-        grid = upright[:, :2] + still
+        shift = upright[:, :2]
+        if pins is not None:
+            shift = shift * pins[part]
+            opacity[part] *= (pins[part] > 0).all(1)
+        grid = shift + still
         source = region.of(frames[part]).float()
         pictures[part] = sampled(source.permute(0, 3, 1, 2), grid)
         if maps.shape[1] == 3:

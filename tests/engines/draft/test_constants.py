@@ -12,6 +12,7 @@ from liveportrait_v2v.engines.draft.face import Ramp
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "draft.md"
 MODULES = (
+    "bars",
     "corners",
     "covered",
     "curves",

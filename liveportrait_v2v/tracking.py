@@ -57,7 +57,7 @@ class TrackedChunk:
 
     def __getitem__(self, part: slice) -> TrackedChunk:
         """Return some consecutive frames, as views."""
-        index = self.index if self.held else self.index + range(len(self))[part].start
+        index = self.number_of(range(len(self))[part].start)
         return TrackedChunk(
             self.frames[part],
             self.landmarks[part],
@@ -67,6 +67,10 @@ class TrackedChunk:
             self.scenes[part],
             self.others[part],
         )
+
+    def number_of(self, k: int) -> int:
+        """Return the number of the frame at place k in its clip."""
+        return self.index if self.held else self.index + k
 
     def frames_with_face(self) -> torch.Tensor:
         """Return the frames in which the face is present, uint8 [M, H, W, 3]."""
@@ -83,7 +87,7 @@ class TrackedChunk:
             frame.expand(count, -1, -1, -1),
             landmarks.expand(count, -1, -1),
             present.expand(count),
-            self.index if self.held else self.index + len(self) - 1,
+            self.number_of(len(self) - 1),
             held=True,
             scenes=self.scenes[-1:],
             others=self.others[-1:],

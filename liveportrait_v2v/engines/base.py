@@ -42,6 +42,7 @@ class RenderedFrames:
             for each frame with a square. Empty of engines that draw in the frame itself, and of a run that is not asked
             for them.
         covered: numbers of the frames, 0 to N - 1, in which something is before the mouth, which stays as it is.
+        shut: numbers of those whose eyes stay shut, as the source has shown no open ones.
         check: waits until the frames are computed, and gives those to be shown in their place, if any, with their
             crops; None where nothing is left to be found out.
     """
@@ -51,6 +52,7 @@ class RenderedFrames:
     squares: tuple[FaceSquare, ...] = ()
     crops: tuple[torch.Tensor, ...] = ()
     covered: tuple[int, ...] = ()
+    shut: tuple[int, ...] = ()
     check: Callable[[], RenderedFrames | None] | None = None
 
     def settled(self) -> RenderedFrames:

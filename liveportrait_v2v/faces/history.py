@@ -60,6 +60,7 @@ class FaceHistory:
         self._gaps: list[str] = []
         self._cuts: list[str] = []
         self._covered: list[tuple[int, int]] = []  # first and last frames
+        self._shut: list[tuple[int, int]] = []
 
     def add(self, index: int, landmarks: Tensor, present: Tensor, scenes: Tensor) -> None:
         """Take frames from `index` on, as `Tracks.face` gives them; those of an earlier pass are passed over."""
@@ -79,14 +80,14 @@ class FaceHistory:
 
     def add_covered(self, frames: Iterable[int]) -> None:
         """Take numbers of frames in which something is before the mouth, so that it stays as it is."""
-        for frame in frames:
-            if self._covered and frame <= self._covered[-1][1] + 1:
-                self._covered[-1] = (self._covered[-1][0], frame)
-            else:
-                self._covered.append((frame, frame))
+        _add(self._covered, frames)
+
+    def add_shut(self, frames: Iterable[int]) -> None:
+        """Take numbers of frames in which eyes stay shut, as no open ones were seen."""
+        _add(self._shut, frames)
 
     def notes(self, clip: str = "") -> tuple[str, ...]:
-        """Return a sentence each about cuts, losses and covered mouths, if any; `clip` comes before "face"."""
+        """Return a sentence each about cuts, losses, covered mouths and shut eyes; `clip` comes before "face"."""
         who = _name(self._number, clip)
         gaps, notes = list(self._gaps), []
         if self.first is not None and self._seen + 1 < self._frames:
@@ -95,10 +96,14 @@ class FaceHistory:
             notes.append(f"{who} may be another person after the cut at frame {_listed(self._cuts)}")
         if gaps:
             notes.append(f"{who} is lost in frame {_listed(gaps)}")
-        if self._covered:
-            spans = [_span(*span) for span in self._covered]
+        covered, shut = ([_span(*span) for span in spans] for spans in (self._covered, self._shut))
+        if covered:
             notes.append(
-                f"{who} has something before the mouth, which stays as it is, in frame {_listed(spans)}"
+                f"{who} has something before the mouth, which stays as it is, in frame {_listed(covered)}"
+            )
+        if shut:
+            notes.append(
+                f"{who} has eyes that stay shut, as no open ones were seen before, in frame {_listed(shut)}"
             )
         return tuple(notes)
 
@@ -106,6 +111,15 @@ class FaceHistory:
 def _name(number: int | None, clip: str) -> str:
     of_clip = f"{clip} " if clip else ""
     return f"{of_clip}face in the box" if number is None else f"{of_clip}face {number}"
+
+
+def _add(spans: list[tuple[int, int]], frames: Iterable[int]) -> None:
+    """Add numbers of frames, in order, to spans of those before; an earlier pass has added those up to its last."""
+    for frame in frames:
+        if not spans or frame > spans[-1][1] + 1:
+            spans.append((frame, frame))
+        elif frame > spans[-1][1]:
+            spans[-1] = (spans[-1][0], frame)
 
 
 def _span(first: int, last: int) -> str:

@@ -138,9 +138,8 @@ class RoleRun:
             with self._clock("render"):
                 tracked = replace(chunk.tracked, frames=before.frames)
                 drawn = splice(render, tracked, driving, masks, chunk.opacity)
-                history.add_covered(
-                    tracked.index if tracked.held else tracked.index + k for k in drawn.covered
-                )
+                history.add_covered(tracked.number_of(k) for k in drawn.covered)
+                history.add_shut(tracked.number_of(k) for k in drawn.shut)
                 drawn = drawn.settled() if crops else replace(drawn, crops=())
                 before = _over(before, without_others(before.frames, drawn, tracked))
         seen = torch.stack([chunk.seen for chunk in chunks]).any(0)

@@ -105,6 +105,7 @@ def splice(
     square = FaceSquare.none(count)
     pictures: list[tuple[torch.Tensor, ...]] = []
     covered: list[int] = []
+    shut: list[int] = []
     for start, led in runs:
         part = slice(start, start + len(led))
         rendered = _rendered(render, chunk[part], led, masks).settled()
@@ -116,8 +117,9 @@ def splice(
         square.center[part], square.axes[part], square.side[part] = own.center, own.axes, own.side
         pictures.append(rendered.crops)
         covered += [start + k for k in rendered.covered]
+        shut += [start + k for k in rendered.shut]
     crops = tuple(torch.cat(parts) for parts in zip(*pictures, strict=True)) if runs else (NO_CROPS,)
-    return RenderedFrames(frames, mask, (square,), crops, tuple(covered))
+    return RenderedFrames(frames, mask, (square,), crops, tuple(covered), tuple(shut))
 
 
 def _rendered(render: Render, chunk: TrackedChunk, led: Sequence[_Led], masks: bool) -> RenderedFrames:

@@ -49,8 +49,17 @@ def test_covered_mouths_are_noted_with_the_frames():
     taken.add_covered([2, 3])
     taken.add_covered([])
     taken.add_covered([7])
+    taken.add_covered([1, 2])  # in a second pass
     assert taken.notes("source") == (
         "source face 2 has something before the mouth, which stays as it is, in frame 1-3, 7",
+    )
+
+
+def test_eyes_that_stay_shut_are_noted_with_the_frames():
+    taken = history([0] * 12)
+    taken.add_shut([0, 1, 2])
+    assert taken.notes("source") == (
+        "source face 2 has eyes that stay shut, as no open ones were seen before, in frame 0-2",
     )
 
 

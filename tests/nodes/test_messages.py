@@ -123,6 +123,11 @@ def test_every_sentence_of_a_catalogue_is_found_whole(messages, language):
             "ソースの顔 0：口の前に何かがあるため口は動かしません（フレーム 0-39）",
         ),
         (
+            "source face 0 has eyes that stay shut, as no open ones were seen before, in frame 0-2",
+            "源人脸 0：此前没有出现睁开的眼睛，眼睛保持闭合（帧 0-2）",
+            "ソースの顔 0：開いた目がまだ写っていないため、目は閉じたままです（フレーム 0-2）",
+        ),
+        (
             "role 1 (my clip.mp4): driving face 1 is lost in frame 30-35, 40, 41-44 and 2 more",
             "角色 1（my clip.mp4）：驱动人脸 1：丢失于帧 30-35, 40, 41-44 等（另有 2 处）",
             "ロール 1（my clip.mp4）：ドライビングの顔 1：見失ったフレーム 30-35, 40, 41-44（ほか 2 か所）",

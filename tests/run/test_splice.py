@@ -27,7 +27,7 @@ class Renderer:
         count = len(chunk)
         square = FaceSquare(torch.ones(count, 2), torch.eye(2).repeat(count, 1, 1), torch.full((count,), 4.0))
         mask = torch.full(chunk.frames.shape[:3], 0.5) if masks else None
-        return RenderedFrames(255 - chunk.frames, mask, (square,), covered=(count - 1,))
+        return RenderedFrames(255 - chunk.frames, mask, (square,), covered=(count - 1,), shut=(0,))
 
 
 def chunk_of(present: list[bool], index: int = 0) -> TrackedChunk:
@@ -56,9 +56,10 @@ def test_the_parts_of_a_held_frame_are_all_that_frame():
     assert [(chunk.index, chunk.held) for chunk in render.chunks] == [(7, True), (7, True)]
 
 
-def test_covered_mouths_are_numbered_in_the_whole_chunk():
+def test_covered_mouths_and_shut_eyes_are_numbered_in_the_whole_chunk():
     rendered = splice(Renderer(), chunk_of([True, True, False, True]), [PRESENT] * 4)
     assert rendered.covered == (1, 3)
+    assert rendered.shut == (0, 3)
 
 
 def test_masks_and_squares_are_zero_where_nothing_was_pasted():

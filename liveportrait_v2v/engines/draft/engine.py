@@ -206,7 +206,7 @@ class DraftSession:
         frames = chunk.frames.clone()
         mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
         landmarks, square = self._faces(chunk)
-        scenes, covered = self._scenes(chunk), []
+        scenes, covered, shut = self._scenes(chunk), [], []
         for scene, begins in scenes:
             if begins:
                 self._begin_scene()
@@ -214,9 +214,10 @@ class DraftSession:
             own_mask = None if mask is None else mask[scene]
             led = None if driving is None else driving[scene]
             own_edits = None if edits is None else edits[scene]
-            seen = self._animate(frames[scene], *own, led, own_edits, own_mask)
-            covered += [scene.start + k for k in seen]
-        return RenderedFrames(frames, mask, (square,), covered=tuple(covered))
+            own_covered, own_shut = self._animate(frames[scene], *own, led, own_edits, own_mask)
+            covered += [scene.start + k for k in own_covered]
+            shut += [scene.start + k for k in own_shut]
+        return RenderedFrames(frames, mask, (square,), covered=tuple(covered), shut=tuple(shut))
 
     def _faces(self, chunk: TrackedChunk) -> tuple[torch.Tensor, FaceSquare]:
         """Return a chunk's landmarks and squares: those of a still are the very same ones each time.
@@ -246,7 +247,7 @@ class DraftSession:
         driving: torch.Tensor | None,
         edits: Edits | None,
         mask: torch.Tensor | None,
-    ) -> tuple[int, ...]:
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Move the faces by landmarks of both clips; frames, and mask if there is one, are modified.
 
         Args:
@@ -255,7 +256,8 @@ class DraftSession:
             driving: float32 [N, 479, 3], as `motions` yields them.
 
         Returns:
-            the numbers of the frames, 0 to N - 1, whose mouths are covered and stay as they are.
+            the numbers of the frames, 0 to N - 1, whose mouths are covered and stay as they are, and of those whose
+            eyes stay shut.
         """
         source, square = source.to(frames.device), square.to(frames.device)
         if self._source_rest is None:
@@ -273,14 +275,15 @@ class DraftSession:
             wanted = edited(wanted, edits, self._source_rest, square.side, square.axes, driving is not None)
         region = compose.rect_of(square, *frames.shape[1:3])
         if region.empty:
-            return ()
+            return (), ()
         seen = self._memory.learn(frames, wanted)
         wanted = wanted.with_own_mouth(seen.covered)
+        shut = seen.shut_frames(wanted)
         target = self._corrected(frames, wanted, own, seen, square, region)
         opacity = self._draw(frames, target, seen, square, region, self._settings.dsize * 3 // 8)
         if mask is not None:
             region.of(mask).copy_(opacity)
-        return seen.covered_frames()
+        return seen.covered_frames(), shut
 
     def _corrected(
         self,

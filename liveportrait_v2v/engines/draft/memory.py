@@ -34,6 +34,7 @@ class EyeParameters:
         stretch: least and most vertical stretch of the remembered eye.
         edge: distance from the middle, in shares of the reach, at which the painted eye fades out.
         held: the source's own opening below which an eye that was never seen open stays shut.
+        opened: how much wider than it is an eye is to open, from which its staying shut is told.
     """
 
     reach: tuple[float, float] = (0.65, 0.4)
@@ -44,6 +45,7 @@ class EyeParameters:
     stretch: tuple[float, float] = (0.9, 1.6)
     edge: Ramp = Ramp(0.6, 0.35)
     held: Ramp = Ramp(0.2, 0.06)
+    opened: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,18 @@ class Remembered(TensorStruct):
         """Return the numbers of the frames, 0 to N - 1, in which something is before the mouth."""
         return tuple((self.covered >= COVER.counts).nonzero().flatten().tolist())
 
+    def shut_frames(self, target: Target) -> tuple[int, ...]:
+        """Return the numbers of those in which eyes stay shut that the target opens, as no open one was seen."""
+        opens = target.after.eye_openings > target.eyes + EYES.opened
+        return tuple(((self._unseen(target) > 0.5) & opens).any(1).nonzero().flatten().tolist())
+
     def with_unseen_eyes_shut(self, target: Target) -> Target:
         """Keep lids as they are in the source while an eye is shut that was never seen open."""
-        return target.with_own_lids((self.eye_openings == 0) * EYES.held.down(target.eyes))
+        return target.with_own_lids(self._unseen(target))
+
+    def _unseen(self, target: Target) -> torch.Tensor:
+        """Return how far eyes are shut that were never seen open, float32 [N, 2] in 0..1."""
+        return (self.eye_openings == 0) * EYES.held.down(target.eyes)
 
     def paint_eyes(self, pictures: torch.Tensor, target: Target, region: PixelRect) -> None:
         """Paint remembered eyes, with their lids, where the source's are shut and the target's are not.

@@ -82,6 +82,15 @@ def test_lids_stay_shut_until_an_open_eye_was_seen():
     assert openings[1:].min() > 0.2
 
 
+def test_frames_whose_eyes_stay_shut_are_told():
+    opened = landmarks(lids=1.0)
+    asked = target(torch.stack([landmarks(lids=lids) for lids in (0.05, 0.05, 1.0, 0.05)]), opened, opened)
+    seen = Memory().learn(picture(4), asked)
+    assert seen.shut_frames(asked) == (0, 1)
+    left = target(landmarks(lids=0.05)[None], landmarks(lids=0.05), opened)
+    assert Memory().learn(picture(), left).shut_frames(left) == ()
+
+
 def test_remembered_eyes_outside_the_frame_are_not_painted():
     away, memory = torch.tensor([-400.0, 0.0, 0.0]), Memory()
     memory.learn(picture(), target(OPENED[None], OPENED, OPENED))

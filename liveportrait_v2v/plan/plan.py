@@ -15,8 +15,8 @@ from .pairing import Pairing, pair
 from .role import ALL, Role, name_of
 from .soundtrack import soundtrack
 
-# Of a chunk: eight frames of 4K, 200 MB as RGB.
-_CHUNK_PIXELS = 8 * 3840 * 2160
+# Of frames that come in chunks: eight of cinema's 4K are 230 MB as RGB. Larger ones come one by one.
+_CHUNK_PIXELS = 4096 * 2304
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,8 @@ def make_plan(
 
 
 def chunk_size(infos: Iterable[ClipInfo], most: int = 8) -> int:
-    """Return how many frames of these clips go at a time: `most`, fewer where frames have more pixels than 4K's."""
-    largest = max(info.width * info.height for info in infos)
-    return max(1, min(most, _CHUNK_PIXELS // max(largest, 1)))
+    """Return how many frames of these clips go at a time: `most`, one where frames have more pixels than 4K's."""
+    return most if max(info.width * info.height for info in infos) <= _CHUNK_PIXELS else 1
 
 
 def _check_faces(roles: Sequence[Role]) -> None:

@@ -42,10 +42,11 @@ def test_a_plan_has_the_audio_of_the_result():
 
 
 @pytest.mark.parametrize(
-    ("size", "chunk"), [((640, 360), 8), ((3840, 2160), 8), ((7680, 4320), 2), ((8192, 8100), 1)]
+    ("size", "chunk"),
+    [((640, 360), 8), ((3840, 2160), 8), ((4096, 2304), 8), ((4000, 3000), 1), ((8192, 8100), 1)],
 )
 @pytest.mark.parametrize("large", ["source", "driving"])
-def test_large_frames_come_in_smaller_chunks(size, chunk, large):
+def test_frames_larger_than_4k_come_one_by_one(size, chunk, large):
     pixel = torch.zeros(1, 1, 1, 3, dtype=torch.uint8)
     clips = {name: clip(4) for name in ("source", "driving")}
     clips[large] = Clip(Frames(pixel.expand(4, size[1], size[0], 3), Fraction(25)))

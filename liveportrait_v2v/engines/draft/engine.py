@@ -40,6 +40,8 @@ SKETCH_SIDE_PX, SKETCH_WARP_NODES = 160, 96
 """The sketch that is re-tracked: its pixels across the face's square, and the nodes a side of its warp."""
 CACHED_PIXELS = 200_000
 """Pixels whose intermediate forms, all together, fit into a CPU core's cache."""
+PIXELS_AT_ONCE = 4_000_000
+"""Pixels of the squares that are drawn at once: memory, about 100 bytes each."""
 FEEDBACK, LIVE_FEEDBACK = ((1, 2), (3, 1), (6, 1)), ((3, 1), (5, 1), (8, 1))
 """Frames from one inference to the next, and inferences in a row, on faces that are drawn once, twice and at least
 three times smaller for it. Where frames come one by one, an inference takes as long as it takes to draw a frame."""
@@ -206,17 +208,17 @@ class DraftSession:
         frames = chunk.frames.clone()
         mask = torch.zeros(frames.shape[:3], device=frames.device) if masks else None
         landmarks, square = self._faces(chunk)
-        scenes, covered, shut = self._scenes(chunk), [], []
-        for scene, begins in scenes:
+        parts, covered, shut = self._parts(chunk, square), [], []
+        for part, begins in parts:
             if begins:
                 self._begin_scene()
-            own = (landmarks, square) if len(scenes) == 1 else (landmarks[scene], square[scene])
-            own_mask = None if mask is None else mask[scene]
-            led = None if driving is None else driving[scene]
-            own_edits = None if edits is None else edits[scene]
-            own_covered, own_shut = self._animate(frames[scene], *own, led, own_edits, own_mask)
-            covered += [scene.start + k for k in own_covered]
-            shut += [scene.start + k for k in own_shut]
+            own = (landmarks, square) if len(parts) == 1 else (landmarks[part], square[part])
+            own_mask = None if mask is None else mask[part]
+            led = None if driving is None else driving[part]
+            own_edits = None if edits is None else edits[part]
+            own_covered, own_shut = self._animate(frames[part], *own, led, own_edits, own_mask)
+            covered += [part.start + k for k in own_covered]
+            shut += [part.start + k for k in own_shut]
         return RenderedFrames(frames, mask, (square,), covered=tuple(covered), shut=tuple(shut))
 
     def _faces(self, chunk: TrackedChunk) -> tuple[torch.Tensor, FaceSquare]:
@@ -228,14 +230,17 @@ class DraftSession:
             self._known = chunk.landmarks, face_crop(chunk.landmarks, self._settings)
         return self._known
 
-    def _scenes(self, chunk: TrackedChunk) -> list[tuple[slice, bool]]:
-        """Cut a chunk where a scene of the source begins.
+    def _parts(self, chunk: TrackedChunk, square: FaceSquare) -> list[tuple[slice, bool]]:
+        """Cut a chunk where a scene of the source begins, and into as many frames as are drawn at once.
 
         Returns:
             the parts, and whether each begins a scene: the first one may continue the last chunk's.
         """
         starts = [k for k in range(len(chunk)) if self._continuity.begins(chunk, k)]
-        edges = sorted({0, *starts, len(chunk)})
+        height, width = chunk.frames.shape[1:3]
+        pixels = min(square.side.max().item() ** 2, height * width)
+        at_once = max(1, int(PIXELS_AT_ONCE / max(pixels, 1)))
+        edges = sorted({0, *starts, *range(0, len(chunk), at_once), len(chunk)})
         return [(slice(a, b), a in starts) for a, b in pairwise(edges)]
 
     @torch.inference_mode()

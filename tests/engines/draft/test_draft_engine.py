@@ -11,7 +11,7 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v import compose
 from liveportrait_v2v.engines import create_engine
-from liveportrait_v2v.engines.draft import face, sampling
+from liveportrait_v2v.engines.draft import engine, face, sampling
 from liveportrait_v2v.engines.draft.mesh import RING_PLACES, warp_mesh
 from liveportrait_v2v.engines.draft.motion import RestingFace, Target, transfer
 from liveportrait_v2v.engines.draft.raster import Surface, cross
@@ -88,6 +88,23 @@ def test_motion_changes_the_face():
     result = render([place()] * 2, [place(), place(yaw=15, drop=1.2)])
     changed = (result[1].int() - picture()[0].int()).abs().amax(-1) > 3
     assert changed[140:240, 120:240].float().mean() > 0.2
+
+
+@pytest.mark.parametrize(("squares", "counts"), [(0.5, [1] * 5), (2.5, [2, 2, 1]), (8, [5])])
+def test_few_frames_of_large_faces_are_drawn_at_once_with_the_same_result(monkeypatch, squares, counts):
+    sources, drivings = [place()] * 5, [place(drop=0.4 * k, yaw=3 * k) for k in range(5)]
+    whole = render(sources, drivings)
+    drawn, animate = [], engine.DraftSession._animate
+
+    def counted(session, frames, *given):
+        drawn.append(len(frames))
+        return animate(session, frames, *given)
+
+    side = face_crop(place().unsqueeze(0), AnimationSettings()).side.item()
+    monkeypatch.setattr(engine, "PIXELS_AT_ONCE", squares * min(side**2, HEIGHT * WIDTH))
+    monkeypatch.setattr(engine.DraftSession, "_animate", counted)
+    assert torch.equal(render(sources, drivings), whole)
+    assert drawn == counts
 
 
 def test_pixels_outside_the_crop_keep_their_bytes():

@@ -85,7 +85,6 @@ class Deadline:
             OutOfTime: the deadline came first.
         """
         task = asyncio.ensure_future(work)
-        late = True
         try:
             # Not asyncio.wait_for: until Python 3.12 it drops a cancellation that comes as the work ends.
             await asyncio.wait({task}, timeout=self.left())

@@ -8,6 +8,7 @@ target.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -175,10 +176,8 @@ def with_halved_colors(frames: torch.Tensor) -> torch.Tensor:
 
 def _averaged(found: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
     """Return the exponential averages of what was found [N, ...], from the one before on."""
-    rows: list[torch.Tensor] = [] if before is None else [before]
-    for row in found:
-        rows.append(torch.lerp(rows[-1], row, EMA_WEIGHT) if rows else row)
-    return torch.stack(rows[-len(found) :])
+    rows = accumulate(found, lambda last, row: torch.lerp(last, row, EMA_WEIGHT), initial=before)
+    return torch.stack(list(rows)[-len(found) :])
 
 
 def _most(way: torch.Tensor) -> torch.Tensor:

@@ -399,7 +399,7 @@ def made_inside(
         down: torch.Tensor,
         end: torch.Tensor,
         opacity: torch.Tensor,
-        light: torch.Tensor,
+        light: torch.Tensor | float,
     ) -> torch.Tensor:
         """Return the picture with a row of teeth over it: `down` from the lip, up to `end`."""
         cover = edge(end - down) * edge(ends[-1] - across) * corners * opacity
@@ -422,7 +422,7 @@ def made_inside(
     if seen.amax() > 0:
         end = (INSIDE.lower_share * height).clamp_max(INSIDE.lower_height).maximum(rest)
         end = end - INSIDE.lower_fall * (across / INSIDE.lower_teeth[-1]) ** 2
-        picture = row(INSIDE.lower_teeth, above, end, seen, skin.new_tensor(INSIDE.lower_light))
+        picture = row(INSIDE.lower_teeth, above, end, seen, INSIDE.lower_light)
     if upper.any():
         reach, least = INSIDE.lip_shadow
         missing = (1 - skin.new_tensor(least)).view(-1, 1, 1)

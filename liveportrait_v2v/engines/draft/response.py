@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
@@ -45,10 +46,9 @@ class Response(TensorStruct):
 
     def after(self, before: Response | None) -> Response:
         """Return each with those before, the last of `before` first."""
-        rows: list[torch.Tensor] = [] if before is None else [before.sums[-1]]
-        for row in self.sums:
-            rows.append(RESPONSE.memory * rows[-1] + row if rows else row)
-        return Response(torch.stack(rows[-len(self) :]))
+        last = None if before is None else before.sums[-1]
+        rows = accumulate(self.sums, lambda sums, row: RESPONSE.memory * sums + row, initial=last)
+        return Response(torch.stack(list(rows)[-len(self) :]))
 
     def towards(self, later: Response, share: torch.Tensor) -> Response:
         """Return a share [N, 1] of the way to a later one."""
@@ -56,7 +56,7 @@ class Response(TensorStruct):
 
     def none(self) -> Response:
         """Return one that has learned nothing."""
-        return replace(self, sums=torch.zeros_like(self.sums))
+        return Response(torch.zeros_like(self.sums))
 
     def correction(self, wanted: torch.Tensor, found_share: float = 1.0) -> torch.Tensor:
         """Return what is to be drawn beyond a wanted motion [N] so that this is found; 0 where nothing is learned.

@@ -27,8 +27,11 @@ For each pair, faces of the result's frames are tracked again, and compared with
 - *dashes*: mean second difference, from pixel to pixel around the upper half of irises in these frames, over that of
   the source's own. What lids cover of an iris has to be made when they rise: joined badly, it has lines and dots.
 
-"still" pairs are led by one driving frame repeated: nobody moves, so that jitter is what the engine adds. The
-sheets have the rows driving, source and result of the frames that are roughest, enlarged.
+- *blur*: blur of eyes and mouths, over the source's own. What is painted sharper than the source lowers it.
+
+After the table, each column's median and both ends of it are named. The sheets have the rows driving, source and
+result of five frames, enlarged: the roughest, the widest mouth, the head that is turned most, and eyes that are widest
+and those that are most shut.
 """
 
 from __future__ import annotations
@@ -38,35 +41,22 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.draft_quality import open_clip  # noqa: E402
-from liveportrait_v2v.engines import create_engine  # noqa: E402
-from liveportrait_v2v.engines.draft import face  # noqa: E402
-from liveportrait_v2v.engines.draft.colours import skin_color  # noqa: E402
-from liveportrait_v2v.faces import FaceTracker, topology  # noqa: E402
-from liveportrait_v2v.geometry import euler_angles  # noqa: E402
-from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402
-from liveportrait_v2v.tracking import TrackedChunk, track  # noqa: E402
+from benchmarks.draft_pairs import Pair, Shown, chosen_pairs, over_pairs, spread
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.blur import blur_of
+from liveportrait_v2v.engines.draft.colours import skin_color
+from liveportrait_v2v.faces import topology
+from liveportrait_v2v.geometry import euler_angles
 
-PAIRS = (
-    ("wolfgang", "jwp_intro"),
-    ("jwp_intro", "wolfgang"),
-    ("jwp_intro", "obama"),
-    ("cap12", "jwp_intro"),
-    ("carphone", "cap12"),
-    ("wolfgang", "carphone"),
-    ("cap12", "carphone"),
-    ("test_movie", "obama"),
-)
 EDGES = {
     "lids": (
         topology.LEFT_EYE_UPPER,
@@ -78,7 +68,8 @@ EDGES = {
     "outline": (topology.OVAL + topology.OVAL[:1],),
 }
 BESIDE_PX = (-2, -1, 0, 1, 2)
-LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "lashes", "rings", "dashes")
+LOOKS = ("rim", "hole", "line", "seam", "slit", "corners", "far", "lashes", "rings", "dashes", "blur")
+COLUMNS = (*EDGES, *LOOKS, "jitter")
 WIDE_MOUTH, DARK_SKIN_SHARE, WIDER_EYES = 0.3, 0.3, 1.15
 PARTED, SHUT_MOUTH, SLIT = (0.1, 0.3), 0.1, (0.06, 0.16)
 RIM_PX, CORNERS = 3, 5
@@ -98,7 +89,7 @@ FAR_HEIGHTS, FAR_BANDS, FAR_SMOOTH_ROWS = (-0.2, 0.42), 24, 15
 FAR_REACH_PX, FAR_STEP_PX, FAR_CONTRAST, FAR_LEAP_PX = 6, 0.5, 0.25, 4
 """Where the edge is looked for beside that line, the least change of colour over a pixel, in shares of the skin's
 lightness, that is one, and the second difference from which it is another one."""
-WORST, CROP_FACES, CROP_PX = 3, 1.25, 360
+CROP_FACES, CROP_PX = 1.25, 360
 
 
 def roughness(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float]:
@@ -316,62 +307,6 @@ def _skin_light(frame: torch.Tensor, landmarks: torch.Tensor) -> float:
     return skin_color(frame[None], landmarks[None]).mean().item()
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Frames uint8 [N, H, W, 3] and the landmarks [N, 478, 3] of the face in them."""
-
-    frames: torch.Tensor
-    landmarks: torch.Tensor
-
-
-def tracked(name: str, frames: int) -> list[TrackedChunk]:
-    """Return the first frames of a clip, with the track of its first face."""
-    chunks = track(open_clip(name), cap=frames)
-    return [
-        TrackedChunk(part.frames, landmarks, present, part.index, scenes=scenes)
-        for part, tracks in chunks
-        for landmarks, present, scenes in [tracks.face(0)]
-    ]
-
-
-def joined(chunks: list[TrackedChunk]) -> Shown:
-    """Return the chunks' frames and landmarks, one after the other."""
-    return Shown(
-        torch.cat([chunk.frames for chunk in chunks]), torch.cat([chunk.landmarks for chunk in chunks])
-    )
-
-
-def both_seen(names: Sequence[str], frames: int) -> tuple[list[TrackedChunk], list[TrackedChunk]]:
-    """Return the first chunks of a source and a driving clip, of equal lengths, that all show the faces."""
-    source, driving = (tracked(name, frames) for name in names)
-    present = [bool(a.present.all() and b.present.all()) for a, b in zip(source, driving, strict=False)]
-    count = present.index(False) if False in present else len(present)
-    count -= len(source[count - 1]) != len(driving[count - 1])
-    return source[:count], driving[:count]
-
-
-def held(chunks: list[TrackedChunk]) -> list[TrackedChunk]:
-    """Return chunks of the same lengths that all show the first frame."""
-    return [chunks[0][:1].hold(len(chunk)) for chunk in chunks]
-
-
-def drawn(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> list[torch.Tensor]:
-    """Return the result of equally many source and driving frames that all show the faces, chunk by chunk."""
-    session = create_engine("draft").session(AnimationSettings(), MotionOptions(), rate, rate)
-    motions = [motion for motion in session.motions(iter(driving)) if motion is not None]
-    frames, at = [], 0
-    for chunk in session.source(iter(source)):
-        frames.append(session.render(chunk, torch.stack(motions[at : at + len(chunk)])).frames)
-        at += len(chunk)
-    return frames
-
-
-def rendered(source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction) -> Shown:
-    """Return that result, tracked again."""
-    frames, tracker = drawn(source, driving, rate), FaceTracker()
-    return Shown(torch.cat(frames), torch.cat([tracker.track(part).face(0)[0] for part in frames]))
-
-
 def looks(result: Shown, own: Shown) -> dict[str, float]:
     """Return LOOKS of a result; NaN where no frame has such a mouth or such eyes."""
     mouths = [mouth_looks(*frame) for frame in zip(result.frames, result.landmarks, strict=True)]
@@ -404,6 +339,8 @@ def looks(result: Shown, own: Shown) -> dict[str, float]:
             for shown, frames in ((result, wide), (own, usual))
         )
         found[look.__name__] = ours / theirs
+    ours, theirs = (blur_of(shown.frames, shown.landmarks) for shown in (result, own))
+    found["blur"] = (ours / theirs).mean().item()
     return found
 
 
@@ -417,53 +354,60 @@ def crop(shown: Shown, k: int) -> Image.Image:
     return picture.resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
 
 
-def write_sheet(path: Path, rows: list[Shown], worst: list[int]) -> None:
+def moments(result: Shown, rough: torch.Tensor) -> list[int]:
+    """Return the frames of a result that are looked at, by how rough each is [N]."""
+    turns = euler_angles(face.first_pose(result.landmarks).rotation)[:, 1].abs()
+    mouths, eyes = face.mouth_opening(result.landmarks), face.eye_openings(result.landmarks).mean(1)
+    return [int(signal.argmax()) for signal in (rough, mouths, turns, eyes, -eyes)]
+
+
+def write_sheet(path: Path, rows: list[Shown], frames: list[int]) -> None:
     """Write the faces of some frames, a column a frame."""
-    sheet = Image.new("RGB", (CROP_PX * len(worst), CROP_PX * len(rows)))
-    for column, k in enumerate(worst):
+    sheet = Image.new("RGB", (CROP_PX * len(frames), CROP_PX * len(rows)))
+    for column, k in enumerate(frames):
         for row, shown in enumerate(rows):
             sheet.paste(crop(shown, k), (column * CROP_PX, row * CROP_PX))
     sheet.save(path)
 
 
+def measured(names: tuple[str, str], frames: int, sheets: Path | None) -> tuple[int, dict[str, float]]:
+    """Return the frames that were compared and their figures by COLUMNS; write a sheet if there is a folder."""
+    pair = Pair.of(names, frames)
+    own, result = pair.own, pair.rendered()
+    rough, before = (
+        [roughness(*frame) for frame in zip(shown.frames, shown.landmarks, strict=True)]
+        for shown in (result, own)
+    )
+    figures = {name: sum(r[name] for r in rough) / max(sum(b[name] for b in before), 1e-6) for name in EDGES}
+    figures |= looks(result, own)
+    figures["jitter"] = jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6)
+    if sheets:
+        ratios = [max(r[n] / max(b[n], 1e-6) for n in EDGES) for r, b in zip(rough, before, strict=True)]
+        shown = moments(result, torch.tensor(ratios))
+        write_sheet(sheets / f"{names[0]}_by_{names[1]}.png", [pair.led, own, result], shown)
+    return len(own.frames), figures
+
+
 def main() -> None:
     """Measure the pairs, print the table and write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=96, help="limit of frames (96)")
-    parser.add_argument("--sheets", type=Path, help="folder for contact sheets of the worst frames")
-    parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="a choice of pairs when left out")
+    parser.add_argument("--frames", type=int, default=72, help="limit of frames (72)")
+    parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
+    parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="all pairs when left out")
     options = parser.parse_args()
-    pairs = [tuple(pair.split(",")) for pair in options.pairs] or PAIRS
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
-    columns = (*EDGES, *LOOKS, "jitter", "still")
-    print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{name:>8}" for name in columns))
-    for names in pairs:
-        source, driving = both_seen(names, options.frames)
-        own, led, rate = joined(source), joined(driving), open_clip(names[0]).info.rate
-        result = rendered(source, driving, rate)
-        still = rendered(source, held(driving), rate)
-        rough, before = (
-            [roughness(*frame) for frame in zip(shown.frames, shown.landmarks, strict=True)]
-            for shown in (result, own)
-        )
-        ratios = {
-            name: sum(r[name] for r in rough) / max(sum(b[name] for b in before), 1e-6) for name in EDGES
-        }
-        still_ratio = jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6)
-        jitter_ratio = jitter(result.landmarks) / max(jitter(own.landmarks), 1e-6)
-        found = looks(result, own)
-        figures = (*ratios.values(), *(found[name] for name in LOOKS), jitter_ratio, still_ratio)
-        print(
-            f"{names[0]:12} {names[1]:12} {len(own.frames):>6} " + " ".join(f"{v:8.3f}" for v in figures),
-            flush=True,
-        )
-        if options.sheets:
-            worst = torch.tensor(
-                [max(r[n] / max(b[n], 1e-6) for n in EDGES) for r, b in zip(rough, before, strict=True)]
-            )
-            chosen = sorted(worst.topk(min(WORST, len(worst))).indices.tolist())
-            write_sheet(options.sheets / f"{names[0]}_by_{names[1]}.png", [led, own, result], chosen)
+    print(f"{'source':12} {'driving':12} {'frames':>6} " + " ".join(f"{name:>8}" for name in COLUMNS))
+    measure = partial(measured, frames=options.frames, sheets=options.sheets)
+    found = {}
+    for names, (count, figures) in over_pairs(measure, chosen_pairs(options.pairs)):
+        found[names] = figures
+        row = " ".join(f"{figures[name]:8.3f}" for name in COLUMNS)
+        print(f"{names[0]:12} {names[1]:12} {count:>6} {row}", flush=True)
+    for name in COLUMNS:
+        values = {names: figures[name] for names, figures in found.items() if not math.isnan(figures[name])}
+        if values:
+            print(f"{name:8} of {len(values):2} pairs: {spread(values)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Frames count that show the face in both clips and in the result, and are animate
 the animation fades. Eyes count from the source's first open ones on: lids that were never seen open stay shut.
 
 `--vary` runs the draft with another value of a tuned constant or of a field of a parameter object, both of which
-docs/draft.md lists: `motion.MAX_WIDENING=0.4`, `paint.LIDS.lash_width=0.06`.
+docs/draft.md lists: `motion.WIDEST_EYES=0.45`, `paint.LIDS.lash_light=0.4`.
 
 A driving clip that hardly moves gives nothing to correlate with. Each driving clip is therefore also measured against
 itself, shifted by a few pixels and re-encoded: its row "itself" is the best possible result. Values are in brackets
@@ -32,31 +32,19 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import fetch_clips  # noqa: E402
-from liveportrait_v2v.engines import create_engine  # noqa: E402
-from liveportrait_v2v.engines.draft import face  # noqa: E402
-from liveportrait_v2v.engines.draft.motion import SHUT_EYE_OPENING  # noqa: E402
-from liveportrait_v2v.faces import FaceTracker  # noqa: E402
-from liveportrait_v2v.geometry import euler_angles  # noqa: E402
-from liveportrait_v2v.media import Clip, VideoWriter  # noqa: E402
-from liveportrait_v2v.run import animate  # noqa: E402
-from liveportrait_v2v.run.gaps import bridge_and_fade  # noqa: E402
-from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
+from benchmarks.draft_pairs import chosen_pairs, open_clip
+from liveportrait_v2v.engines import create_engine
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.motion import SHUT_EYE_OPENING
+from liveportrait_v2v.faces import FaceTracker
+from liveportrait_v2v.geometry import euler_angles
+from liveportrait_v2v.media import Clip, VideoWriter
+from liveportrait_v2v.run import animate
+from liveportrait_v2v.run.gaps import bridge_and_fade
+from liveportrait_v2v.settings import AnimationSettings
 
-# Clip -> start in seconds: before it, hands cover the face.
-CLIPS = {
-    "jwp_intro": 0,
-    "test_movie": 0,
-    "wolfgang": Fraction(260 * 1001, 24000),
-    "single_face": 0,
-    "face_noface": 0,
-    "cap12": 0,
-    "cap13": 0,
-    "obama": 0,
-    "carphone": 0,
-}
 SIGNALS = ("mouth", "eyes", "pitch", "yaw", "roll")
 AIMS = {"mouth": 0.9, "eyes": 0.7, "pitch": 0.8, "yaw": 0.8, "roll": 0.8}
 ENOUGH = {"mouth": 0.05, "eyes": 0.05, "pitch": 2.0, "yaw": 2.0, "roll": 2.0}  # standard deviations
@@ -75,11 +63,6 @@ def vary(setting: str) -> None:
     module = importlib.import_module(f"liveportrait_v2v.engines.draft.{module_name}")
     old, new = getattr(module, name), ast.literal_eval(value)
     setattr(module, name, replace(old, **{field[0]: new}) if field else new)
-
-
-def open_clip(name: str) -> Clip:
-    """Open a clip of the benchmark."""
-    return Clip(fetch_clips.fetch([name])[name], start=CLIPS[name])
 
 
 def track(clip: Clip, frames: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -190,8 +173,7 @@ def main() -> None:
     options = parser.parse_args()
     for setting in options.vary:
         vary(setting)
-    pairs = [tuple(pair.split(",")) for pair in options.pairs]
-    pairs = pairs or [(s, d) for d in CLIPS for s in CLIPS if s != d]
+    pairs = chosen_pairs(options.pairs)
     clips = {name: open_clip(name) for name in dict.fromkeys(name for pair in pairs for name in pair)}
     settings = AnimationSettings(video_frame_load_cap=options.frames)
 

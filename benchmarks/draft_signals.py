@@ -2,7 +2,7 @@
 
     python benchmarks/draft_signals.py [--frames N] [SOURCE,DRIVING ...]
 
-For each pair the frames of the result are tracked again. Printed are three lines:
+For each pair the frames of the result are tracked again. Printed of each pair, and then over all of them, are:
 
 - *correlation* and *slope* of each signal, result on driving clip: how far it goes for what the driving face does.
   Signals are changes since the first frame, as `expressions.readings` has them, in what they are carried over by:
@@ -24,50 +24,34 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import sys
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.draft_looks import (  # noqa: E402
-    Shown,
-    both_seen,
-    drawn,
-    held,
-    inside_light,
-    jitter,
-    joined,
-    rendered,
-)
-from benchmarks.draft_quality import correlation, open_clip  # noqa: E402
-from benchmarks.expressions import readings  # noqa: E402
-from liveportrait_v2v.compose import PixelRect, rect_of  # noqa: E402
-from liveportrait_v2v.engines.draft import face  # noqa: E402
-from liveportrait_v2v.engines.draft.motion import RestingFace  # noqa: E402
-from liveportrait_v2v.faces import topology  # noqa: E402
-from liveportrait_v2v.geometry import face_crop  # noqa: E402
-from liveportrait_v2v.settings import AnimationSettings  # noqa: E402
-from liveportrait_v2v.tracking import TrackedChunk  # noqa: E402
+from benchmarks.draft_looks import inside_light, jitter
+from benchmarks.draft_pairs import Pair, Shown, chosen_pairs, over_pairs, spread
+from benchmarks.draft_quality import correlation
+from benchmarks.expressions import readings
+from liveportrait_v2v.compose import PixelRect, rect_of
+from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.motion import RestingFace
+from liveportrait_v2v.faces import topology
+from liveportrait_v2v.geometry import face_crop
+from liveportrait_v2v.settings import AnimationSettings
 
-PAIRS = (
-    ("wolfgang", "jwp_intro"),
-    ("jwp_intro", "cap12"),
-    ("jwp_intro", "test_movie"),
-    ("test_movie", "obama"),
-    ("single_face", "jwp_intro"),
-    ("cap12", "carphone"),
-    ("test_movie", "wolfgang"),
-)
 ENOUGH = {
     **{"pitch": 2.0, "yaw": 2.0, "roll": 2.0, "mouth": 0.02, "width": 0.01, "corners": 0.008, "brows": 0.008},
     **{"lids": 0.15, "wink": 0.15, "gaze_x": 0.03, "gaze_y": 0.06, "inside": 0.06},
 }
 """Standard deviation of the driving signal from which it counts: degrees, shares and widths of the eye. What is read of
 an upright glance varies by 0.05 with the lids alone."""
+SLOPES = (0.8, 1.2)
 AROUND, STRIPE_PX, PARTED = 1.3, 32, 0.15
 SHUT_EYE = 0.13
 """Opening up to which an eye is shut: the landmark network reads 0.04 to 0.13 of one, by its lashes."""
@@ -138,16 +122,14 @@ def irises(landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return height / width, width
 
 
-def background(
-    source: list[TrackedChunk], driving: list[TrackedChunk], rate: Fraction
-) -> tuple[float, float]:
+def background(pair: Pair) -> tuple[float, float]:
     """Return the mean way of stripes around the face and their bend, root mean square, in widths of the face."""
-    height, width = source[0].frames.shape[1:3]
+    height, width = pair.source[0].frames.shape[1:3]
     y, x = (torch.arange(side) // STRIPE_PX % 2 * 255 for side in (height, width))
     stripes = torch.stack((*torch.meshgrid(y, x, indexing="ij"), torch.zeros(height, width)), dim=-1)
-    chunks = [replace(chunk, frames=stripes.byte().expand(len(chunk), -1, -1, -1)) for chunk in source]
+    chunks = [replace(chunk, frames=stripes.byte().expand(len(chunk), -1, -1, -1)) for chunk in pair.source]
     ways, bends = [], []
-    for chunk, moved in zip(chunks, drawn(chunks, driving, rate), strict=True):
+    for chunk, moved in zip(chunks, replace(pair, source=chunks).drawn(), strict=True):
         region = rect_of(face_crop(chunk.landmarks, AnimationSettings()), height, width)
         for points, frame in zip(chunk.landmarks[:, list(topology.OVAL), :2], moved, strict=True):
             around = _around(points, region, height, width)
@@ -204,39 +186,81 @@ def flicker(shown: Shown, places: torch.Tensor) -> float:
     return part.diff(n=2, dim=0).abs().mean().item()
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was measured of a pair.
+
+    Attributes:
+        frames: that were compared.
+        signals: correlation, slope and the driving signal's standard deviation, by name.
+        others: further figures, by name.
+    """
+
+    frames: int
+    signals: dict[str, tuple[float, float, float]]
+    others: dict[str, float]
+
+    @property
+    def counted(self) -> dict[str, tuple[float, float]]:
+        """Correlation and slope of the signals that the driving face gives enough of."""
+        return {name: found[:2] for name, found in self.signals.items() if found[2] >= ENOUGH[name]}
+
+
+def measured(names: tuple[str, str], frames: int) -> Found:
+    """Measure a pair."""
+    pair = Pair.of(names, frames)
+    own, led, result = pair.own, pair.led, pair.rendered()
+    ours, theirs = signals(result, own.landmarks[0]), signals(led, led.landmarks[0])
+    width, area = head(result.landmarks, own.landmarks[0])
+    (round_now, wide_now), (round_own, wide_own) = irises(result.landmarks), irises(own.landmarks)
+    way, bend = background(pair)
+    still, frozen = pair.held.rendered(), pair.frozen.drawn()
+    return Found(
+        len(own.frames),
+        {name: compared(ours[name], theirs[name]) for name in ENOUGH},
+        {
+            "head width": width,
+            "head area": area,
+            "iris height": (round_now / round_own).mean().item(),
+            "iris width": (wide_now / wide_own).mean().item(),
+            "way": way,
+            "bend": bend,
+            "jitter": jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6),
+            "flicker": flicker(still, own.landmarks) / max(flicker(own, own.landmarks), 1e-6),
+            "frozen": torch.cat(frozen).int().diff(dim=0).abs().max().item(),
+        },
+    )
+
+
 def main() -> None:
     """Measure the pairs and print their lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=96, help="limit of frames (96)")
-    parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="a choice of pairs when left out")
+    parser.add_argument("--frames", type=int, default=72, help="limit of frames (72)")
+    parser.add_argument("pairs", nargs="*", metavar="SOURCE,DRIVING", help="all pairs when left out")
     options = parser.parse_args()
-    for names in [tuple(pair.split(",")) for pair in options.pairs] or PAIRS:
-        source, driving = both_seen(names, options.frames)
-        own, led, rate = joined(source), joined(driving), open_clip(names[0]).info.rate
-        result = rendered(source, driving, rate)
-        ours, theirs = signals(result, own.landmarks[0]), signals(led, led.landmarks[0])
-        figures = {name: compared(ours[name], theirs[name]) for name in ENOUGH}
-        print(f"{names[0]} by {names[1]}, {len(own.frames)} frames")
-        way, bend = background(source, driving, rate)
+    every = {}
+    for names, found in over_pairs(partial(measured, frames=options.frames), chosen_pairs(options.pairs)):
+        every[names] = found
         shown = [
-            f"{name} {r:.2f} {slope:.2f}" if spread >= ENOUGH[name] else f"{name} ({r:.2f} {slope:.2f})"
-            for name, (r, slope, spread) in figures.items()
+            f"{name} {r:.2f} {slope:.2f}" if name in found.counted else f"{name} ({r:.2f} {slope:.2f})"
+            for name, (r, slope, _) in found.signals.items()
         ]
+        print(f"{names[0]} by {names[1]}, {found.frames} frames")
         print("  correlation and slope: " + ", ".join(shown))
-        width, area = head(result.landmarks, own.landmarks[0])
-        (round_now, wide_now), (round_own, wide_own) = irises(result.landmarks), irises(own.landmarks)
-        print(
-            f"  head: width {width:.2f}, area {area:.2f}; irises: height over width "
-            f"{(round_now / round_own).mean().item():.2f}, width {(wide_now / wide_own).mean().item():.2f}; "
-            f"background: way {way:.3f}, bend {bend:.4f}"
-        )
-        still, frozen = (rendered(chunks, held(driving), rate) for chunks in (source, held(source)))
-        print(
-            f"  still: jitter {jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6):.2f}, flicker "
-            f"{flicker(still, own.landmarks) / max(flicker(own, own.landmarks), 1e-6):.2f}; frozen: "
-            f"{frozen.frames.int().diff(dim=0).abs().max().item()}",
-            flush=True,
-        )
+        print("  " + ", ".join(f"{name} {value:.3f}" for name, value in found.others.items()), flush=True)
+    low, high = SLOPES
+    for name in ENOUGH:
+        counted = {names: found.counted[name] for names, found in every.items() if name in found.counted}
+        if counted:
+            slopes = {names: slope for names, (_, slope) in counted.items()}
+            within = sum(low <= round(slope, 2) <= high for slope in slopes.values())
+            correlations = statistics.median(r for r, _ in counted.values())
+            print(
+                f"{name:8} slopes of {low} to {high}: {within} of {len(slopes)}, {spread(slopes)}; "
+                f"median correlation {correlations:.2f}"
+            )
+    for name in next(iter(every.values())).others:
+        print(f"{name:12} {spread({names: found.others[name] for names, found in every.items()})}")
 
 
 if __name__ == "__main__":

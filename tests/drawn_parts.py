@@ -18,6 +18,7 @@ from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions
 
 WHOLE = PixelRect(0, 0, HEIGHT, WIDTH)
+SHARP = torch.tensor([0.6])  # blur of a sharp picture, in pixels
 SIZE = 14.0  # pixels a centimetre: eyes of 40 pixels
 
 
@@ -35,9 +36,9 @@ def drawn(draw, frames: torch.Tensor, asked: Target) -> torch.Tensor:
     pictures = to_float(frames)
     shift = make_warp(asked, Rings(asked, square, True).mesh(asked), 256).at_nodes()
     if draw is draw_mouths:
-        draw(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
+        draw(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE, SHARP)
     else:
-        draw(pictures, frames, asked, shift, square, WHOLE)
+        draw(pictures, frames, asked, shift, square, WHOLE, SHARP)
     compose.blend(frames := frames.clone(), pictures, torch.ones(1, HEIGHT, WIDTH), WHOLE)
     return frames[0].float()
 
@@ -53,6 +54,6 @@ def with_teeth(points: torch.Tensor) -> torch.Tensor:
     frames = picture()
     parts = Parts(points[None])
     lips = points[None, None, face.UPPER + face.LOWER, :2]
-    opening = Opening.between(lips, parts.lips, parts.mouth, WHOLE, 3)
+    opening = Opening.between(lips, parts.lips, parts.mouth, WHOLE, 3, SHARP)
     opening.rects[0].of(frames)[0][((opening.above + opening.below) < 0.5)[0]] = 240
     return frames

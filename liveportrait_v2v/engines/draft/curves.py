@@ -22,10 +22,8 @@ CURVE_CONTINUED_POINTS = 4
 """Landmarks that are mirrored about each end, so that the curve runs through it and on beyond."""
 PATCH_MARGINS = 3
 """Pixels that are taken of the source around an opening, in margins that are drawn with it."""
-MIN_LINE_WIDTH_PX = 0.8
-"""Least half width, at 1/e, of a painted line."""
-EDGE_PX = 1.5
-"""Width over which the margin of a lid or lip turns into what is between: that of an edge in a compressed video."""
+EDGE_BLURS = 2.5
+"""Width over which the margin of a lid or lip turns into what is between, in blurs of the source: as its own edges."""
 
 
 def curves_along(rows: torch.Tensor) -> torch.Tensor:
@@ -98,13 +96,15 @@ def _heights_and_lengths(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.T
     return heights, slopes.square().add_(1).sqrt_()
 
 
-def line(distance: torch.Tensor, frame: Frame, width: float | torch.Tensor) -> torch.Tensor:
-    """Return the opacity of a soft line at distances [N, h, w], in the frame's unit; never thinner than a pixel.
+def line(distance: torch.Tensor, frame: Frame, width: float, blur: torch.Tensor) -> torch.Tensor:
+    """Return the opacity of a soft line at distances [N, h, w] in the frame's unit.
 
     Args:
-        width: of all, or float32 [N, 1, 1].
+        width: distance at which it would fall to 1 / e in a sharp picture.
+        blur: float32 [N], of the picture, as `blur_of` has it.
     """
-    return torch.exp(-((distance / (MIN_LINE_WIDTH_PX * frame.pixel).clamp_min(width)) ** 2))
+    spread = width**2 + 2 * (blur.view(-1, 1, 1) * frame.pixel) ** 2
+    return torch.exp(-distance.square() / spread)
 
 
 def corners_of(frame: Frame, reach: tuple[float, float]) -> torch.Tensor:
@@ -187,6 +187,7 @@ class Opening:
         lengths: float32 [2, M N, h, w], length of the upper and the lower margin per unit of x, >= 1: pixels above or
             below a margin are nearer to it by this factor.
         near: float32 [M N, h, w], 1 for a pixel that is inside or near a margin, 0 for others.
+        edge: float32 [M N, 1, 1], width over which a margin turns into what is between.
     """
 
     frame: Frame
@@ -198,10 +199,17 @@ class Opening:
     lower: torch.Tensor
     lengths: torch.Tensor
     near: torch.Tensor
+    edge: torch.Tensor
 
     @classmethod
     def between(
-        cls, points: torch.Tensor, curves: torch.Tensor, frame: Frame, region: PixelRect, margin_px: float
+        cls,
+        points: torch.Tensor,
+        curves: torch.Tensor,
+        frame: Frame,
+        region: PixelRect,
+        margin_px: float,
+        blur: torch.Tensor,
     ) -> Opening:
         """Take the opening between margins.
 
@@ -209,6 +217,7 @@ class Opening:
             points: landmarks along them [M, N, K, 2], in pixels of the frame.
             curves: along them in the eyes' or mouths' frames, float32 [2, M N, CURVE_SAMPLES].
             margin_px: pixels around these landmarks that belong to it.
+            blur: float32 [N], of the source, as `blur_of` has it.
         """
         rects = region.boxes(points, math.ceil(margin_px))
         x, y = places_in(frame, rects)
@@ -217,7 +226,8 @@ class Opening:
         upper, lower = torch.minimum(top, seam), torch.maximum(bottom, seam)
         margin = margin_px * frame.pixel
         near = (y > upper - margin) & (y < lower + margin) & (x.abs() < 0.5 + margin)
-        return cls(frame, curves, rects, x, y, upper, lower, lengths, near.float())
+        edge = EDGE_BLURS * blur.repeat(len(points)).view(-1, 1, 1) * frame.pixel
+        return cls(frame, curves, rects, x, y, upper, lower, lengths, near.float(), edge)
 
     @property
     def empty(self) -> bool:
@@ -247,14 +257,13 @@ class Opening:
     def inside(self) -> torch.Tensor:
         """Share of each pixel between the margins, [N, h, w]."""
         # Beyond the corners nothing is between.
-        gap = (self.lower - self.upper) / (EDGE_PX * self.frame.pixel)
+        gap = (self.lower - self.upper) / self.edge
         return torch.minimum((1 - self.above - self.below).clamp_min(0), gap)
 
     @cached_property
     def _shares(self) -> tuple[torch.Tensor, torch.Tensor]:
-        edge = EDGE_PX * self.frame.pixel
-        above = (0.5 + (self.upper - self.y) / (edge * self.lengths[0])).clamp(0, 1)
-        below = (0.5 + (self.y - self.lower) / (edge * self.lengths[1])).clamp(0, 1)
+        above = (0.5 + (self.upper - self.y) / (self.edge * self.lengths[0])).clamp(0, 1)
+        below = (0.5 + (self.y - self.lower) / (self.edge * self.lengths[1])).clamp(0, 1)
         # Where both margins run through a pixel, the nearer one comes first.
         excess = (above + below - 1).clamp_min(0)
         return above - excess * (1 - self.upper_side), below - excess * self.upper_side

@@ -24,6 +24,7 @@ from ...tracking import TrackedChunk
 from ..base import ALL_OPTIONS, Edits, RenderedFrames, reference_chunk
 from . import face
 from .bars import pins
+from .blur import blur_of
 from .edit import edited, unled
 from .eyeballs import draw_eyes
 from .feedback import Missing, with_halved_colors
@@ -31,7 +32,7 @@ from .memory import Memory, Remembered
 from .motion import RestingFace, Target, led_from, transfer
 from .mouth import draw_mouths
 from .paint import paint_corners, paint_lids, paint_lips
-from .sampling import moved, squeezed, to_region
+from .sampling import drawn_out, moved, squeezed, to_region
 from .teeth import with_shown_teeth
 from .template import DraftTemplate
 from .warp import make_warp, without_folds
@@ -326,7 +327,7 @@ class DraftSession:
 
             new = missing(asked)
             for _ in range(times - 1):
-                new = new + missing(new.added_to(asked))
+                new = new + missing(new.added_to(asked, shrink))
             if own is not None:
                 new = new.of_edit()
             held = Missing.cat((new[:1] if held is None else held, new.after(held)))
@@ -335,7 +336,7 @@ class DraftSession:
         latest = len(held) - 1 + number // every - number[-1] // every
         correction = held[latest - 1].towards(held[latest], (number % every + 1) / every)
         self._frames, self._held = self._frames + count, held[-2:]
-        return correction.added_to(wanted)
+        return correction.added_to(wanted, shrink)
 
     def _missing(
         self,
@@ -397,13 +398,15 @@ class DraftSession:
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         held = None if sketch else pins(frames, target, square, region)
-        pictures, opacity = moved(frames, maps, warp, square, region, parts, held)
+        blur = blur_of(frames, target.source)
+        streaks = None if sketch else drawn_out(shift)
+        pictures, opacity = moved(frames, maps, warp, square, region, parts, blur, streaks, held)
         with seen.keeping_covered(pictures):
-            draw_mouths(pictures, frames, target, seen, shift, square, region)
+            draw_mouths(pictures, frames, target, seen, shift, square, region, blur)
             paint_corners(pictures, target, region)
-            paint_lips(pictures, frames, target, region)
-        draw_eyes(pictures, frames, target, shift, square, region)
-        paint_lids(pictures, frames, target, region)
+            paint_lips(pictures, frames, target, region, blur)
+        draw_eyes(pictures, frames, target, shift, square, region, blur)
+        paint_lids(pictures, frames, target, region, blur)
         seen.paint_eyes(pictures, target, region)
         for part in parts:
             compose.blend(frames[part], pictures[part], opacity[part], region)

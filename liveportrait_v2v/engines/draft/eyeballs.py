@@ -23,6 +23,7 @@ class EyeballParameters:
         rim: radius of what moves with the iris, in radii of the iris, and the width over which it ends.
         around: radius in which the white is made from both sides of the iris, in radii of the iris.
         corners: largest distance from the middle at which the white is taken.
+        lighter: power of its light by which the lighter of both sides counts for more.
         lid_shade: depth below a lid in which the source's eyeball is darker; kept at a lid that opens further.
         lid_shade_px: least of that depth, in pixels of the source: a lid's lashes and shade are blurred by as much.
         covered: distance under the source's lids over which the sides of the iris take the place of what they cover.
@@ -34,6 +35,7 @@ class EyeballParameters:
     rim: Ramp = Ramp(1.2, 0.25)
     around: float = 1.35
     corners: float = 0.44
+    lighter: float = 4.0
     lid_shade: float = 0.04
     lid_shade_px: float = 2.0
     covered: float = 0.04
@@ -51,6 +53,7 @@ def draw_eyes(
     shift: torch.Tensor,
     square: FaceSquare,
     region: PixelRect,
+    blur: torch.Tensor,
 ) -> None:
     """Draw what is between the lids and at their margins.
 
@@ -58,8 +61,9 @@ def draw_eyes(
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
         shift: float32 [N, 2, S, S] over the N squares, as `warp.make_warp` has it.
+        blur: float32 [N], of the source, as `blur_of` has it.
     """
-    layers = pictures, frames, target, shift, square, region
+    layers = pictures, frames, target, shift, square, region, blur
     # Both at once, unless one is outside the frame.
     if not _draw(slice(0, 2), *layers):
         _draw(slice(0, 1), *layers)
@@ -74,16 +78,18 @@ def _draw(
     shift: torch.Tensor,
     square: FaceSquare,
     region: PixelRect,
+    blur: torch.Tensor,
 ) -> bool:
     """Draw some of the two eyes; return whether all of them are in the frame, none is drawn otherwise."""
     before, after = target.before, target.after
     count, margin = len(frames), margin_px(square, shift.shape[-1])
     rows = slice(eyes.start * count, eyes.stop * count)
-    opening = Opening.between(after.lid_points[eyes], after.lids[:, rows], after.eyes[rows], region, margin)
+    points = after.lid_points[eyes]
+    opening = Opening.between(points, after.lids[:, rows], after.eyes[rows], region, margin, blur)
     patch = Patch.around(frames, before.lid_points[eyes], margin)
     if opening.empty or patch.empty:
         return False
-    skin = skin_at(opening, patch, after.lid_points[eyes], shift, square)
+    skin = skin_at(opening, patch, points, shift, square)
     eyeball = _eyeball(opening, patch, target, rows)
     view = (after.eyes_in_view * before.eyes_in_view).mT.reshape(-1, 1, 1, 1)[rows]
     opening.put(pictures, torch.lerp(skin, eyeball, opening.inside.unsqueeze(1) * view), region)
@@ -151,6 +157,11 @@ def _eyeball(opening: Opening, patch: Patch, target: Target, rows: slice) -> tor
         part = torch.where(left < -edge, 1.0, torch.where(right > edge, 0.0, part))
         places = [side.expand_as(y).clamp(-edge, edge) for side in (left, right)]
         one, other = (at(side, y.clamp(*shown_at(side))) for side in places)
+        # What is darker there is the shade of a lid, or skin.
+        one_share, other_share = (
+            share * side.mean(1) ** EYEBALLS.lighter for share, side in ((1 - part, one), (part, other))
+        )
+        part = other_share / (one_share + other_share).clamp_min(1e-3)
         made = torch.lerp(one, other, part.unsqueeze(1))
         white = torch.lerp(white, made, hidden.unsqueeze(1))
     picture = torch.lerp(white, picture, share)

@@ -26,7 +26,7 @@ from .response import Response
 FEEDBACK_GAIN = 0.9
 """Share of what is missing that is added."""
 FOUND_LIFT_SHARE = 0.91
-"""Share of the lift that is found in a sketch which is found in the result itself."""
+"""Share of the lift that is found in a sketch which is found in a larger result."""
 OPENING_DEAD_BAND, TURN_DEAD_BAND_RADIANS, CORNER_DEAD_BAND_CM = 0.01, 0.002, 0.02
 """Noise of the landmark network between two inferences on the same face: smaller differences are ignored."""
 EMA_WEIGHT = 0.8
@@ -146,12 +146,17 @@ class Missing(TensorStruct):
             mouth_found=self.mouth_found.towards(later.mouth_found, share),
         )
 
-    def added_to(self, target: Target) -> Target:
-        """Add what is missing to a target; of openings less, the more they differ from those at which it was found."""
+    def added_to(self, target: Target, shrink: int) -> Target:
+        """Add what is missing to a target; of openings less, the more they differ from those at which it was found.
+
+        Args:
+            shrink: how much smaller the sketches are than the result.
+        """
         shape = target.shape
         mouth, eyes = face.mouth_opening(shape), face.eye_openings(shape)
         lift = corner_places(shape)[:, 1] - target.rest_corners[1]
-        more = self.lift_found.correction(lift, FOUND_LIFT_SHARE).clamp(-_most(lift), _most(lift))
+        found_share = FOUND_LIFT_SHARE if shrink > 1 else 1.0
+        more = self.lift_found.correction(lift, found_share).clamp(-_most(lift), _most(lift))
         shape = move_corners(shape, torch.stack((self.outwards, more), dim=1))
         learned = self.mouth_found.correction(mouth).clamp(-MAX_MOUTH_CORRECTION, MAX_MOUTH_CORRECTION)
         opening = mouth + torch.lerp(learned, self.mouth, _likeness(mouth, self.mouth_at))

@@ -17,8 +17,8 @@ from .parts import Parts
 
 SHUT_EYE_OPENING, USUAL_EYE_OPENING = 0.18, 0.32
 """Opening below which an eye at rest counts as shut (LivePortrait's constant), and the one that it then gets."""
-MAX_WIDENING = 0.8
-"""Limit of how much wider than at rest eyes open, in shares of the resting opening, approached softly."""
+WIDEST_EYES, LEAST_WIDENING = 0.5, 0.05
+"""Opening to which eyes are widened at most, approached softly, and how far those may open that are as wide at rest."""
 SHUT_EYE_FLOOR_OPENING, CLOSING_EXPONENT = 0.08, 1.1
 """Opening that counts as shut (the landmarks of shut eyes leave 0.04 to 0.13), and the power of a closing's share."""
 GAZE_LIMITS_EYE_WIDTHS, GAZE_FREE_SHARE = (0.25, 0.1), 0.6
@@ -430,11 +430,9 @@ def _set_eyes(
         usual = (reference.eyes - SHUT_EYE_FLOOR_OPENING).clamp_min(MIN_BLINK_RANGE_OPENING)
         share = (openings - SHUT_EYE_FLOOR_OPENING).clamp_min(0) / usual
         share = 1 + strength * (_in_step(share, in_view) - 1)
-        wider, narrower = (
-            1 + MAX_WIDENING * torch.tanh((share - 1) / MAX_WIDENING),
-            share.clamp_min(0) ** CLOSING_EXPONENT,
-        )
-        wanted = now * torch.where(share > 1, wider, narrower)
+        room = (WIDEST_EYES - now).clamp_min(LEAST_WIDENING)
+        wider = now + room * torch.tanh((share - 1) * now / room)
+        wanted = torch.where(share > 1, wider, now * share.clamp_min(0) ** CLOSING_EXPONENT)
     shape, rest_shape = shape.clone(), rest.shape.unsqueeze(0)
     factors = wanted / now.clamp_min(face.MIN_OPENING)
     opens = (now < SHUT_EYE_OPENING) & (factors > MIN_REOPENING_FACTOR)

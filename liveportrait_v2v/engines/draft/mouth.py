@@ -81,6 +81,7 @@ class InsideParameters:
         teeth_height: least and largest visible height of the upper teeth.
         teeth_share: share of a mouth's height that they have at least, up to a height of `edge`.
         small_gap: share of a small mouth's height that stays dark below them, by which it is seen to be open.
+        small_dark: how much darker a small mouth is, so that it is seen to be open.
         lower_teeth: ends of the lower teeth, from the middle to a side.
         lower_height, lower_share: largest height of the lower teeth, and their share of a mouth's height up to it.
         lower_fall: how much lower their edge is at the last tooth.
@@ -105,6 +106,7 @@ class InsideParameters:
     teeth_height: tuple[float, float] = (0.12, 0.95)
     teeth_share: float = 0.2
     small_gap: float = 0.5
+    small_dark: float = 0.5
     lower_teeth: tuple[float, ...] = (0.53, 1.12, 1.8, 2.5)
     lower_height: float = 0.45
     lower_share: float = 0.2
@@ -115,13 +117,13 @@ class InsideParameters:
     gap_px: Ramp = Ramp(4, 6)
     corners: Ramp = Ramp(0.5, 0.1)
     sides: tuple[Ramp, float] = (Ramp(0.2, 0.3), 0.15)
-    tongue: tuple[float, float] = (2.2, 0.8)
+    tongue: tuple[float, float] = (2.6, 0.8)
     tongue_from: Ramp = Ramp(0.5, 0.8)
     lip_shadow: tuple[float, Colour] = (0.2, (0.8, 0.62, 0.6))
-    cavity: Colour = (0.15, 0.085, 0.08)
-    tongue_colour: Colour = (0.6, 0.37, 0.36)
+    cavity: Colour = (0.3, 0.16, 0.13)
+    tongue_colour: Colour = (0.75, 0.54, 0.54)
     shade: Colour = (0.33, 0.19, 0.18)
-    enamel: tuple[float, float] = (1.12, 0.5)
+    enamel: tuple[float, float] = (1.08, 0.7)
     told: Ramp = Ramp(0.0, 0.15)
     rest: Ramp = Ramp(0.1, 0.3)
 
@@ -139,6 +141,7 @@ def draw_mouths(
     shift: torch.Tensor,
     square: FaceSquare,
     region: PixelRect,
+    blur: torch.Tensor,
 ) -> None:
     """Draw what is between the lips and at their margins.
 
@@ -146,11 +149,12 @@ def draw_mouths(
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
         shift: float32 [N, 2, S, S] over the N squares, as `warp.make_warp` has it.
+        blur: float32 [N], of the source, as `blur_of` has it.
     """
     before, after = target.before, target.after
     margin = margin_px(square, shift.shape[-1])
     lips, own_lips = (taken(parts.points, face.UPPER + face.LOWER).unsqueeze(0) for parts in (after, before))
-    opening = Opening.between(lips, after.lips, after.mouth, region, margin)
+    opening = Opening.between(lips, after.lips, after.mouth, region, margin, blur)
     patch = Patch.around(frames, own_lips, margin)
     if opening.empty or patch.empty:
         return
@@ -368,7 +372,7 @@ def made_inside(
     frame = own.frame_in(target)
     x, y = places_in(frame, opening.rects)
     centimetre = target.moved_pose.scale.view(-1, 1, 1)  # in pixels
-    pixel = 1 / centimetre
+    pixel, soft = 1 / centimetre, opening.edge / opening.frame.pixel / centimetre
     own_width, width = (pixel / part.pixel for part in (frame, opening.frame))
     across, lip = (x * own_width).abs(), (y - height_at(own.curves[0], x)) * own_width
     below, above = (opening.y - opening.upper) * width, (opening.lower - opening.y) * width
@@ -380,13 +384,15 @@ def made_inside(
 
     def edge(distance: torch.Tensor) -> torch.Tensor:
         """Return the coverage of what ends softly at distance 0."""
-        return (0.5 + distance / (2 * pixel).clamp_min(0.06)).clamp(0, 1)
+        return (0.5 + distance / soft.clamp_min(0.06)).clamp(0, 1)
 
     half_width, share = INSIDE.tongue
     bulge = 1 - (across / half_width) ** 2 - above / (share * height).clamp_min(0.05)
     tongue = INSIDE.tongue_from(height) * face.smoothstep(bulge)
     cavity, tongue_colour, shade = map(material, (INSIDE.cavity, INSIDE.tongue_colour, INSIDE.shade))
     picture = torch.lerp(cavity, tongue_colour, tongue.unsqueeze(1))
+    small = smallness(target.source).view(-1, 1, 1)
+    picture *= 1 - INSIDE.small_dark * small.unsqueeze(1)
     ramp, remains = INSIDE.sides
     side = (1 - (1 - remains) * ramp(opening.x.abs())).unsqueeze(1)
     corners = INSIDE.corners.down(opening.x.abs())
@@ -406,7 +412,7 @@ def made_inside(
         apart = INSIDE.gap_px(ends[0] * centimetre)
         half, depth = INSIDE.gap
         away = (across - across.new_tensor((0.0, *ends)).view(-1, 1, 1, 1)).abs_().amin(0)
-        gaps = torch.exp(-((away / pixel.clamp_min(half)) ** 2))
+        gaps = torch.exp(-((away / soft.clamp_min(half)) ** 2))
         # Teeth are narrower at their edge, and round.
         gaps = gaps * (0.4 + 0.6 * (down / end.clamp_min(0.05)).clamp(0, 1) ** 2)
         enamel = white * light * (1 - depth * apart * gaps).unsqueeze(1)
@@ -432,6 +438,6 @@ def made_inside(
         end = torch.where(told, 0.0, INSIDE.edge - rise + below - lip)
         seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge).maximum(least_height - 2 * rise)
         end = torch.maximum(end, seen).clamp_max(longest)
-        dark = INSIDE.small_gap * smallness(target.source).view(-1, 1, 1)
-        picture = row(INSIDE.teeth, below, end.minimum((1 - dark) * height), upper, shadow)
+        end = end.minimum((1 - INSIDE.small_gap * small) * height)
+        picture = row(INSIDE.teeth, below, end, upper, shadow)
     return picture

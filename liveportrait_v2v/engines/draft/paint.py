@@ -43,9 +43,10 @@ class LidPaint:
         narrowing: new opening over the source's own, above which nothing is painted.
         open_eye: the source's own opening from which an eye has a lid to bring down.
         upper_edge, lower_edge: distance from the open and from the shut lid's margin at which the painted lid ends.
-        lash_width, lash_opacity, lash_colour: the line of lashes; colour as a share of the skin's, at most: darker
-            lashes of the open eye make a darker one.
-        lash_wider: how much wider the line is, in shares, for each share of the skin's light that it is darker.
+        lash_width: distances above and below the line of a shut lid's lashes at which it falls to 1 / e.
+        lash_ends: distance from the middle at which it ends.
+        lash_light: light on it at most, in shares of the skin's: it is as dark as the open eye's lashes.
+        lash_tint: power of the skin's tint in it, beyond that of skin: what gets out between lashes came from skin.
         lash_reach: distances above and below the open lid's margin between which its own lashes are looked for.
         crease_width, crease_depth: the fold that stays at the open lid's margin.
         lashes_above, lashes_below: distances between which the open eye's own lashes are removed.
@@ -64,10 +65,10 @@ class LidPaint:
     open_eye: Ramp = Ramp(0.1, 0.1)
     upper_edge: Ramp = Ramp(-0.12, 0.12)
     lower_edge: Ramp = Ramp(0.03, 0.04)
-    lash_width: float = 0.045
-    lash_opacity: float = 0.75
-    lash_colour: float = 0.3
-    lash_wider: float = 2.0
+    lash_width: tuple[float, float] = (0.06, 0.09)
+    lash_ends: Ramp = Ramp(0.62, 0.32)
+    lash_light: float = 0.55
+    lash_tint: float = 0.6
     lash_reach: tuple[float, float] = (0.06, 0.04)
     crease_width: float = 0.06
     crease_depth: float = 0.12
@@ -102,8 +103,8 @@ class LipPaint:
     closing: Ramp = Ramp(0.2, 0.4)
     edge: Ramp = Ramp(0.4, 0.4)
     blend: float = 0.08
-    seam_width: float = 0.04
-    seam_opacity: float = 0.7
+    seam_width: float = 0.02
+    seam_opacity: float = 0.4
     seam_colour: float = 0.45
 
 
@@ -135,7 +136,9 @@ class CornerPaint:
 LIDS, LIPS, CORNERS = LidPaint(), LipPaint(), CornerPaint()
 
 
-def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:
+def paint_lids(
+    pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect, blur: torch.Tensor
+) -> None:
     """Paint upper lids that come down over an open eye, with a line of lashes.
 
     An open eye shows hardly any of its lid: stretched, the rest is a smear of lashes and shade.
@@ -143,6 +146,7 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
+        blur: float32 [N], of the source, as `blur_of` has it.
     """
     before, after = target.before, target.after
     ratio = after.eye_openings / target.eyes.clamp_min(face.MIN_OPENING)
@@ -163,8 +167,14 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         lid = ends * LIDS.upper_edge(open_lid) * LIDS.lower_edge.down(shut_lid)
         crease = 1 - LIDS.crease_depth * torch.exp(-((open_lid / LIDS.crease_width) ** 2))
         skin = color_at(frames, which, before.points[which], _AROUND_EYES[eye])
-        lash_colour, width = _own_lashes(frames, which, before.points[which], eye, skin)
-        lashes = LIDS.lash_opacity * ends * line(shut_lid, frame, width)
+        lash_color = _own_lashes(frames, which, before.points[which], eye, skin).view(-1, 3, 1, 1)
+        width_above, width_below = LIDS.lash_width
+        lashes = torch.where(
+            shut_lid < 0,
+            line(shut_lid, frame, width_above, blur[which]),
+            line(shut_lid, frame, width_below, blur[which]),
+        )
+        lashes = share[which, eye].view(-1, 1, 1) * LIDS.lash_ends.down(x.abs()) * lashes
         skin = skin.view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]
         # Only above lids that are nearly shut: the lashes of others are right where they are.
@@ -176,21 +186,18 @@ def paint_lids(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
         part = torch.lerp(part, _without_spikes(part, frame), above.unsqueeze(1))
         part = _without_clump(part, frame, x if eye else -x, y, shut[which, eye])
         part = torch.lerp(part, skin * crease.unsqueeze(1), lid.unsqueeze(1))
-        pictures[which, :, rows, columns] = torch.lerp(part, lash_colour * skin, lashes.unsqueeze(1))
+        pictures[which, :, rows, columns] = torch.lerp(part, lash_color, lashes.unsqueeze(1))
 
 
 def _own_lashes(
     frames: torch.Tensor, which: torch.Tensor, points: torch.Tensor, eye: int, skin: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return colour, as a share of the skin's, and width of a line that is as dark as the open eyes' lashes.
+) -> torch.Tensor:
+    """Return the colour [K, 3] of shut lids' lashes: as dark as those of the open eyes.
 
     Args:
         which: int64 [K], the frames whose eyes are meant.
         points: float32 [K, 478, 2], their landmarks.
         skin: float32 [K, 3], colour around their eyes.
-
-    Returns:
-        float32 [K, 1, 1, 1] and [K, 1, 1].
     """
     lid = face.EYES[eye][0]
     margin, ends = taken(points, lid[1:-1]), taken(points, (lid[0], lid[-1]))
@@ -201,20 +208,20 @@ def _own_lashes(
         torch.broadcast_tensors(margin[:, None, :, 0], margin[:, None, :, 1] + steps), dim=-1
     )
     seen = pixels_at(frames, which, places).mean(-1)
-    light = seen.amin(1).mean(1) / skin.mean(1).clamp_min(1)
-    # What is not covered is skin.
-    colour = (1 - (1 - light) / LIDS.lash_opacity).clamp(0, LIDS.lash_colour)
-    least = 1 - LIDS.lash_opacity * (1 - LIDS.lash_colour)
-    wider = 1 + LIDS.lash_wider * (least - light).clamp_min(0)
-    return colour.view(-1, 1, 1, 1), (LIDS.lash_width * wider).view(-1, 1, 1)
+    skin_light = skin.mean(1, keepdim=True).clamp_min(1)
+    light = (seen.amin(1).mean(1, keepdim=True) / skin_light).clamp_max(LIDS.lash_light)
+    return light * skin * (skin / skin_light) ** LIDS.lash_tint
 
 
-def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect) -> None:
+def paint_lips(
+    pictures: torch.Tensor, frames: torch.Tensor, target: Target, region: PixelRect, blur: torch.Tensor
+) -> None:
     """Paint the lips of small open mouths that shut: drawn together, they would carry the light of the teeth.
 
     Args:
         pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
         frames: uint8 [N, H, W, 3], the source.
+        blur: float32 [N], of the source, as `blur_of` has it.
     """
     own, opening = target.before.mouth_opening, target.after.mouth_opening
     share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp_min(face.MIN_OPENING)))
@@ -240,7 +247,7 @@ def paint_lips(pictures: torch.Tensor, frames: torch.Tensor, target: Target, reg
     )
     color = torch.lerp(upper, lower, smoothstep(below / LIPS.blend + 0.5).unsqueeze(1))
     part = torch.lerp(pictures[which, :, rows, columns], color, lips.unsqueeze(1))
-    seam_line = LIPS.seam_opacity * ends * line(below, frame, LIPS.seam_width)
+    seam_line = LIPS.seam_opacity * ends * line(below, frame, LIPS.seam_width, blur[which])
     pictures[which, :, rows, columns] = torch.lerp(part, LIPS.seam_colour * upper, seam_line.unsqueeze(1))
 
 

@@ -21,7 +21,7 @@ class ResponseParameters:
     """
 
     memory: float = 0.97
-    spread: float = 0.02
+    spread: float = 0.05
     limits: tuple[float, float] = (0.5, 1.4)
 
 

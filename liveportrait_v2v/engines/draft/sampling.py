@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
@@ -14,12 +15,18 @@ from ... import compose
 from ...faces import FaceSquare
 from . import face
 from .affine import Affine
+from .blur import blurred
 from .curves import sampled
 from .raster import Surface
 
 _T = TypeVar("_T")
+EDGE_GAIN = 2.0
+"""How much more opaque the blurred edge of torn pixels is than these alone would be, blurred."""
 SQUEEZED, SQUEEZED_TAPS = face.Ramp(1.3, 0.3), 8
 """Pixels of the source in one of the result from which they are averaged, and places at which they are taken."""
+DRAWN_OUT, DRAWN_OUT_BLURS, DRAWN_OUT_NODES = face.Ramp(2.0, 2.0), 4, 1
+"""Pixels of the result in one of the source from which they are blurred, by how many blurs of the source, and so
+many of every other node around these that are as well."""
 TORN = face.Ramp(6, 2)
 """The same, from which the warp is torn between two parts of the face."""
 KEPT_PIXELS = 1_000_000
@@ -35,6 +42,8 @@ def moved(
     square: FaceSquare,
     region: compose.PixelRect,
     parts: list[slice],
+    blur: torch.Tensor,
+    streaks: torch.Tensor | None = None,
     pins: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the region's pixels moved, float32 [N, 3, h, w] in 0..255, and their opacity [N, h, w].
@@ -44,6 +53,8 @@ def moved(
             the source in one of the result, which is averaged where there are more.
         warp: the shift that they have at its nodes.
         parts: frames to be moved at once.
+        blur: float32 [N], of the source, as `blur_of` has it.
+        streaks: float32 [N, 1, S / 2, S / 2], as `drawn_out` has it.
         pins: float32 [N, 2, h, w], share of the shift that the region's pixels keep along each axis; nothing is drawn
             where it is 0.
     """
@@ -73,7 +84,11 @@ def moved(
             if len(averaged[0]):
                 _average_squeezed(pictures[part], source, grid, averaged)
             if len(drawn[0]):
-                _draw_torn(pictures[part], source, warp[part], square[part], region, drawn, torn[torn > 0])
+                torn = torn[torn > 0]
+                _draw_torn(pictures[part], source, warp[part], square[part], region, drawn, torn)
+                _soften(pictures[part], drawn, torn, blur[part])
+        if streaks is not None:
+            _even_out(pictures[part], streaks[part], place, region, blur[part])
     return pictures, opacity
 
 
@@ -97,18 +112,42 @@ def squeezed(shift: torch.Tensor) -> torch.Tensor:
     Returns:
         float32 [N, 1, S, S].
     """
-    size = shift.shape[-1]
-    steps = []
-    for axis in (0, 1):
-        way = size * shift.diff(dim=3 - axis)
-        way[:, axis] += 1
-        steps.append(F.pad(way.square().sum(1), (0, 1 - axis, 0, axis)))
-    most = torch.maximum(*steps).sqrt_()
+    most = torch.maximum(*_steps(shift)).sqrt_()
     # A difference belongs to the nodes at both of its ends.
     both = most.clone()
     torch.maximum(both[:, :, 1:], most[:, :, :-1], out=both[:, :, 1:])
     torch.maximum(both[:, 1:], most[:, :-1], out=both[:, 1:])
     return both.unsqueeze(1)
+
+
+def drawn_out(shift: torch.Tensor) -> torch.Tensor:
+    """Return how far every other node is in a part that the warp draws out along one axis.
+
+    Args:
+        shift: float32 [N, 2, S, S], in sides of the square.
+
+    Returns:
+        float32 [N, 1, S / 2, S / 2] in 0..1.
+    """
+    stretch = torch.minimum(*_steps(shift))[:, ::2, ::2].rsqrt().unsqueeze(1)
+    # What is narrow is a jump between lids or lips.
+    share = DRAWN_OUT(-F.max_pool2d(-stretch, 3, 1, 1))
+    if not share.any():
+        return share
+    around = 2 * DRAWN_OUT_NODES + 1
+    share = F.max_pool2d(share, around + 2, 1, DRAWN_OUT_NODES + 1)
+    return F.avg_pool2d(share, around, 1, DRAWN_OUT_NODES, count_include_pad=False)
+
+
+def _steps(shift: torch.Tensor) -> list[torch.Tensor]:
+    """Return the squares of the source's pixels in a step of one along each axis, [N, S, S]."""
+    size = shift.shape[-1]
+    steps = []
+    for axis in (0, 1):
+        way = size * shift.diff(dim=3 - axis)
+        way[:, axis] += 1
+        steps.append(F.pad(way.square().sum(1), (0, 1 - axis, 0, axis), mode="replicate"))
+    return steps
 
 
 def _average_squeezed(
@@ -188,6 +227,63 @@ def _draw_torn(
     columns, rows = (places + shift - corner).unbind(-1)
     mean = _mean_at(frames, columns, rows, frame)
     pictures[frame, :, y, x] = torch.lerp(pictures[frame, :, y, x], mean, share.unsqueeze(1))
+
+
+def _soften(
+    pictures: torch.Tensor, which: tuple[torch.Tensor, ...], share: torch.Tensor, blur: torch.Tensor
+) -> None:
+    """Blur the edges of parts that cover others as the source's own edges are.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        which: frame, row and column of P pixels there.
+        share: float32 [P], as in `_draw_torn`.
+        blur: float32 [N].
+    """
+    frame, y, x = which
+    edges = torch.zeros_like(pictures[:, :1])
+    edges[frame, 0, y, x] = share
+    # What is blurred, and what it takes its colours from.
+    reach = math.ceil(6 * blur.max().item())
+    top, left = (max(int(places.min()) - reach, 0) for places in (y, x))
+    rows, columns = (slice(first, int(places.max()) + reach + 1) for first, places in ((top, y), (left, x)))
+    part = pictures[:, :, rows, columns]
+    edges = (EDGE_GAIN * blurred(edges[:, :, rows, columns], blur)).clamp_max(1)
+    pictures[:, :, rows, columns] = torch.lerp(part, blurred(part, blur), edges)
+
+
+def _even_out(
+    pictures: torch.Tensor,
+    streaks: torch.Tensor,
+    place: torch.Tensor,
+    region: compose.PixelRect,
+    blur: torch.Tensor,
+) -> None:
+    """Blur what is drawn out along one axis, which would be streaks, along both.
+
+    Args:
+        pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+        streaks: float32 [N, 1, S / 2, S / 2], as in `moved`.
+        place: float32 [N, 2, h, w], grid_sample's places of the region's pixels there.
+        blur: float32 [N].
+    """
+    for k in streaks.flatten(1).any(1).nonzero().flatten().tolist():
+        share = F.grid_sample(streaks[k, None], place[k, None].permute(0, 2, 3, 1), align_corners=False)
+        rows, columns = (share[0, 0].any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+        if not rows:
+            continue
+        # Counted from the frame's corner, so that the same pixels are averaged in each frame and chunk.
+        top, left = (
+            first[0] - (first[0] + corner) % DRAWN_OUT_BLURS
+            for first, corner in ((rows, region.top), (columns, region.left))
+        )
+        top, left = (start if start >= 0 else start + DRAWN_OUT_BLURS for start in (top, left))
+        height, width = slice(top, rows[-1] + 1), slice(left, columns[-1] + 1)
+        part = pictures[k, None, :, height, width]
+        small = blurred(F.avg_pool2d(part, DRAWN_OUT_BLURS, ceil_mode=True), blur[k, None])
+        even = F.interpolate(small, scale_factor=DRAWN_OUT_BLURS, mode="bilinear", align_corners=False)
+        even = even[..., : part.shape[2], : part.shape[3]]
+        part.copy_(torch.lerp(part, even, share[:, :, height, width]))
 
 
 def _mean_at(

@@ -13,6 +13,7 @@ from liveportrait_v2v.engines.draft.face import Ramp
 DOCUMENT = Path(__file__).parents[3] / "docs" / "draft.md"
 MODULES = (
     "bars",
+    "blur",
     "corners",
     "covered",
     "curves",

@@ -222,7 +222,9 @@ def squeezed(frames, factor):
     shift = warp.at_nodes()
     region = compose.PixelRect(0, 0, side, side)
     maps = (sampling.to_region(shift, square, region), sampling.squeezed(shift))
-    return sampling.moved(frames, torch.cat(maps, dim=1), warp, square, region, [slice(0, 1)])[0]
+    return sampling.moved(frames, torch.cat(maps, dim=1), warp, square, region, [slice(0, 1)], torch.ones(1))[
+        0
+    ]
 
 
 def test_what_the_warp_squeezes_into_a_pixel_is_averaged():

@@ -13,6 +13,7 @@ from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import engine, face
 from liveportrait_v2v.engines.draft.corners import corner_places, move_corners
 from liveportrait_v2v.engines.draft.feedback import (
+    FOUND_LIFT_SHARE,
     MAX_EYE_CORRECTION,
     MAX_MOUTH_CORRECTION,
     MAX_STRAY_CM,
@@ -57,10 +58,10 @@ def places(points: torch.Tensor) -> torch.Tensor:
     return corner_places(face.first_pose(points).undo(points))
 
 
-def added_corners(wanted: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+def added_corners(wanted: torch.Tensor, seen: torch.Tensor, shrink: int = 2) -> torch.Tensor:
     """How far a correction moves the corners of a face that looks otherwise than is wanted: float32 [2]."""
     asked = replace(target(landmarks()), moved=wanted)
-    return (places(missing(wanted, seen).added_to(asked).moved) - places(wanted))[0]
+    return (places(missing(wanted, seen).added_to(asked, shrink).moved) - places(wanted))[0]
 
 
 def yaw(points: torch.Tensor) -> float:
@@ -69,7 +70,7 @@ def yaw(points: torch.Tensor) -> float:
 
 def test_a_result_that_shows_what_is_wanted_lacks_nothing():
     wanted = target(landmarks(drop=1.0, yaw=10))
-    corrected = missing(wanted.moved, wanted.moved).added_to(wanted)
+    corrected = missing(wanted.moved, wanted.moved).added_to(wanted, 2)
     torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
 
 
@@ -83,7 +84,7 @@ def test_motion_shown_too_weakly_is_increased_and_too_strongly_reduced(measure, 
     little, much = landmarks(drop=0.7, lids=0.8, yaw=5)[None], landmarks(drop=1.2, lids=1.1, yaw=9)[None]
     wanted = target(landmarks(drop=0.95, lids=0.95, yaw=7))
     seen = little if shown == "less" else much
-    corrected = missing(wanted.moved, seen).added_to(wanted)
+    corrected = missing(wanted.moved, seen).added_to(wanted, 2)
     change = measure(corrected.moved) - measure(wanted.moved)
     lacking = measure(wanted.moved) - measure(seen)
     assert abs(lacking) > 0.02
@@ -93,7 +94,7 @@ def test_motion_shown_too_weakly_is_increased_and_too_strongly_reduced(measure, 
 
 def test_where_no_face_is_seen_nothing_is_missing():
     wanted = target(landmarks(drop=1.0, yaw=10))
-    corrected = missing(wanted.moved, landmarks()[None], UNSURE).added_to(wanted)
+    corrected = missing(wanted.moved, landmarks()[None], UNSURE).added_to(wanted, 2)
     torch.testing.assert_close(corrected.moved, wanted.moved, atol=2e-3, rtol=0)
 
 
@@ -116,7 +117,7 @@ def test_corrections_are_limited():
 def test_a_share_of_a_wanted_opening_always_remains():
     wanted = target(landmarks(drop=0.6))
     opening = face.mouth_opening(wanted.moved).item()
-    corrected = missing(wanted.moved, landmarks(drop=4.0)[None]).added_to(wanted)
+    corrected = missing(wanted.moved, landmarks(drop=4.0)[None]).added_to(wanted, 2)
     assert opening < MAX_MOUTH_CORRECTION
     remains = face.mouth_opening(corrected.moved).item()
     assert remains == pytest.approx(MIN_MOUTH_SHARE * opening, abs=0.015)
@@ -133,6 +134,13 @@ def test_corners_that_are_seen_to_go_less_far_go_further(way):
     assert further[1 - here].abs() < 0.5 * further[here]
 
 
+def test_lift_is_drawn_larger_for_results_that_are_larger_than_their_sketches():
+    wanted, seen = with_corners(lift=0.4), with_corners(lift=0.3)
+    same, larger = (added_corners(wanted, seen, shrink)[1].item() for shrink in (1, 2))
+    drawn = 0.4 + same
+    assert 0.4 + larger == pytest.approx(drawn / FOUND_LIFT_SHARE, rel=0.02)
+
+
 def test_corners_of_a_mouth_at_rest_are_not_pulled_down_for_creases_of_a_grin():
     further = added_corners(with_corners(), with_corners(lift=0.6))
     assert further[1].item() == pytest.approx(-MAX_STRAY_CM, abs=0.03)
@@ -140,7 +148,7 @@ def test_corners_of_a_mouth_at_rest_are_not_pulled_down_for_creases_of_a_grin():
 
 def test_eyes_open_little_further_than_is_wanted():
     wanted = target(landmarks(lids=1.3))
-    corrected = missing(wanted.moved, landmarks(lids=0.7)[None]).added_to(wanted)
+    corrected = missing(wanted.moved, landmarks(lids=0.7)[None]).added_to(wanted, 2)
     more = face.eye_openings(corrected.moved) - face.eye_openings(wanted.moved)
     assert more.amax().item() == pytest.approx(MAX_WIDER_EYES, abs=0.005)
 
@@ -170,7 +178,7 @@ def test_corners_of_an_edit_go_as_far_as_it_says():
     wanted, seen = with_corners(lift=0.4, width=0.4), with_corners(lift=0.2, width=0.2)
     asked = replace(target(landmarks()), moved=wanted)
     for found, moves in ((missing(wanted, seen), True), (missing(wanted, seen).of_edit(), False)):
-        moved = (places(found.added_to(asked).moved) - places(wanted)).abs()
+        moved = (places(found.added_to(asked, 2).moved) - places(wanted)).abs()
         assert bool((moved > 0.1).all()) is moves
         assert bool((moved < 0.02).all()) is not moves
 
@@ -182,10 +190,10 @@ def test_an_opening_unlike_the_one_inferred_last_gets_what_openings_before_lacke
     wanted = torch.cat([t.moved for t in asked])
     found = missing(wanted, torch.cat(seen), torch.ones(4)).after(None)[-1:]
     small = target(landmarks(drop=0.6))
-    further = face.mouth_opening(found.added_to(small).shape) - face.mouth_opening(small.shape)
+    further = face.mouth_opening(found.added_to(small, 2).shape) - face.mouth_opening(small.shape)
     alone = missing(wanted[-1:], seen[-1]).after(None)
     forgotten = replace(alone, mouth_found=alone.mouth_found.none())
-    by_itself = face.mouth_opening(forgotten.added_to(small).shape) - face.mouth_opening(small.shape)
+    by_itself = face.mouth_opening(forgotten.added_to(small, 2).shape) - face.mouth_opening(small.shape)
     assert by_itself < 0.01
     assert further > 0.03
 

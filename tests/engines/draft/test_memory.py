@@ -109,6 +109,8 @@ def test_a_shut_mouth_opens_with_the_inside_that_it_showed_before(seen):
     frames = torch.cat((green if seen else picture(), picture()))
     square, pictures = face_crop(asked.source, AnimationSettings()), to_float(frames)
     shift = make_warp(asked, Rings(asked, square, True).mesh(asked), 256).at_nodes()
-    draw_mouths(pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE)
+    draw_mouths(
+        pictures, frames, asked, Memory().learn(frames, asked), shift, square, WHOLE, torch.full((2,), 0.6)
+    )
     inside = pictures[1, :, top + 4 : bottom - 4, x]
     assert (inside[1].mean() > 1.5 * inside[0].mean()) == seen

@@ -9,8 +9,9 @@ from fractions import Fraction
 
 import pytest
 
-from benchmarks.draft_looks import EDGES, Shown, joined, looks, rendered, roughness, tracked
-from benchmarks.draft_quality import AIMS, compare, open_clip, track
+from benchmarks.draft_looks import EDGES, looks, roughness
+from benchmarks.draft_pairs import Pair, Shown, open_clip, tracked
+from benchmarks.draft_quality import AIMS, compare, track
 from benchmarks.draft_signals import head, irises
 from liveportrait_v2v.engines import create_engine
 from liveportrait_v2v.engines.draft import face
@@ -60,8 +61,9 @@ def test_the_head_of_a_clip_that_drives_itself_goes_where_it_went(clips, tmp_pat
 def moments(source: str, driving: str, chunks: tuple[int, ...]) -> tuple[Shown, Shown]:
     """A source's first frames, and the result of these led by some chunks of a driving clip."""
     led = tracked(driving, 8 * (chunks[-1] + 1))
-    shown = tracked(source, 8 * len(chunks))
-    return joined(shown), rendered(shown, [led[k] for k in chunks], open_clip(source).info.rate)
+    shown, rate = tracked(source, 8 * len(chunks)), open_clip(source).info.rate
+    pair = Pair((source, driving), shown, [led[k] for k in chunks], rate)
+    return pair.own, pair.rendered()
 
 
 def test_heads_stay_as_large_as_they_turn(clips):

@@ -1,4 +1,4 @@
-"""Everything that the README's figures come from: `make bench`, about half an hour on two cores."""
+"""Everything that the README's figures come from: `make bench`, about an hour on two cores."""
 
 from __future__ import annotations
 

@@ -144,8 +144,8 @@ def over_pairs(
 def spread(values: dict[tuple[str, str], float]) -> str:
     """Return the median of what was measured, and the pairs with the least and the most of it, as text."""
     ends = [(pair, values[pair]) for pair in sorted(values, key=values.__getitem__)]
-    least, most = (f"{value:.2f} {pair[0]} by {pair[1]}" for pair, value in (ends[0], ends[-1]))
-    return f"median {statistics.median(values.values()):.2f}, least {least}, most {most}"
+    least, most = (f"{value:.3g} {pair[0]} by {pair[1]}" for pair, value in (ends[0], ends[-1]))
+    return f"median {statistics.median(values.values()):.3g}, least {least}, most {most}"
 
 
 def chosen_pairs(texts: Sequence[str]) -> Sequence[tuple[str, str]]:

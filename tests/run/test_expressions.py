@@ -127,7 +127,8 @@ def test_with_a_driving_clip_the_expression_is_added_in_its_time(clip, faces):
     without = run(create_engine("draft"), clip, Role(driving, WHOLE)).frames
     late = Expression.keyed({0.28: {"aaa": 80}, 0.36: {"aaa": 80}})
     result = run(create_engine("draft"), clip, Role(driving, WHOLE, expression=late)).frames
-    assert torch.equal(result[:7], without[:7])
+    # Rectangles around mouths are those of a chunk, so that sums may be rounded otherwise.
+    assert (result[:7].int() - without[:7].int()).abs().max() <= 1
     assert ((result[7:].int() - without[7:].int()).abs().amax((1, 2, 3)) > 50).all()
 
 

@@ -240,16 +240,21 @@ def _soften(
         share: float32 [P], as in `_draw_torn`.
         blur: float32 [N].
     """
-    frame, y, x = which
-    edges = torch.zeros_like(pictures[:, :1])
-    edges[frame, 0, y, x] = share
-    # What is blurred, and what it takes its colours from.
-    reach = math.ceil(6 * blur.max().item())
-    top, left = (max(int(places.min()) - reach, 0) for places in (y, x))
-    rows, columns = (slice(first, int(places.max()) + reach + 1) for first, places in ((top, y), (left, x)))
-    part = pictures[:, :, rows, columns]
-    edges = (EDGE_GAIN * blurred(edges[:, :, rows, columns], blur)).clamp_max(1)
-    pictures[:, :, rows, columns] = torch.lerp(part, blurred(part, blur), edges)
+    # Frame by frame: what is beside one makes no difference.
+    for k in which[0].unique().tolist():
+        here = which[0] == k
+        y, x = which[1][here], which[2][here]
+        # What is blurred, and what it takes its colours from.
+        reach = math.ceil(6 * blur[k].item())
+        top, left = (max(int(places.min()) - reach, 0) for places in (y, x))
+        rows, columns = (
+            slice(first, int(places.max()) + reach + 1) for first, places in ((top, y), (left, x))
+        )
+        part = pictures[k, None, :, rows, columns]
+        edges = torch.zeros_like(part[:, :1])
+        edges[0, 0, y - top, x - left] = share[here]
+        edges = (EDGE_GAIN * blurred(edges, blur[k, None])).clamp_max(1)
+        part.copy_(torch.lerp(part, blurred(part, blur[k, None]), edges))
 
 
 def _even_out(

@@ -26,7 +26,6 @@ For each pair, faces of the result's frames are tracked again, and compared with
   that in the source's own frames with open eyes. Dark edges around eyes that are torn open lower it.
 - *dashes*: mean second difference, from pixel to pixel around the upper half of irises in these frames, over that of
   the source's own. What lids cover of an iris has to be made when they rise: joined badly, it has lines and dots.
-
 - *blur*: blur of eyes and mouths, over the source's own. What is painted sharper than the source lowers it.
 
 After the table, each column's median and both ends of it are named. The sheets have the rows driving, source and

@@ -96,7 +96,9 @@ def _heights_and_lengths(curves: torch.Tensor, x: torch.Tensor) -> tuple[torch.T
     return heights, slopes.square().add_(1).sqrt_()
 
 
-def line(distance: torch.Tensor, frame: Frame, width: float, blur: torch.Tensor) -> torch.Tensor:
+def line(
+    distance: torch.Tensor, frame: Frame, width: float | torch.Tensor, blur: torch.Tensor
+) -> torch.Tensor:
     """Return the opacity of a soft line at distances [N, h, w] in the frame's unit.
 
     Args:

@@ -168,12 +168,7 @@ def paint_lids(
         crease = 1 - LIDS.crease_depth * torch.exp(-((open_lid / LIDS.crease_width) ** 2))
         skin = color_at(frames, which, before.points[which], _AROUND_EYES[eye])
         lash_color = _own_lashes(frames, which, before.points[which], eye, skin).view(-1, 3, 1, 1)
-        width_above, width_below = LIDS.lash_width
-        lashes = torch.where(
-            shut_lid < 0,
-            line(shut_lid, frame, width_above, blur[which]),
-            line(shut_lid, frame, width_below, blur[which]),
-        )
+        lashes = line(shut_lid, frame, torch.where(shut_lid < 0, *LIDS.lash_width), blur[which])
         lashes = share[which, eye].view(-1, 1, 1) * LIDS.lash_ends.down(x.abs()) * lashes
         skin = skin.view(-1, 3, 1, 1)
         part = pictures[which, :, rows, columns]

@@ -11,6 +11,8 @@ BT709_LUMA = (0.2126, 0.7152, 0.0722)
 
 # Landmarks on skin: away from the shadows of brows, nose and lips.
 _SKIN = (50, 280, 101, 330, 205, 425, 4, 151)
+# The same around each eye: away from its lashes, between lid and brow and under the lower lid.
+_AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 
 
 def pixels_at(frames: torch.Tensor, which: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -36,3 +38,9 @@ def color_at(
 def skin_color(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
     """Return the face's colour, float32 [N, 3] in 0..255, by a few places on cheeks, nose and forehead."""
     return color_at(frames, torch.arange(len(frames), device=frames.device), landmarks, _SKIN)
+
+
+def skin_around_eyes(frames: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+    """Return the colours around the left and the right eyes, float32 [2, N, 3] in 0..255."""
+    every = torch.arange(len(frames), device=frames.device)
+    return torch.stack([color_at(frames, every, landmarks, numbers) for numbers in _AROUND_EYES])

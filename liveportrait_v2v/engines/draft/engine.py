@@ -407,7 +407,7 @@ class DraftSession:
             paint_lips(pictures, frames, target, region, blur)
         draw_eyes(pictures, frames, target, shift, square, region, blur)
         paint_lids(pictures, frames, target, region, blur)
-        seen.paint_eyes(pictures, target, region)
+        seen.paint_eyes(pictures, target, region, blur)
         for part in parts:
             compose.blend(frames[part], pictures[part], opacity[part], region)
         return opacity

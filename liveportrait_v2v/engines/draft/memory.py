@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from ...compose import PixelRect, to_float
 from ...tensors import TensorStruct
 from . import face
-from .colours import skin_color
+from .colours import skin_around_eyes, skin_color
 from .covered import COVER, Covers
 from .curves import CURVE_SAMPLES, Patch, surroundings
+from .eyeballs import Eyes, with_glance
 from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
 from .parts import Parts
@@ -77,6 +78,9 @@ class Remembered(TensorStruct):
 
     Attributes:
         eyes: float32 [N, 2, 3, h, w] in 0..255, over `EYES.reach` in the eyes' frames.
+        eye_lids: float32 [N, 2, 2, CURVE_SAMPLES], their upper and lower margins there.
+        eye_irises: float32 [N, 2, 5, 2], landmarks of their irises there.
+        eye_skin: float32 [N, 2, 3] in 0..255, colour around them.
         eye_openings: float32 [N, 2], 0 where no open eye was seen.
         mouth: float32 [N, 3, h, w] in 0..255, over `MOUTHS.x` and `MOUTHS.y` in the mouth's frame.
         mouth_place: float32 [N, 3, 3], its centre and the ends of its axes in head coordinates.
@@ -88,6 +92,9 @@ class Remembered(TensorStruct):
     """
 
     eyes: torch.Tensor
+    eye_lids: torch.Tensor
+    eye_irises: torch.Tensor
+    eye_skin: torch.Tensor
     eye_openings: torch.Tensor
     mouth: torch.Tensor
     mouth_place: torch.Tensor
@@ -102,6 +109,9 @@ class Remembered(TensorStruct):
         """Return one frame's memory before anything was seen."""
         shapes = (
             (2, 3, *EYES.size),
+            (2, 2, CURVE_SAMPLES),
+            (2, 5, 2),
+            (2, 3),
             (2,),
             (3, *MOUTHS.size),
             (3, 3),
@@ -142,11 +152,14 @@ class Remembered(TensorStruct):
         """Return how far eyes are shut that were never seen open, float32 [N, 2] in 0..1."""
         return (self.eye_openings == 0) * EYES.held.down(target.eyes)
 
-    def paint_eyes(self, pictures: torch.Tensor, target: Target, region: PixelRect) -> None:
+    def paint_eyes(
+        self, pictures: torch.Tensor, target: Target, region: PixelRect, blur: torch.Tensor
+    ) -> None:
         """Paint remembered eyes, with their lids, where the source's are shut and the target's are not.
 
         Args:
             pictures: float32 [N, 3, h, w] in 0..255, of the region; modified.
+            blur: float32 [N], of the source, as `blur_of` has it.
         """
         seen = self.eye_openings > 0
         ratio = target.after.eye_openings / torch.where(seen, self.eye_openings, 1.0)
@@ -167,10 +180,33 @@ class Remembered(TensorStruct):
                 (torch.ones(len(which), device=reach.device), 1 / ratio[which, eye].clamp(*EYES.stretch)), -1
             )
             place = place * stretch.view(-1, 1, 1, 2)
-            eyes = F.grid_sample(self.eyes[which, eye], place, padding_mode="border", align_corners=True)
+            eyes = self._glancing(
+                which, eye, target.glance[which, eye], blur[which].view(-1, 1, 1) * frame.pixel
+            )
+            eyes = F.grid_sample(eyes, place, padding_mode="border", align_corners=True)
             part = pictures[which, :, rows, columns]
             weight = (soft * share[which, eye].view(-1, 1, 1)).unsqueeze(1)
             pictures[which, :, rows, columns] = torch.lerp(part, eyes, weight)
+
+    def _glancing(
+        self, which: torch.Tensor, eye: int, glance: torch.Tensor, blur: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the kept pictures of an eye in K of the frames with their irises moved, float32 [K, 3, h, w].
+
+        Args:
+            which: int64 [K].
+            glance: float32 [K, 2], ways of the irises in widths of the eye.
+            blur: float32 [K, 1, 1], standard deviations of edges' blur in widths of the eye.
+        """
+        height, width = EYES.size
+        reach_x, reach_y = EYES.reach
+        center = glance.new_tensor([width / 2, height / 2]).expand(len(which), 2)
+        axes = glance.new_tensor([(width - 1) / (2 * reach_x), (height - 1) / (2 * reach_y)]).diag()
+        frame = Frame(center, axes.expand(len(which), 2, 2))
+        patch = Patch(self.eyes[which, eye], [PixelRect(0, 0, height, width)])
+        lids = self.eye_lids[which, eye].transpose(0, 1)
+        eyes = Eyes(patch, frame, lids, self.eye_irises[which, eye], self.eye_skin[which, eye])
+        return with_glance(eyes, glance, (blur / frame.pixel).flatten())
 
 
 class Memory:
@@ -251,7 +287,14 @@ def _with_eyes(before: Remembered, frames: torch.Tensor, target: Target, k: int)
         if picture is None:
             return before
         eyes.append(picture)
-    return replace(before, eyes=torch.stack(eyes, dim=1), eye_openings=parts.eye_openings)
+    return replace(
+        before,
+        eyes=torch.stack(eyes, dim=1),
+        eye_lids=parts.lids.transpose(0, 1).unsqueeze(0),
+        eye_irises=parts.irises.unsqueeze(0),
+        eye_skin=skin_around_eyes(frames[k : k + 1], parts.points).transpose(0, 1),
+        eye_openings=parts.eye_openings,
+    )
 
 
 def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int) -> Remembered:

@@ -134,6 +134,11 @@ class Target(TensorStruct):
         """The moved faces in head coordinates, float32 [N, 478, 3]."""
         return self.moved_pose.undo(self.moved)
 
+    @property
+    def glance(self) -> torch.Tensor:
+        """Ways of the irises in widths of the eye, float32 [N, 2, 2]."""
+        return self.gaze - self.own_gaze
+
     @cached_property
     def before(self) -> Parts:
         """Eyes and mouths of the source."""

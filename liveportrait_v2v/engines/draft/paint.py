@@ -14,13 +14,11 @@ from ...compose import PixelRect
 from ...faces import topology
 from ...tensors import taken
 from . import face
-from .colours import color_at, pixels_at
+from .colours import color_at, pixels_at, skin_around_eyes
 from .curves import curves_along, heights_at, line, surroundings
 from .face import Frame, Ramp, smoothstep
 from .motion import Target
 
-# Landmarks on the skin around each eye: away from its lashes, between lid and brow and under the lower lid.
-_AROUND_EYES = ((224, 223, 222, 230, 229, 231), (444, 443, 442, 450, 449, 451))
 # The middles of the lips, away from teeth and skin.
 UPPER_LIP, LOWER_LIP = (72, 11, 302), (85, 16, 315)
 
@@ -152,6 +150,7 @@ def paint_lids(
     ratio = after.eye_openings / target.eyes.clamp_min(face.MIN_OPENING)
     seen = LIDS.open_eye(target.eyes) * after.eyes_in_view
     share, shut = ((1 - ramp(ratio)) * seen for ramp in (LIDS.narrowing, LIDS.outer_shut))
+    around = skin_around_eyes(frames, before.points)
     for eye in (0, 1):
         which = share[:, eye].nonzero().flatten()
         if not len(which):
@@ -166,7 +165,7 @@ def paint_lids(
         ends = share[which, eye].view(-1, 1, 1) * ENDS.down(x.abs())
         lid = ends * LIDS.upper_edge(open_lid) * LIDS.lower_edge.down(shut_lid)
         crease = 1 - LIDS.crease_depth * torch.exp(-((open_lid / LIDS.crease_width) ** 2))
-        skin = color_at(frames, which, before.points[which], _AROUND_EYES[eye])
+        skin = around[eye, which]
         lash_color = _own_lashes(frames, which, before.points[which], eye, skin).view(-1, 3, 1, 1)
         lashes = line(shut_lid, frame, torch.where(shut_lid < 0, *LIDS.lash_width), blur[which])
         lashes = share[which, eye].view(-1, 1, 1) * LIDS.lash_ends.down(x.abs()) * lashes

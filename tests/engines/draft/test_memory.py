@@ -29,7 +29,7 @@ def target(sources: torch.Tensor, moved: torch.Tensor, rest: torch.Tensor) -> Ta
 def eyes_painted(frames: torch.Tensor, asked: Target, memory: Memory | None = None) -> torch.Tensor:
     """Pictures [N, 3, H, W] of a plain face with the eyes painted that the frames show."""
     pictures = to_float(picture(len(frames)))
-    (memory or Memory()).learn(frames, asked).paint_eyes(pictures, asked, WHOLE)
+    (memory or Memory()).learn(frames, asked).paint_eyes(pictures, asked, WHOLE, torch.ones(len(frames)))
     return pictures
 
 
@@ -55,6 +55,18 @@ def test_eyes_that_begin_shut_open_as_soon_as_they_were_seen_open(lids):
     before, _, after = blueness(pictures, opened)
     assert before < 5
     assert after > 40
+
+
+def test_remembered_eyes_look_where_the_driving_eyes_do():
+    frames, sources = torch.cat((blue_iris(OPENED), picture())), torch.stack((OPENED, SHUT))
+    ahead = target(sources, OPENED, OPENED)
+    aside = Target(**{**vars(ahead), "gaze": ahead.own_gaze + torch.tensor([0.2, 0.0])})
+    shift = 0.2 * (OPENED[133, 0] - OPENED[33, 0])
+    picture_then = eyes_painted(frames, aside)[1]
+    x, y = OPENED[list(face.EYES[0][2]), :2].mean(0).int().tolist()
+    blue_not_red = picture_then[2, y] - picture_then[0, y]
+    assert blue_not_red[x + round(shift.item())] > 40
+    assert blue_not_red[x] < 0
 
 
 def test_what_is_remembered_does_not_depend_on_where_chunks_end():

@@ -11,6 +11,7 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 from liveportrait_v2v.compose import to_float
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.curves import Opening
+from liveportrait_v2v.engines.draft.colours import skin_around_eyes
 from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
 from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import Target
@@ -81,6 +82,20 @@ def test_an_iris_that_looks_aside_keeps_its_size_and_leaves_white_behind(eye):
     x, y = (aside[face.EYES[eye][2][0], :2] * 2 - ahead[face.EYES[eye][2][0], :2]).int().tolist()
     left = int(2 * ahead[face.EYES[eye][2][0], 0] - x) + 4
     assert frame[y, left].min() > 200
+
+
+@pytest.mark.parametrize("eye", [0, 1])
+def test_an_iris_that_leaves_a_side_that_shows_skin_leaves_white_behind(eye):
+    ahead, aside = (landmarks(size=SIZE, at=(180, 150), gaze=gaze) for gaze in (0.0, 0.2))
+    frames, ahead = with_eyes(ahead)
+    ball, skin = opening_of(ahead, eye), skin_around_eyes(frames, ahead[None])[eye, 0]
+    skin_beside = ((ball.x.abs() > 1.1 * IRIS_EYE_WIDTHS) & (ball.x.abs() < 0.5))[0]
+    ball.rects[0].of(frames)[0][skin_beside] = (skin / 2).byte()
+    frame = drawn(draw_eyes, frames, target(ahead, with_eyes(aside)[1]))
+    x, y = ahead[face.EYES[eye][2][0], :2].int().tolist()
+    behind = frame[y, x - 5]
+    assert behind.mean() > 0.9 * skin.mean()
+    assert behind[0] / behind[2] < 0.9 * skin[0] / skin[2]
 
 
 @pytest.mark.parametrize("eye", [0, 1])

@@ -8,8 +8,11 @@ For each pair the frames of the result are tracked again. Printed of each pair, 
   Signals are changes since the first frame, as `expressions.readings` has them, in what they are carried over by:
   height and width of the mouth's opening in widths of the face, the rise of its corners and of the brows in heights of
   the face, the opening of both eyes in shares of the first frame's, and how much further the left one is open than the
-  right one (wink). *inside* is the mean light between lips that are open by PARTED, in shares of the skin's: teeth and
-  the dark below them. Brackets: the driving face moves less than ENOUGH, standard deviation, so that a slope is noise.
+  right one (wink). *gaze_x* is that of the driving irises' landmarks, on which the network is exact down to eyes of 14
+  pixels, and in the result how far the source's iris is from where the source has it, looked for by its picture: in the
+  result the network sees less of a glance than there is. *gaze_y* is what is dark of an eye in both. *inside* is the
+  mean light between lips that are open by PARTED, in shares of the skin's: teeth and the dark below them. Brackets: the
+  driving face moves less than ENOUGH, standard deviation, so that a slope is noise.
 - *head*: width and area of the outline over those of the source's first outline, turned rigidly to where the result's
   head is: 1 is a head that neither swells nor shrinks as it turns. *irises*: height over width, and width, of the rings
   that the landmark network sees, over the source's own at the same frames. *background*: mean way of lines that are
@@ -31,6 +34,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -38,9 +42,14 @@ from benchmarks.draft_looks import inside_light, jitter
 from benchmarks.draft_pairs import Pair, Shown, chosen_pairs, over_pairs, spread
 from benchmarks.draft_quality import correlation
 from benchmarks.expressions import readings
-from liveportrait_v2v.compose import PixelRect, rect_of
+from liveportrait_v2v.compose import PixelRect, rect_of, to_float
 from liveportrait_v2v.engines.draft import face
+from liveportrait_v2v.engines.draft.affine import to_sampling
+from liveportrait_v2v.engines.draft.curves import sampled
+from liveportrait_v2v.engines.draft.eyeballs import EYEBALLS
+from liveportrait_v2v.engines.draft.face import Frame
 from liveportrait_v2v.engines.draft.motion import RestingFace
+from liveportrait_v2v.engines.draft.parts import Parts
 from liveportrait_v2v.faces import topology
 from liveportrait_v2v.geometry import face_crop
 from liveportrait_v2v.settings import AnimationSettings
@@ -53,6 +62,11 @@ ENOUGH = {
 an upright glance varies by 0.05 with the lids alone."""
 SLOPES = (0.8, 1.2)
 AROUND, STRIPE_PX, PARTED = 1.3, 32, 0.15
+OPEN_EYES = (0.2, 0.15)
+"""Opening of an eye from which its iris is looked for, in the source and in the result."""
+EYE_PX, EYE_AROUND, IRIS_AROUND, ALIKE = 64, (0.6, 0.35), (1.3, 1.0), 0.5
+"""An iris is looked for in a picture of so many pixels a width of the eye, half as wide and high as this in these
+widths, by its own surroundings, half as wide and high as this in its radii; and the least correlation of both."""
 SHUT_EYE = 0.13
 """Opening up to which an eye is shut: the landmark network reads 0.04 to 0.13 of one, by its lashes."""
 
@@ -66,10 +80,8 @@ def signals(shown: Shown, first: torch.Tensor) -> dict[str, torch.Tensor]:
     openings = torch.stack([found[f"lids_{side}"] for side in ("left", "right")], dim=1)
     lids = openings.clamp_min(SHUT_EYE) / rest.eyes
     # Each eye's gaze is missing while it is shut.
-    gaze = {
-        f"gaze_{way}": torch.stack([found[f"gaze_{way}_{side}"] for side in ("left", "right")]).nanmean(0)
-        for way in ("x", "y")
-    }
+    upwards = torch.stack([found[f"gaze_y_{side}"] for side in ("left", "right")]).nanmean(0)
+    across = face.gaze(face.first_pose(shown.landmarks).undo(shown.landmarks))[..., 0].mean(1)
     light = torch.tensor(
         [inside_light(*frame).mean() for frame in zip(shown.frames, shown.landmarks, strict=True)]
     )
@@ -81,9 +93,59 @@ def signals(shown: Shown, first: torch.Tensor) -> dict[str, torch.Tensor]:
         "brows": found["brows"] / height,
         "lids": lids.mean(1),
         "wink": lids[:, 0] - lids[:, 1],
-        **gaze,
+        "gaze_x": across,
+        "gaze_y": upwards,
         "inside": light.where(face.mouth_opening(shown.landmarks) > PARTED, math.nan),
     }
+
+
+def glances(own: Shown, result: Shown) -> torch.Tensor:
+    """Return how far to the right irises of results are from their places in the source, in widths of the eye, [N].
+
+    NaN where both eyes are shut.
+    """
+    parts, ways = [Parts(shown.landmarks) for shown in (own, result)], []
+    for eye in (0, 1):
+        pictures = [
+            _eye_pictures(shown.frames, part.eye(eye))
+            for shown, part in zip((own, result), parts, strict=True)
+        ]
+        irises = parts[0].irises.unflatten(0, (2, -1))[eye]
+        found = torch.tensor([_way(*frame) for frame in zip(*pictures, irises, strict=True)])
+        openings = [part.eye_openings[:, eye] > least for part, least in zip(parts, OPEN_EYES, strict=True)]
+        ways.append(found.where(openings[0] & openings[1], math.nan))
+    return torch.stack(ways).nanmean(0)
+
+
+def _eye_pictures(frames: torch.Tensor, eyes: Frame) -> torch.Tensor:
+    """Return the light of what is around eyes, in their own frames, float32 [N, h, w] in 0..255."""
+    x, y = (torch.arange(-round(reach * EYE_PX), round(reach * EYE_PX) + 1) / EYE_PX for reach in EYE_AROUND)
+    x, y = (side.expand(len(frames), -1, -1) for side in torch.meshgrid(x, y, indexing="xy"))
+    places = eyes.then(to_sampling([PixelRect(0, 0, *frames.shape[1:3])], len(frames), frames.device))
+    return sampled(to_float(frames).mean(1, keepdim=True), places.of(x, y))[:, 0]
+
+
+def _way(source: torch.Tensor, result: torch.Tensor, iris: torch.Tensor) -> float:
+    """Return how far to the right the source's iris is in the result, in widths of the eye; NaN where it isn't found.
+
+    Args:
+        source, result: float32 [h, w], as `_eye_pictures` has them.
+        iris: float32 [5, 2], its landmarks in the source eye's frame.
+    """
+    radius = (iris[1:] - iris[0]).norm(dim=-1).mean().clamp(*EYEBALLS.iris).item()
+    (left, right), (top, bottom) = (
+        [min(max(side // 2 + round((place + away * reach * radius) * EYE_PX), 0), side) for away in (-1, 1)]
+        for side, place, reach in zip(source.shape[::-1], iris[0].tolist(), IRIS_AROUND, strict=True)
+    )
+    own = source[top:bottom, left:right]
+    own = ((own - own.mean()) / own.std(correction=0).clamp_min(1))[None, None]
+    mean = torch.full_like(own, 1 / own.numel())
+    light, squares = (F.conv2d(picture[None, None], mean) for picture in (result, result.square()))
+    spread = (squares - light.square()).clamp_min(1).sqrt()
+    alike = (F.conv2d(result[None, None], own * mean) / spread)[0, 0]
+    if alike.max() < ALIKE:
+        return math.nan
+    return (alike.argmax().item() % alike.shape[1] - left) / EYE_PX
 
 
 def compared(result: torch.Tensor, driving: torch.Tensor) -> tuple[float, float, float]:
@@ -210,7 +272,8 @@ def measured(names: tuple[str, str], frames: int) -> Found:
     """Measure a pair."""
     pair = Pair.of(names, frames)
     own, led, result = pair.own, pair.led, pair.rendered()
-    ours, theirs = signals(result, own.landmarks[0]), signals(led, led.landmarks[0])
+    theirs = signals(led, led.landmarks[0])
+    ours = signals(result, own.landmarks[0]) | {"gaze_x": glances(own, result)}
     width, area = head(result.landmarks, own.landmarks[0])
     (round_now, wide_now), (round_own, wide_own) = irises(result.landmarks), irises(own.landmarks)
     way, bend = background(pair)

@@ -10,8 +10,8 @@ from made_faces import HEIGHT, LOWER_LIP, UPPER_LIP, WIDTH, landmarks, picture
 
 from liveportrait_v2v.compose import to_float
 from liveportrait_v2v.engines.draft import face
-from liveportrait_v2v.engines.draft.curves import Opening
 from liveportrait_v2v.engines.draft.colours import skin_around_eyes
+from liveportrait_v2v.engines.draft.curves import Opening
 from liveportrait_v2v.engines.draft.eyeballs import draw_eyes
 from liveportrait_v2v.engines.draft.memory import Memory
 from liveportrait_v2v.engines.draft.motion import Target

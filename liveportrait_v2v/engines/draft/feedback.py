@@ -20,7 +20,7 @@ from ...tensors import TensorStruct
 from . import face
 from .colours import BT709_LUMA
 from .corners import corner_places, move_corners
-from .motion import Target, angle_of, axis_of, rotation_about
+from .motion import WINK, Target, angle_of, axis_of, rotation_about
 from .response import Response
 
 FEEDBACK_GAIN = 0.9
@@ -163,6 +163,9 @@ class Missing(TensorStruct):
         opening = torch.maximum(opening, MIN_MOUTH_SHARE * mouth)
         shape = face.open_mouth(shape, opening)
         lids = (self.eyes * _likeness(eyes, self.eyes_at)).clamp_max(MAX_WIDER_EYES)
+        # What is found of one eye alone is noise, unless it winks.
+        apart = WINK(eyes.diff(dim=1).abs() / target.rest_eyes.mean())
+        lids = torch.lerp(lids.mean(1, keepdim=True), lids, apart)
         shape = face.move_lids(shape, lids)
         pose = target.moved_pose
         pose = Pose(pose.rotation @ rotation_about(self.turn), pose.scale, pose.translation)

@@ -32,9 +32,10 @@ MOUTH_WIDTH_RATIO_LIMITS = (0.5, 1.3)
 """Least and largest factor by which openings of mouths of different widths are converted."""
 MIN_BLINK_RANGE_OPENING = 0.05
 """Least difference between the reference eye's opening and the shut eye's that counts as a whole blink."""
-WINK = face.Ramp(0.1, 0.25)
-"""Difference between the two eyes' openings, in shares of those at rest, from which they move apart. What is less is
-mostly the landmark network's: in nine of ten frames of eight clips it is up to 0.04 to 0.3, without a wink in them."""
+WINK, WINK_PX = face.Ramp(0.1, 0.25), 1.0
+"""Difference between the two eyes' openings, in shares of those at rest, from which they move apart, and the least one
+in pixels. What is less is mostly the landmark network's: in nine of ten frames of eight clips it is up to 0.04 to 0.3,
+without a wink in them."""
 LOWER_LID_SHARE = 0.15
 """Share of the closing that the lower lid does."""
 MIN_REOPENING_FACTOR = 1.2
@@ -273,8 +274,8 @@ def transfer(
     replaces = options.source_motion == "replace"
 
     base = rest.shape.expand_as(own) if replaces else own
-    in_view = face.eyes_in_view(face.eye_frames(driving[..., :2]))
-    shape = _expression(base, drive, in_view, rest, reference, settings, options)
+    eyes = face.eye_frames(driving[..., :2])
+    shape = _expression(base, drive, eyes, rest, reference, settings, options)
     weights = face.region_weights(options.region).to(own.device).view(1, -1, 1)
     moves = weights * (shape - own)[:, :468]
     moves[..., 1] *= 1 + BROWS_MORE * face.brow_weights(*BROWS_REACH_CM).to(own.device)
@@ -372,7 +373,7 @@ def rotation_about(vector: torch.Tensor) -> torch.Tensor:
 def _expression(
     base: torch.Tensor,
     drive: torch.Tensor,
-    in_view: torch.Tensor,
+    eyes: face.Frame,
     rest: RestingFace,
     reference: RestingFace,
     settings: AnimationSettings,
@@ -381,7 +382,7 @@ def _expression(
     """Return shapes [N, 478, 3] in head coordinates: the base with the driving face's change since its reference.
 
     Args:
-        in_view: float32 [N, 2], visible shares of the driving eyes.
+        eyes: frames of the driving eyes in their picture, as `face.eye_frames` has them.
     """
     start = reference
     if settings.lip_zero:
@@ -396,7 +397,7 @@ def _expression(
     width = start.mouth_width * ratio[0] / rest.mouth_width
     width = width.clamp(*MOUTH_WIDTH_RATIO_LIMITS)
     shape = _set_mouth(shape, base, drive, start, settings, options.driving_multiplier, width)
-    return _set_eyes(shape, base, drive, in_view, rest, reference, settings, options.driving_multiplier)
+    return _set_eyes(shape, base, drive, eyes, rest, reference, settings, options.driving_multiplier)
 
 
 def _set_mouth(
@@ -421,7 +422,7 @@ def _set_eyes(
     shape: torch.Tensor,
     base: torch.Tensor,
     drive: torch.Tensor,
-    in_view: torch.Tensor,
+    eyes: face.Frame,
     rest: RestingFace,
     reference: RestingFace,
     settings: AnimationSettings,
@@ -434,7 +435,8 @@ def _set_eyes(
     else:
         usual = (reference.eyes - SHUT_EYE_FLOOR_OPENING).clamp_min(MIN_BLINK_RANGE_OPENING)
         share = (openings - SHUT_EYE_FLOOR_OPENING).clamp_min(0) / usual
-        share = 1 + strength * (_in_step(share, in_view) - 1)
+        pixel = eyes.pixel.view(2, -1).T / usual
+        share = 1 + strength * (_in_step(share, face.eyes_in_view(eyes), pixel) - 1)
         room = (WIDEST_EYES - now).clamp_min(LEAST_WIDENING)
         wider = now + room * torch.tanh((share - 1) * now / room)
         wanted = torch.where(share > 1, wider, now * share.clamp_min(0) ** CLOSING_EXPONENT)
@@ -456,11 +458,13 @@ def _set_eyes(
     return shape
 
 
-def _in_step(share: torch.Tensor, in_view: torch.Tensor) -> torch.Tensor:
+def _in_step(share: torch.Tensor, in_view: torch.Tensor, pixel: torch.Tensor) -> torch.Tensor:
     """Return openings [N, 2] of both eyes, in shares of those at rest, alike unless one winks.
 
     Args:
         in_view: visible shares of the eyes, float32 [N, 2]: what is not seen of one follows the other.
+        pixel: an opening by a pixel of their picture, float32 [N, 2].
     """
     both = (share * in_view).sum(1, keepdim=True) / in_view.sum(1, keepdim=True).clamp_min(1e-6)
-    return torch.lerp(both, share, WINK(share.diff(dim=1).abs()) * in_view)
+    less = (WINK_PX * pixel.amax(1, keepdim=True) - WINK.start).clamp_min(0)
+    return torch.lerp(both, share, WINK(share.diff(dim=1).abs() - less) * in_view)

@@ -53,6 +53,14 @@ def with_corners(width: float = 0.0, lift: float = 0.0) -> torch.Tensor:
     return pose.apply(move_corners(pose.undo(points), torch.tensor([[width, lift]])))
 
 
+def with_left_lid(points: torch.Tensor, opening: float) -> torch.Tensor:
+    """Return landmarks [N, 478, 3] with the left eye's opening times a factor."""
+    upper, lower, _ = face.EYES[0]
+    points = points.clone()
+    points[:, upper[1:-1]] = torch.lerp(points[:, lower[1:-1]], points[:, upper[1:-1]], opening)
+    return points
+
+
 def places(points: torch.Tensor) -> torch.Tensor:
     """Where the corners of mouths are: float32 [N, 2] in cm."""
     return corner_places(face.first_pose(points).undo(points))
@@ -151,6 +159,19 @@ def test_eyes_open_little_further_than_is_wanted():
     corrected = missing(wanted.moved, landmarks(lids=0.7)[None]).added_to(wanted, 2)
     more = face.eye_openings(corrected.moved) - face.eye_openings(wanted.moved)
     assert more.amax().item() == pytest.approx(MAX_WIDER_EYES, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("wink", "wider", "alike"), [(0.95, 1.4, True), (0.3, 2.5, False)], ids=["both open", "one shut"]
+)
+def test_what_one_eye_lacks_is_added_to_both_unless_it_winks(wink, wider, alike):
+    wanted = target(landmarks(lids=0.8))
+    wanted = replace(wanted, moved=with_left_lid(wanted.moved, wink))
+    seen = with_left_lid(wanted.moved, wider)
+    more = face.eye_openings(missing(wanted.moved, seen).added_to(wanted, 2).moved)
+    less = (face.eye_openings(wanted.moved) - more)[0]
+    assert less[0] > 0.02
+    assert less[1].item() == pytest.approx(less[0].item() if alike else 0.0, abs=0.005)
 
 
 def test_corrections_move_both_sides_of_a_mouth_alike():

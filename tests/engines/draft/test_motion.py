@@ -220,6 +220,13 @@ def test_a_lid_a_little_lower_than_the_other_is_no_wink_but_a_shut_eye_is(eye):
     assert wink[eye] < 0.3 * wink[1 - eye]
 
 
+@pytest.mark.parametrize(("size", "winks"), [(1.2, False), (9.0, True)], ids=["of 4 px", "of 30 px"])
+def test_one_lid_half_down_is_no_wink_of_eyes_whose_lids_it_moves_by_less_than_a_pixel(size, winks):
+    driving = landmarks(size=size)
+    openings = each_eye(move(landmarks(), with_lid(driving, 0, 0.5), reference=driving))
+    assert (openings[0] < 0.9 * openings[1]) == winks
+
+
 def test_an_eye_that_the_turned_head_hides_follows_the_other():
     turned = landmarks(yaw=70)
     hidden = face.eyes_in_view(face.eye_frames(turned[None, :, :2]))[0].argmin().item()

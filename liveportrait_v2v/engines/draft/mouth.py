@@ -38,6 +38,10 @@ class MouthParameters:
         light: least and largest change of the light since a mouth was kept.
         teeth_missing: share that a view lacks of the height of the driving mouth's teeth, from which made ones take its
             place, and how much it lacks at least then, in centimetres of the head.
+        teeth_excess: height by which a view's teeth exceed the driving mouth's, in centimetres of the head, from which
+            they are in shade.
+        teeth_end: distance below the end of the driving mouth's teeth over which that shade sets in, in centimetres.
+        teeth_shade: its opacity.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
         narrow: opening up to which a mouth is a slit.
         seam: gap between the lips up to which they touch: in slits, and in other mouths, whose corners it rounds.
@@ -59,6 +63,9 @@ class MouthParameters:
     both_rows: Ramp = Ramp(0.25, 0.1)
     light: tuple[float, float] = (0.5, 2.0)
     teeth_missing: tuple[Ramp, Ramp] = (Ramp(0.6, 0.2), Ramp(0.1, 0.1))
+    teeth_excess: Ramp = Ramp(0.15, 0.3)
+    teeth_end: Ramp = Ramp(0.05, 0.4)
+    teeth_shade: float = 0.75
     small_gap: Ramp = Ramp(0.35, 0.4)
     narrow: Ramp = Ramp(0.08, 0.1)
     seam: tuple[Ramp, Ramp] = (Ramp(0.035, 0.035), Ramp(0.05, 0.06))
@@ -266,7 +273,7 @@ def _inside(
         (own, own_share, same),
     ):
         if share.any():
-            picture = _over(picture, view, share, still, opening, target)
+            picture = _over(picture, view, share, still, teeth, opening, target)
     still = same.view(-1, 1, 1)
     slit = 1 - MOUTH.narrow(target.after.mouth_opening).view(-1, 1, 1)
     gap = opening.lower - opening.upper
@@ -314,6 +321,7 @@ def _over(
     view: _View,
     share: torch.Tensor,
     same: torch.Tensor,
+    teeth: torch.Tensor,
     opening: Opening,
     target: Target,
 ) -> torch.Tensor:
@@ -324,6 +332,7 @@ def _over(
     Args:
         share: float32 [N], opacity.
         same: float32 [N], share to which the mouth is open as in the view.
+        teeth: float32 [N], height of the driving mouth's teeth, in centimetres of the head: in shade below that.
     """
     frame = view.frame_in(target)
     x, y = places_in(frame, opening.rects)
@@ -346,7 +355,11 @@ def _over(
         for curves in (view.curves, opening.curves)
     )
     wider = MOUTH.wider(new * (frame.pixel / opening.frame.pixel) / own.clamp_min(1e-3))
-    shown = torch.maximum((1 - MOUTH.shown(place) * wider) * (1 - small), same.view(-1, 1, 1))
+    depth = (opening.y - opening.upper) / opening.frame.pixel / target.moved_pose.scale.view(-1, 1, 1)
+    excess = (target.teeth >= 0) * MOUTH.teeth_excess(view.teeth - teeth)
+    in_shade = MOUTH.teeth_shade * excess.view(-1, 1, 1) * MOUTH.teeth_end(depth - teeth.view(-1, 1, 1))
+    shown = (1 - MOUTH.shown(place) * wider) * (1 - small) * (1 - in_shade)
+    shown = shown.maximum(same.view(-1, 1, 1))
     return torch.lerp(picture, view.at(x, upper + below), (shown * share.view(-1, 1, 1)).unsqueeze(1))
 
 

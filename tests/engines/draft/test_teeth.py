@@ -110,12 +110,22 @@ def test_made_teeth_take_the_place_of_what_shows_far_fewer():
     assert light.float().mean() > 0.35
 
 
+def test_the_sources_own_teeth_are_in_shade_where_the_driving_ones_have_ended():
+    smiling = landmarks(size=SIZE, at=(180, 150), drop=1.8)
+    frames = with_teeth(smiling)
+    none, half, all_of_them = (led(share, frames, smiling) for share in (0.0, 0.5, 1.0))
+    middle, count = slice(len(none) // 2, 2 * len(none) // 3), len(none)
+    assert none[middle].max() < 0.6 * all_of_them[middle].min()
+    torch.testing.assert_close(half[: count // 3], all_of_them[: count // 3], atol=3, rtol=0)
+    assert all_of_them[middle].min() > 200
+
+
 def test_the_sources_own_teeth_stay_where_they_are_about_as_many():
     parted = landmarks(size=SIZE, at=(180, 150), drop=1.2)
     frames = with_teeth(parted)
     few, many = (
         drawn(draw_mouths, frames, replace(target(parted, OPENED), teeth=torch.tensor([t])))
-        for t in (0.2, 0.5)
+        for t in (0.35, 0.5)
     )
     x, y = OPENED[UPPER_LIP, :2].int().tolist()
     upper = slice(y + 2, y + 2 + (BOTTOM - TOP) // 4), slice(x - 10, x + 10)

@@ -41,7 +41,8 @@ class MouthParameters:
         teeth_excess: height by which a view's teeth exceed the driving mouth's, in centimetres of the head, from which
             they are in shade.
         teeth_end: distance below the end of the driving mouth's teeth over which that shade sets in, in centimetres.
-        teeth_shade: its opacity.
+        teeth_shade: its opacity there.
+        teeth_gone: distance below that end over which nothing of them is left, in centimetres.
         small_gap: place below the upper lip, 0 to 1, from which a small mouth is dark.
         narrow: opening up to which a mouth is a slit.
         seam: gap between the lips up to which they touch: in slits, and in other mouths, whose corners it rounds.
@@ -66,6 +67,7 @@ class MouthParameters:
     teeth_excess: Ramp = Ramp(0.15, 0.3)
     teeth_end: Ramp = Ramp(0.05, 0.4)
     teeth_shade: float = 0.75
+    teeth_gone: Ramp = Ramp(0.4, 0.3)
     small_gap: Ramp = Ramp(0.35, 0.4)
     narrow: Ramp = Ramp(0.08, 0.1)
     seam: tuple[Ramp, Ramp] = (Ramp(0.035, 0.035), Ramp(0.05, 0.06))
@@ -357,8 +359,9 @@ def _over(
     wider = MOUTH.wider(new * (frame.pixel / opening.frame.pixel) / own.clamp_min(1e-3))
     depth = (opening.y - opening.upper) / opening.frame.pixel / target.moved_pose.scale.view(-1, 1, 1)
     excess = (target.teeth >= 0) * MOUTH.teeth_excess(view.teeth - teeth)
-    in_shade = MOUTH.teeth_shade * excess.view(-1, 1, 1) * MOUTH.teeth_end(depth - teeth.view(-1, 1, 1))
-    shown = (1 - MOUTH.shown(place) * wider) * (1 - small) * (1 - in_shade)
+    depth = depth - teeth.view(-1, 1, 1)
+    shade = MOUTH.teeth_shade * MOUTH.teeth_end(depth) + (1 - MOUTH.teeth_shade) * MOUTH.teeth_gone(depth)
+    shown = (1 - MOUTH.shown(place) * wider) * (1 - small) * (1 - excess.view(-1, 1, 1) * shade)
     shown = shown.maximum(same.view(-1, 1, 1))
     return torch.lerp(picture, view.at(x, upper + below), (shown * share.view(-1, 1, 1)).unsqueeze(1))
 

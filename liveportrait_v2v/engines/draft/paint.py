@@ -91,6 +91,7 @@ class LipPaint:
         reach: half width and half height of what is painted.
         own: the source's own opening from which lips carry the light of the teeth.
         closing: new opening over the source's own, above which nothing is painted.
+        widest: opening that counts for wider ones of the source: half shut, these are still open.
         edge: place from the seam, 0, to the lip's outer margin, 1, at which the painted lip ends.
         blend: distance over which the upper lip's colour turns into the lower one's.
         seam_width, seam_opacity, seam_colour: the line between the lips; colour as a share of the upper lip's.
@@ -99,6 +100,7 @@ class LipPaint:
     reach: tuple[float, float] = (0.6, 0.5)
     own: Ramp = Ramp(0.06, 0.1)
     closing: Ramp = Ramp(0.2, 0.4)
+    widest: float = 0.2
     edge: Ramp = Ramp(0.4, 0.4)
     blend: float = 0.08
     seam_width: float = 0.02
@@ -218,7 +220,7 @@ def paint_lips(
         blur: float32 [N], of the source, as `blur_of` has it.
     """
     own, opening = target.before.mouth_opening, target.after.mouth_opening
-    share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp_min(face.MIN_OPENING)))
+    share = LIPS.own(own) * (1 - LIPS.closing(opening / own.clamp(face.MIN_OPENING, LIPS.widest)))
     share = share * smallness(target.source)
     which = share.nonzero().flatten()
     if not len(which):

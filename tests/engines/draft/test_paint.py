@@ -172,8 +172,9 @@ def test_a_small_mouth_that_shuts_keeps_nothing_of_its_teeth():
         (landmarks(size=14, drop=2.0), landmarks(size=14)),
         (landmarks(size=SMALL, drop=2.0), landmarks(size=SMALL, drop=2.0)),
         (landmarks(size=SMALL), landmarks(size=SMALL)),
+        (landmarks(size=SMALL, drop=4.0), landmarks(size=SMALL, drop=1.0)),
     ],
-    ids=["large", "stays open", "was shut"],
+    ids=["large", "stays open", "was shut", "stays open, if less wide"],
 )
 def test_other_mouths_keep_their_lips(source, moved):
     before, after = painted(paint_lips, target(source, moved))

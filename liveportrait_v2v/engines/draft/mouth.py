@@ -90,6 +90,8 @@ class InsideParameters:
         teeth_height: least and largest visible height of the upper teeth.
         teeth_share: share of a mouth's height that they have at least, up to a height of `edge`.
         small_gap: share of a small mouth's height that stays dark below them, by which it is seen to be open.
+        full: share of the mouth's height with teeth in the driving face from which its mouth is full of them.
+        full_gap: the same as `small_gap` then.
         small_dark: how much darker a small mouth is, so that it is seen to be open.
         lower_teeth: ends of the lower teeth, from the middle to a side.
         lower_height, lower_share: largest height of the lower teeth, and their share of a mouth's height up to it.
@@ -115,6 +117,8 @@ class InsideParameters:
     teeth_height: tuple[float, float] = (0.12, 0.95)
     teeth_share: float = 0.2
     small_gap: float = 0.5
+    full: Ramp = Ramp(0.5, 0.3)
+    full_gap: float = 0.2
     small_dark: float = 0.5
     lower_teeth: tuple[float, ...] = (0.53, 1.12, 1.8, 2.5)
     lower_height: float = 0.45
@@ -454,6 +458,8 @@ def made_inside(
         end = torch.where(told, 0.0, INSIDE.edge - rise + below - lip)
         seen = (INSIDE.teeth_share * height).clamp(shortest, INSIDE.edge).maximum(least_height - 2 * rise)
         end = torch.maximum(end, seen).clamp_max(longest)
-        end = end.minimum((1 - INSIDE.small_gap * small) * height)
+        full = INSIDE.full(target.teeth.view(-1, 1, 1))
+        gap = small * (INSIDE.small_gap + (INSIDE.full_gap - INSIDE.small_gap) * full)
+        end = end.minimum((1 - gap) * height)
         picture = row(INSIDE.teeth, below, end, upper, shadow)
     return picture

@@ -102,6 +102,19 @@ def test_a_driving_mouth_without_teeth_gives_a_dark_one():
     assert led(0.0)[2:-6].max() < 0.5 * SKIN
 
 
+def test_a_small_mouth_led_by_one_full_of_teeth_is_hardly_dark_below_them():
+    shut, opened = (landmarks(size=4.0, at=(180, 150), drop=drop) for drop in (0.0, 2.0))
+    asked = target(shut, opened)
+    some, full = (
+        column(drawn(draw_mouths, picture(), replace(asked, teeth=torch.tensor([t]))), opened)
+        for t in (0.4, 0.9)
+    )
+    below = len(full) // 2
+    assert full[below] > 0.7 * SKIN
+    assert some[below] < 0.6 * full[below]
+    assert full.min() > 1.8 * some.min()
+
+
 def test_made_teeth_take_the_place_of_what_shows_far_fewer():
     parted = landmarks(size=SIZE, at=(180, 150), drop=1.2)
     frames = with_teeth(parted)

@@ -12,6 +12,7 @@ SCRIPTS = {
     "draft_quality": (),
     "draft_looks": ("--sheets", "demo/looks"),
     "draft_signals": (),
+    "jitter": (),
     "live": (),
     "liveportrait_speed": (),
     "liveportrait_layers": (),

@@ -50,6 +50,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.draft_pairs import Pair, Shown, chosen_pairs, over_pairs, spread
+from benchmarks.jitter import jitter
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.blur import blur_of
 from liveportrait_v2v.engines.draft.colours import skin_color
@@ -115,11 +116,6 @@ def _walk(corners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     points = torch.lerp(corners[right - 1], corners[right], part.unsqueeze(1))
     x, y = F.normalize(torch.gradient(points, dim=0)[0], dim=-1).unbind(-1)
     return points, torch.stack((-y, x), dim=-1)
-
-
-def jitter(landmarks: torch.Tensor) -> float:
-    """Return the mean second difference over time of landmarks [N, 478, 3], in pixels."""
-    return landmarks[..., :2].diff(n=2, dim=0).norm(dim=-1).mean().item()
 
 
 def mouth_looks(frame: torch.Tensor, landmarks: torch.Tensor) -> dict[str, float] | None:

@@ -19,7 +19,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "scripts")]
 
 import fetch_clips  # noqa: E402
-from liveportrait_v2v.engines import create_engine  # noqa: E402
+from liveportrait_v2v.engines import Engine, create_engine  # noqa: E402
 from liveportrait_v2v.faces import FaceTracker  # noqa: E402
 from liveportrait_v2v.media import Clip  # noqa: E402
 from liveportrait_v2v.settings import AnimationSettings, MotionOptions  # noqa: E402
@@ -94,23 +94,25 @@ class Pair:
         return replace(self, driving=_held(self.driving))
 
     @property
-    def frozen(self) -> Pair:
-        """The first frames of both, repeated."""
-        return replace(self.held, source=_held(self.source))
+    def of_still(self) -> Pair:
+        """The same, of the first source frame repeated."""
+        return replace(self, source=_held(self.source))
 
-    def drawn(self) -> list[torch.Tensor]:
-        """Return the draft engine's result, chunk by chunk: uint8 [N, H, W, 3]."""
-        session = create_engine("draft").session(AnimationSettings(), MotionOptions(), self.rate, self.rate)
-        motions = [motion for motion in session.motions(iter(self.driving)) if motion is not None]
+    def drawn(self, engine: Engine | None = None) -> list[torch.Tensor]:
+        """Return an engine's result, the draft's by default, chunk by chunk: uint8 [N, H, W, 3]."""
+        engine = engine or create_engine("draft")
+        session = engine.session(AnimationSettings(), MotionOptions(), self.rate, self.rate)
+        driving, source = (map(engine.add_points, chunks) for chunks in (self.driving, self.source))
+        motions = [motion for motion in session.motions(driving) if motion is not None]
         frames, at = [], 0
-        for chunk in session.source(iter(self.source)):
+        for chunk in session.source(source):
             frames.append(session.render(chunk, torch.stack(motions[at : at + len(chunk)])).frames)
             at += len(chunk)
         return frames
 
-    def rendered(self) -> Shown:
+    def rendered(self, engine: Engine | None = None) -> Shown:
         """Return that result, tracked again."""
-        frames, tracker = self.drawn(), FaceTracker()
+        frames, tracker = self.drawn(engine), FaceTracker()
         return Shown(torch.cat(frames), torch.cat([tracker.track(part).face(0)[0] for part in frames]))
 
 
@@ -131,12 +133,12 @@ def _held(chunks: list[TrackedChunk]) -> list[TrackedChunk]:
 
 
 def over_pairs(
-    measure: Callable[[tuple[str, str]], T], pairs: Sequence[tuple[str, str]]
+    measure: Callable[[tuple[str, str]], T], pairs: Sequence[tuple[str, str]], at_once: int | None = None
 ) -> Iterator[tuple[tuple[str, str], T]]:
-    """Yield each pair of names and what `measure` returns of it, one pair at a time on each core."""
+    """Yield each pair of names and what `measure` returns of it, so many pairs at once: one on each core by default."""
     fetch_clips.fetch(list(dict.fromkeys(name for pair in pairs for name in pair)))
     with ProcessPoolExecutor(
-        os.cpu_count(), multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
+        at_once or os.cpu_count(), multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
     ) as pool:
         yield from zip(pairs, pool.map(measure, pairs), strict=True)
 

@@ -1,4 +1,4 @@
-"""Signals of the draft engine's results against the driving clip, and what nobody moved.
+"""Signals of the draft engine's results against the driving clip, and what goes along without being led.
 
     python benchmarks/draft_signals.py [--frames N] [SOURCE,DRIVING ...]
 
@@ -18,9 +18,6 @@ For each pair the frames of the result are tracked again. Printed of each pair, 
   that the landmark network sees, over the source's own at the same frames. *background*: mean way of lines that are
   further than AROUND from the face's middle, in outlines, and inside its square, and how far they bend from straight
   ones, both in widths of the face. The pictures that are moved for this have upright and level stripes.
-- *still*, led by one driving frame repeated: mean second difference of the landmarks over time, and that of the pixels
-  of the face (flicker), over the source's own. *frozen*, where the source's first frame is repeated as well: the
-  largest change of any pixel from one frame to the next, in levels of 255.
 """
 
 from __future__ import annotations
@@ -38,7 +35,7 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.draft_looks import inside_light, jitter
+from benchmarks.draft_looks import inside_light
 from benchmarks.draft_pairs import Pair, Shown, chosen_pairs, over_pairs, spread
 from benchmarks.draft_quality import correlation
 from benchmarks.expressions import readings
@@ -241,13 +238,6 @@ def _lines(picture: torch.Tensor, around: torch.Tensor) -> tuple[torch.Tensor, t
     return way[seen > 0].abs(), bend
 
 
-def flicker(shown: Shown, places: torch.Tensor) -> float:
-    """Return the mean second difference over time of the pixels inside the box of landmarks [N, 478, 3]."""
-    low, high = places[..., :2].amin((0, 1)).int().tolist(), places[..., :2].amax((0, 1)).int().tolist()
-    part = shown.frames[:, max(low[1], 0) : high[1], max(low[0], 0) : high[0]].float().mean(-1)
-    return part.diff(n=2, dim=0).abs().mean().item()
-
-
 @dataclass(frozen=True)
 class Found:
     """What was measured of a pair.
@@ -277,7 +267,6 @@ def measured(names: tuple[str, str], frames: int) -> Found:
     width, area = head(result.landmarks, own.landmarks[0])
     (round_now, wide_now), (round_own, wide_own) = irises(result.landmarks), irises(own.landmarks)
     way, bend = background(pair)
-    still, frozen = pair.held.rendered(), pair.frozen.drawn()
     return Found(
         len(own.frames),
         {name: compared(ours[name], theirs[name]) for name in ENOUGH},
@@ -288,9 +277,6 @@ def measured(names: tuple[str, str], frames: int) -> Found:
             "iris width": (wide_now / wide_own).mean().item(),
             "way": way,
             "bend": bend,
-            "jitter": jitter(still.landmarks) / max(jitter(own.landmarks), 1e-6),
-            "flicker": flicker(still, own.landmarks) / max(flicker(own, own.landmarks), 1e-6),
-            "frozen": torch.cat(frozen).int().diff(dim=0).abs().max().item(),
         },
     )
 

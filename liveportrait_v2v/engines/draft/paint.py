@@ -59,7 +59,7 @@ class LidPaint:
     """
 
     reach: tuple[float, float] = (0.88, 0.55)
-    narrowing: Ramp = Ramp(0.35, 0.4)
+    narrowing: Ramp = Ramp(0.5, 0.3)
     open_eye: Ramp = Ramp(0.1, 0.1)
     upper_edge: Ramp = Ramp(-0.12, 0.12)
     lower_edge: Ramp = Ramp(0.03, 0.04)

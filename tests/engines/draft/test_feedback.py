@@ -165,7 +165,7 @@ def test_eyes_open_little_further_than_is_wanted():
     ("wink", "wider", "alike"), [(0.95, 1.4, True), (0.3, 2.5, False)], ids=["both open", "one shut"]
 )
 def test_what_one_eye_lacks_is_added_to_both_unless_it_winks(wink, wider, alike):
-    wanted = target(landmarks(lids=0.8))
+    wanted = target(landmarks())
     wanted = replace(wanted, moved=with_left_lid(wanted.moved, wink))
     seen = with_left_lid(wanted.moved, wider)
     more = face.eye_openings(missing(wanted.moved, seen).added_to(wanted, 2).moved)

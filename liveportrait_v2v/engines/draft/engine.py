@@ -33,7 +33,7 @@ from .motion import RestingFace, Target, led_from, transfer
 from .mouth import draw_mouths
 from .paint import paint_corners, paint_lids, paint_lips
 from .sampling import drawn_out, moved, squeezed, to_region
-from .teeth import with_shown_teeth
+from .teeth import averaged, with_shown_teeth
 from .template import DraftTemplate
 from .warp import make_warp, without_folds
 
@@ -161,11 +161,19 @@ class DraftSession:
 
         Behind a cut to another person, motion starts from that one's first frame.
         """
+        scene, teeth = -1, None
         for chunk in smooth_landmarks(
             map(with_shown_teeth, chunks), self._options.smoothing, self._driving_rate
         ):
             for k, present in enumerate(chunk.present.tolist()):
-                yield self._since_rest(chunk, k) if present else None
+                if not present:
+                    yield None
+                    continue
+                if chunk.scenes[k] != scene:
+                    scene, teeth = int(chunk.scenes[k]), None
+                led = self._since_rest(chunk, k)[None]
+                share, teeth = averaged(face.teeth_share(led), face.mouth_opening(led), teeth)
+                yield face.with_teeth(led[:, :MESH], share)[0]
 
     def motions_of(self, template: MotionTemplate, count: int) -> Iterator[torch.Tensor | None]:
         """Yield the landmarks of a template's first frames, as those of its clip are yielded.

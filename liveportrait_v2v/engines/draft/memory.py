@@ -19,7 +19,7 @@ from .eyeballs import Eyes, with_glance
 from .face import Frame, Ramp
 from .motion import SHUT_EYE_OPENING, Target
 from .parts import Parts
-from .teeth import teeth_shown
+from .teeth import averaged, teeth_shown
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class Remembered(TensorStruct):
         mouth_curves: float32 [N, 2, CURVE_SAMPLES], its margins.
         mouth_opening: float32 [N], 0 where no open mouth was seen.
         mouth_teeth: float32 [N], share of its height in which it shows teeth, as `teeth_shown` has it.
+        own_teeth: float32 [N], the same of the mouth in the frame itself, averaged over those before: the light between
+            lips says it unsurely.
         skin: float32 [N, 3] in 0..255, the face's colour in the mouth's frame.
         covered: float32 [N] in 0..1, how far the mouth counts as covered in the frame itself.
     """
@@ -101,6 +103,7 @@ class Remembered(TensorStruct):
     mouth_curves: torch.Tensor
     mouth_opening: torch.Tensor
     mouth_teeth: torch.Tensor
+    own_teeth: torch.Tensor
     skin: torch.Tensor
     covered: torch.Tensor
 
@@ -116,6 +119,7 @@ class Remembered(TensorStruct):
             (3, *MOUTHS.size),
             (3, 3),
             (2, CURVE_SAMPLES),
+            (),
             (),
             (),
             (3,),
@@ -221,6 +225,7 @@ class Memory:
         self._last: Remembered | None = None
         self._widest_eyes = 0.0  # of the kept ones, over those at rest
         self._covers = Covers()
+        self._teeth: torch.Tensor | None = None  # as `averaged` goes on with them
 
     def learn(self, frames: torch.Tensor, target: Target) -> Remembered:
         """Add the next N frames uint8 [N, H, W, 3], and return what is remembered in each of them.
@@ -234,6 +239,7 @@ class Memory:
         last = self._last or Remembered.nothing(frames.device)
         states, rows = [last], []
         covered = self._covers.learn(frames, target.source)
+        teeth = self._teeth_of(frames, target)
         eyes, mouths = self._eyes_of(target), self._mouths_of(target, last, covered)
         shut = (target.eyes / target.rest_eyes < EYES.shut.start) | (target.eyes < EYES.held.start)
         needed = shut.any(1).tolist()
@@ -247,8 +253,14 @@ class Memory:
                 states.append(_with_mouth(states[-1], frames, target, mouth))
                 shown_mouth = mouth
             rows.append(len(states) - 1)
-        self._last = replace(states[-1], covered=covered[-1:])
-        return replace(Remembered.cat(states)[rows], covered=covered)
+        self._last = replace(states[-1], own_teeth=teeth[-1:], covered=covered[-1:])
+        return replace(Remembered.cat(states)[rows], own_teeth=teeth, covered=covered)
+
+    def _teeth_of(self, frames: torch.Tensor, target: Target) -> torch.Tensor:
+        """Return the averaged shares [N] of the mouths' heights in which they show teeth."""
+        shown = teeth_shown(frames, target.source, skin_color(frames, target.source))
+        shares, self._teeth = averaged(shown, target.before.mouth_opening, self._teeth)
+        return shares
 
     def _eyes_of(self, target: Target) -> list[int | None]:
         """Return the frame whose eyes are the ones to be kept, at each frame; None where it came before."""

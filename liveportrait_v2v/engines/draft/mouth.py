@@ -19,7 +19,7 @@ from .memory import MOUTHS, Remembered
 from .motion import Target
 from .openings import margin_px, skin_at
 from .paint import Colour, smallness
-from .teeth import teeth_shown
+from .teeth import TEETH
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class MouthParameters:
         lip_way: largest motion of the upper lip over the teeth, upwards and downwards.
         lip_shade: depth below the upper lip in which teeth are in its shade, also where the lip goes up.
         same: mean change of the gap between the lips up to which the source's own inside stays as it is.
-        parted: height of a source's mouth from which it shows an inside.
         both_rows: height of the widest mouth that the source has shown, from which it shows its lower teeth if ever.
         light: least and largest change of the light since a mouth was kept.
         teeth_missing: share that a view lacks of the height of the driving mouth's teeth, from which made ones take its
@@ -60,7 +59,6 @@ class MouthParameters:
     lip_way: tuple[float, float] = (0.02, 0.06)
     lip_shade: float = 0.04
     same: float = 0.01
-    parted: Ramp = Ramp(0.07, 0.1)
     both_rows: Ramp = Ramp(0.25, 0.1)
     light: tuple[float, float] = (0.5, 2.0)
     teeth_missing: tuple[Ramp, Ramp] = (Ramp(0.6, 0.2), Ramp(0.1, 0.1))
@@ -176,7 +174,7 @@ def draw_mouths(
         opening.put(pictures, skin, region)
         return
     color = skin_color(frames, target.source)
-    own_view = _View.of_source(frames, color, target, patch)
+    own_view = _View.of_source(target, remembered, patch)
     picture = _inside(opening, own_view, skin, color, target, remembered)
     opening.put(pictures, torch.lerp(skin, picture, opening.inside.unsqueeze(1)), region)
 
@@ -200,15 +198,15 @@ class _View:
     at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     @classmethod
-    def of_source(cls, frames: torch.Tensor, color: torch.Tensor, target: Target, patch: Patch) -> _View:
-        """Take the mouth of the source's frames, where the face has this colour [N, 3]."""
+    def of_source(cls, target: Target, remembered: Remembered, patch: Patch) -> _View:
+        """Take the mouth of the source's frames."""
         before = target.before
         place = target.pose.undo(face.mouth_place(target.source))
         return cls(
             place,
             before.lips,
-            MOUTH.parted(before.mouth_opening),
-            teeth_shown(frames, target.source, color) * _height(place, before.lips),
+            TEETH.parted(before.mouth_opening),
+            remembered.own_teeth * _height(place, before.lips),
             lambda x, y: patch.at(before.mouth, x, y),
         )
 
@@ -232,7 +230,7 @@ class _View:
 
         curves = remembered.mouth_curves.transpose(0, 1)
         teeth = remembered.mouth_teeth * _height(remembered.mouth_place, curves)
-        return cls(remembered.mouth_place, curves, MOUTH.parted(remembered.mouth_opening), teeth, at)
+        return cls(remembered.mouth_place, curves, TEETH.parted(remembered.mouth_opening), teeth, at)
 
     def frame_in(self, target: Target) -> Frame:
         """Return its frame as the skull carries it to its new place."""

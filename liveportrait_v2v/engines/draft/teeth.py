@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 
@@ -26,6 +27,8 @@ class TeethParameters:
         guess: light of the upmost places from which a mouth, not surely dark, shows as much teeth as mouths usually do.
         upmost: count of those places.
         usual: share of such a driving mouth that shows teeth.
+        parted: opening from which a mouth shows an inside.
+        memory: weight of a frame's share, in the average over frames, when the next one comes.
     """
 
     light: Ramp = Ramp(0.75, 0.15)
@@ -36,6 +39,8 @@ class TeethParameters:
     guess: Ramp = Ramp(0.38, 0.12)
     upmost: int = 4
     usual: float = 0.33
+    parted: Ramp = Ramp(0.07, 0.1)
+    memory: float = 0.5
 
 
 TEETH = TeethParameters()
@@ -67,6 +72,26 @@ def teeth_shown(
     sure = TEETH.light(brightest).maximum(shaded).squeeze(1)
     guess = usual * TEETH.guess(light[:, : TEETH.upmost].amax(1))
     return torch.lerp(guess, TEETH.row(row).mean(1), sure)
+
+
+def averaged(
+    shares: torch.Tensor, openings: torch.Tensor, before: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return averages over frames of shares [N] of teeth, as the light says each of them unsurely: float32 [N].
+
+    Args:
+        openings: float32 [N], of the mouths; those that are shut say nothing.
+        before: sums of the frames before, as they are returned.
+
+    Returns:
+        the averages, and float32 [2], the sums of weighted shares and of weights, to go on with.
+    """
+    weights = TEETH.parted(openings)
+    terms = torch.stack((weights * shares, weights), dim=1)
+    first = terms.new_zeros(2) if before is None else before
+    rows = list(accumulate(terms, lambda sums, row: TEETH.memory * sums + row, initial=first))
+    sums = torch.stack(rows[1:])
+    return torch.where(sums[:, 1] > 1e-3, sums[:, 0] / sums[:, 1].clamp_min(1e-3), shares), sums[-1]
 
 
 def with_shown_teeth(chunk: TrackedChunk) -> TrackedChunk:

@@ -12,7 +12,7 @@ from made_faces import LOWER_LIP, UPPER_LIP, landmarks, picture
 from liveportrait_v2v.engines.draft import face
 from liveportrait_v2v.engines.draft.colours import skin_color
 from liveportrait_v2v.engines.draft.mouth import draw_mouths
-from liveportrait_v2v.engines.draft.teeth import TEETH, teeth_shown, with_shown_teeth
+from liveportrait_v2v.engines.draft.teeth import TEETH, averaged, teeth_shown, with_shown_teeth
 from liveportrait_v2v.tracking import TrackedChunk
 
 OPENED = landmarks(size=SIZE, at=(180, 150), drop=2.0)
@@ -162,3 +162,28 @@ def test_teeth_are_read_of_each_mouth_by_itself():
     frames = torch.cat((mouth(WHITE), mouth(DARK), mouth(WHITE, DARK)))
     torch.testing.assert_close(shown(frames), torch.cat([shown(frame[None]) for frame in frames]))
     assert TEETH.usual < 0.5
+
+
+OPEN = torch.full((8,), 0.3)
+
+
+def test_one_odd_reading_of_an_open_mouths_teeth_is_evened_out():
+    shares = torch.tensor([0.8] * 4 + [0.0] + [0.8] * 3)
+    found, _ = averaged(shares, OPEN, None)
+    assert found[:4].sub(0.8).abs().max() < 1e-6
+    assert found[4] > 0.35
+    assert found[7] > 0.65
+
+
+def test_a_mouth_that_opens_shows_at_once_what_is_read_of_it():
+    shares = torch.tensor([0.1] * 4 + [0.9] * 4)
+    openings = torch.where(torch.arange(8) < 4, 0.02, 0.3)
+    found, _ = averaged(shares, openings, None)
+    assert found[4:].sub(0.9).abs().max() < 1e-6
+
+
+def test_averages_do_not_depend_on_where_chunks_end():
+    shares = torch.linspace(0, 1, 8)
+    whole, _ = averaged(shares, OPEN, None)
+    first, sums = averaged(shares[:3], OPEN[:3], None)
+    assert torch.equal(torch.cat((first, averaged(shares[3:], OPEN[3:], sums)[0])), whole)

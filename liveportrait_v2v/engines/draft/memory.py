@@ -239,7 +239,9 @@ class Memory:
         last = self._last or Remembered.nothing(frames.device)
         states, rows = [last], []
         covered = self._covers.learn(frames, target.source)
-        teeth = self._teeth_of(frames, target)
+        skin = skin_color(frames, target.source)
+        shown_teeth = teeth_shown(frames, target.source, skin)
+        teeth, self._teeth = averaged(shown_teeth, target.before.mouth_opening, self._teeth)
         eyes, mouths = self._eyes_of(target), self._mouths_of(target, last, covered)
         shut = (target.eyes / target.rest_eyes < EYES.shut.start) | (target.eyes < EYES.held.start)
         needed = shut.any(1).tolist()
@@ -250,17 +252,12 @@ class Memory:
                 states.append(_with_eyes(states[-1], frames, target, eye))
                 shown_eyes = eye
             if mouth is not None and mouth != shown_mouth:
-                states.append(_with_mouth(states[-1], frames, target, mouth))
+                seen = skin[mouth, None], shown_teeth[mouth, None]
+                states.append(_with_mouth(states[-1], frames, target, mouth, *seen))
                 shown_mouth = mouth
             rows.append(len(states) - 1)
         self._last = replace(states[-1], own_teeth=teeth[-1:], covered=covered[-1:])
         return replace(Remembered.cat(states)[rows], own_teeth=teeth, covered=covered)
-
-    def _teeth_of(self, frames: torch.Tensor, target: Target) -> torch.Tensor:
-        """Return the averaged shares [N] of the mouths' heights in which they show teeth."""
-        shown = teeth_shown(frames, target.source, skin_color(frames, target.source))
-        shares, self._teeth = averaged(shown, target.before.mouth_opening, self._teeth)
-        return shares
 
     def _eyes_of(self, target: Target) -> list[int | None]:
         """Return the frame whose eyes are the ones to be kept, at each frame; None where it came before."""
@@ -309,26 +306,35 @@ def _with_eyes(before: Remembered, frames: torch.Tensor, target: Target, k: int)
     )
 
 
-def _with_mouth(before: Remembered, frames: torch.Tensor, target: Target, k: int) -> Remembered:
-    """Return a memory [1] with the mouth of frame k, unless it is outside of it."""
+def _with_mouth(
+    before: Remembered,
+    frames: torch.Tensor,
+    target: Target,
+    k: int,
+    skin: torch.Tensor,
+    teeth: torch.Tensor,
+) -> Remembered:
+    """Return a memory [1] with the mouth of frame k, unless it is outside of it.
+
+    Args:
+        skin, teeth: float32 [1, 3] and [1], the face's colour and the share of teeth in that frame.
+    """
     source = target.source[k : k + 1]
     parts = Parts(source)
     x, y = (
         torch.linspace(*ends, count, device=frames.device)
         for ends, count in zip((MOUTHS.x, MOUTHS.y), MOUTHS.size[::-1], strict=True)
     )
-    frame = frames[k : k + 1]
-    picture = _cut(frame, parts.mouth, x, y)
+    picture = _cut(frames[k : k + 1], parts.mouth, x, y)
     if picture is None:
         return before
-    skin = skin_color(frame, source)
     return replace(
         before,
         mouth=picture,
         mouth_place=target.pose[k : k + 1].undo(face.mouth_place(source)),
         mouth_curves=parts.lips.transpose(0, 1),
         mouth_opening=parts.mouth_opening,
-        mouth_teeth=teeth_shown(frame, source, skin),
+        mouth_teeth=teeth,
         skin=skin,
     )
 

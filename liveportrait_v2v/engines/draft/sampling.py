@@ -253,8 +253,8 @@ def _soften(
         part = pictures[k, None, :, rows, columns]
         edges = torch.zeros_like(part[:, :1])
         edges[0, 0, y - top, x - left] = share[here]
-        edges = (EDGE_GAIN * blurred(edges, blur[k, None])).clamp_max(1)
-        part.copy_(torch.lerp(part, blurred(part, blur[k, None]), edges))
+        soft, edges = blurred(torch.cat((part, edges), dim=1), blur[k, None]).split((3, 1), dim=1)
+        part.copy_(torch.lerp(part, soft, (EDGE_GAIN * edges).clamp_max(1)))
 
 
 def _even_out(

@@ -32,7 +32,7 @@ from .memory import Memory, Remembered
 from .motion import RestingFace, Target, led_from, transfer
 from .mouth import draw_mouths
 from .paint import paint_corners, paint_lids, paint_lips
-from .sampling import drawn_out, moved, squeezed, to_region
+from .sampling import drawn_out, moved, squeezed, steps_of, to_region
 from .teeth import averaged, with_shown_teeth
 from .template import DraftTemplate
 from .warp import make_warp, without_folds
@@ -399,15 +399,15 @@ class DraftSession:
         target, vertices = without_folds(target, square, self._settings.stitching)
         warp = make_warp(target, vertices, size)
         shift = warp.at_nodes()
-        maps = to_region(shift, square, region)
+        maps, streaks = to_region(shift, square, region), None
         if not sketch:
+            steps = steps_of(shift)
             # Squeezing rides along with the shift, so that both are brought to the region's pixels at once.
-            maps = torch.cat((maps, squeezed(shift)), dim=1)
+            maps, streaks = torch.cat((maps, squeezed(steps)), dim=1), drawn_out(steps)
         at_once = max(1, CACHED_PIXELS // region.area) if frames.device.type == "cpu" else len(frames)
         parts = [slice(start, start + at_once) for start in range(0, len(frames), at_once)]
         held = None if sketch else pins(frames, target, square, region)
         blur = blur_of(frames, target.source)
-        streaks = None if sketch else drawn_out(shift)
         pictures, opacity = moved(frames, maps, warp, square, region, parts, blur, streaks, held)
         with seen.keeping_covered(pictures):
             draw_mouths(pictures, frames, target, seen, shift, square, region, blur)

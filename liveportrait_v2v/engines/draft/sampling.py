@@ -103,44 +103,12 @@ def _still(region: compose.PixelRect, device: torch.device) -> torch.Tensor:
     return region.identity(device).permute(2, 0, 1).contiguous()
 
 
-def squeezed(shift: torch.Tensor) -> torch.Tensor:
-    """Return the pixels of the source in a step of one, along the axis with more, at nodes and those beside them.
+def steps_of(shift: torch.Tensor) -> list[torch.Tensor]:
+    """Return the squares of the source's pixels in a step of one along each axis, [N, S, S].
 
     Args:
         shift: float32 [N, 2, S, S], in sides of the square.
-
-    Returns:
-        float32 [N, 1, S, S].
     """
-    most = torch.maximum(*_steps(shift)).sqrt_()
-    # A difference belongs to the nodes at both of its ends.
-    both = most.clone()
-    torch.maximum(both[:, :, 1:], most[:, :, :-1], out=both[:, :, 1:])
-    torch.maximum(both[:, 1:], most[:, :-1], out=both[:, 1:])
-    return both.unsqueeze(1)
-
-
-def drawn_out(shift: torch.Tensor) -> torch.Tensor:
-    """Return how far every other node is in a part that the warp draws out along one axis.
-
-    Args:
-        shift: float32 [N, 2, S, S], in sides of the square.
-
-    Returns:
-        float32 [N, 1, S / 2, S / 2] in 0..1.
-    """
-    stretch = torch.minimum(*_steps(shift))[:, ::2, ::2].rsqrt().unsqueeze(1)
-    # What is narrow is a jump between lids or lips.
-    share = DRAWN_OUT(-F.max_pool2d(-stretch, 3, 1, 1))
-    if not share.any():
-        return share
-    around = 2 * DRAWN_OUT_NODES + 1
-    share = F.max_pool2d(share, around + 2, 1, DRAWN_OUT_NODES + 1)
-    return F.avg_pool2d(share, around, 1, DRAWN_OUT_NODES, count_include_pad=False)
-
-
-def _steps(shift: torch.Tensor) -> list[torch.Tensor]:
-    """Return the squares of the source's pixels in a step of one along each axis, [N, S, S]."""
     size = shift.shape[-1]
     steps = []
     for axis in (0, 1):
@@ -148,6 +116,42 @@ def _steps(shift: torch.Tensor) -> list[torch.Tensor]:
         way[:, axis] += 1
         steps.append(F.pad(way.square().sum(1), (0, 1 - axis, 0, axis), mode="replicate"))
     return steps
+
+
+def squeezed(steps: list[torch.Tensor]) -> torch.Tensor:
+    """Return the pixels of the source in a step of one, along the axis with more, at nodes and those beside them.
+
+    Args:
+        steps: as `steps_of` has them.
+
+    Returns:
+        float32 [N, 1, S, S].
+    """
+    most = torch.maximum(*steps).sqrt_()
+    # A difference belongs to the nodes at both of its ends.
+    both = most.clone()
+    torch.maximum(both[:, :, 1:], most[:, :, :-1], out=both[:, :, 1:])
+    torch.maximum(both[:, 1:], most[:, :-1], out=both[:, 1:])
+    return both.unsqueeze(1)
+
+
+def drawn_out(steps: list[torch.Tensor]) -> torch.Tensor:
+    """Return how far every other node is in a part that the warp draws out along one axis.
+
+    Args:
+        steps: as `steps_of` has them.
+
+    Returns:
+        float32 [N, 1, S / 2, S / 2] in 0..1.
+    """
+    stretch = torch.minimum(*steps)[:, ::2, ::2].rsqrt().unsqueeze(1)
+    # What is narrow is a jump between lids or lips.
+    share = DRAWN_OUT(-F.max_pool2d(-stretch, 3, 1, 1))
+    if not share.any():
+        return share
+    around = 2 * DRAWN_OUT_NODES + 1
+    share = F.max_pool2d(share, around + 2, 1, DRAWN_OUT_NODES + 1)
+    return F.avg_pool2d(share, around, 1, DRAWN_OUT_NODES, count_include_pad=False)
 
 
 def _average_squeezed(

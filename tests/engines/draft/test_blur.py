@@ -7,7 +7,7 @@ import torch
 from made_faces import landmarks
 
 from liveportrait_v2v.engines.draft.blur import BLUR, blur_of, blurred
-from liveportrait_v2v.engines.draft.sampling import drawn_out
+from liveportrait_v2v.engines.draft.sampling import drawn_out, steps_of
 
 FACE = landmarks(size=9)
 
@@ -56,7 +56,7 @@ def test_parts_that_are_drawn_out_are_told_from_others_and_from_jumps():
     shift[0, 0, :, 48:] = -0.75 * (x[48:] - x[48])  # four pixels of the result for one of the source
     shift[1, 0, :, 48:] = -0.3 * (x[48:] - x[48])
     shift[2, 1, 48:] = -1 / 96  # one row is there twice
-    streaks, little, jump = drawn_out(shift)[:, 0]
+    streaks, little, jump = drawn_out(steps_of(shift))[:, 0]
     assert streaks[:, 28:44].min() > 0.95
     assert streaks[:, :18].max() == 0
     assert little.max() == 0

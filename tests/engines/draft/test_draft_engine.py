@@ -221,7 +221,7 @@ def squeezed(frames, factor):
     warp = Surface.of(48 * corners, torch.zeros(1, 4), squeezing, halves, 48)
     shift = warp.at_nodes()
     region = compose.PixelRect(0, 0, side, side)
-    maps = (sampling.to_region(shift, square, region), sampling.squeezed(shift))
+    maps = (sampling.to_region(shift, square, region), sampling.squeezed(sampling.steps_of(shift)))
     return sampling.moved(frames, torch.cat(maps, dim=1), warp, square, region, [slice(0, 1)], torch.ones(1))[
         0
     ]
